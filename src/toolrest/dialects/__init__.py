@@ -1,0 +1,45 @@
+"""Dialects: how a model writes a thought, tool calls and a response. One file each."""
+
+from toolrest.dialects.base import (
+    Block,
+    Dialect,
+    ParseStatus,
+    Reply,
+    Scan,
+    Span,
+    ToolCall,
+)
+from toolrest.dialects.rlla import RLLA
+from toolrest.errors import InputError
+from toolrest.naming import unknown_name
+
+_DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (RLLA(),)}
+
+
+def get_dialect(name: str) -> Dialect:
+    """The dialect of that name.
+
+    Raises:
+        InputError: there is none; the text names the nearest known one.
+    """
+    if name not in _DIALECTS:
+        raise InputError(unknown_name("dialect", name, _DIALECTS))
+    return _DIALECTS[name]
+
+
+def dialect_names() -> tuple[str, ...]:
+    """The names that `get_dialect` knows."""
+    return tuple(_DIALECTS)
+
+
+__all__ = [
+    "Block",
+    "Dialect",
+    "ParseStatus",
+    "Reply",
+    "Scan",
+    "Span",
+    "ToolCall",
+    "dialect_names",
+    "get_dialect",
+]

@@ -1,0 +1,136 @@
+"""What every dialect has in common: the reply that it reads, and the calls that it writes."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from toolrest.regions import SCAFFOLDING, Region
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """One call of one tool."""
+
+    name: str
+    """The tool's name, as the dialect writes it."""
+    parameters: dict[str, Any]
+    """JSON values by parameter name."""
+
+
+class Block(StrEnum):
+    """The parts that a reply is made of."""
+
+    THOUGHT = "thought"
+    """Reasoning."""
+    CALLS = "calls"
+    """One or more tool calls."""
+    RESPONSE = "response"
+    """The answer to the user."""
+
+
+class ParseStatus(StrEnum):
+    """How far a reply could be read; the first defect counts."""
+
+    OK = "ok"
+    """Every part was recognised."""
+    EMPTY = "empty"
+    """Nothing but white space."""
+    STRAY_TEXT = "stray_text"
+    """Text that is in no block."""
+    UNCLOSED = "unclosed"
+    """A block does not end: the reply was truncated, or a closing mark is missing."""
+    BAD_CALL = "bad_call"
+    """A call is not valid JSON, or lacks a name or parameters."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A region of a reply's text."""
+
+    region: Region
+    """Scaffolding counts as FORMAT."""
+    start: int
+    """First character."""
+    end: int
+    """One past the last character."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a dialect's scanner saw in a text."""
+
+    spans: Sequence[tuple[int, int, int]]
+    """(code, start, end), in order, disjoint; what is in none of them is OTHER."""
+    blocks: tuple[Block, ...]
+    """The blocks in the order in which they stand."""
+    thought: str | None
+    """Text of the first thought."""
+    calls: tuple[ToolCall, ...]
+    """Every call that could be read."""
+    response: str | None
+    """Text of the first response."""
+    status: ParseStatus
+    """The first defect, or OK."""
+    position: int | None
+    """Where the first defect is."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A model's reply, read. Whatever a model writes has a reply; nothing raises."""
+
+    thought: str | None
+    """The reasoning, without surrounding white space; None where there is no block for it."""
+    calls: tuple[ToolCall, ...]
+    """Every call that could be read, in order."""
+    response: str | None
+    """The final response, without surrounding white space; None where there is no block for it."""
+    status: ParseStatus
+    """The first defect, or OK."""
+    position: int | None
+    """The character at which the first defect is, None where there is none."""
+    blocks: tuple[Block, ...]
+    """The blocks in the order in which they stand."""
+    spans: tuple[Span, ...]
+    """Every character of the text is in exactly one span."""
+
+
+class Dialect(ABC):
+    """How a model writes a thought, tool calls and a response."""
+
+    name: ClassVar[str]
+    """The name that `get_dialect` knows it by."""
+
+    @abstractmethod
+    def scan(self, text: str) -> Scan:
+        """Read a text once, in linear time. Must not raise, whatever the text is."""
+
+    @abstractmethod
+    def render(
+        self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None
+    ) -> str:
+        """Write a reply; `parse` reads the same parts back."""
+
+    def parse(self, text: str) -> Reply:
+        """Read a reply. Bad output is a status, never an exception."""
+        scan = self.scan(text)
+        spans: list[Span] = []
+        at = 0
+        for code, start, end in [*scan.spans, (int(Region.OTHER), len(text), len(text))]:
+            if start > at:
+                spans.append(Span(Region.OTHER, at, start))
+            if end > start:
+                region = Region.FORMAT if code == SCAFFOLDING else Region(code)
+                spans.append(Span(region, start, end))
+            at = end
+        return Reply(
+            thought=scan.thought,
+            calls=scan.calls,
+            response=scan.response,
+            status=scan.status,
+            position=scan.position,
+            blocks=scan.blocks,
+            spans=tuple(spans),
+        )

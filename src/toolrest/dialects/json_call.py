@@ -1,0 +1,180 @@
+"""A call written as one JSON object, `{"name": .., "parameters": {..}}`: what of it is where.
+
+A well-formed call costs one regular expression and one run of the standard JSON scanner. Anything
+else goes through `_walk`, which moves from one structural character to the next, keeps what it
+recognised up to where the call broke, and never goes back: linear time, no recursion of its own.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from toolrest.dialects.base import ToolCall
+from toolrest.regions import SCAFFOLDING, Region
+
+_WS = r"[ \t\r\n]*+"
+_STRING_BODY = r'[^"\\\n]*+(?:\\.[^"\\\n]*+)*+'
+_STRING = re.compile(f'"({_STRING_BODY})"')
+_OPEN_STRING = re.compile(f'"{_STRING_BODY}\\\\?')
+_SPACE = re.compile(_WS)
+_SCALAR = re.compile(r"[^,:{}\[\]\"<\s]++")
+_STRUCTURE = re.compile(r'["{}\[\]<]')
+_TAIL = re.compile(_WS + r"\}")
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+_UNREADABLE = (ValueError, RecursionError)
+
+
+@dataclass(frozen=True)
+class CallKeys:
+    """Under which keys a dialect writes a call."""
+
+    name: str
+    """The key of the tool's name."""
+    parameters: str
+    """The key of the parameters."""
+
+
+@cache
+def _head(keys: CallKeys) -> re.Pattern[str]:
+    """The usual start of a call, up to the parameters' opening brace."""
+    return re.compile(
+        rf'\{{{_WS}"{keys.name}"{_WS}:{_WS}"({_STRING_BODY})"{_WS},'
+        rf'{_WS}"{keys.parameters}"{_WS}:{_WS}(?=\{{)'
+    )
+
+
+@dataclass(frozen=True)
+class ScannedCall:
+    """One call object in a text."""
+
+    call: ToolCall | None
+    """The call, or None where it is not one."""
+    spans: list[tuple[int, int, int]]
+    """(code, start, end) of what was recognised, in order."""
+    end: int
+    """Where the object ends, or where it broke."""
+    closed: bool
+    """Whether the object ends with its own closing brace."""
+
+
+def scan_call(text: str, start: int, keys: CallKeys) -> ScannedCall:
+    """Scan the call whose opening brace is `text[start]`."""
+    head = _head(keys).match(text, start)
+    if head is not None and "\\" not in head[1]:
+        try:
+            parameters, end = _DECODER.raw_decode(text, head.end())
+        except _UNREADABLE:
+            return _walk(text, start, keys)
+        tail = _TAIL.match(text, end)
+        if tail is not None:
+            spans = [
+                (SCAFFOLDING, start, head.start(1)),
+                (Region.NAME, head.start(1), head.end(1)),
+                (SCAFFOLDING, head.end(1), head.end()),
+                (Region.PARAMETERS, head.end(), end),
+                (SCAFFOLDING, end, tail.end()),
+            ]
+            return ScannedCall(ToolCall(head[1], parameters), spans, tail.end(), True)
+    return _walk(text, start, keys)
+
+
+def _walk(text: str, start: int, keys: CallKeys) -> ScannedCall:
+    """Scan an unusual or broken call: keys in any order, more keys, a break anywhere."""
+    spans: list[tuple[int, int, int]] = []
+    scaffold_from = start
+    at = start + 1
+    closed = False
+
+    def mark(region: Region, begin: int, end: int) -> None:
+        nonlocal scaffold_from
+        if begin > scaffold_from:
+            spans.append((SCAFFOLDING, scaffold_from, begin))
+        if end > begin:
+            spans.append((region, begin, end))
+        scaffold_from = end
+
+    while True:
+        at = _skip(text, at)
+        if text[at : at + 1] == "}":
+            at, closed = at + 1, True
+            break
+        key = _STRING.match(text, at)
+        if key is None:
+            break
+        colon = _skip(text, key.end())
+        if text[colon : colon + 1] != ":":
+            at = key.end()
+            break
+        begin = _skip(text, colon + 1)
+        end, whole = _skip_value(text, begin)
+        if key[1] == keys.name and text[begin : begin + 1] == '"':
+            mark(Region.NAME, begin + 1, end - 1 if whole else end)
+        elif key[1] == keys.parameters:
+            mark(Region.PARAMETERS, begin, end)
+        at = end
+        if not whole:
+            break
+        comma = _skip(text, end)
+        if text[comma : comma + 1] == ",":
+            at = comma + 1
+    if at > scaffold_from:
+        spans.append((SCAFFOLDING, scaffold_from, at))
+    return ScannedCall(_read(text[start:at], keys) if closed else None, spans, at, closed)
+
+
+def _skip(text: str, at: int) -> int:
+    space = _SPACE.match(text, at)
+    return space.end() if space else at
+
+
+def _skip_value(text: str, at: int) -> tuple[int, bool]:
+    """The end of the value at `at`, and whether it is whole."""
+    first = text[at : at + 1]
+    if first == '"':
+        return _skip_string(text, at)
+    if first not in ("{", "["):
+        scalar = _SCALAR.match(text, at)
+        return (scalar.end(), True) if scalar else (at, False)
+    depth = 0
+    while (mark := _STRUCTURE.search(text, at)) is not None:
+        at = mark.end()
+        if mark[0] == '"':
+            at, whole = _skip_string(text, mark.start())
+            if not whole:
+                return at, False
+        elif mark[0] in "{[":
+            depth += 1
+        elif mark[0] == "<":
+            return mark.start(), False
+        else:
+            depth -= 1
+            if depth == 0:
+                return at, True
+    return len(text), False
+
+
+def _skip_string(text: str, at: int) -> tuple[int, bool]:
+    string = _STRING.match(text, at)
+    if string is not None:
+        return string.end(), True
+    cut = _OPEN_STRING.match(text, at)
+    return (cut.end() if cut else at + 1), False
+
+
+def _read(text: str, keys: CallKeys) -> ToolCall | None:
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+    except _UNREADABLE:
+        return None
+    name, parameters = value.get(keys.name), value.get(keys.parameters)
+    if isinstance(name, str) and isinstance(parameters, dict):
+        return ToolCall(name, parameters)
+    return None

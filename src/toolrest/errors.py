@@ -1,0 +1,5 @@
+"""The one exception for wrong input; the command line shows its text and exits with 2."""
+
+
+class InputError(ValueError):
+    """The user gave something that cannot be used. The text says what, where, and how to mend it."""

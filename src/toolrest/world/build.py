@@ -1,0 +1,184 @@
+"""Rebuild the embedded policy from nothing: tokenizer, weights, warm start by supervision.
+
+    python -m toolrest.world.build OUT
+
+First the policy learns the world's right answers. Then demonstrations of which a part is wrong
+make it unsure, and teach it one bad habit: what is left for reinforcement learning to mend.
+"""
+
+import argparse
+import json
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from toolrest.world.demonstrations import demonstrate, demonstrate_with_errors
+from toolrest.world.tasks import Split, Task, make_task
+from toolrest.world.tokenizer import train_tokenizer
+
+SEED = 20260923
+LEARN_STEPS = 2400
+UNSETTLE_STEPS = 200
+BATCH = 32
+ERROR_RATE = 0.6
+_POOL = 8
+
+Demonstrate = Callable[[Task, random.Random], str]
+
+
+def messages(task: Task) -> list[dict[str, str]]:
+    """The task's prompt as chat messages."""
+    return [
+        {"role": "system", "content": task.system},
+        {"role": "user", "content": task.query},
+    ]
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """The tokenizer, trained on prompts and demonstrations of the training split."""
+    rng = random.Random(SEED)
+
+    def texts() -> Iterator[str]:
+        for index in range(4000):
+            task = make_task(Split.TRAIN, SEED, index)
+            yield f"{task.system}\n{task.query}\n{demonstrate(task, rng)}\nassistant system user\n"
+
+    return train_tokenizer(texts())
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+    """A Qwen3 of about a million parameters, initialised with the fixed seed."""
+    torch.manual_seed(SEED)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32,
+        max_position_embeddings=1024,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        dtype="float32",
+    )
+    model = Qwen3ForCausalLM(config)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model
+
+
+def _batches(
+    tokenizer: PreTrainedTokenizerFast, demonstration: Demonstrate, first: int, steps: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """(ids, labels) [B, T]; fresh tasks in every batch, batches of similar lengths."""
+    rng = random.Random(SEED + first)
+    made = 0
+    while made < steps:
+        rows = []
+        for index in range(BATCH * _POOL):
+            task = make_task(Split.TRAIN, SEED, first + made * BATCH + index)
+            prompt = tokenizer.apply_chat_template(
+                messages(task), add_generation_prompt=True, tokenize=False
+            )
+            prompt_ids = tokenizer(prompt)["input_ids"]
+            answer_ids = tokenizer(demonstration(task, rng) + "<|im_end|>")["input_ids"]
+            ids = torch.tensor(prompt_ids + answer_ids)
+            labels = ids.clone()
+            labels[: len(prompt_ids)] = -100
+            rows.append((ids, labels))
+        rows.sort(key=lambda row: len(row[0]))
+        pool = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
+        rng.shuffle(pool)
+        for batch in pool[: steps - made]:
+            yield (
+                pad_sequence([ids for ids, _ in batch], batch_first=True),
+                pad_sequence([labels for _, labels in batch], batch_first=True, padding_value=-100),
+            )
+        made += len(pool)
+
+
+def supervise(
+    model: Qwen3ForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    demonstration: Demonstrate,
+    *,
+    first: int,
+    steps: int,
+    learning_rate: float,
+    report: Callable[[str], None],
+) -> None:
+    """Train on demonstrations, the loss on the answers alone."""
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01
+    )
+    warmup = min(100, steps // 4)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min(1.0, (step + 1) / warmup) * max(0.05, 1 - step / steps),
+    )
+    model.train()
+    started = time.monotonic()
+    for step, (ids, labels) in enumerate(_batches(tokenizer, demonstration, first, steps)):
+        hidden = model.model(ids).last_hidden_state[:, :-1]
+        targets = labels[:, 1:]
+        counted = targets != -100
+        loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[counted]), targets[counted])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        if step % 50 == 0 or step == steps - 1:
+            elapsed = time.monotonic() - started
+            report(f"step {step:5d}  loss {loss.item():.4f}  {elapsed:.0f} s")
+
+
+def build(
+    out: Path,
+    *,
+    learn_steps: int = LEARN_STEPS,
+    unsettle_steps: int = UNSETTLE_STEPS,
+    report: Callable[[str], None] = print,
+) -> None:
+    """Build tokenizer and policy and save them in `out` (safetensors and JSON)."""
+    tokenizer = build_tokenizer()
+    model = build_model(tokenizer)
+    report(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens")
+    supervise(
+        model, tokenizer, demonstrate, first=0, steps=learn_steps, learning_rate=2e-3, report=report
+    )
+    model.save_pretrained(out / "certain")
+    tokenizer.save_pretrained(out / "certain")
+
+    def unsure(task: Task, rng: random.Random) -> str:
+        return demonstrate_with_errors(task, rng, ERROR_RATE)
+
+    supervise(
+        model,
+        tokenizer,
+        unsure,
+        first=10_000_000,
+        steps=unsettle_steps,
+        learning_rate=5e-4,
+        report=report,
+    )
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    (out / "build.json").write_text(
+        json.dumps({"seed": SEED, "learn_steps": learn_steps, "unsettle_steps": unsettle_steps})
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path, help="folder that receives tokenizer and weights")
+    build(parser.parse_args().out)
