@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -89,6 +89,10 @@ class Vocabulary:
         source = np.repeat(self.starts[safe] - offsets[:-1], lengths) + np.arange(offsets[-1])
         return self.blob[source].tobytes(), offsets
 
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of the ids; bytes that are not UTF-8 become U+FFFD."""
+        return self.concatenate(np.asarray(ids, dtype=np.int64))[0].decode("utf-8", "replace")
+
     def ends_turn(self, ids: np.ndarray) -> np.ndarray:
         """Which ids end a turn, bool, in the shape of `ids`."""
         return np.isin(ids, list(self.end_ids))
@@ -106,7 +110,7 @@ def _byte_alphabet() -> dict[str, int]:
     return alphabet | {chr(256 + index): byte for index, byte in enumerate(hidden)}
 
 
-def _decoder(decoder: dict | None):
+def _decoder(decoder: dict[str, Any] | None) -> Callable[[str], bytes]:
     kinds = _kinds(decoder)
     if "ByteLevel" in kinds:
         alphabet = _byte_alphabet()
@@ -130,7 +134,7 @@ def _decoder(decoder: dict | None):
     )
 
 
-def _kinds(decoder: dict | None) -> set[str]:
+def _kinds(decoder: dict[str, Any] | None) -> set[str]:
     if decoder is None:
         return set()
     if decoder["type"] == "Sequence":

@@ -75,6 +75,10 @@ class Scan:
     """The first defect, or OK."""
     position: int | None
     """Where the first defect is."""
+    well_formed: bool
+    """Whether every block is closed and nothing but white space stands between blocks."""
+    calls_intact: bool
+    """Whether every block of calls is closed and every call in it could be read."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,10 @@ class Reply:
     """The first defect, or OK."""
     position: int | None
     """The character at which the first defect is, None where there is none."""
+    well_formed: bool
+    """Whether every block is closed and nothing but white space stands between blocks."""
+    calls_intact: bool
+    """Whether every block of calls is closed and every call in it could be read."""
     blocks: tuple[Block, ...]
     """The blocks in the order in which they stand."""
     spans: tuple[Span, ...]
@@ -131,6 +139,8 @@ class Dialect(ABC):
             response=scan.response,
             status=scan.status,
             position=scan.position,
+            well_formed=scan.well_formed,
+            calls_intact=scan.calls_intact,
             blocks=scan.blocks,
             spans=tuple(spans),
         )

@@ -41,8 +41,12 @@ class _Scanner:
         self.calls: list[ToolCall] = []
         self.status = ParseStatus.OK
         self.position: int | None = None
+        self.well_formed = True
+        self.calls_intact = True
 
     def defect(self, status: ParseStatus, position: int) -> None:
+        if status is not ParseStatus.BAD_CALL:
+            self.well_formed = False
         if self.status is ParseStatus.OK:
             self.status, self.position = status, position
 
@@ -69,6 +73,8 @@ class _Scanner:
             response=self.response,
             status=self.status,
             position=self.position,
+            well_formed=self.well_formed,
+            calls_intact=self.calls_intact,
         )
 
     def between(self, start: int, end: int) -> None:
@@ -114,6 +120,10 @@ class _Scanner:
         end = following.start() if following else len(self.text)
         return end, end
 
+    def call_defect(self, status: ParseStatus, position: int) -> None:
+        self.calls_intact = False
+        self.defect(status, position)
+
     def call_block(self, start: int) -> int:
         text = self.text
         self.blocks.append(Block.CALLS)
@@ -126,9 +136,9 @@ class _Scanner:
                 if blank is not None and blank.end() > at:
                     self.spans.append((SCAFFOLDING, at, blank.end()))
                 if blank is None or blank.end() < until:
-                    self.defect(ParseStatus.BAD_CALL, blank.end() if blank else at)
+                    self.call_defect(ParseStatus.BAD_CALL, blank.end() if blank else at)
             if stop is None or stop[0] in ("<think>", "<response>"):
-                self.defect(ParseStatus.UNCLOSED, start)
+                self.call_defect(ParseStatus.UNCLOSED, start)
                 return until
             if stop[0] == _CALLS_CLOSE:
                 self.spans.append((Region.FORMAT, until, stop.end()))
@@ -138,9 +148,9 @@ class _Scanner:
             if scanned.call is not None:
                 self.calls.append(scanned.call)
             elif scanned.end == len(text) and not scanned.closed:
-                self.defect(ParseStatus.UNCLOSED, start)
+                self.call_defect(ParseStatus.UNCLOSED, start)
             else:
-                self.defect(ParseStatus.BAD_CALL, scanned.end if not scanned.closed else until)
+                self.call_defect(ParseStatus.BAD_CALL, scanned.end if not scanned.closed else until)
             at = scanned.end
 
 

@@ -1,0 +1,374 @@
+"""TRL: GRPO with the token weights folded into per-token advantages."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.utils import add_fused_lm_head
+
+from toolrest import advantages as advantage_rules
+from toolrest.dialects import get_dialect
+from toolrest.errors import InputError
+from toolrest.naming import unknown_name
+from toolrest.regions import Region, label_tokens
+from toolrest.rewards import RewardBreakdown, ToolReward
+from toolrest.vocabulary import Vocabulary
+from toolrest.weights import RegionEntropy, Scheme, Statistic, get_scheme
+
+EXACT_LOSS_TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo", "sapo", "cispo")
+"""TRL's losses in which a per-token advantage weighs exactly its token."""
+STATE_FILE = "toolrest_state.json"
+
+
+class EntropySource(StrEnum):
+    """Where a scheme's region entropies come from."""
+
+    ONLINE = "online"
+    """A moving average over the training forwards so far: no extra cost."""
+    STATIC = "static"
+    """The first rollouts, measured once by one extra forward."""
+    EXACT = "exact"
+    """The current rollouts, by one extra forward without gradient a generation."""
+
+
+@dataclass
+class ResTConfig(GRPOConfig):
+    """`GRPOConfig` with the weighting. `loss_type` is the paper's per-sequence mean."""
+
+    loss_type: str = field(default="grpo", metadata={"help": "TRL's loss; see EXACT_LOSS_TYPES."})
+    weighting: str = field(default="rest", metadata={"help": "Weighting scheme."})
+    weighting_options: dict[str, Any] = field(
+        default_factory=dict, metadata={"help": "Options of the weighting scheme."}
+    )
+    dialect: str = field(default="rlla", metadata={"help": "How the policy writes calls."})
+    entropy_source: str = field(
+        default="online", metadata={"help": "online, static or exact; see EntropySource."}
+    )
+    entropy_decay: float = field(
+        default=0.9, metadata={"help": "Weight of the past in the online average, in [0, 1)."}
+    )
+
+
+@dataclass(frozen=True)
+class RolloutBatch:
+    """One generation's rollouts on this process, before they are shuffled into batches."""
+
+    step: int
+    """Optimiser steps done when they were sampled."""
+    inputs: Sequence[dict[str, Any]]
+    """Rows of the data set, one a response."""
+    completion_ids: torch.Tensor
+    """Sampled ids, [B, T]."""
+    mask: torch.Tensor
+    """Tokens that count, bool, [B, T]."""
+    regions: torch.Tensor
+    """Their regions, [B, T]."""
+    weights: torch.Tensor
+    """Their weights, [B, T]."""
+    advantages: torch.Tensor
+    """One advantage a response, [B]."""
+    breakdowns: Sequence[RewardBreakdown]
+    """Reward parts, one a response; empty where no `ToolReward` is used."""
+
+
+class ResTTrainer(GRPOTrainer):
+    """`GRPOTrainer` whose per-token advantages are w_t * A_i.
+
+    Takes what `GRPOTrainer` takes; `args` is a `ResTConfig`.
+
+    Args:
+        on_rollouts: called with each generation's `RolloutBatch`.
+
+    Raises:
+        InputError: settings that would cancel or break the weights, with the reason.
+    """
+
+    def __init__(
+        self,
+        *positional: Any,
+        args: ResTConfig,
+        on_rollouts: Callable[[RolloutBatch], None] | None = None,
+        **keywords: Any,
+    ) -> None:
+        self.scheme: Scheme = get_scheme(args.weighting, **args.weighting_options)
+        self.dialect = get_dialect(args.dialect)
+        check_settings(args)
+        super().__init__(*positional, args=args, **keywords)
+        check_save_steps(self.args)
+        self.vocabulary = Vocabulary.from_tokenizer(self._tokenizer)
+        for reward in self.reward_funcs:
+            if isinstance(reward, ToolReward):
+                reward.bind(self.vocabulary)
+        self._on_rollouts = on_rollouts
+        self._entropy_source = EntropySource(args.entropy_source)
+        self._followed: RegionEntropy | None = None
+        self._window = RegionEntropy.zero(self.accelerator.device)
+        self._logged = RegionEntropy.zero(self.accelerator.device)
+        self._capturing = False
+        self._captured: torch.Tensor | None = None
+        self._collisions: list[torch.Tensor] = []
+        if self.scheme.statistic is Statistic.COLLISION:
+            self._return_collisions()
+
+    def _return_collisions(self) -> None:
+        """Let the fused head return log sum_v p_v^2 too; a hook collects it."""
+        model = self.accelerator.unwrap_model(self.model)
+        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        add_fused_lm_head(
+            base,
+            temperature=self.temperature,
+            cast_lm_head_to_fp32=self.args.cast_lm_head_to_fp32,
+            outputs=("log_probs", "entropy", "log_sum_sq_probs"),
+        )
+
+        def collect(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+            if self._capturing:
+                self._collisions.append(-torch.expm1(output.log_sum_sq_probs.detach()))
+
+        base.register_forward_hook(collect)
+
+    @contextmanager
+    def _capture(self) -> Iterator[None]:
+        """Keep the statistic of the policy's forwards in the block in `_captured`."""
+        self._capturing, self._captured = True, None
+        try:
+            yield
+        finally:
+            self._capturing = False
+
+    def _get_per_token_logps_and_entropies(
+        self, model, input_ids, attention_mask, logits_to_keep, *positional, **keywords
+    ):
+        capture = self._capturing and self._captured is None
+        if capture:
+            keywords["compute_entropy"] = True
+            self._collisions.clear()
+        logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(
+            model, input_ids, attention_mask, logits_to_keep, *positional, **keywords
+        )
+        if capture:
+            values = entropies
+            if self.scheme.statistic is Statistic.COLLISION:
+                values = torch.cat(self._collisions)[:, -logits_to_keep:]
+            self._captured = values.detach()
+        return logps, entropies, aux_loss
+
+    def _runs_old_forward(self) -> bool:
+        """Whether TRL forwards the old policy over the rollouts anyway."""
+        generate_every = self.args.steps_per_generation * self.num_iterations
+        return self.args.gradient_accumulation_steps % generate_every != 0 or (
+            self.use_vllm and self.vllm_importance_sampling_correction
+        )
+
+    def _generate_and_score_completions(self, inputs):
+        training = self.model.training
+        if not training:
+            return super()._generate_and_score_completions(inputs)
+        self._captured = None
+        with self._capture() if self._runs_old_forward() else nullcontext():
+            output = super()._generate_and_score_completions(inputs)
+        mask = output["completion_mask"].bool()
+        if "tool_mask" in output:
+            mask &= output["tool_mask"].bool()
+        regions = label_tokens(
+            output["completion_ids"],
+            mask,
+            self.vocabulary,
+            self.dialect,
+            scaffolding=self.scheme.scaffolding,
+        )
+        entropy = self._region_entropy(output, regions, mask)
+        weights = self.scheme(regions, mask, entropy, self._progress())
+        advantages = output["advantages"]
+        output["advantages"] = advantage_rules.apply(weights, advantages)
+        output["regions"] = regions
+        self._log_weights(regions, mask, weights, advantages)
+        if self._on_rollouts is not None:
+            breakdowns = next(
+                (r.breakdowns for r in self.reward_funcs if isinstance(r, ToolReward)), []
+            )
+            self._on_rollouts(
+                RolloutBatch(
+                    step=self.state.global_step,
+                    inputs=inputs,
+                    completion_ids=output["completion_ids"],
+                    mask=mask,
+                    regions=regions,
+                    weights=weights,
+                    advantages=advantages,
+                    breakdowns=breakdowns,
+                )
+            )
+        return output
+
+    def _progress(self) -> float:
+        return self.state.global_step / max(1, self.state.max_steps)
+
+    def _region_entropy(
+        self, output: dict[str, Any], regions: torch.Tensor, mask: torch.Tensor
+    ) -> RegionEntropy | None:
+        """The region entropies that the scheme weighs this generation by."""
+        if self.scheme.statistic is None:
+            return None
+        if self._entropy_source is EntropySource.EXACT:
+            return self._measure_rollouts(output, regions, mask)
+        if self._followed is None:
+            self._followed = self._measure_rollouts(output, regions, mask)
+        elif self._entropy_source is EntropySource.ONLINE:
+            newer = self._reduce(self._window)
+            self._followed = self._followed.follow(newer, self.args.entropy_decay)
+        self._window = RegionEntropy.zero(self.accelerator.device)
+        return self._followed
+
+    def _measure_rollouts(
+        self, output: dict[str, Any], regions: torch.Tensor, mask: torch.Tensor
+    ) -> RegionEntropy:
+        """The old policy's entropies over the rollouts: caught on the way, or one more forward."""
+        if self._captured is None:
+            ids = torch.cat((output["prompt_ids"], output["completion_ids"]), dim=1)
+            attention = torch.cat((output["prompt_mask"], output["completion_mask"]), dim=1)
+            with self._capture(), torch.no_grad():
+                self._get_per_token_logps_and_entropies(
+                    self.model,
+                    ids,
+                    attention,
+                    output["completion_ids"].size(1),
+                    batch_size=self.args.per_device_train_batch_size,
+                )
+        assert self._captured is not None
+        return self._reduce(RegionEntropy.measure(self._captured, regions, mask))
+
+    def _reduce(self, entropy: RegionEntropy) -> RegionEntropy:
+        """The sums and counts of all ranks."""
+        both = torch.stack((entropy.total, entropy.count))
+        total, count = self.accelerator.reduce(both, reduction="sum")
+        return RegionEntropy(total, count)
+
+    def _compute_loss(self, model, inputs):
+        if not self.model.training:
+            return super()._compute_loss(model, inputs)
+        with self._capture():
+            loss = super()._compute_loss(model, inputs)
+        assert self._captured is not None
+        mask = inputs["completion_mask"].bool()
+        if "tool_mask" in inputs:
+            mask = mask & inputs["tool_mask"].bool()
+        measured = RegionEntropy.measure(self._captured, inputs["regions"], mask)
+        self._window += measured
+        self._logged += measured
+        return loss
+
+    def _log_weights(
+        self,
+        regions: torch.Tensor,
+        mask: torch.Tensor,
+        weights: torch.Tensor,
+        advantages: torch.Tensor,
+    ) -> None:
+        """Per region: share of tokens, mean weight, share of the gradient signal sum w|A|."""
+        signal = advantage_rules.apply(weights, advantages.abs())
+        parts = [
+            RegionEntropy.measure(values, regions, mask) for values in (weights, signal)
+        ]
+        sums = torch.stack((parts[0].count, parts[0].total, parts[1].total))
+        count, weight, signals = self.accelerator.reduce(sums, reduction="sum").tolist()
+        metrics = self._metrics["train"]
+        for region in Region:
+            name = region.name.lower()
+            metrics[f"share/{name}"].append(count[region] / max(1.0, sum(count)))
+            if count[region]:
+                metrics[f"weight/{name}"].append(weight[region] / count[region])
+            metrics[f"signal/{name}"].append(signals[region] / max(1e-12, sum(signals)))
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the region entropies of the training forwards since the last log."""
+        if self.model.training:
+            entropy = self._reduce(self._logged)
+            self._logged = RegionEntropy.zero(self.accelerator.device)
+            statistic = self.scheme.statistic or Statistic.ENTROPY
+            for region in Region:
+                if entropy.count[region] > 0:
+                    self._metrics["train"][f"{statistic}/{region.name.lower()}"].append(
+                        entropy.mean[region].item()
+                    )
+        super().log(logs, start_time)
+
+    def _save_checkpoint(self, model, trial):
+        super()._save_checkpoint(model, trial)
+        window = self._reduce(self._window)
+        if self.args.should_save:
+            folder = Path(self._get_output_dir(trial=trial))
+            folder /= f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+            followed = None if self._followed is None else self._followed.to_lists()
+            state = {"followed": followed, "window": window.to_lists()}
+            (folder / STATE_FILE).write_text(json.dumps(state))
+
+    def _load_optimizer_and_scheduler(self, checkpoint):
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            return
+        state = json.loads((Path(checkpoint) / STATE_FILE).read_text())
+        device = self.accelerator.device
+        if state["followed"] is not None:
+            self._followed = RegionEntropy.from_lists(state["followed"], device)
+        if self.accelerator.is_main_process:
+            self._window = RegionEntropy.from_lists(state["window"], device)
+
+
+def check_settings(args: ResTConfig) -> None:
+    """Refuse settings under which the weights would not do what they say.
+
+    Raises:
+        InputError: naming the setting, the reason and the mend.
+    """
+    if args.entropy_source not in tuple(EntropySource):
+        raise InputError(
+            unknown_name("entropy source", args.entropy_source, [str(s) for s in EntropySource])
+        )
+    if not 0 <= args.entropy_decay < 1:
+        raise InputError(f"entropy_decay must be in [0, 1); got {args.entropy_decay}")
+    if args.weighting == "uniform":
+        return
+    if args.importance_sampling_level != "token":
+        raise InputError(
+            f"importance_sampling_level={args.importance_sampling_level!r} gives a sequence one "
+            "ratio, in which weights of mean 1 cancel; use 'token', or weighting='uniform'"
+        )
+    if args.loss_type not in EXACT_LOSS_TYPES:
+        raise InputError(
+            f"loss_type={args.loss_type!r} does not weigh tokens by their advantages; use one of "
+            f"{', '.join(EXACT_LOSS_TYPES)}, or weighting='uniform'"
+        )
+    if args.top_entropy_quantile < 1.0:
+        raise InputError(
+            f"top_entropy_quantile={args.top_entropy_quantile} drops the low-entropy tokens, just "
+            "those that the weights raise; leave it at 1.0, or use weighting='uniform'"
+        )
+
+
+def check_save_steps(args: ResTConfig) -> None:
+    """Refuse checkpoints inside a generation window, from which no run resumes exactly.
+
+    Raises:
+        InputError: naming the nearest number of steps that fits.
+    """
+    window = args.steps_per_generation * args.num_iterations
+    steps = args.save_steps * args.gradient_accumulation_steps
+    if args.save_strategy == "steps" and (args.save_steps < 1 or steps % window):
+        fits = max(1, math.lcm(window, args.gradient_accumulation_steps))
+        fits //= args.gradient_accumulation_steps
+        raise InputError(
+            f"save_steps={args.save_steps} falls inside a generation window (rollouts are reused "
+            f"for {window} batches, {args.gradient_accumulation_steps} a step); use a multiple of "
+            f"{fits}"
+        )

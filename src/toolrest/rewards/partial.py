@@ -1,0 +1,83 @@
+"""Partial correctness of calls: S_acc of ResT and ToolRL."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from toolrest.dialects import ToolCall
+from toolrest.rewards.values import equal
+
+
+@dataclass(frozen=True)
+class CallScore:
+    """How well the predicted calls match the true ones; each part in [0, 1]."""
+
+    names: float
+    """Jaccard index of the multisets of tool names."""
+    parameters: float
+    """Matched pairs' Jaccard indices of parameter names, over the number of true calls."""
+    values: float
+    """Matched pairs' equal values, over the number of true parameters."""
+    total: float
+    """S_acc = (r_name + r_para + r_value) / (1 + |G| + sum_i |params(G_i)|)."""
+
+
+_EXACT = CallScore(1.0, 1.0, 1.0, 1.0)
+
+
+def call_score(predicted: Sequence[ToolCall], true: Sequence[ToolCall]) -> CallScore:
+    """Score predicted calls against the true ones (ResT, section 4).
+
+    Pairs have equal names and are matched one to one so that the sum of their scores is greatest.
+    Calls where none is due score 0, no calls where none is due score 1.
+    """
+    if not true:
+        return _EXACT if not predicted else CallScore(0.0, 0.0, 0.0, 0.0)
+    names = _jaccard(Counter(c.name for c in predicted), Counter(c.name for c in true))
+    by_name: dict[str, tuple[list[ToolCall], list[ToolCall]]] = defaultdict(lambda: ([], []))
+    for side, calls in enumerate((predicted, true)):
+        for call in calls:
+            by_name[call.name][side].append(call)
+    keys, values = 0.0, 0
+    for mine, theirs in by_name.values():
+        more_keys, more_values = _best_matching(mine, theirs)
+        keys += more_keys
+        values += more_values
+    parameter_count = sum(len(call.parameters) for call in true)
+    return CallScore(
+        names=names,
+        parameters=keys / len(true),
+        values=values / parameter_count if parameter_count else 1.0,
+        total=(names + keys + values) / (1 + len(true) + parameter_count),
+    )
+
+
+def _jaccard(left: Counter[str], right: Counter[str]) -> float:
+    union = (left | right).total()
+    return (left & right).total() / union if union else 1.0
+
+
+def _pair(predicted: ToolCall, true: ToolCall) -> tuple[float, int]:
+    """(Jaccard of parameter names, number of equal values) of one pair."""
+    shared = predicted.parameters.keys() & true.parameters.keys()
+    union = len(predicted.parameters.keys() | true.parameters.keys())
+    values = sum(equal(predicted.parameters[key], true.parameters[key]) for key in shared)
+    return len(shared) / union if union else 1.0, values
+
+
+def _best_matching(predicted: list[ToolCall], true: list[ToolCall]) -> tuple[float, int]:
+    """Sums over the one-to-one matching of greatest total."""
+    if not predicted or not true:
+        return 0.0, 0
+    if len(predicted) == len(true) == 1:
+        return _pair(predicted[0], true[0])
+    from scipy.optimize import linear_sum_assignment
+
+    pairs = np.array([[_pair(p, t) for t in true] for p in predicted])
+    rows, columns = linear_sum_assignment(pairs.sum(axis=2), maximize=True)
+    keys, values = pairs[rows, columns].sum(axis=0)
+    return float(keys), int(values)

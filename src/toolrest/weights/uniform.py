@@ -1,0 +1,30 @@
+"""Every token weighs 1: GRPO."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from toolrest.regions import Region
+from toolrest.weights.entropy import RegionEntropy
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """w_t = 1. Group relative policy optimisation as it is (arXiv 2402.03300)."""
+
+    scaffolding: Region = Region.FORMAT
+    """See `Scheme.scaffolding`."""
+    statistic: None = None
+    """Reads no entropy."""
+
+    def __call__(
+        self,
+        regions: torch.Tensor,
+        mask: torch.Tensor,
+        entropy: RegionEntropy | None,
+        progress: float,
+    ) -> torch.Tensor:
+        """See `Scheme.__call__`. Exactly 1, so that training is bitwise that of GRPO."""
+        return mask.float()
