@@ -106,18 +106,18 @@ def _walk(text: str, start: int, keys: CallKeys) -> ScannedCall:
         if text[at : at + 1] == "}":
             at, closed = at + 1, True
             break
-        key = _STRING.match(text, at)
-        if key is None:
+        if text[at : at + 1] != '"':
             break
-        colon = _skip(text, key.end())
-        if text[colon : colon + 1] != ":":
-            at = key.end()
+        key_end, whole = _skip_string(text, at)
+        key = text[at + 1 : key_end - 1]
+        at = _skip(text, key_end)
+        if not whole or text[at : at + 1] != ":":
             break
-        begin = _skip(text, colon + 1)
+        begin = _skip(text, at + 1)
         end, whole = _skip_value(text, begin)
-        if key[1] == keys.name and text[begin : begin + 1] == '"':
+        if key == keys.name and text[begin : begin + 1] == '"':
             mark(Region.NAME, begin + 1, end - 1 if whole else end)
-        elif key[1] == keys.parameters:
+        elif key == keys.parameters:
             mark(Region.PARAMETERS, begin, end)
         at = end
         if not whole:

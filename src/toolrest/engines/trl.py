@@ -317,7 +317,13 @@ class ResTTrainer(GRPOTrainer):
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return
-        state = json.loads((Path(checkpoint) / STATE_FILE).read_text())
+        path = Path(checkpoint) / STATE_FILE
+        if not path.is_file():
+            raise InputError(
+                f"{checkpoint}: no {STATE_FILE}, so the region entropies of that run are unknown; "
+                "resume from a checkpoint that ResTTrainer wrote whole"
+            )
+        state = json.loads(path.read_text())
         device = self.accelerator.device
         if state["followed"] is not None:
             self._followed = RegionEntropy.from_lists(state["followed"], device)

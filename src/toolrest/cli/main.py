@@ -1,0 +1,30 @@
+"""The `toolrest` command. Commands import what they need when they run."""
+
+import typer
+
+from toolrest.cli.train import train
+
+app = typer.Typer(
+    name="toolrest",
+    help="Train language models to use tools, with token weights from region entropies (ResT).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command()(train)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+) -> None:
+    if version:
+        from toolrest import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

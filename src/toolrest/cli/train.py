@@ -1,0 +1,165 @@
+"""`toolrest train`: the job of a recipe, from evaluation to evaluation."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from toolrest.errors import InputError
+
+if TYPE_CHECKING:
+    from toolrest.recipe import Recipe
+    from toolrest.runs import RunFolder
+
+_ARGUMENTS = typer.Argument(
+    metavar="[RECIPE] [KEY=VALUE]...",
+    help="A recipe file, then overrides such as max_steps=5 or rollout.group_size=4.",
+    show_default=False,
+)
+
+
+def train(
+    arguments: Annotated[list[str] | None, _ARGUMENTS] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(help="Go on with a stopped run: its folder, or 'auto' for the newest."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved recipe and the plan; do nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the result alone.")] = False,
+) -> None:
+    """Train a policy. Without a recipe: the embedded world and policy, ResT."""
+    with _one_line_errors():
+        path, overrides = _split(arguments or [])
+        if resume is not None:
+            if path is not None or overrides:
+                raise InputError("--resume goes on with the run's own recipe; give nothing else")
+            _resume(resume, dry_run, quiet)
+            return
+        from toolrest.recipe import load_recipe
+
+        recipe = load_recipe(path, overrides)
+        if dry_run:
+            _print_plan(recipe)
+            return
+        from toolrest.runs import new_run
+
+        run = new_run(recipe.name, _default_name(recipe))
+        try:
+            _run(recipe, run, resume=False, quiet=quiet)
+        except InputError:
+            _remove_if_unused(run)
+            raise
+
+
+def _split(arguments: list[str]) -> tuple[Path | None, list[str]]:
+    if arguments and "=" not in arguments[0]:
+        return Path(arguments[0]), arguments[1:]
+    return None, arguments
+
+
+def _default_name(recipe: "Recipe") -> str:
+    policy = Path(recipe.policy).name or "policy"
+    return f"{recipe.weighting.scheme}-{policy}-seed{recipe.seed}"
+
+
+def _resume(resume: str, dry_run: bool, quiet: bool) -> None:
+    from toolrest.recipe import load_recipe
+    from toolrest.runs import find_run
+
+    run = find_run(resume)
+    recipe = load_recipe(run.recipe, [])
+    if dry_run:
+        _print_plan(recipe)
+    else:
+        _run(recipe, run, resume=True, quiet=quiet)
+
+
+def _run(recipe: "Recipe", run: "RunFolder", *, resume: bool, quiet: bool) -> None:
+    from toolrest.watch.live import LiveView
+
+    goes_on = f"toolrest train --resume {run.path}"
+    with LiveView(recipe.max_steps, quiet=quiet) as view:
+        try:
+            from toolrest.training import Interrupted, run_training
+
+            summary = run_training(recipe, run, view, resume=resume)
+        except (KeyboardInterrupt, Interrupted):
+            view.close()
+            typer.echo(f"stopped; what is done is kept. Go on with: {goes_on}", err=True)
+            raise typer.Exit(130) from None
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            view.close()
+            raise InputError(
+                f"the disk is full ({run.path}); make room, then go on with: {goes_on}"
+            ) from error
+    _print_summary(summary, run)
+
+
+def _remove_if_unused(run: "RunFolder") -> None:
+    """A run that never began leaves no folder behind."""
+    import shutil
+
+    if not run.metrics.exists() and not run.evaluation.exists():
+        shutil.rmtree(run.path)
+
+
+def _print_plan(recipe: "Recipe") -> None:
+    from toolrest.recipe import dump_recipe
+    from toolrest.weights import get_scheme
+
+    get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
+    typer.echo(dump_recipe(recipe), nl=False)
+    data = recipe.data.path or "the embedded world's tasks"
+    typer.echo(
+        f"# plan: {recipe.max_steps} steps of {recipe.rollout.prompts_per_step} prompts x "
+        f"{recipe.rollout.group_size} responses from {data}; a checkpoint every "
+        f"{recipe.save_steps} steps; evaluation before and after on up to "
+        f"{recipe.evaluation.samples} held-out samples"
+    )
+
+
+def _print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    before, after = summary["before"], summary["after"]
+    if before is not None and after is not None:
+        table = Table(title=f"held-out tasks, n = {after['n']}", title_justify="left")
+        for heading in ("", "before", "after"):
+            table.add_column(heading, justify="right" if heading else "left")
+        for label, key, form in (
+            ("exact match, sampled", "exact_match", "{:.1%}"),
+            ("exact match, greedy", "greedy_exact_match", "{:.1%}"),
+            ("reward, sampled (-3 to 4)", "reward", "{:.2f}"),
+            ("reward, greedy (-3 to 4)", "greedy_reward", "{:.2f}"),
+        ):
+            table.add_row(label, form.format(before[key]), form.format(after[key]))
+        console.print(table)
+    console.print(
+        f"{summary['scheme']}, seed {summary['seed']}: {summary['steps']} steps, "
+        f"{summary['seconds']:.0f} s"
+    )
+    console.print(f"run folder   {run.path}", soft_wrap=True)
+    console.print(f"a step each  tail -n 1 {run.metrics}", soft_wrap=True)
+    console.print(f"responses    head -n 1 {run.evaluation / 'after.jsonl'}", soft_wrap=True)
+    console.print(
+        "compare with GRPO: toolrest train weighting.scheme=uniform", soft_wrap=True
+    )
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Wrong input is one line on standard error and exit code 2."""
+    try:
+        yield
+    except InputError as error:
+        typer.echo(f"toolrest: {error}", err=True)
+        raise typer.Exit(2) from None

@@ -1,0 +1,73 @@
+"""Prompts as the policy sees them, and which of them fit."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from toolrest.data.sample import Sample
+from toolrest.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Which samples fit a policy."""
+
+    kept: list[Sample]
+    """Samples whose prompts fit, in order."""
+    dropped: list[tuple[str, int]]
+    """(identity, prompt tokens) of those whose prompts are too long."""
+
+
+def render_prompt(sample: Sample, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The prompt's token ids by the tokenizer's own chat template."""
+    encoded = tokenizer.apply_chat_template(
+        list(sample.prompt), add_generation_prompt=True, tokenize=True, return_dict=True
+    )
+    return encoded["input_ids"]
+
+
+def fit_prompts(
+    samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase, max_prompt_tokens: int
+) -> Fit:
+    """Keep the samples whose prompts have at most `max_prompt_tokens` tokens.
+
+    Raises:
+        InputError: the tokenizer has no chat template, or no sample is left.
+    """
+    if tokenizer.chat_template is None:
+        raise InputError("the policy's tokenizer has no chat template, so prompts cannot be written")
+    kept, dropped = [], []
+    for sample in samples:
+        length = len(render_prompt(sample, tokenizer))
+        if length <= max_prompt_tokens:
+            kept.append(sample)
+        else:
+            dropped.append((sample.identity, length))
+    if not kept:
+        shortest = min(length for _, length in dropped)
+        raise InputError(
+            f"data.max_prompt_tokens={max_prompt_tokens}: every prompt is longer; the shortest has "
+            f"{shortest} tokens"
+        )
+    return Fit(kept, dropped)
+
+
+def hold_out(
+    samples: Sequence[Sample], fraction: float, seed: int
+) -> tuple[list[Sample], list[Sample]]:
+    """(training, held-out) samples: a seeded random split, the order kept.
+
+    At least one sample is held out if the fraction is not 0 and there are two samples.
+    """
+    count = round(fraction * len(samples))
+    if fraction > 0 and len(samples) > 1:
+        count = min(max(1, count), len(samples) - 1)
+    chosen = set(random.Random(seed).sample(range(len(samples)), count))
+    train = [sample for index, sample in enumerate(samples) if index not in chosen]
+    return train, [samples[index] for index in sorted(chosen)]

@@ -1,0 +1,179 @@
+"""A recipe run by the TRL engine."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+)
+
+from toolrest.data.sample import Sample
+from toolrest.engines.trl import ResTConfig, ResTTrainer, RolloutBatch
+from toolrest.recipe import Recipe
+from toolrest.regions import Region
+from toolrest.rewards import ToolReward
+from toolrest.runs import RunFolder
+
+OnStep = Callable[[int, dict[str, Any]], None]
+
+
+def trl_config(recipe: Recipe, checkpoints: Path) -> ResTConfig:
+    """The trainer's arguments of a recipe."""
+    micro = recipe.optimizer.micro_batch or recipe.responses_per_step
+    gpu = torch.cuda.is_available()
+    return ResTConfig(
+        output_dir=str(checkpoints),
+        weighting=recipe.weighting.scheme,
+        weighting_options=recipe.weighting.options,
+        entropy_source=recipe.weighting.entropy_source,
+        entropy_decay=recipe.weighting.entropy_decay,
+        dialect=recipe.dialect,
+        loss_type=recipe.optimizer.loss,
+        epsilon=recipe.optimizer.clip_epsilon,
+        beta=0.0,
+        num_iterations=recipe.optimizer.iterations,
+        num_generations=recipe.rollout.group_size,
+        max_completion_length=recipe.rollout.max_response_tokens,
+        temperature=recipe.rollout.temperature,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=recipe.responses_per_step // micro,
+        gradient_checkpointing=recipe.optimizer.gradient_checkpointing,
+        learning_rate=recipe.optimizer.learning_rate,
+        lr_scheduler_type="constant",
+        weight_decay=0.0,
+        max_grad_norm=recipe.optimizer.max_grad_norm,
+        max_steps=recipe.max_steps,
+        save_steps=recipe.save_steps,
+        save_total_limit=2,
+        logging_steps=1,
+        seed=recipe.seed,
+        use_cpu=not gpu,
+        bf16=gpu,
+        remove_unused_columns=False,
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+class _Follow(TrainerCallback):
+    """Writes metrics, tells the view, and stops at the next whole step when asked to."""
+
+    def __init__(self, run: RunFolder, iterations: int, on_step: OnStep) -> None:
+        self.run = run
+        self.iterations = iterations
+        self.on_step = on_step
+        self.stop_asked = False
+        self.started = time.monotonic()
+
+    def on_log(self, args, state, control, logs=None, **rest):
+        if not logs or "reward" not in logs:
+            return
+        record = {"step": state.global_step, "seconds": time.monotonic() - self.started, **logs}
+        with self.run.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        self.on_step(state.global_step, record)
+
+    def on_step_end(self, args, state, control, **rest):
+        if self.stop_asked and state.global_step % self.iterations == 0:
+            control.should_save = True
+            control.should_training_stop = True
+
+
+def train_with_trl(
+    recipe: Recipe,
+    run: RunFolder,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    samples: Sequence[Sample],
+    on_step: OnStep,
+    resume_from: Path | None,
+) -> int:
+    """Train the model in place; checkpoints, metrics and rollouts go to the run's folder.
+
+    Ctrl-C ends training after the current step, with a checkpoint; a second one ends it at once.
+
+    Args:
+        on_step: called after each optimiser step with its number and metrics.
+        resume_from: the checkpoint to go on from, or None.
+
+    Returns:
+        The optimiser steps done; fewer than the recipe's if it was interrupted.
+    """
+    dataset = Dataset.from_list(
+        [
+            {"prompt": list(s.prompt), "ground_truth": s.ground_truth, "identity": s.identity}
+            for s in samples
+        ]
+    )
+    reward = ToolReward(
+        recipe.dialect,
+        recipe.reward.schedule,
+        punish_over_calls=recipe.reward.punish_over_calls,
+    )
+    follow = _Follow(run, recipe.optimizer.iterations, on_step)
+    trainer = ResTTrainer(
+        model=model,
+        processing_class=tokenizer,
+        reward_funcs=[reward],
+        train_dataset=dataset,
+        args=trl_config(recipe, run.checkpoints),
+        callbacks=[follow],
+        on_rollouts=_rollout_writer(recipe, run, tokenizer),
+    )
+    trainer.remove_callback(PrinterCallback)
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        if follow.stop_asked:
+            raise KeyboardInterrupt
+        follow.stop_asked = True
+
+    before = signal.signal(signal.SIGINT, ask_to_stop)
+    try:
+        trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return trainer.state.global_step
+
+
+def _rollout_writer(
+    recipe: Recipe, run: RunFolder, tokenizer: PreTrainedTokenizerBase
+) -> Callable[[RolloutBatch], None] | None:
+    rows = recipe.rollout.saved_groups * recipe.rollout.group_size
+    if rows == 0:
+        return None
+    run.rollouts.mkdir(exist_ok=True)
+
+    def write(batch: RolloutBatch) -> None:
+        lines = []
+        for row in range(min(rows, len(batch.inputs))):
+            kept = batch.mask[row]
+            ids = batch.completion_ids[row][kept].tolist()
+            record = {
+                "step": batch.step,
+                "identity": batch.inputs[row]["identity"],
+                "ground_truth": batch.inputs[row]["ground_truth"],
+                "response": tokenizer.decode(ids),
+                "advantage": batch.advantages[row].item(),
+                "reward": asdict(batch.breakdowns[row]),
+                "ids": ids,
+                "regions": [Region(r).name.lower() for r in batch.regions[row][kept].tolist()],
+                "weights": [round(w, 4) for w in batch.weights[row][kept].tolist()],
+            }
+            lines.append(json.dumps(record, ensure_ascii=False) + "\n")
+        path = run.rollouts / f"step-{batch.step:06d}.jsonl"
+        path.write_text("".join(lines), encoding="utf-8")
+
+    return write

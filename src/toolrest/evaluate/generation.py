@@ -1,0 +1,72 @@
+"""Responses of a policy to samples, by transformers' generate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from toolrest.data.prompts import render_prompt
+from toolrest.data.sample import Sample
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@torch.no_grad()
+def generate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    samples: Sequence[Sample],
+    *,
+    max_response_tokens: int,
+    temperature: float | None,
+    seed: int = 0,
+    batch_size: int = 128,
+    on_batch: Callable[[int], None] | None = None,
+) -> list[list[int]]:
+    """One response a sample, as token ids, the end token included where there is one.
+
+    Args:
+        temperature: None for greedy decoding.
+        seed: of the sampling; the process's random state is left as it was.
+        on_batch: called with the number of samples done so far.
+    """
+    prompts = [render_prompt(sample, tokenizer) for sample in samples]
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    responses: list[list[int]] = [[] for _ in prompts]
+    was_training = model.training
+    model.eval()
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            batch = tokenizer.pad(
+                {"input_ids": [prompts[i] for i in chosen]},
+                padding_side="left",
+                return_tensors="pt",
+            ).to(model.device)
+            sampled = (
+                {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+                if temperature is None
+                else {"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0}
+            )
+            output = model.generate(
+                **batch,
+                max_new_tokens=max_response_tokens,
+                pad_token_id=tokenizer.pad_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                **sampled,
+            )
+            for index, row in zip(chosen, output[:, batch["input_ids"].size(1) :], strict=True):
+                responses[index] = _until_end(row.tolist(), tokenizer.eos_token_id)
+            if on_batch is not None:
+                on_batch(start + len(chosen))
+    model.train(was_training)
+    return responses
+
+
+def _until_end(ids: list[int], end: int) -> list[int]:
+    return ids[: ids.index(end) + 1] if end in ids else ids

@@ -1,0 +1,84 @@
+"""Held-out evaluation with the rewards: sampled and greedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from toolrest.data.sample import Sample
+from toolrest.evaluate.generation import generate
+from toolrest.recipe import Recipe
+from toolrest.rewards import ToolReward
+from toolrest.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class HeldOutResult:
+    """How a policy does on held-out samples."""
+
+    exact_match: float
+    """Share of sampled responses with the right blocks and exactly the right calls."""
+    reward: float
+    """Mean reward of the sampled responses on the constant ranges, from -3 to 4."""
+    greedy_exact_match: float
+    """The same share under greedy decoding."""
+    greedy_reward: float
+    """The same mean under greedy decoding."""
+    n: int
+    """Samples, one sampled and one greedy response each."""
+
+
+def evaluate_heldout(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    samples: Sequence[Sample],
+    recipe: Recipe,
+    on_batch: Callable[[int], None] | None = None,
+) -> tuple[HeldOutResult, list[dict[str, Any]]]:
+    """Evaluate a policy.
+
+    Returns:
+        The result, and one row a response: the sample's identity, the text and the breakdown.
+    """
+    reward = ToolReward(
+        recipe.dialect, "constant", punish_over_calls=recipe.reward.punish_over_calls
+    )
+    vocabulary = Vocabulary.from_tokenizer(tokenizer)
+    rows: list[dict[str, Any]] = []
+    means: dict[str, tuple[float, float]] = {}
+    for decoding, temperature in (("sampled", recipe.rollout.temperature), ("greedy", None)):
+        responses = generate(
+            model,
+            tokenizer,
+            samples,
+            max_response_tokens=recipe.rollout.max_response_tokens,
+            temperature=temperature,
+            seed=recipe.seed,
+            batch_size=recipe.evaluation.batch_size,
+            on_batch=on_batch,
+        )
+        texts = [vocabulary.text(ids) for ids in responses]
+        scores = [
+            reward.score(text, sample.ground_truth)
+            for text, sample in zip(texts, samples, strict=True)
+        ]
+        means[decoding] = (
+            sum(score.exact for score in scores) / len(scores),
+            sum(score.total for score in scores) / len(scores),
+        )
+        rows += [
+            {
+                "identity": sample.identity,
+                "decoding": decoding,
+                "response": text,
+                "ground_truth": sample.ground_truth,
+                "reward": asdict(score),
+            }
+            for sample, text, score in zip(samples, texts, scores, strict=True)
+        ]
+    result = HeldOutResult(*means["sampled"], *means["greedy"], n=len(samples))
+    return result, rows

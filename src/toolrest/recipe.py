@@ -1,0 +1,242 @@
+"""What a run is: one recipe, the same for every engine."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from toolrest.errors import InputError
+from toolrest.naming import unknown_name
+
+EMBEDDED = "embedded"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Data(_Section):
+    """Prompts and ground truths."""
+
+    path: str | None = None
+    """An RLLA file, .parquet or .json. None: the embedded world's tasks."""
+    heldout_fraction: float = Field(0.1, ge=0, lt=1)
+    """Share of a file's rows that is kept for evaluation."""
+    max_prompt_tokens: int = Field(1024, ge=1)
+    """Rows with longer prompts are left out, counted and named."""
+
+
+class Rollout(_Section):
+    """How responses are sampled."""
+
+    prompts_per_step: int = Field(16, ge=1)
+    """Prompts of one optimiser step."""
+    group_size: int = Field(8, ge=2)
+    """Responses to each prompt (G)."""
+    max_response_tokens: int = Field(192, ge=1)
+    """A response that has not ended by then is truncated."""
+    temperature: float = Field(1.0, gt=0)
+    """Sampling temperature; entropies are those at this temperature."""
+    saved_groups: int = Field(2, ge=0)
+    """Groups a step that are written to the run's rollouts folder."""
+
+
+class Weighting(_Section):
+    """Token weights."""
+
+    scheme: str = "rest"
+    """rest, official or uniform (GRPO)."""
+    entropy_source: Literal["online", "static", "exact"] = "online"
+    """Moving average of the training forwards; the first rollouts; or one extra forward a step."""
+    entropy_decay: float = Field(0.9, ge=0, lt=1)
+    """Weight of the past in the moving average."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the scheme, such as `curriculum: false`."""
+
+
+class Reward(_Section):
+    """Rule rewards."""
+
+    schedule: str = "rest"
+    """rest, constant or official: how the ranges of format and correctness move."""
+    punish_over_calls: bool = True
+    """Whether a call where none is due earns the least correctness."""
+
+
+class Optimizer(_Section):
+    """The policy's updates."""
+
+    learning_rate: float = Field(2e-4, gt=0)
+    """AdamW's, constant."""
+    loss: str = "grpo"
+    """TRL's loss_type; `grpo` is the paper's mean over each sequence."""
+    clip_epsilon: float = Field(0.2, gt=0)
+    """Clipping range of the probability ratio."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradients are clipped to this norm."""
+    micro_batch: int | None = Field(None, ge=1)
+    """Responses in one forward and backward; None: all of a step."""
+    iterations: int = Field(1, ge=1)
+    """Optimiser passes over each batch of rollouts (mu)."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, more time."""
+
+
+class Evaluation(_Section):
+    """Held-out evaluation before and after training."""
+
+    samples: int = Field(256, ge=0)
+    """Held-out prompts at most; 0: none."""
+    batch_size: int = Field(128, ge=1)
+    """Responses that are sampled at once."""
+
+
+class Recipe(_Section):
+    """A run. Every field has a default; together they are the embedded default run."""
+
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """The run's folder below `runs`; None: scheme, policy and seed, and a number if taken."""
+    seed: int = Field(0, ge=0)
+    """Seeds the data order and the sampling."""
+    policy: str = EMBEDDED
+    """`embedded`, a folder with a Hugging Face checkpoint, or a hub name."""
+    trust_remote_code: bool = False
+    """Whether code that comes with a checkpoint may run."""
+    dialect: str = "rlla"
+    """How the policy writes thoughts, calls and responses."""
+    max_steps: int = Field(40, ge=1)
+    """Optimiser steps."""
+    save_steps: int = Field(10, ge=1)
+    """Steps between checkpoints."""
+    data: Data = Data()
+    rollout: Rollout = Rollout()
+    weighting: Weighting = Weighting()
+    reward: Reward = Reward()
+    optimizer: Optimizer = Optimizer()
+    evaluation: Evaluation = Evaluation()
+
+    @property
+    def responses_per_step(self) -> int:
+        """Responses of one optimiser step."""
+        return self.rollout.prompts_per_step * self.rollout.group_size
+
+
+def load_recipe(path: Path | None, overrides: list[str]) -> Recipe:
+    """Read a recipe and apply `key=value` overrides, such as `rollout.group_size=4`.
+
+    Raises:
+        InputError: no such file, not YAML, an unknown key (with the nearest known one), or a value
+            that does not fit.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        values = _read(path)
+    for override in overrides:
+        _override(values, override)
+    source = str(path) if path is not None else "the recipe"
+    return parse_recipe(values, source)
+
+
+def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
+    """The recipe of plain values; `source` is named in errors."""
+    _check_keys(values, Recipe, "")
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{source}: {key}={first['input']!r}: {first['msg'][0].lower() + first['msg'][1:]}"
+        ) from error
+    check_recipe(recipe)
+    return recipe
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Check what pydantic cannot: names that are registered elsewhere, and sums that must fit.
+
+    Raises:
+        InputError: naming key, value and mend.
+    """
+    from toolrest.dialects import get_dialect
+    from toolrest.rewards.schedule import get_schedule
+
+    get_dialect(recipe.dialect)
+    get_schedule(recipe.reward.schedule)
+    micro = recipe.optimizer.micro_batch
+    if micro is not None and recipe.responses_per_step % micro:
+        raise InputError(
+            f"optimizer.micro_batch={micro} does not divide the {recipe.responses_per_step} "
+            "responses of a step (rollout.prompts_per_step * rollout.group_size)"
+        )
+    if recipe.save_steps % recipe.optimizer.iterations:
+        fits = math.ceil(recipe.save_steps / recipe.optimizer.iterations)
+        raise InputError(
+            f"save_steps={recipe.save_steps} falls between passes over the same rollouts; use "
+            f"{fits * recipe.optimizer.iterations}"
+        )
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The resolved recipe as YAML."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such recipe") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: the recipe cannot be read ({error})") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        line = str(error).replace("\n", " ")
+        raise InputError(f"{path}: not YAML ({line})") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: a recipe is a mapping of keys, not a {type(values).__name__}")
+    return values
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise InputError(f"{override!r}: an override is written key=value, as in max_steps=5")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{override!r}: the value is not YAML") from error
+    if isinstance(value, str):
+        value = _number(value)
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = values.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise InputError(f"{override!r}: {parent} is a value, not a section")
+        values = child
+    values[last] = value
+
+
+def _number(text: str) -> str | float:
+    """YAML 1.1 reads 1e-6 as text; a recipe's user means the number."""
+    try:
+        return float(text) if text[:1] in "+-.0123456789" else text
+    except ValueError:
+        return text
+
+
+def _check_keys(values: dict[str, Any], model: type[BaseModel], prefix: str) -> None:
+    for key, value in values.items():
+        if key not in model.model_fields:
+            known = [prefix + name for name in model.model_fields]
+            raise InputError(unknown_name("recipe key", f"{prefix}{key}", known))
+        section = model.model_fields[key].annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            if not isinstance(value, dict):
+                raise InputError(f"recipe key {prefix}{key} is a section with keys, not {value!r}")
+            _check_keys(value, section, f"{prefix}{key}.")

@@ -1,0 +1,191 @@
+"""A run's folder: what is written where, and how a stopped run is found again."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from toolrest.errors import InputError
+
+RUNS = Path("runs")
+_VERSIONED = ("toolrest", "torch", "transformers", "trl", "accelerate", "datasets", "tokenizers")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """runs/<name>/ and the files in it."""
+
+    path: Path
+    """The folder itself."""
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, machine, seed and commit."""
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a step."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def data(self) -> Path:
+        """How many rows were used, and which were left out and why."""
+        return self.path / "data.json"
+
+    @property
+    def rollouts(self) -> Path:
+        """Folder: one file a generation with the saved groups."""
+        return self.path / "rollouts"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder: checkpoint-<step>, each a Hugging Face checkpoint."""
+        return self.path / "checkpoints"
+
+    @property
+    def evaluation(self) -> Path:
+        """Folder: held-out responses before and after, and their scores."""
+        return self.path / "evaluation"
+
+    @property
+    def summary(self) -> Path:
+        """Before and after; written when the run is done."""
+        return self.path / "summary.json"
+
+    def last_checkpoint(self) -> Path | None:
+        """The newest checkpoint whose last file is there, or None."""
+        whole = [
+            folder
+            for folder in self.checkpoints.glob("checkpoint-*")
+            if folder.name.split("-")[1].isdigit() and (folder / "toolrest_state.json").is_file()
+        ]
+        return max(whole, key=lambda folder: int(folder.name.split("-")[1]), default=None)
+
+    def rewind(self, step: int) -> None:
+        """Drop metrics and rollouts that were written after optimiser step `step`."""
+        if self.metrics.is_file():
+            kept = [line for line in _whole_lines(self.metrics) if json.loads(line)["step"] <= step]
+            write_whole(self.metrics, "".join(kept))
+        for file in self.rollouts.glob("step-*.jsonl"):
+            if int(file.stem.split("-")[1]) >= step:
+                file.unlink()
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """The file's lines but for a last one that a kill has cut off."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [line for line in lines if line.endswith("\n")]
+
+
+def new_run(name: str | None, default: str) -> RunFolder:
+    """Make the folder of a new run.
+
+    Args:
+        name: the user's name for it, or None.
+        default: the name where there is none; a number is added if it is taken.
+
+    Raises:
+        InputError: a run of the user's name is there already, or the folder cannot be made.
+    """
+    try:
+        if name is not None:
+            path = RUNS / name
+            if path.exists():
+                raise InputError(
+                    f"name={name}: {path} is there already; choose another name, or go on with it: "
+                    f"toolrest train --resume {path}"
+                )
+            path.mkdir(parents=True)
+            return RunFolder(path)
+        number = 1
+        while True:
+            path = RUNS / (default if number == 1 else f"{default}-{number}")
+            try:
+                path.mkdir(parents=True)
+                return RunFolder(path)
+            except FileExistsError:
+                number += 1
+    except OSError as error:
+        raise InputError(f"the run's folder cannot be made: {error}") from error
+
+
+def find_run(resume: str) -> RunFolder:
+    """The run to resume: a run's folder, or `auto` for the newest one that is not done.
+
+    Raises:
+        InputError: there is none.
+    """
+    if resume == "auto":
+        started = [path for path in RUNS.glob("*/recipe.yaml")]
+        undone = [path.parent for path in started if not RunFolder(path.parent).summary.is_file()]
+        if not undone:
+            raise InputError(f"--resume auto: no run in {RUNS} is unfinished")
+        return RunFolder(max(undone, key=lambda path: (path / "recipe.yaml").stat().st_mtime))
+    run = RunFolder(Path(resume))
+    if not run.recipe.is_file():
+        raise InputError(f"--resume {resume}: no run is there (it has no recipe.yaml)")
+    if run.summary.is_file():
+        raise InputError(f"--resume {resume}: that run is done")
+    return run
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def describe_environment(seed: int) -> dict[str, Any]:
+    """Versions, machine, command, seed and the commit of the working directory's checkout."""
+    versions = {}
+    for package in _VERSIONED:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "versions": versions,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "command": sys.argv,
+        "seed": seed,
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the source tree that the package runs from, None for an installed one."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

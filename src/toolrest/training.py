@@ -1,0 +1,177 @@
+"""The whole training job: data, evaluation before, training, evaluation after, summary."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from toolrest.data.prompts import fit_prompts, hold_out
+from toolrest.data.rlla import load_rlla
+from toolrest.data.sample import Sample
+from toolrest.errors import InputError
+from toolrest.policy import load_policy, load_tokenizer
+from toolrest.recipe import Recipe, dump_recipe
+from toolrest.runs import RunFolder, describe_environment, write_json, write_whole
+from toolrest.weights import get_scheme
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_WORLD_TRAIN_SAMPLES = 4096
+
+
+class View(Protocol):
+    """Who watches the job."""
+
+    def stage(self, text: str) -> None:
+        """A new part of the job begins."""
+        ...
+
+    def step(self, step: int, metrics: dict[str, Any]) -> None:
+        """An optimiser step is done."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
+        ...
+
+
+class Interrupted(Exception):
+    """The user asked to stop; what is done is kept."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The data of a run."""
+
+    train: list[Sample]
+    """What the policy is trained on."""
+    heldout: list[Sample]
+    """What it is evaluated on; disjoint from the former."""
+    dropped: list[tuple[str, int]]
+    """(identity, prompt tokens) of rows whose prompts are too long."""
+
+
+def load_samples(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Samples:
+    """The samples of a recipe that fit its policy.
+
+    Raises:
+        InputError: the data cannot be used; see `load_rlla` and `fit_prompts`.
+    """
+    count = recipe.evaluation.samples
+    if recipe.data.path is None:
+        from toolrest.world.tasks import Split, make_samples
+
+        return Samples(
+            make_samples(Split.TRAIN, _WORLD_TRAIN_SAMPLES, recipe.seed),
+            make_samples(Split.HELDOUT, count),
+            [],
+        )
+    fit = fit_prompts(load_rlla(Path(recipe.data.path)), tokenizer, recipe.data.max_prompt_tokens)
+    train, heldout = hold_out(fit.kept, recipe.data.heldout_fraction, recipe.seed)
+    if len(train) < recipe.rollout.prompts_per_step:
+        raise InputError(
+            f"data.path={recipe.data.path}: {len(train)} rows are left to train on, fewer than "
+            f"rollout.prompts_per_step={recipe.rollout.prompts_per_step}; lower it, or raise "
+            "data.max_prompt_tokens"
+        )
+    return Samples(train, heldout[:count], fit.dropped)
+
+
+def run_training(recipe: Recipe, run: RunFolder, view: View, *, resume: bool) -> dict[str, Any]:
+    """Do the job of a recipe in a run's folder.
+
+    Args:
+        resume: go on from the run's last checkpoint.
+
+    Returns:
+        What summary.json holds.
+
+    Raises:
+        InputError: something given cannot be used.
+        Interrupted: the user asked to stop.
+    """
+    started = time.monotonic()
+    get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
+    tokenizer = load_tokenizer(recipe)
+    samples = load_samples(recipe, tokenizer)
+    if not resume:
+        write_whole(run.recipe, dump_recipe(recipe))
+        write_json(run.environment, describe_environment(recipe.seed))
+    _report_data(samples, run, view)
+    view.stage("loading the policy and the training engine")
+    model = load_policy(recipe)
+    from toolrest.engines.launch_trl import train_with_trl
+
+    before = _evaluated(model, tokenizer, samples.heldout, recipe, run, "before", view)
+    checkpoint = run.last_checkpoint() if resume else None
+    first = int(checkpoint.name.split("-")[1]) if checkpoint else 0
+    if resume:
+        run.rewind(first)
+        view.note(f"going on from step {first} of {recipe.max_steps}")
+    view.stage("training")
+    steps = train_with_trl(
+        recipe, run, model, tokenizer, samples.train, view.step, checkpoint
+    )
+    if steps < recipe.max_steps:
+        raise Interrupted
+    after = _evaluated(model, tokenizer, samples.heldout, recipe, run, "after", view)
+    summary = {
+        "before": before,
+        "after": after,
+        "steps": steps,
+        "seconds": round(time.monotonic() - started, 1),
+        "scheme": recipe.weighting.scheme,
+        "seed": recipe.seed,
+    }
+    write_json(run.summary, summary)
+    return summary
+
+
+def _report_data(samples: Samples, run: RunFolder, view: View) -> None:
+    used = len(samples.train) + len(samples.heldout)
+    write_json(
+        run.data,
+        {
+            "train": len(samples.train),
+            "heldout": len(samples.heldout),
+            "too_long": [{"row": row, "prompt_tokens": n} for row, n in samples.dropped],
+        },
+    )
+    if samples.dropped:
+        rows = ", ".join(row for row, _ in samples.dropped[:10])
+        more = ", ..." if len(samples.dropped) > 10 else ""
+        view.note(
+            f"{len(samples.dropped)} of {used + len(samples.dropped)} rows have prompts over "
+            f"data.max_prompt_tokens and are left out: rows {rows}{more} (all in {run.data})"
+        )
+
+
+def _evaluated(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    heldout: Sequence[Sample],
+    recipe: Recipe,
+    run: RunFolder,
+    when: str,
+    view: View,
+) -> dict[str, Any] | None:
+    """The result of an evaluation; one that was finished before the run was stopped is read."""
+    from toolrest.evaluate.heldout import evaluate_heldout
+
+    if not heldout:
+        return None
+    path = run.evaluation / f"{when}.json"
+    if path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
+    view.stage(f"evaluating {when} training on {len(heldout)} held-out samples")
+    result, rows = evaluate_heldout(model, tokenizer, heldout, recipe)
+    run.evaluation.mkdir(exist_ok=True)
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    write_whole(run.evaluation / f"{when}.jsonl", "".join(lines))
+    write_json(path, asdict(result))
+    return asdict(result)

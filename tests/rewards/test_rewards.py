@@ -1,0 +1,189 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolrest.dialects import ToolCall, get_dialect
+from toolrest.errors import InputError
+from toolrest.rewards import ToolReward, call_score, get_schedule, score_reply
+from toolrest.rewards.values import equal
+
+RLLA = get_dialect("rlla")
+
+
+def call(name, **parameters):
+    return ToolCall(name, parameters)
+
+
+def reply(thought="t", calls=(), response=None):
+    return RLLA.parse(RLLA.render(thought=thought, calls=calls, response=response))
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "same"),
+    [
+        (1, 1.0, True),
+        (True, 1, False),
+        (False, 0, False),
+        (True, True, True),
+        ("5", 5, False),
+        (None, None, True),
+        (None, False, False),
+        ([1, [2]], [1, [2.0]], True),
+        ([1, 2], [2, 1], False),
+        ([True], [1], False),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, True),
+        ({"a": 1}, {"a": 1, "b": 2}, False),
+        ([], {}, False),
+        ({}, "", False),
+    ],
+)
+def test_equality_of_values(left, right, same):
+    assert equal(left, right) is same
+    assert equal(right, left) is same
+
+
+def test_equality_of_deep_values():
+    deep, other = [], []
+    for _ in range(100_000):
+        deep, other = [deep], [other]
+    assert equal(deep, other)
+    while deep:
+        deep, other = deep.pop(), other.pop()
+
+
+@pytest.mark.parametrize(
+    ("predicted", "true", "total"),
+    [
+        ([call("a", x=1)], [call("a", x=1)], 1.0),
+        ([call("a", x=2)], [call("a", x=1)], 2 / 3),  # name 1, keys 1, values 0 of 1 + 1 + 1
+        ([call("a")], [call("a", x=1)], 1 / 3),
+        ([call("b", x=1)], [call("a", x=1)], 0.0),
+        ([call("a", x=1), call("b")], [call("a", x=1)], 2.5 / 3),  # names: Jaccard 1/2
+        ([call("a", x=1, y=2)], [call("a", x=1)], 2.5 / 3),  # keys: Jaccard 1/2
+        ([], [call("a")], 0.0),
+        ([], [], 1.0),
+        ([call("a")], [], 0.0),
+        ([call("a")], [call("a")], 1.0),
+        ([call("b"), call("a", x=[1])], [call("a", x=[1]), call("b")], 1.0),
+    ],
+)
+def test_call_scores_by_hand(predicted, true, total):
+    assert call_score(predicted, true).total == pytest.approx(total)
+
+
+def test_calls_of_one_name_are_matched_for_the_best_sum():
+    """Greedy matching in order would pair the first with the first."""
+    true = [call("a", x=1, y=2), call("a", x=3, y=4)]
+    assert call_score([call("a", x=3, y=4), call("a", x=1, y=2)], true).total == 1.0
+    score = call_score([call("a", x=3), call("a", x=3, y=4)], true)
+    # names 1, keys 1/2 + 1, values 0 + 2, over 1 + 2 + 4
+    assert score.total == pytest.approx((1 + 1.5 + 2) / 7)
+
+
+@given(st.permutations([call("a", x=1), call("a", x=2), call("b", y=[1])]))
+def test_the_order_of_calls_does_not_matter(calls):
+    true = [call("a", x=1), call("a", x=2), call("b", y=[1])]
+    assert call_score(calls, true).total == pytest.approx(1.0)
+
+
+def breakdown(predicted, true, schedule="constant", **options):
+    return score_reply(predicted, true, get_schedule(schedule), **options)
+
+
+def test_a_right_reply_earns_the_most():
+    true = reply(calls=[call("a", x=1)])
+    assert breakdown(reply("other", [call("a", x=1)]), true).total == 4.0
+    assert breakdown(reply("other", [call("a", x=1)]), true).exact
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<think> t </think>\n{"name": "a", "parameters": {"x": 1}}',
+        '<think> t </think>\n<tool_call>\n{"name": "a", "parameters": {"x": 1}\n</tool_call>',
+        '<think> t </think>\n<tool_call>\n{"name": "a", "parameters": {"x": 1}}',
+        "",
+    ],
+)
+def test_calls_without_tags_or_json_earn_the_least(text):
+    score = breakdown(RLLA.parse(text), reply(calls=[call("a", x=1)]))
+    assert score.correctness_reward == -3.0
+    assert not score.exact
+
+
+def test_format_is_all_or_nothing():
+    true = reply(calls=[call("a")], response="r")
+    assert breakdown(reply(calls=[call("a")], response="r"), true).format == 1.0
+    assert breakdown(reply(calls=[call("a")]), true).format == 0.0
+    assert breakdown(reply(None, [call("a")], "r"), true).format == 0.0
+    twice = RLLA.parse("<think> a </think><think> b </think><response> c </response>")
+    assert breakdown(twice, reply(response="r")).format == 0.0
+    stray = RLLA.parse("<think> a </think> so <response> c </response>")
+    assert breakdown(stray, reply(response="r")).format == 0.0
+
+
+def test_a_bad_call_that_hides_a_missing_end_has_no_format():
+    text = "<think> t </think>\n<tool_call>\nnope\n"
+    assert breakdown(RLLA.parse(text), reply(calls=[call("a")])).format == 0.0
+
+
+def test_over_calling_is_punished_unless_switched_off():
+    true, calling = reply(response="r"), reply(calls=[call("a")], response="r")
+    assert breakdown(reply(response="x"), true).correctness_reward == 3.0
+    assert breakdown(calling, true).correctness_reward == -3.0
+    assert breakdown(calling, true).over_called
+    for predicted in (reply(response="x"), calling):
+        assert breakdown(predicted, true, punish_over_calls=False).correctness_reward == 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "progress", "expected"),
+    [
+        ("constant", 0.0, (1.0, 0.0)),
+        ("constant", 1.0, (1.0, 0.0)),
+        ("rest", 0.0, (2.0, 0.0)),
+        ("rest", 0.5, (1.5, 0.0)),
+        ("rest", 1.0, (1.0, 0.0)),
+        ("official", 1.0, (1.3, 0.0)),  # 105 of 150 steps: 2 - 0.7
+    ],
+)
+def test_schedules_by_hand(name, progress, expected):
+    """Format score 1 and correctness score 1/2."""
+    assert get_schedule(name).rewards(1.0, 0.5, progress) == pytest.approx(expected)
+
+
+@given(st.sampled_from(["rest", "official"]), st.floats(0, 1))
+def test_the_totals_range_stays(name, progress):
+    schedule = get_schedule(name)
+    assert sum(schedule.rewards(1, 1, progress)) == pytest.approx(4)
+    assert sum(schedule.rewards(0, 0, progress)) == pytest.approx(-4)
+
+
+class State:
+    global_step, max_steps = 50, 100
+
+
+def test_the_reward_function_of_a_trainer():
+    logged = {}
+    reward = ToolReward()
+    truth = RLLA.render(thought="", calls=[call("a")], response=None)
+    texts = [RLLA.render(thought="x", calls=[call(n)], response=None) for n in ("a", "b")]
+    values = reward(
+        completions=[[{"role": "assistant", "content": text}] for text in texts],
+        ground_truth=[truth, truth],
+        trainer_state=State(),
+        log_metric=logged.__setitem__,
+    )
+    assert values == [pytest.approx(4.0), pytest.approx(-1.0)]  # half way: 1.5 and 2.5, 1.5 - 2.5
+    assert logged["reward/exact_match"] == 0.5
+    assert [b.exact for b in reward.breakdowns] == [True, False]
+
+
+def test_a_data_set_without_ground_truth_is_named():
+    with pytest.raises(InputError, match="ground_truth"):
+        ToolReward()(completions=["x"], answers=["y"])
+
+
+def test_an_unknown_schedule_is_named():
+    with pytest.raises(InputError, match="did you mean 'constant'"):
+        ToolReward(schedule="const")
