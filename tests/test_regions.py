@@ -1,9 +1,11 @@
+import itertools
+
 import pytest
 import torch
+from conftest import label_pieces
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import label_pieces
 from toolrest.dialects import get_dialect
 from toolrest.regions import Region, label_tokens
 from toolrest.vocabulary import Vocabulary
@@ -57,7 +59,15 @@ def test_a_tie_between_parameters_and_scaffolding_goes_to_the_parameters():
 
 
 def test_scaffolding_and_the_end_of_turn_can_be_other():
-    table = [b"<tool_call>", b'{"name": "', b"A", b'", "parameters": ', b"{}", b"}", b"</tool_call>"]
+    table = [
+        b"<tool_call>",
+        b'{"name": "',
+        b"A",
+        b'", "parameters": ',
+        b"{}",
+        b"}",
+        b"</tool_call>",
+    ]
     ids = torch.arange(len(table) + 1).unsqueeze(0)
     vocabulary = Vocabulary.from_table([*table, b""], end_ids=[len(table)])
     labels = label_tokens(
@@ -103,7 +113,7 @@ def test_labels_do_not_depend_on_the_tokenisation(data):
     """Pure tokens agree with the labels by character, however the text is cut."""
     cuts = sorted(data.draw(st.sets(st.integers(1, len(CALL) - 1))))
     bounds = [0, *cuts, len(CALL)]
-    pieces = [CALL[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    pieces = [CALL[a:b] for a, b in itertools.pairwise(bounds)]
     single = by_character(CALL)
     for start, piece, label in zip(bounds, pieces, label_pieces(pieces), strict=False):
         inside = single[start : start + len(piece)]

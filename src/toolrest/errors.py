@@ -2,4 +2,4 @@
 
 
 class InputError(ValueError):
-    """The user gave something that cannot be used. The text says what, where, and how to mend it."""
+    """The user gave something unusable; the text says what, where, and how to mend it."""

@@ -24,24 +24,24 @@ class Data(_Section):
 
     path: str | None = None
     """An RLLA file, .parquet or .json. None: the embedded world's tasks."""
-    heldout_fraction: float = Field(0.1, ge=0, lt=1)
+    heldout_fraction: float = Field(default=0.1, ge=0, lt=1)
     """Share of a file's rows that is kept for evaluation."""
-    max_prompt_tokens: int = Field(1024, ge=1)
+    max_prompt_tokens: int = Field(default=1024, ge=1)
     """Rows with longer prompts are left out, counted and named."""
 
 
 class Rollout(_Section):
     """How responses are sampled."""
 
-    prompts_per_step: int = Field(16, ge=1)
+    prompts_per_step: int = Field(default=16, ge=1)
     """Prompts of one optimiser step."""
-    group_size: int = Field(8, ge=2)
+    group_size: int = Field(default=8, ge=2)
     """Responses to each prompt (G)."""
-    max_response_tokens: int = Field(192, ge=1)
+    max_response_tokens: int = Field(default=192, ge=1)
     """A response that has not ended by then is truncated."""
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(default=1.0, gt=0)
     """Sampling temperature; entropies are those at this temperature."""
-    saved_groups: int = Field(2, ge=0)
+    saved_groups: int = Field(default=2, ge=0)
     """Groups a step that are written to the run's rollouts folder."""
 
 
@@ -52,7 +52,7 @@ class Weighting(_Section):
     """rest, official or uniform (GRPO)."""
     entropy_source: Literal["online", "static", "exact"] = "online"
     """Moving average of the training forwards; the first rollouts; or one extra forward a step."""
-    entropy_decay: float = Field(0.9, ge=0, lt=1)
+    entropy_decay: float = Field(default=0.9, ge=0, lt=1)
     """Weight of the past in the moving average."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Options of the scheme, such as `curriculum: false`."""
@@ -70,17 +70,17 @@ class Reward(_Section):
 class Optimizer(_Section):
     """The policy's updates."""
 
-    learning_rate: float = Field(2e-4, gt=0)
+    learning_rate: float = Field(default=2e-4, gt=0)
     """AdamW's, constant."""
     loss: str = "grpo"
     """TRL's loss_type; `grpo` is the paper's mean over each sequence."""
-    clip_epsilon: float = Field(0.2, gt=0)
+    clip_epsilon: float = Field(default=0.2, gt=0)
     """Clipping range of the probability ratio."""
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are clipped to this norm."""
-    micro_batch: int | None = Field(None, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)
     """Responses in one forward and backward; None: all of a step."""
-    iterations: int = Field(1, ge=1)
+    iterations: int = Field(default=1, ge=1)
     """Optimiser passes over each batch of rollouts (mu)."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
@@ -89,18 +89,18 @@ class Optimizer(_Section):
 class Evaluation(_Section):
     """Held-out evaluation before and after training."""
 
-    samples: int = Field(256, ge=0)
+    samples: int = Field(default=256, ge=0)
     """Held-out prompts at most; 0: none."""
-    batch_size: int = Field(128, ge=1)
+    batch_size: int = Field(default=128, ge=1)
     """Responses that are sampled at once."""
 
 
 class Recipe(_Section):
     """A run. Every field has a default; together they are the embedded default run."""
 
-    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """The run's folder below `runs`; None: scheme, policy and seed, and a number if taken."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     """Seeds the data order and the sampling."""
     policy: str = EMBEDDED
     """`embedded`, a folder with a Hugging Face checkpoint, or a hub name."""
@@ -108,9 +108,9 @@ class Recipe(_Section):
     """Whether code that comes with a checkpoint may run."""
     dialect: str = "rlla"
     """How the policy writes thoughts, calls and responses."""
-    max_steps: int = Field(40, ge=1)
+    max_steps: int = Field(default=40, ge=1)
     """Optimiser steps."""
-    save_steps: int = Field(10, ge=1)
+    save_steps: int = Field(default=10, ge=1)
     """Steps between checkpoints."""
     data: Data = Data()
     rollout: Rollout = Rollout()

@@ -8,6 +8,7 @@ that are not valid UTF-8.
 from __future__ import annotations
 
 from enum import IntEnum
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -123,7 +124,7 @@ def _paint(text: str, turns: list[int], dialect: Dialect) -> np.ndarray:
     """The scanner's code of every byte; `text` holds one character a byte."""
     edges: list[int] = []
     codes: list[int] = []
-    for start, end in zip(turns, turns[1:], strict=False):
+    for start, end in pairwise(turns):
         at = start
         for code, span_start, span_end in dialect.scan(text[start:end]).spans:
             if start + span_start > at:

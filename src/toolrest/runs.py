@@ -129,7 +129,7 @@ def find_run(resume: str) -> RunFolder:
         InputError: there is none.
     """
     if resume == "auto":
-        started = [path for path in RUNS.glob("*/recipe.yaml")]
+        started = RUNS.glob("*/recipe.yaml")
         undone = [path.parent for path in started if not RunFolder(path.parent).summary.is_file()]
         if not undone:
             raise InputError(f"--resume auto: no run in {RUNS} is unfinished")

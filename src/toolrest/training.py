@@ -114,9 +114,7 @@ def run_training(recipe: Recipe, run: RunFolder, view: View, *, resume: bool) ->
         run.rewind(first)
         view.note(f"going on from step {first} of {recipe.max_steps}")
     view.stage("training")
-    steps = train_with_trl(
-        recipe, run, model, tokenizer, samples.train, view.step, checkpoint
-    )
+    steps = train_with_trl(recipe, run, model, tokenizer, samples.train, view.step, checkpoint)
     if steps < recipe.max_steps:
         raise Interrupted
     after = _evaluated(model, tokenizer, samples.heldout, recipe, run, "after", view)

@@ -63,8 +63,11 @@ class Vocabulary:
                 table[index] = to_bytes(token)
             elif not added[index].special or added[index].content in written:
                 table[index] = added[index].content.encode()
-        ends = {tokenizer.eos_token_id} - {None}
-        ends |= {i for i, token in added.items() if token.content in _END_OF_TURN}
+        ends = {
+            index
+            for index, token in added.items()
+            if token.content in _END_OF_TURN or token.content == tokenizer.eos_token
+        }
         return cls.from_table(table, ends)
 
     @classmethod

@@ -72,9 +72,7 @@ def assert_bitwise_equal(one, other):
 
 @pytest.mark.parametrize("loss_type", ["grpo", "dapo"])
 @pytest.mark.parametrize("more", [{}, {"num_iterations": 2}, {"steps_per_generation": 4}])
-def test_uniform_weights_are_grpo_bitwise(
-    tmp_path, dataset, embedded_tokenizer, loss_type, more
-):
+def test_uniform_weights_are_grpo_bitwise(tmp_path, dataset, embedded_tokenizer, loss_type, more):
     options = settings(tmp_path, loss_type=loss_type, **more)
     plain = train(GRPOTrainer, GRPOConfig(**options), dataset, embedded_tokenizer)
     ours = train(
@@ -148,9 +146,7 @@ def test_rollouts_carry_the_core_s_weights(tmp_path, dataset, embedded_tokenizer
     config = ResTConfig(
         weighting_options={"rule": rule}, entropy_source=source, **settings(tmp_path)
     )
-    trainer = train(
-        ResTTrainer, config, dataset, embedded_tokenizer, on_rollouts=batches.append
-    )
+    trainer = train(ResTTrainer, config, dataset, embedded_tokenizer, on_rollouts=batches.append)
     assert [batch.step for batch in batches] == [0, 1, 2]
     for batch in batches:
         rows = batch.mask.sum(dim=1)
@@ -173,9 +169,7 @@ def test_rollouts_carry_the_core_s_weights(tmp_path, dataset, embedded_tokenizer
         assert "reward/exact_match" in entry
 
 
-def test_exact_entropies_are_those_of_the_training_forward(
-    tmp_path, dataset, embedded_tokenizer
-):
+def test_exact_entropies_are_those_of_the_training_forward(tmp_path, dataset, embedded_tokenizer):
     """On policy, the extra forward and the training forward see the same distribution."""
     followed = {}
 
@@ -227,9 +221,7 @@ def test_grpo_may_use_a_sequence_ratio(tmp_path, dataset, embedded_tokenizer):
     assert trainer.state.global_step == 1
 
 
-def test_a_checkpoint_without_the_engine_s_state_is_named(
-    tmp_path, dataset, embedded_tokenizer
-):
+def test_a_checkpoint_without_the_engine_s_state_is_named(tmp_path, dataset, embedded_tokenizer):
     options = settings(tmp_path, max_steps=2, save_strategy="steps", save_steps=1)
     train(ResTTrainer, ResTConfig(**options), dataset, embedded_tokenizer)
     state = tmp_path / "checkpoint-1" / "toolrest_state.json"

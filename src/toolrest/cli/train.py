@@ -80,13 +80,12 @@ def _resume(resume: str, dry_run: bool, quiet: bool) -> None:
 
 
 def _run(recipe: "Recipe", run: "RunFolder", *, resume: bool, quiet: bool) -> None:
+    from toolrest.training import Interrupted, run_training
     from toolrest.watch.live import LiveView
 
     goes_on = f"toolrest train --resume {run.path}"
     with LiveView(recipe.max_steps, quiet=quiet) as view:
         try:
-            from toolrest.training import Interrupted, run_training
-
             summary = run_training(recipe, run, view, resume=resume)
         except (KeyboardInterrupt, Interrupted):
             view.close()
@@ -150,9 +149,7 @@ def _print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
     console.print(f"run folder   {run.path}", soft_wrap=True)
     console.print(f"a step each  tail -n 1 {run.metrics}", soft_wrap=True)
     console.print(f"responses    head -n 1 {run.evaluation / 'after.jsonl'}", soft_wrap=True)
-    console.print(
-        "compare with GRPO: toolrest train weighting.scheme=uniform", soft_wrap=True
-    )
+    console.print("compare with GRPO: toolrest train weighting.scheme=uniform", soft_wrap=True)
 
 
 @contextmanager

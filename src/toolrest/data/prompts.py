@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from toolrest.data.sample import Sample
 from toolrest.errors import InputError
@@ -29,7 +29,18 @@ def render_prompt(sample: Sample, tokenizer: PreTrainedTokenizerBase) -> list[in
     encoded = tokenizer.apply_chat_template(
         list(sample.prompt), add_generation_prompt=True, tokenize=True, return_dict=True
     )
-    return encoded["input_ids"]
+    return cast("dict[str, list[int]]", encoded)["input_ids"]
+
+
+def single_id(token_id: object) -> int:
+    """A tokenizer's id of one token.
+
+    Raises:
+        InputError: the tokenizer has none.
+    """
+    if not isinstance(token_id, int):
+        raise InputError("the policy's tokenizer has no end-of-sequence or padding token")
+    return token_id
 
 
 def fit_prompts(
@@ -41,7 +52,9 @@ def fit_prompts(
         InputError: the tokenizer has no chat template, or no sample is left.
     """
     if tokenizer.chat_template is None:
-        raise InputError("the policy's tokenizer has no chat template, so prompts cannot be written")
+        raise InputError(
+            "the policy's tokenizer has no chat template, so prompts cannot be written"
+        )
     kept, dropped = [], []
     for sample in samples:
         length = len(render_prompt(sample, tokenizer))

@@ -41,9 +41,7 @@ def load_rlla(path: Path) -> list[Sample]:
         raise InputError(f"data.path={path}: expected a .parquet or a .json file")
     if not rows:
         raise InputError(f"data.path={path}: the file holds no rows")
-    return [
-        _sample(path, number, prompt, truth) for number, (prompt, truth) in enumerate(rows)
-    ]
+    return [_sample(path, number, prompt, truth) for number, (prompt, truth) in enumerate(rows)]
 
 
 _Row = tuple[list[dict[str, str]], str]

@@ -9,11 +9,12 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from toolrest import advantages as advantage_rules
@@ -104,7 +105,8 @@ class ResTTrainer(GRPOTrainer):
         self.dialect = get_dialect(args.dialect)
         check_settings(args)
         super().__init__(*positional, args=args, **keywords)
-        check_save_steps(self.args)
+        check_save_steps(args)
+        self.config = args
         self.vocabulary = Vocabulary.from_tokenizer(self._tokenizer)
         for reward in self.reward_funcs:
             if isinstance(reward, ToolReward):
@@ -127,7 +129,7 @@ class ResTTrainer(GRPOTrainer):
         add_fused_lm_head(
             base,
             temperature=self.temperature,
-            cast_lm_head_to_fp32=self.args.cast_lm_head_to_fp32,
+            cast_lm_head_to_fp32=self.config.cast_lm_head_to_fp32,
             outputs=("log_probs", "entropy", "log_sum_sq_probs"),
         )
 
@@ -165,14 +167,13 @@ class ResTTrainer(GRPOTrainer):
 
     def _runs_old_forward(self) -> bool:
         """Whether TRL forwards the old policy over the rollouts anyway."""
-        generate_every = self.args.steps_per_generation * self.num_iterations
-        return self.args.gradient_accumulation_steps % generate_every != 0 or (
+        generate_every = (self.config.steps_per_generation or 1) * self.num_iterations
+        return self.config.gradient_accumulation_steps % generate_every != 0 or (
             self.use_vllm and self.vllm_importance_sampling_correction
         )
 
     def _generate_and_score_completions(self, inputs):
-        training = self.model.training
-        if not training:
+        if not self._policy.training:
             return super()._generate_and_score_completions(inputs)
         self._captured = None
         with self._capture() if self._runs_old_forward() else nullcontext():
@@ -226,7 +227,7 @@ class ResTTrainer(GRPOTrainer):
             self._followed = self._measure_rollouts(output, regions, mask)
         elif self._entropy_source is EntropySource.ONLINE:
             newer = self._reduce(self._window)
-            self._followed = self._followed.follow(newer, self.args.entropy_decay)
+            self._followed = self._followed.follow(newer, self.config.entropy_decay)
         self._window = RegionEntropy.zero(self.accelerator.device)
         return self._followed
 
@@ -243,7 +244,7 @@ class ResTTrainer(GRPOTrainer):
                     ids,
                     attention,
                     output["completion_ids"].size(1),
-                    batch_size=self.args.per_device_train_batch_size,
+                    batch_size=self.config.per_device_train_batch_size,
                 )
         assert self._captured is not None
         return self._reduce(RegionEntropy.measure(self._captured, regions, mask))
@@ -251,11 +252,18 @@ class ResTTrainer(GRPOTrainer):
     def _reduce(self, entropy: RegionEntropy) -> RegionEntropy:
         """The sums and counts of all ranks."""
         both = torch.stack((entropy.total, entropy.count))
-        total, count = self.accelerator.reduce(both, reduction="sum")
+        total, count = self._sum_over_ranks(both)
         return RegionEntropy(total, count)
 
+    def _sum_over_ranks(self, values: torch.Tensor) -> torch.Tensor:
+        return cast(torch.Tensor, self.accelerator.reduce(values, reduction="sum"))
+
+    @property
+    def _policy(self) -> torch.nn.Module:
+        return cast(torch.nn.Module, self.model)
+
     def _compute_loss(self, model, inputs):
-        if not self.model.training:
+        if not self._policy.training:
             return super()._compute_loss(model, inputs)
         with self._capture():
             loss = super()._compute_loss(model, inputs)
@@ -277,11 +285,9 @@ class ResTTrainer(GRPOTrainer):
     ) -> None:
         """Per region: share of tokens, mean weight, share of the gradient signal sum w|A|."""
         signal = advantage_rules.apply(weights, advantages.abs())
-        parts = [
-            RegionEntropy.measure(values, regions, mask) for values in (weights, signal)
-        ]
+        parts = [RegionEntropy.measure(values, regions, mask) for values in (weights, signal)]
         sums = torch.stack((parts[0].count, parts[0].total, parts[1].total))
-        count, weight, signals = self.accelerator.reduce(sums, reduction="sum").tolist()
+        count, weight, signals = self._sum_over_ranks(sums).tolist()
         metrics = self._metrics["train"]
         for region in Region:
             name = region.name.lower()
@@ -292,7 +298,7 @@ class ResTTrainer(GRPOTrainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the region entropies of the training forwards since the last log."""
-        if self.model.training:
+        if self._policy.training:
             entropy = self._reduce(self._logged)
             self._logged = RegionEntropy.zero(self.accelerator.device)
             statistic = self.scheme.statistic or Statistic.ENTROPY
@@ -368,7 +374,7 @@ def check_save_steps(args: ResTConfig) -> None:
     Raises:
         InputError: naming the nearest number of steps that fits.
     """
-    window = args.steps_per_generation * args.num_iterations
+    window = (args.steps_per_generation or 1) * args.num_iterations
     steps = args.save_steps * args.gradient_accumulation_steps
     if args.save_strategy == "steps" and (args.save_steps < 1 or steps % window):
         fits = max(1, math.lcm(window, args.gradient_accumulation_steps))

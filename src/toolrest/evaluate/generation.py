@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from toolrest.data.prompts import render_prompt
+from toolrest.data.prompts import render_prompt, single_id
 from toolrest.data.sample import Sample
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def generate(
         seed: of the sampling; the process's random state is left as it was.
         on_batch: called with the number of samples done so far.
     """
+    end = single_id(tokenizer.eos_token_id)
     prompts = [render_prompt(sample, tokenizer) for sample in samples]
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     responses: list[list[int]] = [[] for _ in prompts]
@@ -53,15 +54,15 @@ def generate(
                 if temperature is None
                 else {"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0}
             )
-            output = model.generate(
+            output = cast(Any, model).generate(
                 **batch,
                 max_new_tokens=max_response_tokens,
                 pad_token_id=tokenizer.pad_token_id,
-                eos_token_id=tokenizer.eos_token_id,
+                eos_token_id=end,
                 **sampled,
             )
             for index, row in zip(chosen, output[:, batch["input_ids"].size(1) :], strict=True):
-                responses[index] = _until_end(row.tolist(), tokenizer.eos_token_id)
+                responses[index] = _until_end(row.tolist(), end)
             if on_batch is not None:
                 on_batch(start + len(chosen))
     model.train(was_training)

@@ -39,7 +39,7 @@ class ToolReward:
         self._truth = lru_cache(maxsize=65536)(self.dialect.parse)
 
     def bind(self, vocabulary: Vocabulary) -> None:
-        """Read replies from token ids from now on, as they were sampled, special tokens left out."""
+        """From now on read replies from token ids as sampled, special tokens left out."""
         self.vocabulary = vocabulary
 
     def score(self, text: str, ground_truth: str, progress: float = 0.0) -> RewardBreakdown:

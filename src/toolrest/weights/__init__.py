@@ -25,7 +25,7 @@ def get_scheme(name: str, **options: Any) -> Scheme:
     if name not in _SCHEMES:
         raise InputError(unknown_name("weighting scheme", name, _SCHEMES))
     scheme = _SCHEMES[name]
-    known = {field.name: field for field in dataclasses.fields(scheme)} # type: ignore[arg-type]
+    known = {field.name: field for field in dataclasses.fields(scheme)}  # type: ignore[arg-type]
     for option, value in options.items():
         if option not in known:
             raise InputError(unknown_name(f"option of weighting scheme {name!r}", option, known))

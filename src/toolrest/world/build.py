@@ -14,9 +14,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from toolrest.data.prompts import render_prompt, single_id
+from toolrest.dialects import get_dialect
+from toolrest.regions import Region, label_tokens
+from toolrest.vocabulary import Vocabulary
 from toolrest.world.demonstrations import demonstrate, demonstrate_with_errors
 from toolrest.world.tasks import Split, Task, make_task
 from toolrest.world.tokenizer import train_tokenizer
@@ -26,17 +31,10 @@ LEARN_STEPS = 2400
 UNSETTLE_STEPS = 200
 BATCH = 32
 ERROR_RATE = 0.6
+REASONING_WEIGHT = 0.3
 _POOL = 8
 
 Demonstrate = Callable[[Task, random.Random], str]
-
-
-def messages(task: Task) -> list[dict[str, str]]:
-    """The task's prompt as chat messages."""
-    return [
-        {"role": "system", "content": task.system},
-        {"role": "user", "content": task.query},
-    ]
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
@@ -62,18 +60,15 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=32,
-        max_position_embeddings=1024,
+        max_position_embeddings=4096,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
         tie_word_embeddings=True,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=single_id(tokenizer.eos_token_id),
+        pad_token_id=single_id(tokenizer.pad_token_id),
         bos_token_id=None,
         dtype="float32",
     )
-    model = Qwen3ForCausalLM(config)
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    return model
+    return Qwen3ForCausalLM(config)
 
 
 def _batches(
@@ -86,10 +81,7 @@ def _batches(
         rows = []
         for index in range(BATCH * _POOL):
             task = make_task(Split.TRAIN, SEED, first + made * BATCH + index)
-            prompt = tokenizer.apply_chat_template(
-                messages(task), add_generation_prompt=True, tokenize=False
-            )
-            prompt_ids = tokenizer(prompt)["input_ids"]
+            prompt_ids = render_prompt(task.sample(""), tokenizer)
             answer_ids = tokenizer(demonstration(task, rng) + "<|im_end|>")["input_ids"]
             ids = torch.tensor(prompt_ids + answer_ids)
             labels = ids.clone()
@@ -116,7 +108,9 @@ def supervise(
     learning_rate: float,
     report: Callable[[str], None],
 ) -> None:
-    """Train on demonstrations, the loss on the answers alone."""
+    """Train on demonstrations, the loss on the answers alone, reasoning at a lower weight."""
+    vocabulary, dialect = Vocabulary.from_tokenizer(tokenizer), get_dialect("rlla")
+    model.set_attn_implementation("eager")
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01
     )
@@ -128,10 +122,15 @@ def supervise(
     model.train()
     started = time.monotonic()
     for step, (ids, labels) in enumerate(_batches(tokenizer, demonstration, first, steps)):
-        hidden = model.model(ids).last_hidden_state[:, :-1]
         targets = labels[:, 1:]
         counted = targets != -100
-        loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[counted]), targets[counted])
+        regions = label_tokens(ids[:, 1:], counted, vocabulary, dialect)[counted]
+        weights = torch.where(regions == Region.REASONING, REASONING_WEIGHT, 1.0)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            hidden = model.model(ids).last_hidden_state[:, :-1]
+            logits = model.lm_head(hidden[counted])
+        losses = cross_entropy(logits.float(), targets[counted], reduction="none")
+        loss = (losses * weights).sum() / weights.sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -154,7 +153,7 @@ def build(
     model = build_model(tokenizer)
     report(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens")
     supervise(
-        model, tokenizer, demonstrate, first=0, steps=learn_steps, learning_rate=2e-3, report=report
+        model, tokenizer, demonstrate, first=0, steps=learn_steps, learning_rate=3e-3, report=report
     )
     model.save_pretrained(out / "certain")
     tokenizer.save_pretrained(out / "certain")

@@ -77,7 +77,7 @@ class Task:
     def system(self) -> str:
         listing = "\n".join(
             f"{index}. Name: {tool.name}\nDescription: {tool.describe()}\nParameters: "
-            + json.dumps({p: {"type": TYPES[PARAMETERS[p]]} for p in tool.parameters})
+            + json.dumps({p: TYPES[PARAMETERS[p]] for p in tool.parameters})
             for index, tool in enumerate(self.tools, start=1)
         )
         return f"You can use these tools:\n{listing}\nThink, then call tools or respond."
@@ -102,18 +102,17 @@ def in_split(text: str, split: Split) -> bool:
     return (zlib.crc32(text.encode()) % 4 == 0) == (split is Split.HELDOUT)
 
 
-def _tool(name: str) -> Tool:
-    """The tool of that name; its parameters follow from the name alone."""
-    rng = random.Random(name)
-    return Tool(name, tuple(rng.sample(sorted(PARAMETERS), rng.choice((1, 2, 2, 3)))))
-
-
-TOOLS = {
-    split: tuple(
-        _tool(verb + noun) for verb in VERBS for noun in NOUNS if in_split(verb + noun, split)
-    )
+TOOL_NAMES = {
+    split: tuple(verb + noun for verb in VERBS for noun in NOUNS if in_split(verb + noun, split))
     for split in Split
 }
+
+
+def _tool(name: str, rng: random.Random) -> Tool:
+    """A tool of that name. Its parameters are drawn anew for every task, so that a policy has to
+    read them and cannot know them by heart.
+    """
+    return Tool(name, tuple(rng.sample(sorted(PARAMETERS), rng.choice((1, 2, 2, 3)))))
 
 
 def _value(kind: str, split: Split, rng: random.Random) -> str | int:
@@ -144,19 +143,18 @@ _NEXT = (". Then ", ". Also ", ", and ")
 
 
 def _ask(call: ToolCall, rng: random.Random) -> str:
-    tool = _tool(call.name)
+    tool = Tool(call.name, tuple(call.parameters))
     phrases = [rng.choice(_PHRASES).format(p=p, v=v) for p, v in call.parameters.items()]
     rng.shuffle(phrases)
     values = " and ".join(phrases) or "no more to say"
-    return rng.choice(_ASKS).format(
-        verb=tool.verb.lower(), noun=tool.noun.lower(), values=values
-    )
+    return rng.choice(_ASKS).format(verb=tool.verb.lower(), noun=tool.noun.lower(), values=values)
 
 
 def make_task(split: Split, seed: int, index: int) -> Task:
     """Task number `index` of the split; the same arguments always give the same task."""
     rng = random.Random(f"{split}/{seed}/{index}")
-    tools = rng.sample(TOOLS[split], rng.choice((2, 3, 4)))
+    names = rng.sample(TOOL_NAMES[split], rng.choice((2, 3, 4)))
+    tools = [_tool(name, rng) for name in names]
     kind = rng.random()
     if kind < 0.2:
         return _no_call(tools, split, rng)

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Make the virtual environment and install the project in it, editable, with its tools.
+# An installed torch is kept. On a Linux machine without an NVIDIA GPU a CPU build is taken.
+set -euo pipefail
+venv=$1
+python=${PYTHON:-python3}
+torch=torch==2.13.0
+
+if [ ! -x "$venv/bin/python" ]; then
+  if "$python" -c 'import torch' 2>/dev/null; then
+    "$python" -m venv --system-site-packages "$venv"
+  else
+    "$python" -m venv "$venv"
+  fi
+fi
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
+
+brings_gpu_packages() {
+  local report
+  report=$(mktemp)
+  pip install --dry-run --ignore-installed --report "$report" "$torch" >/dev/null 2>&1 || true
+  grep -qi '"name": *"nvidia-' "$report"
+  local found=$?
+  rm -f "$report"
+  return $found
+}
+
+if ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
+  if [ "$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null && brings_gpu_packages; then
+    pip install "$torch" --index-url https://download.pytorch.org/whl/cpu
+  else
+    pip install "$torch"
+  fi
+fi
+pip install --editable '.[dev]'
+touch "$venv/installed"
