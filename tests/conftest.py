@@ -3,10 +3,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from toolrest.dialects import Dialect, get_dialect
 from toolrest.regions import Region, label_tokens
 from toolrest.vocabulary import Vocabulary
+
+settings.register_profile("toolrest", deadline=None)
+settings.load_profile("toolrest")
 
 LETTERS = {
     "F": Region.FORMAT,

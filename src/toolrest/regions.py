@@ -106,7 +106,7 @@ def label_array(
     blob, offsets = vocabulary.concatenate(flat_ids)
     turns = np.append(offsets[_turn_starts(mask)], len(blob))
     byte_codes = _paint(blob.decode("latin-1"), turns.tolist(), dialect)
-    codes = np.append(np.arange(len(Region)), scaffolding)[byte_codes]
+    codes = np.array([*Region, scaffolding], dtype=np.uint8)[byte_codes]
     token_labels = _majority(codes, offsets)
     token_labels[vocabulary.ends_turn(flat_ids)] = scaffolding
     labels[mask] = token_labels
@@ -137,7 +137,7 @@ def _paint(text: str, turns: list[int], dialect: Dialect) -> np.ndarray:
             edges.append(at)
             codes.append(Region.OTHER)
     lengths = np.diff(np.array([*edges, len(text)], dtype=np.int64))
-    return np.repeat(np.array(codes, dtype=np.int64), lengths)
+    return np.repeat(np.array(codes, dtype=np.uint8), lengths)
 
 
 def _majority(codes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -148,7 +148,8 @@ def _majority(codes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         return labels
     filled = ends > starts
     labels[filled] = codes[starts[filled]]
-    changes = np.concatenate(([0], np.cumsum(codes[1:] != codes[:-1])))
+    changes = np.zeros(len(codes), dtype=np.int32)
+    np.cumsum(codes[1:] != codes[:-1], out=changes[1:])
     straddling = np.flatnonzero(filled)
     straddling = straddling[changes[ends[straddling] - 1] != changes[starts[straddling]]]
     if straddling.size:

@@ -89,7 +89,8 @@ class Vocabulary:
         safe = np.where(known, ids, 0)
         lengths = np.where(known, self.starts[safe + 1] - self.starts[safe], 0)
         offsets = np.concatenate(([0], np.cumsum(lengths)))
-        source = np.repeat(self.starts[safe] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        source = np.repeat(self.starts[safe] - offsets[:-1], lengths)
+        source += np.arange(offsets[-1])
         return self.blob[source].tobytes(), offsets
 
     def text(self, ids: Sequence[int]) -> str:

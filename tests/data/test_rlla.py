@@ -1,0 +1,143 @@
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from toolrest.data.prompts import fit_prompts, hold_out
+from toolrest.data.rlla import load_rlla
+from toolrest.data.sample import Sample
+from toolrest.dialects import get_dialect
+from toolrest.errors import InputError
+from toolrest.regions import Region, label_tokens
+from toolrest.rewards import ToolReward
+from toolrest.vocabulary import Vocabulary
+
+TRUTH = '<think> t </think>\n<tool_call>\n{"name": "a", "parameters": {}}\n</tool_call>'
+
+
+def row(truth=TRUTH, content="hi"):
+    return {
+        "prompt": [{"role": "user", "content": content}],
+        "reward_model": {"ground_truth": truth, "style": "rule"},
+    }
+
+
+def parquet(path, rows):
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+def test_a_parquet_of_the_published_layout(tmp_path):
+    samples = load_rlla(parquet(tmp_path / "a.parquet", [row(), row(content="ho")]))
+    assert samples == [
+        Sample(({"role": "user", "content": "hi"},), TRUTH, "a.parquet", "0"),
+        Sample(({"role": "user", "content": "ho"},), TRUTH, "a.parquet", "1"),
+    ]
+
+
+def test_a_json_loses_its_thoughts(tmp_path):
+    path = tmp_path / "a.json"
+    output = TRUTH.replace(" t ", " I write <tool_call> now ")
+    path.write_text(json.dumps([{"instruction": "s", "input": "u", "output": output}]))
+    (sample,) = load_rlla(path)
+    assert [m["role"] for m in sample.prompt] == ["system", "user"]
+    assert "now" not in sample.ground_truth
+    assert ToolReward().score(output, sample.ground_truth).exact
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        ([{"question": "x"}], "no column prompt, reward_model; it has question"),
+        ([row(), row(truth=None)], "row 1: ground_truth is NoneType"),
+        ([row(), row(truth="<think> cut")], r"row 1: the ground truth does not parse \(unclosed\)"),
+        ([row(), row(), row(content=None)], "row 2: prompt's content is NoneType"),
+        ([{"prompt": "text", "reward_model": {"ground_truth": TRUTH}}], "row 0: `prompt` is not a"),
+    ],
+)
+def test_a_broken_parquet_is_named(tmp_path, rows, text):
+    with pytest.raises(InputError, match=text):
+        load_rlla(parquet(tmp_path / "a.parquet", rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        ("a.json", b"", "not a readable JSON"),
+        ("a.json", b"[]", "holds no rows"),
+        ("a.json", b"{}", "expected a list of rows, got dict"),
+        ("a.json", b"[1]", "row 0: expected an object, got int"),
+        ("a.json", b'[{"instruction": "s"}]', "row 0: input is NoneType"),
+        ("a.json", b"\xff\xfe", "not a readable JSON"),
+        ("a.json", b"[" * 100_000, "not a readable JSON"),
+        ("a.parquet", b"PAR1 but not", "not a readable parquet"),
+        ("a.parquet", b"", "not a readable parquet"),
+        ("a.csv", b"x", "expected a .parquet or a .json"),
+    ],
+)
+def test_a_file_that_is_not_rlla_is_named(tmp_path, name, content, text):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=text):
+        load_rlla(tmp_path / name)
+
+
+def test_no_such_file(tmp_path):
+    with pytest.raises(InputError, match="there is no such file"):
+        load_rlla(tmp_path / "none.parquet")
+
+
+def test_prompts_that_do_not_fit_are_named(embedded_tokenizer):
+    short = Sample(({"role": "user", "content": "hi"},), TRUTH, "f", "0")
+    long = Sample(({"role": "user", "content": "hi " * 500},), TRUTH, "f", "1")
+    fit = fit_prompts([short, long], embedded_tokenizer, 100)
+    assert fit.kept == [short]
+    assert [identity for identity, _ in fit.dropped] == ["1"]
+    assert fit.dropped[0][1] > 500
+    with pytest.raises(InputError, match="every prompt is longer"):
+        fit_prompts([long], embedded_tokenizer, 100)
+
+
+def test_hold_out_is_a_seeded_partition():
+    samples = [Sample((), TRUTH, "f", str(index)) for index in range(20)]
+    train, heldout = hold_out(samples, 0.25, seed=1)
+    assert len(heldout) == 5
+    assert sorted([*train, *heldout], key=lambda s: int(s.identity)) == samples
+    assert hold_out(samples, 0.25, seed=1) == (train, heldout)
+    assert hold_out(samples, 0.25, seed=2) != (train, heldout)
+    assert hold_out(samples, 0.0, seed=1) == (samples, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "call_only"),
+    [("rlla_test.parquet", 80, 71), ("rlla_sft.json", 400, 346)],
+)
+def test_every_real_ground_truth(data_folder, embedded_tokenizer, name, rows, call_only):
+    """Its reward is the greatest there is, and its regions hold every token."""
+    samples = load_rlla(data_folder / name)
+    assert len(samples) == rows
+    vocabulary, dialect = Vocabulary.from_tokenizer(embedded_tokenizer), get_dialect("rlla")
+    only_calls = 0
+    for sample in samples:
+        truth = dialect.parse(sample.ground_truth)
+        only_calls += bool(truth.calls) and truth.response is None
+        for schedule in ("rest", "constant", "official"):
+            reward = ToolReward(schedule=schedule)
+            for progress in (0.0, 0.5, 1.0):
+                breakdown = reward.score(sample.ground_truth, sample.ground_truth, progress)
+                assert breakdown.exact
+                assert breakdown.total == pytest.approx(4.0)
+        ids = torch.tensor([embedded_tokenizer(sample.ground_truth)["input_ids"]])
+        labels = label_tokens(ids, torch.ones_like(ids), vocabulary, dialect)
+        by_region = [ids[labels == region].numel() for region in Region]
+        assert by_region[Region.OTHER] == 0
+        assert sum(by_region) == ids.numel()
+        assert vocabulary.text(ids[0].tolist()) == sample.ground_truth
+        spans = [(s.region, sample.ground_truth[s.start : s.end]) for s in truth.spans]
+        assert "".join(text for _, text in spans) == sample.ground_truth
+        names = [text for region, text in spans if region is Region.NAME]
+        assert names == [call.name for call in truth.calls]
+        parameters = [text for region, text in spans if region is Region.PARAMETERS]
+        assert [json.loads(text) for text in parameters] == [c.parameters for c in truth.calls]
+    assert only_calls == call_only

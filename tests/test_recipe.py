@@ -1,0 +1,94 @@
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolrest.errors import InputError
+from toolrest.recipe import Recipe, dump_recipe, load_recipe
+
+
+def test_no_recipe_is_the_default():
+    assert load_recipe(None, []) == Recipe()
+
+
+def test_a_dumped_recipe_is_read_back(tmp_path):
+    recipe = load_recipe(None, ["seed=7", "weighting.options.curriculum=false"])
+    path = tmp_path / "recipe.yaml"
+    path.write_text(dump_recipe(recipe))
+    assert load_recipe(path, []) == recipe
+
+
+def test_overrides_go_over_the_file(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text("max_steps: 5\nrollout: {group_size: 4}\n")
+    recipe = load_recipe(path, ["max_steps=6", "optimizer.learning_rate=1e-6", "data.path=a.json"])
+    assert (recipe.max_steps, recipe.rollout.group_size) == (6, 4)
+    assert recipe.optimizer.learning_rate == 1e-6
+    assert recipe.data.path == "a.json"
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("max_step=3", "did you mean 'max_steps'"),
+        ("rollout.groupsize=3", "did you mean 'rollout.group_size'"),
+        ("max_steps=0", "greater than or equal to 1"),
+        ("max_steps=abc", "valid integer"),
+        ("max_steps=1.5", "valid integer"),
+        ("max_steps", "key=value"),
+        ("=5", "key=value"),
+        ("rollout=5", "is a section"),
+        ("seed.x=5", "unknown recipe key|valid integer"),
+        ("dialect=rlle", "did you mean 'rlla'"),
+        ("reward.schedule=restt", "did you mean 'rest'"),
+        ("optimizer.micro_batch=7", "does not divide the 128"),
+        ("name=../outside", "string should match"),
+        ("max_steps={", "not YAML"),
+    ],
+)
+def test_wrong_overrides_are_named(override, text):
+    with pytest.raises(InputError, match=text):
+        load_recipe(None, [override])
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"- a\n- b", "a mapping of keys, not a list"),
+        (b"a: [", "not YAML"),
+        (b"\xff", "cannot be read"),
+        (b"!!python/object/apply:os.system ['true']", "not YAML"),
+        (b"1: 2", "unknown recipe key"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_named(tmp_path, content, text):
+    path = tmp_path / "r.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=text):
+        load_recipe(path, [])
+
+
+def test_a_missing_recipe_is_named(tmp_path):
+    with pytest.raises(InputError, match="no such recipe"):
+        load_recipe(tmp_path / "r.yaml", [])
+
+
+def test_checkpoints_fall_between_generations():
+    with pytest.raises(InputError, match="use 12"):
+        load_recipe(None, ["optimizer.iterations=4"])
+
+
+@given(st.lists(st.text(max_size=12), max_size=3))
+def test_any_override_is_read_or_named(overrides):
+    with contextlib.suppress(InputError):
+        load_recipe(None, overrides)
+
+
+@pytest.mark.parametrize("name", ["embedded", "rlla-smoke"])
+def test_the_shipped_recipes_are_valid(name, request):
+    load_recipe(request.config.rootpath / "recipes" / f"{name}.yaml", [])
+
+
+def test_the_embedded_recipe_is_the_default(request):
+    assert load_recipe(request.config.rootpath / "recipes" / "embedded.yaml", []) == Recipe()

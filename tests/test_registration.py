@@ -1,0 +1,32 @@
+"""A dialect or a scheme that was added as a file and not registered is found here."""
+
+import importlib
+import inspect
+import pkgutil
+
+import toolrest.dialects
+import toolrest.weights
+from toolrest.dialects import Dialect, dialect_names, get_dialect
+from toolrest.weights import get_scheme, scheme_names
+
+
+def classes_of(package):
+    for module in pkgutil.iter_modules(package.__path__):
+        home = importlib.import_module(f"{package.__name__}.{module.name}")
+        for _, item in inspect.getmembers(home, inspect.isclass):
+            if item.__module__ == home.__name__:
+                yield item
+
+
+def test_every_dialect_is_registered():
+    written = {c for c in classes_of(toolrest.dialects) if issubclass(c, Dialect)} - {Dialect}
+    assert written == {type(get_dialect(name)) for name in dialect_names()}
+
+
+def test_every_scheme_is_registered():
+    written = {
+        c
+        for c in classes_of(toolrest.weights)
+        if "__call__" in vars(c) and "scaffolding" in getattr(c, "__annotations__", {})
+    }
+    assert written == {type(get_scheme(name)) for name in scheme_names()}

@@ -1,0 +1,90 @@
+import json
+import os
+
+import pytest
+
+from toolrest.errors import InputError
+from toolrest.runs import RunFolder, find_run, new_run, write_whole
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def start(name):
+    run = new_run(name, "unused")
+    run.recipe.write_text("seed: 0\n")
+    return run
+
+
+def test_a_default_name_gets_a_number_when_taken():
+    assert [new_run(None, "a").path.name for _ in range(3)] == ["a", "a-2", "a-3"]
+
+
+def test_a_taken_name_is_named():
+    start("mine")
+    with pytest.raises(InputError, match="--resume runs/mine"):
+        new_run("mine", "unused")
+
+
+def test_auto_finds_the_newest_undone_run():
+    old, done, new = start("old"), start("done"), start("new")
+    for age, run in enumerate((new, done, old)):
+        os.utime(run.recipe, (1000 - age, 1000 - age))
+    done.summary.write_text("{}")
+    assert find_run("auto").path == new.path
+    new.summary.write_text("{}")
+    assert find_run("auto").path == old.path
+    old.summary.write_text("{}")
+    with pytest.raises(InputError, match="no run in runs is unfinished"):
+        find_run("auto")
+
+
+def test_runs_that_cannot_be_resumed_are_named():
+    with pytest.raises(InputError, match=r"no recipe\.yaml"):
+        find_run("runs/none")
+    start("a").summary.write_text("{}")
+    with pytest.raises(InputError, match="that run is done"):
+        find_run("runs/a")
+
+
+def test_a_checkpoint_that_was_cut_off_does_not_count():
+    run = start("a")
+    for step, whole in ((2, True), (10, True), (12, False)):
+        folder = run.checkpoints / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        if whole:
+            (folder / "toolrest_state.json").write_text("{}")
+    last = run.last_checkpoint()
+    assert last is not None
+    assert last.name == "checkpoint-10"
+
+
+def test_rewinding_drops_what_came_later_and_a_torn_line():
+    run = start("a")
+    lines = [json.dumps({"step": step}) + "\n" for step in (1, 2, 3)]
+    run.metrics.write_text("".join(lines) + '{"step": 4, "rew')
+    run.rollouts.mkdir()
+    for step in (0, 1, 2, 3):
+        (run.rollouts / f"step-{step:06d}.jsonl").write_text("{}\n")
+    run.rewind(2)
+    assert run.metrics.read_text() == "".join(lines[:2])
+    assert sorted(p.name for p in run.rollouts.iterdir()) == [
+        "step-000000.jsonl",
+        "step-000001.jsonl",
+    ]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.json"
+    write_whole(path, "one")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(path, "\ud800")
+    assert path.read_text() == "one"
+
+
+def test_the_folder_s_layout(tmp_path):
+    run = RunFolder(tmp_path)
+    assert run.recipe.name == "recipe.yaml"
+    assert run.last_checkpoint() is None
