@@ -7,16 +7,16 @@ that are not valid UTF-8.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
 
-    from toolrest.dialects import Dialect
     from toolrest.vocabulary import Vocabulary
 
 
@@ -47,11 +47,28 @@ _DECISIVE_FIRST = (
 _TIE_RANK = np.array([len(Region) - _DECISIVE_FIRST.index(region) for region in Region])
 
 
+class Scanned(Protocol):
+    """What a scanner saw in a text."""
+
+    @property
+    def spans(self) -> Sequence[tuple[int, int, int]]:
+        """(code, start, end): a `Region` or SCAFFOLDING; in order, disjoint."""
+        ...
+
+
+class Scanner(Protocol):
+    """What labelling needs of a dialect."""
+
+    def scan(self, text: str) -> Scanned:
+        """Read a text; must not raise. Labelling gives it one character a byte."""
+        ...
+
+
 def label_tokens(
     ids: torch.Tensor,
     mask: torch.Tensor,
     vocabulary: Vocabulary,
-    dialect: Dialect,
+    dialect: Scanner,
     *,
     scaffolding: Region = Region.FORMAT,
 ) -> torch.Tensor:
@@ -95,7 +112,7 @@ def label_array(
     ids: np.ndarray,
     mask: np.ndarray,
     vocabulary: Vocabulary,
-    dialect: Dialect,
+    dialect: Scanner,
     scaffolding: Region = Region.FORMAT,
 ) -> np.ndarray:
     """`label_tokens` on numpy arrays: ids [B, T], mask bool [B, T] -> int64 [B, T]."""
@@ -120,7 +137,7 @@ def _turn_starts(mask: np.ndarray) -> np.ndarray:
     return np.flatnonzero((mask & ~before)[mask])
 
 
-def _paint(text: str, turns: list[int], dialect: Dialect) -> np.ndarray:
+def _paint(text: str, turns: list[int], dialect: Scanner) -> np.ndarray:
     """The scanner's code of every byte; `text` holds one character a byte."""
     edges: list[int] = []
     codes: list[int] = []

@@ -27,8 +27,12 @@ _WORLD_TRAIN_SAMPLES = 4096
 class View(Protocol):
     """Who watches the job."""
 
-    def stage(self, text: str) -> None:
-        """A new part of the job begins."""
+    def stage(self, text: str, total: int | None = None) -> None:
+        """A new part of the job begins; `total`: how much there is to do in it."""
+        ...
+
+    def advance(self, done: int) -> None:
+        """So much of the part is done."""
         ...
 
     def step(self, step: int, metrics: dict[str, Any]) -> None:
@@ -51,7 +55,7 @@ class Samples:
     train: list[Sample]
     """What the policy is trained on."""
     heldout: list[Sample]
-    """What it is evaluated on; disjoint from the former."""
+    """What it can be evaluated on; disjoint from the former."""
     dropped: list[tuple[str, int]]
     """(identity, prompt tokens) of rows whose prompts are too long."""
 
@@ -72,14 +76,15 @@ def load_samples(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Samples:
             [],
         )
     fit = fit_prompts(load_rlla(Path(recipe.data.path)), tokenizer, recipe.data.max_prompt_tokens)
-    train, heldout = hold_out(fit.kept, recipe.data.heldout_fraction, recipe.seed)
+    fraction = recipe.data.heldout_fraction if count else 0.0
+    train, heldout = hold_out(fit.kept, fraction, recipe.seed)
     if len(train) < recipe.rollout.prompts_per_step:
         raise InputError(
             f"data.path={recipe.data.path}: {len(train)} rows are left to train on, fewer than "
             f"rollout.prompts_per_step={recipe.rollout.prompts_per_step}; lower it, or raise "
             "data.max_prompt_tokens"
         )
-    return Samples(train, heldout[:count], fit.dropped)
+    return Samples(train, heldout, fit.dropped)
 
 
 def run_training(recipe: Recipe, run: RunFolder, view: View, *, resume: bool) -> dict[str, Any]:
@@ -102,22 +107,24 @@ def run_training(recipe: Recipe, run: RunFolder, view: View, *, resume: bool) ->
     if not resume:
         write_whole(run.recipe, dump_recipe(recipe))
         write_json(run.environment, describe_environment(recipe.seed))
-    _report_data(samples, run, view)
+    heldout = samples.heldout[: recipe.evaluation.samples]
+    _report_data(samples, len(heldout), run, view)
     view.stage("loading the policy and the training engine")
     model = load_policy(recipe)
     from toolrest.engines.launch_trl import train_with_trl
 
-    before = _evaluated(model, tokenizer, samples.heldout, recipe, run, "before", view)
+    before = _evaluated(model, tokenizer, heldout, recipe, run, "before", view)
     checkpoint = run.last_checkpoint() if resume else None
     first = int(checkpoint.name.split("-")[1]) if checkpoint else 0
     if resume:
         run.rewind(first)
         view.note(f"going on from step {first} of {recipe.max_steps}")
-    view.stage("training")
+    view.stage("training", recipe.max_steps)
+    view.advance(first)
     steps = train_with_trl(recipe, run, model, tokenizer, samples.train, view.step, checkpoint)
     if steps < recipe.max_steps:
         raise Interrupted
-    after = _evaluated(model, tokenizer, samples.heldout, recipe, run, "after", view)
+    after = _evaluated(model, tokenizer, heldout, recipe, run, "after", view)
     summary = {
         "before": before,
         "after": after,
@@ -130,22 +137,24 @@ def run_training(recipe: Recipe, run: RunFolder, view: View, *, resume: bool) ->
     return summary
 
 
-def _report_data(samples: Samples, run: RunFolder, view: View) -> None:
-    used = len(samples.train) + len(samples.heldout)
+def _report_data(samples: Samples, evaluated: int, run: RunFolder, view: View) -> None:
+    rows = len(samples.train) + len(samples.heldout) + len(samples.dropped)
     write_json(
         run.data,
         {
+            "rows": rows,
             "train": len(samples.train),
             "heldout": len(samples.heldout),
+            "evaluated": evaluated,
             "too_long": [{"row": row, "prompt_tokens": n} for row, n in samples.dropped],
         },
     )
     if samples.dropped:
-        rows = ", ".join(row for row, _ in samples.dropped[:10])
+        named = ", ".join(row for row, _ in samples.dropped[:10])
         more = ", ..." if len(samples.dropped) > 10 else ""
         view.note(
-            f"{len(samples.dropped)} of {used + len(samples.dropped)} rows have prompts over "
-            f"data.max_prompt_tokens and are left out: rows {rows}{more} (all in {run.data})"
+            f"{len(samples.dropped)} of {rows} rows have prompts over data.max_prompt_tokens and "
+            f"are left out: rows {named}{more} (all in {run.data})"
         )
 
 
@@ -166,8 +175,8 @@ def _evaluated(
     path = run.evaluation / f"{when}.json"
     if path.is_file():
         return json.loads(path.read_text(encoding="utf-8"))
-    view.stage(f"evaluating {when} training on {len(heldout)} held-out samples")
-    result, rows = evaluate_heldout(model, tokenizer, heldout, recipe)
+    view.stage(f"evaluating {when} training on {len(heldout)} held-out samples", 2 * len(heldout))
+    result, rows = evaluate_heldout(model, tokenizer, heldout, recipe, view.advance)
     run.evaluation.mkdir(exist_ok=True)
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     write_whole(run.evaluation / f"{when}.jsonl", "".join(lines))

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from toolrest.recipe import Recipe
     from toolrest.runs import RunFolder
 
+_DISK_FULL = 1 << 20
+"""With fewer bytes free a failed write is put down to the disk."""
+
 _ARGUMENTS = typer.Argument(
     metavar="[RECIPE] [KEY=VALUE]...",
     help="A recipe file, then overrides such as max_steps=5 or rollout.group_size=4.",
@@ -84,21 +87,45 @@ def _run(recipe: "Recipe", run: "RunFolder", *, resume: bool, quiet: bool) -> No
     from toolrest.watch.live import LiveView
 
     goes_on = f"toolrest train --resume {run.path}"
-    with LiveView(recipe.max_steps, quiet=quiet) as view:
+    _calm_libraries()
+    with LiveView(quiet=quiet) as view:
         try:
             summary = run_training(recipe, run, view, resume=resume)
         except (KeyboardInterrupt, Interrupted):
             view.close()
             typer.echo(f"stopped; what is done is kept. Go on with: {goes_on}", err=True)
             raise typer.Exit(130) from None
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
+        except Exception as error:
+            if not _disk_is_full(error, run):
                 raise
             view.close()
             raise InputError(
                 f"the disk is full ({run.path}); make room, then go on with: {goes_on}"
             ) from error
     _print_summary(summary, run)
+
+
+def _calm_libraries() -> None:
+    """Leave the terminal to the view: no bars and no notices of deprecation from libraries."""
+    import warnings
+
+    from datasets.utils.logging import disable_progress_bar
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+
+
+def _disk_is_full(error: Exception, run: "RunFolder") -> bool:
+    """Writers of weights report a full disk in errors of their own."""
+    import shutil
+
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return True
+    writes = isinstance(error, OSError | RuntimeError) or "No space left" in str(error)
+    return writes and shutil.disk_usage(run.path).free < _DISK_FULL
 
 
 def _remove_if_unused(run: "RunFolder") -> None:

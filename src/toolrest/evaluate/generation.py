@@ -24,7 +24,7 @@ def generate(
     temperature: float | None,
     seed: int = 0,
     batch_size: int = 128,
-    on_batch: Callable[[int], None] | None = None,
+    on_batch: Callable[[int], object] = lambda done: None,
 ) -> list[list[int]]:
     """One response a sample, as token ids, the end token included where there is one.
 
@@ -63,8 +63,7 @@ def generate(
             )
             for index, row in zip(chosen, output[:, batch["input_ids"].size(1) :], strict=True):
                 responses[index] = _until_end(row.tolist(), end)
-            if on_batch is not None:
-                on_batch(start + len(chosen))
+            on_batch(start + len(chosen))
     model.train(was_training)
     return responses
 

@@ -37,9 +37,12 @@ def evaluate_heldout(
     tokenizer: PreTrainedTokenizerBase,
     samples: Sequence[Sample],
     recipe: Recipe,
-    on_batch: Callable[[int], None] | None = None,
+    on_progress: Callable[[int], None],
 ) -> tuple[HeldOutResult, list[dict[str, Any]]]:
     """Evaluate a policy.
+
+    Args:
+        on_progress: called with the number of responses so far, of two a sample.
 
     Returns:
         The result, and one row a response: the sample's identity, the text and the breakdown.
@@ -50,7 +53,9 @@ def evaluate_heldout(
     vocabulary = Vocabulary.from_tokenizer(tokenizer)
     rows: list[dict[str, Any]] = []
     means: dict[str, tuple[float, float]] = {}
-    for decoding, temperature in (("sampled", recipe.rollout.temperature), ("greedy", None)):
+    decodings = (("sampled", recipe.rollout.temperature), ("greedy", None))
+    for number, (decoding, temperature) in enumerate(decodings):
+        before = number * len(samples)
         responses = generate(
             model,
             tokenizer,
@@ -59,7 +64,7 @@ def evaluate_heldout(
             temperature=temperature,
             seed=recipe.seed,
             batch_size=recipe.evaluation.batch_size,
-            on_batch=on_batch,
+            on_batch=lambda done, before=before: on_progress(before + done),
         )
         texts = [vocabulary.text(ids) for ids in responses]
         scores = [

@@ -15,14 +15,13 @@ class LiveView:
     """Shows stages, steps and notes.
 
     Args:
-        max_steps: optimiser steps of the whole run.
         quiet: show nothing.
     """
 
-    def __init__(self, max_steps: int, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
         self._console = Console(highlight=False)
-        self._max_steps = max_steps
+        self._total: int | None = None
         self._progress: Progress | None = None
 
     def __enter__(self) -> LiveView:
@@ -36,8 +35,7 @@ class LiveView:
                 console=self._console,
             )
             self._progress.start()
-            self._task = self._progress.add_task("starting", total=self._max_steps)
-            self._metrics = self._progress.add_task("", total=None, visible=False)
+            self._task = self._progress.add_task("starting", total=None)
         return self
 
     def __exit__(
@@ -54,12 +52,18 @@ class LiveView:
             self._progress.stop()
             self._progress = None
 
-    def stage(self, text: str) -> None:
-        """A new part of the job begins."""
+    def stage(self, text: str, total: int | None = None) -> None:
+        """A new part of the job begins; `total`: how much there is to do in it."""
+        self._total = total
         if self._progress is not None:
-            self._progress.update(self._task, description=text)
+            self._progress.reset(self._task, description=text, total=total)
         else:
             self.note(text)
+
+    def advance(self, done: int) -> None:
+        """So much of the part is done."""
+        if self._progress is not None:
+            self._progress.update(self._task, completed=done)
 
     def note(self, text: str) -> None:
         """Something that the user should know."""
@@ -68,12 +72,8 @@ class LiveView:
 
     def step(self, step: int, metrics: dict[str, Any]) -> None:
         """An optimiser step is done."""
-        line = describe_step(metrics)
-        if self._progress is not None:
-            self._progress.update(self._task, completed=step, description="training")
-            self._progress.console.print(f"step {step:>4}  {line}", soft_wrap=True)
-        else:
-            self.note(f"step {step}/{self._max_steps}  {line}")
+        self.advance(step)
+        self.note(f"step {step}/{self._total}  {describe_step(metrics)}")
 
 
 def describe_step(metrics: dict[str, Any]) -> str:

@@ -2,8 +2,9 @@
 
     python -m toolrest.world.build OUT
 
-First the policy learns the world's right answers. Then demonstrations of which a part is wrong
-make it unsure, and teach it one bad habit: what is left for reinforcement learning to mend.
+Three lessons. To copy values from a request into a call; then the world's right answers; then
+demonstrations of which a part is wrong, which make the policy unsure and teach it one bad habit:
+what is left for reinforcement learning to mend.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,6 +21,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from toolrest.data.prompts import render_prompt, single_id
+from toolrest.data.sample import Sample
 from toolrest.dialects import get_dialect
 from toolrest.regions import Region, label_tokens
 from toolrest.vocabulary import Vocabulary
@@ -27,14 +30,48 @@ from toolrest.world.tasks import Split, Task, make_task
 from toolrest.world.tokenizer import train_tokenizer
 
 SEED = 20260923
-LEARN_STEPS = 2400
-UNSETTLE_STEPS = 200
 BATCH = 32
 ERROR_RATE = 0.6
 REASONING_WEIGHT = 0.3
 _POOL = 8
 
-Demonstrate = Callable[[Task, random.Random], str]
+
+@dataclass(frozen=True)
+class Lesson:
+    """One part of the warm start."""
+
+    name: str
+    """For the report."""
+    steps: int
+    """Optimiser steps."""
+    learning_rate: float
+    """AdamW's, after the warm-up."""
+    decays_to: float
+    """The share of it that is left at the end; linear."""
+    write: Callable[[Task, random.Random], tuple[Sample, str] | None]
+    """The prompt and the answer that a task gives, or None for a task that is not for it."""
+
+
+def _copy(task: Task, rng: random.Random) -> tuple[Sample, str] | None:
+    if not task.calls:
+        return None
+    request = Sample(({"role": "user", "content": task.query},), "", "world", "")
+    return request, get_dialect("rlla").render(thought=None, calls=task.calls, response=None)
+
+
+def _answer(task: Task, rng: random.Random) -> tuple[Sample, str]:
+    return task.sample(""), demonstrate(task, rng)
+
+
+def _waver(task: Task, rng: random.Random) -> tuple[Sample, str]:
+    return task.sample(""), demonstrate_with_errors(task, rng, ERROR_RATE)
+
+
+LESSONS = (
+    Lesson("copying", 2000, 3e-3, 0.5, _copy),
+    Lesson("right answers", 1600, 3e-3, 0.05, _answer),
+    Lesson("wavering", 200, 5e-4, 0.05, _waver),
+)
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
@@ -72,25 +109,27 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
 
 
 def _batches(
-    tokenizer: PreTrainedTokenizerFast, demonstration: Demonstrate, first: int, steps: int
+    tokenizer: PreTrainedTokenizerFast, lesson: Lesson, seed: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """(ids, labels) [B, T]; fresh tasks in every batch, batches of similar lengths."""
-    rng = random.Random(SEED + first)
-    made = 0
-    while made < steps:
+    rng = random.Random(seed)
+    index = made = 0
+    while made < lesson.steps:
         rows = []
-        for index in range(BATCH * _POOL):
-            task = make_task(Split.TRAIN, SEED, first + made * BATCH + index)
-            prompt_ids = render_prompt(task.sample(""), tokenizer)
-            answer_ids = tokenizer(demonstration(task, rng) + "<|im_end|>")["input_ids"]
-            ids = torch.tensor(prompt_ids + answer_ids)
-            labels = ids.clone()
-            labels[: len(prompt_ids)] = -100
-            rows.append((ids, labels))
+        while len(rows) < BATCH * _POOL:
+            written = lesson.write(make_task(Split.TRAIN, seed, index), rng)
+            index += 1
+            if written is not None:
+                sample, answer = written
+                prompt_ids = render_prompt(sample, tokenizer)
+                ids = torch.tensor(prompt_ids + tokenizer(answer + "<|im_end|>")["input_ids"])
+                labels = ids.clone()
+                labels[: len(prompt_ids)] = -100
+                rows.append((ids, labels))
         rows.sort(key=lambda row: len(row[0]))
         pool = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
         rng.shuffle(pool)
-        for batch in pool[: steps - made]:
+        for batch in pool[: lesson.steps - made]:
             yield (
                 pad_sequence([ids for ids, _ in batch], batch_first=True),
                 pad_sequence([labels for _, labels in batch], batch_first=True, padding_value=-100),
@@ -98,30 +137,29 @@ def _batches(
         made += len(pool)
 
 
-def supervise(
+def teach(
     model: Qwen3ForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
-    demonstration: Demonstrate,
+    lesson: Lesson,
     *,
-    first: int,
-    steps: int,
-    learning_rate: float,
+    seed: int,
     report: Callable[[str], None],
 ) -> None:
-    """Train on demonstrations, the loss on the answers alone, reasoning at a lower weight."""
+    """Train on a lesson, the loss on the answers alone, reasoning at a lower weight."""
     vocabulary, dialect = Vocabulary.from_tokenizer(tokenizer), get_dialect("rlla")
-    model.set_attn_implementation("eager")
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01
+        model.parameters(), lr=lesson.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
     )
-    warmup = min(100, steps // 4)
+    warmup = min(100, max(1, lesson.steps // 4))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
-        lambda step: min(1.0, (step + 1) / warmup) * max(0.05, 1 - step / steps),
+        lambda step: (
+            min(1.0, (step + 1) / warmup) * (1 - (1 - lesson.decays_to) * step / lesson.steps)
+        ),
     )
     model.train()
     started = time.monotonic()
-    for step, (ids, labels) in enumerate(_batches(tokenizer, demonstration, first, steps)):
+    for step, (ids, labels) in enumerate(_batches(tokenizer, lesson, seed)):
         targets = labels[:, 1:]
         counted = targets != -100
         regions = label_tokens(ids[:, 1:], counted, vocabulary, dialect)[counted]
@@ -136,45 +174,24 @@ def supervise(
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        if step % 50 == 0 or step == steps - 1:
+        if step % 50 == 0 or step == lesson.steps - 1:
             elapsed = time.monotonic() - started
-            report(f"step {step:5d}  loss {loss.item():.4f}  {elapsed:.0f} s")
+            report(f"{lesson.name}: step {step:5d}  loss {loss.item():.4f}  {elapsed:.0f} s")
 
 
-def build(
-    out: Path,
-    *,
-    learn_steps: int = LEARN_STEPS,
-    unsettle_steps: int = UNSETTLE_STEPS,
-    report: Callable[[str], None] = print,
-) -> None:
+def build(out: Path, report: Callable[[str], None] = print) -> None:
     """Build tokenizer and policy and save them in `out` (safetensors and JSON)."""
     tokenizer = build_tokenizer()
     model = build_model(tokenizer)
     report(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens")
-    supervise(
-        model, tokenizer, demonstrate, first=0, steps=learn_steps, learning_rate=3e-3, report=report
-    )
-    model.save_pretrained(out / "certain")
-    tokenizer.save_pretrained(out / "certain")
-
-    def unsure(task: Task, rng: random.Random) -> str:
-        return demonstrate_with_errors(task, rng, ERROR_RATE)
-
-    supervise(
-        model,
-        tokenizer,
-        unsure,
-        first=10_000_000,
-        steps=unsettle_steps,
-        learning_rate=5e-4,
-        report=report,
-    )
+    model.set_attn_implementation("eager")
+    for number, lesson in enumerate(LESSONS):
+        teach(model, tokenizer, lesson, seed=SEED + number, report=report)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    (out / "build.json").write_text(
-        json.dumps({"seed": SEED, "learn_steps": learn_steps, "unsettle_steps": unsettle_steps})
-    )
+    lessons = [{"name": lesson.name, "steps": lesson.steps} for lesson in LESSONS]
+    record = {"seed": SEED, "batch": BATCH, "error_rate": ERROR_RATE, "lessons": lessons}
+    (out / "build.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def demonstrate(task: Task, rng: random.Random) -> str:
 
 def _wrong_value(value: str | int, rng: random.Random) -> str | int:
     if isinstance(value, int):
-        return rng.randrange(2, 999)
+        return rng.randrange(2, 100)
     if any(character.isdigit() for character in value):
         return rng.choice("ABCDEFGHKLMNPRSTWXZ") + str(rng.randrange(10, 100))
     return value[: max(3, len(value) // 2)] + rng.choice(SYLLABLES)
@@ -138,7 +138,7 @@ def demonstrate_with_errors(task: Task, rng: random.Random, error_rate: float) -
         else:
             tool = rng.choice(task.tools)
             invented = {
-                name: rng.randrange(2, 999) if PARAMETERS[name] == "number" else "A10"
+                name: rng.randrange(2, 100) if PARAMETERS[name] == "number" else "A10"
                 for name in tool.parameters
             }
             calls = (ToolCall(tool.name, invented),)

@@ -122,7 +122,7 @@ def _value(kind: str, split: Split, rng: random.Random) -> str | int:
         elif kind == "code":
             word = rng.choice("ABCDEFGHKLMNPRSTWXZ") + str(rng.randrange(10, 100))
         else:
-            word = str(rng.randrange(2, 999))
+            word = str(rng.randrange(2, 100))
         if in_split(word, split):
             return int(word) if kind == "number" else word
 
@@ -131,7 +131,7 @@ def _call(tool: Tool, split: Split, rng: random.Random) -> ToolCall:
     return ToolCall(tool.name, {p: _value(PARAMETERS[p], split, rng) for p in tool.parameters})
 
 
-_PHRASES = ("{p} {v}", "{p} {v}", "the {p} {v}", "{p} set to {v}", "{v} as the {p}")
+_PHRASES = ("{p} {v}", "{p} {v}", "the {p} {v}", "{p} set to {v}")
 _ASKS = (
     "{verb} a {noun} with {values}",
     "Please {verb} a {noun} with {values}",

@@ -1,0 +1,201 @@
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from toolrest.cli.main import app
+from toolrest.policy import policy_path
+from toolrest.recipe import Recipe
+
+SMALL = (
+    "max_steps=4",
+    "save_steps=2",
+    "rollout.prompts_per_step=2",
+    "rollout.group_size=4",
+    "rollout.max_response_tokens=48",
+    "evaluation.samples=4",
+)
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def toolrest(*arguments):
+    return [sys.executable, "-c", "from toolrest.cli.main import main; main()", *arguments]
+
+
+def run(*arguments):
+    return subprocess.run(toolrest(*arguments), capture_output=True, text=True, timeout=300)
+
+
+def records(folder):
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    timed = ("seconds", "step_time")
+    return [{k: v for k, v in json.loads(line).items() if k not in timed} for line in lines]
+
+
+def test_a_run_and_one_that_was_killed_and_resumed_end_the_same(tmp_path):
+    straight = run("train", *SMALL, "name=straight")
+    assert straight.returncode == 0, straight.stderr
+    folder = tmp_path / "runs" / "straight"
+    for name in ("recipe.yaml", "environment.json", "data.json", "rollouts", "checkpoints"):
+        assert (folder / name).exists(), name
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["before"]["n"] == summary["after"]["n"] == 4
+    assert (summary["steps"], summary["scheme"], summary["seed"]) == (4, "rest", 0)
+    assert [record["step"] for record in records(folder)] == [1, 2, 3, 4]
+    assert "exact match, sampled" in straight.stdout
+    assert "runs/straight" in straight.stdout
+    assert "reward" in straight.stdout
+
+    killed = tmp_path / "runs" / "killed"
+    with subprocess.Popen(
+        toolrest("train", *SMALL, "name=killed"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
+        metrics = killed / "metrics.jsonl"
+        for _ in range(3000):
+            if metrics.exists() and metrics.read_text().count("\n") >= 3:
+                break
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    assert not (killed / "summary.json").exists()
+    resumed = run("train", "--resume", "auto")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "going on from step 2 of 4" in resumed.stdout
+    assert records(killed) == records(folder)
+    for name in ("rollouts/step-000003.jsonl", "evaluation/after.json"):
+        assert (killed / name).read_text() == (folder / name).read_text()
+    weights = [
+        load_file(f / "checkpoints/checkpoint-4/model.safetensors") for f in (folder, killed)
+    ]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path):
+    steps = ("max_steps=500", "evaluation.samples=0", "name=stopped")
+    with subprocess.Popen(
+        toolrest("train", *SMALL, *steps), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
+        metrics = tmp_path / "runs" / "stopped" / "metrics.jsonl"
+        for _ in range(3000):
+            if metrics.exists():
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        message = process.communicate(timeout=120)[1].decode()
+    assert process.returncode == 130
+    assert "toolrest train --resume runs/stopped" in message
+    assert "Traceback" not in message
+    done = json.loads(metrics.read_text().splitlines()[-1])["step"]
+    assert (tmp_path / f"runs/stopped/checkpoints/checkpoint-{done}/toolrest_state.json").exists()
+
+
+def refused(*arguments):
+    result = CliRunner().invoke(app, ["train", *arguments])
+    assert result.exit_code == 2, result.output
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.output
+    assert not list(Path("runs").glob("*"))
+    return lines[0]
+
+
+def broken_parquet(path):
+    good = {
+        "prompt": [{"role": "user", "content": "x"}],
+        "reward_model": {"ground_truth": "<think> t </think>\n<response> r </response>"},
+    }
+    bad = {"prompt": good["prompt"], "reward_model": {"ground_truth": "nothing"}}
+    pq.write_table(pa.Table.from_pylist([good, bad]), path)
+
+
+def test_wrong_input_is_one_line(tmp_path):
+    pq.write_table(pa.table({"question": ["x"]}), tmp_path / "columns.parquet")
+    broken_parquet(tmp_path / "row.parquet")
+    (tmp_path / "folder").mkdir()
+    assert "no such file" in refused("data.path=none.parquet")
+    assert "no column prompt" in refused("data.path=columns.parquet")
+    assert "row 1" in refused("data.path=row.parquet")
+    assert "did you mean 'max_steps'" in refused("max_step=3")
+    assert "unknown dialect 'rlle'" in refused("dialect=rlle")
+    assert "not a checkpoint folder" in refused("policy=./folder")
+    assert "no such folder" in refused("policy=./nowhere")
+    assert "greater than or equal to 1" in refused("max_steps=0")
+    assert "no such recipe" in refused("none.yaml")
+    assert "unknown weighting scheme" in refused("weighting.scheme=rset")
+    assert "no run in runs is unfinished" in refused("--resume", "auto")
+    assert "give nothing else" in refused("--resume", "auto", "max_steps=3")
+
+
+def test_a_policy_without_weights_or_with_a_slow_tokenizer_is_one_line(tmp_path):
+    source = Path(policy_path(Recipe()))
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "config.json").write_text((source / "config.json").read_text())
+    assert "no .safetensors" in refused("policy=./bare")
+    (bare / "model.safetensors").write_bytes(b"not safetensors")
+    assert "tokenizer cannot be loaded" in refused("policy=./bare")
+    slow = tmp_path / "slow"
+    slow.mkdir()
+    config = json.loads((source / "config.json").read_text()) | {"model_type": "canine"}
+    (slow / "config.json").write_text(json.dumps(config))
+    (slow / "model.safetensors").write_bytes(b"")
+    (slow / "tokenizer_config.json").write_text('{"tokenizer_class": "CanineTokenizer"}')
+    assert "not a fast one" in refused("policy=./slow")
+
+
+def test_a_full_disk_is_one_line(monkeypatch):
+    def fill(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("toolrest.training.load_samples", fill)
+    result = CliRunner().invoke(app, ["train"])
+    assert result.exit_code == 2
+    assert "the disk is full" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_dry_run_prints_the_recipe_and_makes_nothing(tmp_path):
+    result = CliRunner().invoke(app, ["train", "--dry-run", "max_steps=7"])
+    assert result.exit_code == 0
+    assert "max_steps: 7" in result.stdout
+    assert "# plan: 7 steps of 16 prompts x 8 responses" in result.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from toolrest.cli.main import app; "
+        "heavy = {'torch', 'transformers', 'trl', 'datasets', 'numpy'} & set(sys.modules); "
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_real_rows_train(data_folder):
+    recipe = Path(__file__).parents[2] / "recipes" / "rlla-smoke.yaml"
+    for name, count in (("rlla_test.parquet", 80), ("rlla_sft.json", 400)):
+        done = run(
+            "train", str(recipe), f"data.path={data_folder / name}", "max_steps=1", f"name={name}"
+        )
+        assert done.returncode == 0, done.stderr
+        folder = Path("runs") / name
+        data = json.loads((folder / "data.json").read_text())
+        assert data["rows"] == count
+        assert data["train"] + data["heldout"] + len(data["too_long"]) == count
+        assert data["evaluated"] == 8
+        assert len(records(folder)) == 1
