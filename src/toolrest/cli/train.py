@@ -124,7 +124,9 @@ def _disk_is_full(error: Exception, run: "RunFolder") -> bool:
 
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return True
-    writes = isinstance(error, OSError | RuntimeError) or "No space left" in str(error)
+    if "No space left" in str(error):
+        return True
+    writes = isinstance(error, OSError | RuntimeError)
     return writes and shutil.disk_usage(run.path).free < _DISK_FULL
 
 

@@ -1,0 +1,63 @@
+import torch
+
+from toolrest.data.prompts import render_prompt
+from toolrest.evaluate.generation import generate
+from toolrest.evaluate.heldout import evaluate_heldout
+from toolrest.recipe import load_recipe
+from toolrest.world.tasks import Split, make_samples
+
+
+def test_greedy_responses_are_the_argmax_at_every_step(embedded_model, embedded_tokenizer):
+    """Left padding and batching change nothing but rounding."""
+    samples = make_samples(Split.HELDOUT, 5)
+    responses = generate(
+        embedded_model, embedded_tokenizer, samples, max_response_tokens=30, temperature=None
+    )
+    for sample, response in zip(samples, responses, strict=True):
+        prompt = render_prompt(sample, embedded_tokenizer)
+        with torch.no_grad():
+            logits = embedded_model(torch.tensor([prompt + response])).logits[0]
+        best = logits[len(prompt) - 1 : -1].max(dim=-1)
+        taken = logits[len(prompt) - 1 : -1].gather(1, torch.tensor(response)[:, None])[:, 0]
+        assert torch.allclose(best.values, taken, atol=1e-4)
+        ends = [i for i in response if i == embedded_tokenizer.eos_token_id]
+        assert len(response) == 30 or (len(ends) == 1 and response[-1] == ends[0])
+
+
+def test_sampling_is_seeded_and_leaves_the_random_state(embedded_model, embedded_tokenizer):
+    samples = make_samples(Split.HELDOUT, 3)
+
+    def sample(seed):
+        return generate(
+            embedded_model,
+            embedded_tokenizer,
+            samples,
+            max_response_tokens=20,
+            temperature=1.0,
+            seed=seed,
+        )
+
+    before = torch.get_rng_state()
+    first = sample(1)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert sample(1) == first
+    assert sample(2) != first
+
+
+def test_the_results_are_the_means_of_the_rows(embedded_model, embedded_tokenizer):
+    recipe = load_recipe(None, ["rollout.max_response_tokens=100", "evaluation.batch_size=4"])
+    seen = []
+    result, rows = evaluate_heldout(
+        embedded_model, embedded_tokenizer, make_samples(Split.HELDOUT, 6), recipe, seen.append
+    )
+    assert seen == [4, 6, 10, 12]
+    assert result.n == 6
+    for decoding, exact, reward in (
+        ("sampled", result.exact_match, result.reward),
+        ("greedy", result.greedy_exact_match, result.greedy_reward),
+    ):
+        mine = [row["reward"] for row in rows if row["decoding"] == decoding]
+        assert len(mine) == 6
+        assert exact == sum(row["exact"] for row in mine) / 6
+        assert reward == sum(row["total"] for row in mine) / 6
+        assert all(-3 <= row["total"] <= 4 for row in mine)

@@ -1,0 +1,52 @@
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from toolrest.vocabulary import Vocabulary
+from toolrest.world import build
+from toolrest.world.tasks import Split, make_samples
+
+
+def test_the_shipped_policy_is_small_and_safe():
+    folder = Path(str(files("toolrest.world") / "policy"))
+    names = {path.name for path in folder.iterdir()}
+    assert {"model.safetensors", "config.json", "tokenizer.json", "build.json"} <= names
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 5_000_000
+
+
+def test_a_value_is_the_same_tokens_wherever_it_stands(embedded_tokenizer):
+    for text in ('with city Marven and"', '{"city": "Marven"}', "Marven."):
+        assert embedded_tokenizer.tokenize("Marven") == [
+            token for token in embedded_tokenizer.tokenize(text) if token in ("Mar", "ven")
+        ]
+
+
+def test_prompts_survive_the_tokenizer(embedded_tokenizer):
+    vocabulary = Vocabulary.from_tokenizer(embedded_tokenizer)
+    for sample in make_samples(Split.HELDOUT, 50):
+        for text in (*(m["content"] for m in sample.prompt), sample.ground_truth):
+            assert vocabulary.text(embedded_tokenizer(text)["input_ids"]) == text
+
+
+def test_the_shipped_tokenizer_is_the_one_that_the_command_builds(embedded_tokenizer):
+    assert build.build_tokenizer().get_vocab() == embedded_tokenizer.get_vocab()
+
+
+@pytest.fixture
+def short_lessons(monkeypatch):
+    monkeypatch.setattr(build, "LESSONS", tuple(replace(x, steps=2) for x in build.LESSONS))
+    monkeypatch.setattr(build, "BATCH", 2)
+
+
+def test_the_build_is_seeded(tmp_path, short_lessons):
+    lines = []
+    for name in ("one", "two"):
+        build.build(tmp_path / name, report=lines.append)
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert [line.split(":")[0] for line in lines[1:4]] == ["copying", "copying", "right answers"]
