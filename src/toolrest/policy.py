@@ -42,7 +42,7 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     """The policy's tokenizer, padding on the left, with a padding token.
 
     Raises:
-        InputError: it cannot be loaded, or cannot be labelled by its bytes.
+        InputError: it cannot be loaded, its bytes cannot be read, or it has no chat template.
     """
     from transformers import AutoTokenizer
 
@@ -58,6 +58,11 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     Vocabulary.from_tokenizer(tokenizer)
+    if tokenizer.chat_template is None:
+        raise InputError(
+            f"policy={recipe.policy}: the tokenizer has no chat template, so prompts cannot be "
+            "written; use an instruction-tuned policy, or add a chat_template to the tokenizer"
+        )
     return tokenizer
 
 
@@ -68,6 +73,7 @@ def load_policy(recipe: Recipe) -> PreTrainedModel:
         InputError: they cannot be loaded.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     try:
@@ -77,7 +83,7 @@ def load_policy(recipe: Recipe) -> PreTrainedModel:
             use_safetensors=True,
             trust_remote_code=recipe.trust_remote_code,
         )
-    except _LOADING_ERRORS as error:
+    except (*_LOADING_ERRORS, SafetensorError) as error:
         raise _not_loaded(recipe, "policy", error) from error
 
 

@@ -158,7 +158,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def describe_environment(seed: int) -> dict[str, Any]:
-    """Versions, machine, command, seed and the commit of the working directory's checkout."""
+    """Versions, machine, command, seed and the commit of the source tree."""
     versions = {}
     for package in _VERSIONED:
         try:
@@ -177,15 +177,19 @@ def describe_environment(seed: int) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The commit of the source tree that the package runs from, None for an installed one."""
+    """The commit of the source tree that the package runs from, with `-dirty` where files were
+    changed since; None for an installed package.
+    """
+    here = Path(__file__)
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here.parent), *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+
     try:
-        done = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        git("ls-files", "--error-unmatch", here.name)
+        return git("describe", "--always", "--dirty", "--exclude=*", "--abbrev=40")
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
