@@ -149,6 +149,11 @@ def test_a_policy_without_weights_or_with_a_slow_tokenizer_is_one_line(tmp_path)
     assert "no .safetensors" in refused("policy=./bare")
     (bare / "model.safetensors").write_bytes(b"not safetensors")
     assert "tokenizer cannot be loaded" in refused("policy=./bare")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (bare / name).write_text((source / name).read_text())
+    assert "no chat template" in refused("policy=./bare")
+    (bare / "chat_template.jinja").write_text((source / "chat_template.jinja").read_text())
+    assert "policy cannot be loaded" in refused("policy=./bare")
     slow = tmp_path / "slow"
     slow.mkdir()
     config = json.loads((source / "config.json").read_text()) | {"model_type": "canine"}

@@ -49,12 +49,8 @@ def fit_prompts(
     """Keep the samples whose prompts have at most `max_prompt_tokens` tokens.
 
     Raises:
-        InputError: the tokenizer has no chat template, or no sample is left.
+        InputError: no sample is left.
     """
-    if tokenizer.chat_template is None:
-        raise InputError(
-            "the policy's tokenizer has no chat template, so prompts cannot be written"
-        )
     kept, dropped = [], []
     for sample in samples:
         length = len(render_prompt(sample, tokenizer))
