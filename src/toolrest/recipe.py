@@ -108,7 +108,7 @@ class Recipe(_Section):
     """Whether code that comes with a checkpoint may run."""
     dialect: str = "rlla"
     """How the policy writes thoughts, calls and responses."""
-    max_steps: int = Field(default=40, ge=1)
+    max_steps: int = Field(default=25, ge=1)
     """Optimiser steps."""
     save_steps: int = Field(default=10, ge=1)
     """Steps between checkpoints."""

@@ -32,7 +32,7 @@ def settings(folder, **more):
         "output_dir": str(folder),
         "per_device_train_batch_size": 8,
         "num_generations": 4,
-        "max_completion_length": 40,
+        "max_completion_length": 96,
         "max_steps": 3,
         "learning_rate": 1e-3,
         "seed": 3,

@@ -33,6 +33,7 @@ SEED = 20260923
 BATCH = 32
 ERROR_RATE = 0.6
 REASONING_WEIGHT = 0.3
+COPYING_SHARE = 0.2
 _POOL = 8
 
 
@@ -60,7 +61,9 @@ def _copy(task: Task, rng: random.Random) -> tuple[Sample, str] | None:
 
 
 def _answer(task: Task, rng: random.Random) -> tuple[Sample, str]:
-    return task.sample(""), demonstrate(task, rng)
+    """Now and then a request to copy from, so that copying is not forgotten."""
+    copied = _copy(task, rng) if rng.random() < COPYING_SHARE else None
+    return copied or (task.sample(""), demonstrate(task, rng))
 
 
 def _waver(task: Task, rng: random.Random) -> tuple[Sample, str]:
@@ -68,8 +71,8 @@ def _waver(task: Task, rng: random.Random) -> tuple[Sample, str]:
 
 
 LESSONS = (
-    Lesson("copying", 2000, 3e-3, 0.5, _copy),
-    Lesson("right answers", 1600, 3e-3, 0.05, _answer),
+    Lesson("copying", 800, 3e-3, 0.5, _copy),
+    Lesson("right answers", 1200, 2e-3, 0.05, _answer),
     Lesson("wavering", 200, 5e-4, 0.05, _waver),
 )
 

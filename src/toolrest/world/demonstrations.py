@@ -9,7 +9,7 @@ import random
 from dataclasses import replace
 
 from toolrest.dialects import ToolCall, get_dialect
-from toolrest.world.tasks import PARAMETERS, SYLLABLES, Task
+from toolrest.world.tasks import LETTERS, PARAMETERS, SYLLABLES, Task
 
 _SUBJECTS = ("the user", "this person", "my user", "the request", "this message", "the question")
 _WANTS = ("wants", "asks for", "is about", "needs", "would like", "speaks of", "means")
@@ -61,12 +61,12 @@ def reasoning(task: Task, rng: random.Random) -> str:
     about = rng.choice(_THINGS)
     opening = f"{rng.choice(_SUBJECTS)} {rng.choice(_ADVERBS)} {rng.choice(_WANTS)}"
     sentences = [f"{rng.choice(_OPENERS)}, {opening} {rng.choice(('one', 'a', 'some'))} {about}"]
-    sentences += [_idle(rng) for _ in range(rng.choice((0, 1, 1, 2, 3)))]
+    sentences += [_idle(rng) for _ in range(rng.choice((0, 1, 1, 2)))]
     if task.calls:
         sentences.append(" and ".join(_pick(call, rng) for call in task.calls))
     else:
         sentences.append(rng.choice(_REFUSALS))
-    sentences += [_idle(rng) for _ in range(rng.choice((0, 0, 1, 2)))]
+    sentences += [_idle(rng) for _ in range(rng.choice((0, 0, 1)))]
     return " ".join(s[0].upper() + s[1:] + "." for s in sentences)
 
 
@@ -83,10 +83,11 @@ def demonstrate(task: Task, rng: random.Random) -> str:
 
 def _wrong_value(value: str | int, rng: random.Random) -> str | int:
     if isinstance(value, int):
-        return rng.randrange(2, 100)
+        return rng.randrange(1000, 10000)
     if any(character.isdigit() for character in value):
-        return rng.choice("ABCDEFGHKLMNPRSTWXZ") + str(rng.randrange(10, 100))
-    return value[: max(3, len(value) // 2)] + rng.choice(SYLLABLES)
+        return rng.choice(LETTERS) + str(rng.randrange(1000, 10000))
+    kept = next(s for s in SYLLABLES if value.lower().startswith(s))
+    return kept.capitalize() + rng.choice(SYLLABLES)
 
 
 def _spoil_call(calls: tuple[ToolCall, ...], rng: random.Random) -> tuple[ToolCall, ...]:
@@ -138,7 +139,7 @@ def demonstrate_with_errors(task: Task, rng: random.Random, error_rate: float) -
         else:
             tool = rng.choice(task.tools)
             invented = {
-                name: rng.randrange(2, 100) if PARAMETERS[name] == "number" else "A10"
+                name: rng.randrange(1000, 10000) if PARAMETERS[name] == "number" else "A1000"
                 for name in tool.parameters
             }
             calls = (ToolCall(tool.name, invented),)

@@ -1,9 +1,8 @@
 """The embedded world: seeded, procedural tool-use tasks.
 
-A task lists two to four tools and asks for one call, several calls, or something that no call can
-give (no such tool, or a value that was never said). Tools and values of the `train` split and of
-the `heldout` split are disjoint: a policy is right on held-out tasks only if it has learned to
-read the prompt.
+A task lists two or three tools and asks for one call or for two, or is mere talk that needs none.
+Tools and values of the `train` split and of the `heldout` split are disjoint: a policy is right on
+held-out tasks only if it has learned to read the prompt.
 """
 
 import json
@@ -15,20 +14,29 @@ from enum import StrEnum
 from toolrest.data.sample import Sample
 from toolrest.dialects import ToolCall, get_dialect
 
-VERBS = ("Find", "Book", "Check", "List", "Cancel", "Track", "Rate", "Share")
+VERBS = (
+    *("Find", "Book", "Check", "List", "Cancel", "Track", "Rate", "Share"),
+    *("Open", "Move", "Rent", "Send", "Count", "Save", "Plan", "Order"),
+)
 NOUNS = (
-    *("Hotel", "Flight", "Train", "Recipe", "Song", "Movie", "Stock", "Parcel"),
-    *("Doctor", "Museum", "Concert", "Taxi", "Table", "Course", "Job", "House"),
+    *("Hotel", "Flight", "Train", "Recipe", "Song", "Movie", "Stock", "Parcel", "Doctor", "Museum"),
+    *("Concert", "Taxi", "Table", "Course", "Job", "House", "Ticket", "Letter", "Garden", "Bridge"),
+    *("Camera", "Market", "Lesson", "Festival", "Ship", "Meal", "Game", "Photo", "Room", "Loan"),
+    *("Bike", "Park", "Club", "Match", "Tour", "Bank", "Shop", "Story", "Plant", "Boat"),
 )
-SYLLABLES = (
-    *("mar", "ven", "tol", "ri", "sa", "ken", "bo", "lin", "da", "fer", "gus", "hal", "jo", "kim"),
-    *("lu", "mon", "na", "os", "pel", "ro", "sen", "tam", "ul", "vik", "wen", "yo", "zan", "ca"),
+SYLLABLES = tuple(
+    onset + rest
+    for onset in ("b", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "z")
+    for rest in ("a", "en", "il", "os", "ur")
 )
+LETTERS = "ABCDEFGHKLMNPRSTWXZ"
 PARAMETERS = {
     **dict.fromkeys(("city", "name", "title", "author", "team", "street", "brand"), "word"),
     **dict.fromkeys(("room", "code"), "code"),
     **dict.fromkeys(("count", "price", "year", "hours"), "number"),
 }
+NO_CALL_SHARE = 0.15
+TWO_CALLS_SHARE = 0.2
 TYPES = {"word": "string", "code": "string", "number": "int"}
 
 
@@ -112,23 +120,25 @@ def _tool(name: str, rng: random.Random) -> Tool:
     """A tool of that name. Its parameters are drawn anew for every task, so that a policy has to
     read them and cannot know them by heart.
     """
-    return Tool(name, tuple(rng.sample(sorted(PARAMETERS), rng.choice((1, 2, 2, 3)))))
+    return Tool(name, tuple(rng.sample(sorted(PARAMETERS), rng.choice((1, 2, 2)))))
 
 
 def _value(kind: str, split: Split, rng: random.Random) -> str | int:
     while True:
         if kind == "word":
-            word = "".join(rng.sample(SYLLABLES, rng.choice((2, 2, 3)))).capitalize()
+            word = "".join(rng.sample(SYLLABLES, 2)).capitalize()
         elif kind == "code":
-            word = rng.choice("ABCDEFGHKLMNPRSTWXZ") + str(rng.randrange(10, 100))
+            word = rng.choice(LETTERS) + str(rng.randrange(1000, 10000))
         else:
-            word = str(rng.randrange(2, 100))
+            word = str(rng.randrange(1000, 10000))
         if in_split(word, split):
             return int(word) if kind == "number" else word
 
 
 def _call(tool: Tool, split: Split, rng: random.Random) -> ToolCall:
-    return ToolCall(tool.name, {p: _value(PARAMETERS[p], split, rng) for p in tool.parameters})
+    """A call of the tool, its parameters in the order in which the request names them."""
+    order = rng.sample(tool.parameters, len(tool.parameters))
+    return ToolCall(tool.name, {p: _value(PARAMETERS[p], split, rng) for p in order})
 
 
 _PHRASES = ("{p} {v}", "{p} {v}", "the {p} {v}", "{p} set to {v}")
@@ -145,20 +155,19 @@ _NEXT = (". Then ", ". Also ", ", and ")
 def _ask(call: ToolCall, rng: random.Random) -> str:
     tool = Tool(call.name, tuple(call.parameters))
     phrases = [rng.choice(_PHRASES).format(p=p, v=v) for p, v in call.parameters.items()]
-    rng.shuffle(phrases)
-    values = " and ".join(phrases) or "no more to say"
+    values = " and ".join(phrases)
     return rng.choice(_ASKS).format(verb=tool.verb.lower(), noun=tool.noun.lower(), values=values)
 
 
 def make_task(split: Split, seed: int, index: int) -> Task:
     """Task number `index` of the split; the same arguments always give the same task."""
     rng = random.Random(f"{split}/{seed}/{index}")
-    names = rng.sample(TOOL_NAMES[split], rng.choice((2, 3, 4)))
+    names = rng.sample(TOOL_NAMES[split], rng.choice((2, 3, 3)))
     tools = [_tool(name, rng) for name in names]
     kind = rng.random()
-    if kind < 0.2:
-        return _no_call(tools, split, rng)
-    count = 1 if kind < 0.7 else 2
+    if kind < NO_CALL_SHARE:
+        return _no_call(tools, rng)
+    count = 1 if kind < 1 - TWO_CALLS_SHARE else 2
     calls = tuple(_call(rng.choice(tools), split, rng) for _ in range(count))
     query = _ask(calls[0], rng)
     for call in calls[1:]:
@@ -166,32 +175,28 @@ def make_task(split: Split, seed: int, index: int) -> Task:
     return Task(tuple(tools), _sentence(query), calls, None)
 
 
-def _no_call(tools: list[Tool], split: Split, rng: random.Random) -> Task:
-    if rng.random() < 0.5:
-        missing = tools.pop(rng.randrange(len(tools)))
-        query = _ask(_call(missing, split, rng), rng)
-        noun = missing.noun.lower()
-        answer = rng.choice(
-            (
-                f"I have no tool for this {noun}.",
-                f"Sorry, none of my tools can {missing.verb.lower()} a {noun}.",
-                f"That {noun} is beyond my tools.",
-            )
-        )
-    else:
-        tool = rng.choice(tools)
-        call = _call(tool, split, rng)
-        unsaid = rng.choice(sorted(call.parameters))
-        said = {name: value for name, value in call.parameters.items() if name != unsaid}
-        query = _ask(ToolCall(call.name, said), rng)
-        answer = rng.choice(
-            (
-                f"Please tell me the {unsaid}.",
-                f"Which {unsaid} do you mean?",
-                f"I still need the {unsaid} for that.",
-            )
-        )
-    return Task(tuple(tools), _sentence(query), (), answer)
+_TALK = (
+    "Hello, how are you today?",
+    "Thank you, that was all.",
+    "What can you do for me?",
+    "Do you like the {noun} of my friend?",
+    "Tell me a joke about a {noun}.",
+    "I once had a {noun} too.",
+    "Who made you?",
+)
+_ANSWERS = (
+    "I am glad to talk with you.",
+    "You are welcome, ask me any time.",
+    "I can call the tools that I have.",
+    "That is a nice thought.",
+    "I am a small policy on a lathe.",
+)
+
+
+def _no_call(tools: list[Tool], rng: random.Random) -> Task:
+    """Talk that asks for no tool."""
+    query = rng.choice(_TALK).format(noun=rng.choice(NOUNS).lower())
+    return Task(tuple(tools), query, (), rng.choice(_ANSWERS))
 
 
 def _sentence(text: str) -> str:

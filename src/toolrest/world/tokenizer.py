@@ -1,17 +1,17 @@
 """The embedded policy's tokenizer: byte-level BPE over words, digits and punctuation.
 
 A value must be the same tokens wherever it stands, or a small policy never learns to copy it. So a
-capitalised word, a digit and a run of punctuation are each split off before the merges; only
-lower-case words carry the space before them.
+capitalised word, a pair of digits and a run of punctuation are each split off before the merges;
+only lower-case words carry the space before them.
 """
 
 from collections.abc import Iterator
 
 from transformers import PreTrainedTokenizerFast
 
-VOCABULARY_SIZE = 1024
+VOCABULARY_SIZE = 1536
 MARKS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<response>", "</response>")
-_SPLIT = r" ?[a-z]+|[A-Z][a-z]*|[0-9]|[^A-Za-z0-9]+?(?= [a-z])|[^A-Za-z0-9]+"
+_SPLIT = r" ?[a-z]+|[A-Z][a-z]*|[0-9]{1,2}|[^A-Za-z0-9]+?(?= [a-z])|[^A-Za-z0-9]+"
 _TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
     "{{ message['content'] }}<|im_end|>\n{% endfor %}"
