@@ -2,9 +2,9 @@ import itertools
 
 import pytest
 import torch
-from conftest import label_pieces
 from hypothesis import given
 from hypothesis import strategies as st
+from labelling import label_pieces
 
 from toolrest.dialects import get_dialect
 from toolrest.regions import Region, label_tokens
