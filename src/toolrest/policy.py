@@ -31,6 +31,10 @@ def policy_path(recipe: Recipe) -> str:
             )
         if not any(path.glob("*.safetensors")):
             raise InputError(f"policy={recipe.policy}: the folder has no .safetensors weights")
+        if not (path / "tokenizer_config.json").is_file():
+            raise InputError(
+                f"policy={recipe.policy}: the folder has no tokenizer (tokenizer_config.json)"
+            )
         return str(path)
     looks_local = recipe.policy.startswith((".", "/", "~")) or recipe.policy.count("/") > 1
     if path.exists() or looks_local:

@@ -136,7 +136,7 @@ def test_every_real_ground_truth(data_folder, embedded_tokenizer, name, rows, ca
         assert vocabulary.text(ids[0].tolist()) == sample.ground_truth
         spans = [(s.region, sample.ground_truth[s.start : s.end]) for s in truth.spans]
         assert "".join(text for _, text in spans) == sample.ground_truth
-        names = [text for region, text in spans if region is Region.NAME]
+        names = [json.loads(f'"{text}"') for region, text in spans if region is Region.NAME]
         assert names == [call.name for call in truth.calls]
         parameters = [text for region, text in spans if region is Region.PARAMETERS]
         assert [json.loads(text) for text in parameters] == [c.parameters for c in truth.calls]

@@ -20,10 +20,12 @@ def test_the_shipped_policy_is_small_and_safe():
 
 
 def test_a_value_is_the_same_tokens_wherever_it_stands(embedded_tokenizer):
-    for text in ('with city Marven and"', '{"city": "Marven"}', "Marven."):
-        assert embedded_tokenizer.tokenize("Marven") == [
-            token for token in embedded_tokenizer.tokenize(text) if token in ("Mar", "ven")
-        ]
+    for value in ("Wilven", "Bosta", "K4183", "9027"):
+        tokens = embedded_tokenizer.tokenize(value)
+        for text in (f'with city {value} and"', f'{{"city": "{value}"}}', f"{value}."):
+            around = embedded_tokenizer.tokenize(text)
+            starts = range(len(around) - len(tokens) + 1)
+            assert tokens in [around[i : i + len(tokens)] for i in starts]
 
 
 def test_prompts_survive_the_tokenizer(embedded_tokenizer):
