@@ -86,6 +86,7 @@ def main() -> None:
         trainer.create_optimizer_and_scheduler(steps + 1)
         trainer.model.train()
         trainer.state.max_steps = steps + 1
+        trainer.current_gradient_accumulation_steps = 1
         streams.append(iter(trainer.get_train_dataloader()))
     seconds: list[list[float]] = [[], []]
     for step in range(steps + 1):
