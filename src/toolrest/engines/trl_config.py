@@ -1,0 +1,94 @@
+"""The TRL engine's settings, and which of them the weights cannot live with."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from trl.trainer.grpo_config import GRPOConfig
+
+from toolrest.errors import InputError
+from toolrest.naming import unknown_name
+
+EXACT_LOSS_TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo", "sapo", "cispo")
+"""TRL's losses in which a per-token advantage weighs exactly its token."""
+
+
+class EntropySource(StrEnum):
+    """Where a scheme's region entropies come from."""
+
+    ONLINE = "online"
+    """A moving average over the training forwards so far: no extra cost."""
+    STATIC = "static"
+    """The first rollouts, measured once by one extra forward."""
+    EXACT = "exact"
+    """The current rollouts, by one extra forward without gradient a generation."""
+
+
+@dataclass
+class ResTConfig(GRPOConfig):
+    """`GRPOConfig` with the weighting. `loss_type` is the paper's per-sequence mean."""
+
+    loss_type: str = field(default="grpo", metadata={"help": "TRL's loss; see EXACT_LOSS_TYPES."})
+    weighting: str = field(default="rest", metadata={"help": "Weighting scheme."})
+    weighting_options: dict[str, Any] = field(
+        default_factory=dict, metadata={"help": "Options of the weighting scheme."}
+    )
+    dialect: str = field(default="rlla", metadata={"help": "How the policy writes calls."})
+    entropy_source: str = field(
+        default="online", metadata={"help": "online, static or exact; see EntropySource."}
+    )
+    entropy_decay: float = field(
+        default=0.9, metadata={"help": "Weight of the past in the online average, in [0, 1)."}
+    )
+
+
+def check_settings(args: ResTConfig) -> None:
+    """Refuse settings under which the weights would not do what they say.
+
+    Raises:
+        InputError: naming the setting, the reason and the mend.
+    """
+    if args.entropy_source not in tuple(EntropySource):
+        raise InputError(
+            unknown_name("entropy source", args.entropy_source, [str(s) for s in EntropySource])
+        )
+    if not 0 <= args.entropy_decay < 1:
+        raise InputError(f"entropy_decay must be in [0, 1); got {args.entropy_decay}")
+    if args.weighting == "uniform":
+        return
+    if args.importance_sampling_level != "token":
+        raise InputError(
+            f"importance_sampling_level={args.importance_sampling_level!r} gives a sequence one "
+            "ratio, in which weights of mean 1 cancel; use 'token', or weighting='uniform'"
+        )
+    if args.loss_type not in EXACT_LOSS_TYPES:
+        raise InputError(
+            f"loss_type={args.loss_type!r} does not weigh tokens by their advantages; use one of "
+            f"{', '.join(EXACT_LOSS_TYPES)}, or weighting='uniform'"
+        )
+    if args.top_entropy_quantile < 1.0:
+        raise InputError(
+            f"top_entropy_quantile={args.top_entropy_quantile} drops the low-entropy tokens, just "
+            "those that the weights raise; leave it at 1.0, or use weighting='uniform'"
+        )
+
+
+def check_save_steps(args: ResTConfig) -> None:
+    """Refuse checkpoints inside a generation window, from which no run resumes exactly.
+
+    Raises:
+        InputError: naming the nearest number of steps that fits.
+    """
+    window = (args.steps_per_generation or 1) * args.num_iterations
+    steps = args.save_steps * args.gradient_accumulation_steps
+    if args.save_strategy == "steps" and (args.save_steps < 1 or steps % window):
+        fits = max(1, math.lcm(window, args.gradient_accumulation_steps))
+        fits //= args.gradient_accumulation_steps
+        raise InputError(
+            f"save_steps={args.save_steps} falls inside a generation window (rollouts are reused "
+            f"for {window} batches, {args.gradient_accumulation_steps} a step); use a multiple of "
+            f"{fits}"
+        )
