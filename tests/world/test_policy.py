@@ -1,3 +1,4 @@
+import random
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -8,7 +9,7 @@ from safetensors.torch import load_file
 
 from toolrest.vocabulary import Vocabulary
 from toolrest.world import build
-from toolrest.world.tasks import Split, make_samples
+from toolrest.world.tasks import Split, make_samples, make_task
 
 
 def test_the_shipped_policy_is_small_and_safe():
@@ -41,8 +42,9 @@ def test_the_shipped_tokenizer_is_the_one_that_the_command_builds(embedded_token
 
 @pytest.fixture
 def short_lessons(monkeypatch):
-    monkeypatch.setattr(build, "LESSONS", tuple(replace(x, steps=2) for x in build.LESSONS))
-    monkeypatch.setattr(build, "BATCH", 2)
+    monkeypatch.setattr(
+        build, "LESSONS", tuple(replace(x, steps=2, batch=2) for x in build.LESSONS)
+    )
 
 
 def test_the_build_is_seeded(tmp_path, short_lessons):
@@ -51,4 +53,15 @@ def test_the_build_is_seeded(tmp_path, short_lessons):
         build.build(tmp_path / name, report=lines.append)
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     assert all(torch.equal(one[name], two[name]) for name in one)
-    assert [line.split(":")[0] for line in lines[1:4]] == ["copying", "copying", "right answers"]
+    assert [line.split(":")[0] for line in lines[1:4]] == ["repeating", "repeating", "copying"]
+
+
+def test_the_repeating_lesson_asks_for_tokens_that_the_prompt_holds(embedded_tokenizer):
+    rng = random.Random(0)
+    for _ in range(50):
+        prompt, answer = build.LESSONS[0].write(
+            embedded_tokenizer, make_task(Split.TRAIN, 0, 0), rng
+        )
+        asked = [prompt[-1], *answer]
+        starts = range(len(prompt) - len(asked))
+        assert asked in [prompt[start : start + len(asked)] for start in starts]

@@ -2,9 +2,10 @@
 
     python -m toolrest.world.build OUT
 
-Three lessons. To copy values from a request into a call; then the world's right answers; then
-demonstrations of which a part is wrong, which make the policy unsure and teach it one bad habit:
-what is left for reinforcement learning to mend.
+Four lessons: to repeat random tokens, from which a transformer learns to copy at all; to copy
+values from a request into a call; the world's right answers; demonstrations of which a part is
+wrong. The last makes the policy unsure and teaches it bad habits, which is what is left for
+reinforcement learning to mend.
 """
 
 import argparse
@@ -30,11 +31,14 @@ from toolrest.world.tasks import Split, Task, make_task
 from toolrest.world.tokenizer import train_tokenizer
 
 SEED = 20260923
-BATCH = 32
-ERROR_RATE = 0.6
+ERROR_RATE = 0.5
 REASONING_WEIGHT = 0.3
 COPYING_SHARE = 0.2
+ECHO_TOKENS = 24
 _POOL = 8
+
+Row = tuple[list[int], list[int]]
+"""Prompt ids and the ids of the answer to learn."""
 
 
 @dataclass(frozen=True)
@@ -45,35 +49,51 @@ class Lesson:
     """For the report."""
     steps: int
     """Optimiser steps."""
+    batch: int
+    """Rows a step."""
     learning_rate: float
     """AdamW's, after the warm-up."""
     decays_to: float
     """The share of it that is left at the end; linear."""
-    write: Callable[[Task, random.Random], tuple[Sample, str] | None]
-    """The prompt and the answer that a task gives, or None for a task that is not for it."""
+    write: Callable[[PreTrainedTokenizerFast, Task, random.Random], Row | None]
+    """The row that a task gives, or None for a task that is not for the lesson."""
 
 
-def _copy(task: Task, rng: random.Random) -> tuple[Sample, str] | None:
+def _echo(tokenizer: PreTrainedTokenizerFast, task: Task, rng: random.Random) -> Row:
+    """Random tokens between others, then the same tokens again; the task does not matter."""
+    before = rng.randrange(ECHO_TOKENS // 2)
+    lengths = (before, ECHO_TOKENS, ECHO_TOKENS // 2 - before)
+    first, repeated, last = ([rng.randrange(len(tokenizer)) for _ in range(n)] for n in lengths)
+    return first + repeated + last + repeated[:1], repeated[1:]
+
+
+def _row(tokenizer: PreTrainedTokenizerFast, sample: Sample, answer: str) -> Row:
+    return render_prompt(sample, tokenizer), tokenizer(answer + "<|im_end|>")["input_ids"]
+
+
+def _copy(tokenizer: PreTrainedTokenizerFast, task: Task, rng: random.Random) -> Row | None:
     if not task.calls:
         return None
     request = Sample(({"role": "user", "content": task.query},), "", "world", "")
-    return request, get_dialect("rlla").render(thought=None, calls=task.calls, response=None)
+    answer = get_dialect("rlla").render(thought=None, calls=task.calls, response=None)
+    return _row(tokenizer, request, answer)
 
 
-def _answer(task: Task, rng: random.Random) -> tuple[Sample, str]:
+def _answer(tokenizer: PreTrainedTokenizerFast, task: Task, rng: random.Random) -> Row:
     """Now and then a request to copy from, so that copying is not forgotten."""
-    copied = _copy(task, rng) if rng.random() < COPYING_SHARE else None
-    return copied or (task.sample(""), demonstrate(task, rng))
+    copied = _copy(tokenizer, task, rng) if rng.random() < COPYING_SHARE else None
+    return copied or _row(tokenizer, task.sample(""), demonstrate(task, rng))
 
 
-def _waver(task: Task, rng: random.Random) -> tuple[Sample, str]:
-    return task.sample(""), demonstrate_with_errors(task, rng, ERROR_RATE)
+def _waver(tokenizer: PreTrainedTokenizerFast, task: Task, rng: random.Random) -> Row:
+    return _row(tokenizer, task.sample(""), demonstrate_with_errors(task, rng, ERROR_RATE))
 
 
 LESSONS = (
-    Lesson("copying", 800, 3e-3, 0.5, _copy),
-    Lesson("right answers", 1200, 2e-3, 0.05, _answer),
-    Lesson("wavering", 200, 5e-4, 0.05, _waver),
+    Lesson("repeating", 1400, 64, 2e-3, 1.0, _echo),
+    Lesson("copying", 600, 32, 2e-3, 0.5, _copy),
+    Lesson("right answers", 800, 32, 2e-3, 0.05, _answer),
+    Lesson("wavering", 200, 32, 5e-4, 0.05, _waver),
 )
 
 
@@ -119,18 +139,16 @@ def _batches(
     index = made = 0
     while made < lesson.steps:
         rows = []
-        while len(rows) < BATCH * _POOL:
-            written = lesson.write(make_task(Split.TRAIN, seed, index), rng)
+        while len(rows) < lesson.batch * _POOL:
+            row = lesson.write(tokenizer, make_task(Split.TRAIN, seed, index), rng)
             index += 1
-            if written is not None:
-                sample, answer = written
-                prompt_ids = render_prompt(sample, tokenizer)
-                ids = torch.tensor(prompt_ids + tokenizer(answer + "<|im_end|>")["input_ids"])
-                labels = ids.clone()
-                labels[: len(prompt_ids)] = -100
-                rows.append((ids, labels))
+            if row is not None:
+                prompt, answer = row
+                rows.append(
+                    (torch.tensor(prompt + answer), torch.tensor([-100] * len(prompt) + answer))
+                )
         rows.sort(key=lambda row: len(row[0]))
-        pool = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
+        pool = [rows[i : i + lesson.batch] for i in range(0, len(rows), lesson.batch)]
         rng.shuffle(pool)
         for batch in pool[: lesson.steps - made]:
             yield (
@@ -182,28 +200,22 @@ def teach(
             report(f"{lesson.name}: step {step:5d}  loss {loss.item():.4f}  {elapsed:.0f} s")
 
 
-def build(out: Path, lessons: int = len(LESSONS), report: Callable[[str], None] = print) -> None:
-    """Build tokenizer and policy and save them in `out` (safetensors and JSON).
-
-    Args:
-        lessons: how many of the lessons are taught, from the first.
-    """
+def build(out: Path, report: Callable[[str], None] = print) -> None:
+    """Build tokenizer and policy and save them in `out` (safetensors and JSON)."""
     tokenizer = build_tokenizer()
     model = build_model(tokenizer)
     report(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens")
     model.set_attn_implementation("eager")
-    for number, lesson in enumerate(LESSONS[:lessons]):
+    for number, lesson in enumerate(LESSONS):
         teach(model, tokenizer, lesson, seed=SEED + number, report=report)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    taught = [{"name": lesson.name, "steps": lesson.steps} for lesson in LESSONS[:lessons]]
-    record = {"seed": SEED, "batch": BATCH, "lessons": taught}
+    taught = [{"name": lesson.name, "steps": lesson.steps} for lesson in LESSONS]
+    record = {"seed": SEED, "lessons": taught}
     (out / "build.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="folder that receives tokenizer and weights")
-    parser.add_argument("--lessons", type=int, default=len(LESSONS), help="how many to teach")
-    arguments = parser.parse_args()
-    build(arguments.out, arguments.lessons)
+    build(parser.parse_args().out)
