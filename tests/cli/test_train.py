@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -58,6 +59,12 @@ def test_a_run_and_one_that_was_killed_and_resumed_end_the_same(tmp_path):
     assert [record["step"] for record in records(folder)] == [1, 2, 3, 4]
     assert "exact match, sampled" in straight.stdout
     assert "runs/straight" in straight.stdout
+    (line,) = (x for x in straight.stdout.splitlines() if x.startswith("with GRPO"))
+    command = shlex.split(line.removeprefix("with GRPO"))
+    assert command[0] == "toolrest"
+    plan = CliRunner().invoke(app, [*command[1:], "--dry-run"])
+    assert plan.exit_code == 0
+    assert "scheme: uniform" in plan.stdout and "max_steps: 4" in plan.stdout
     assert "reward" in straight.stdout
 
     killed = tmp_path / "runs" / "killed"

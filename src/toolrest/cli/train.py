@@ -178,7 +178,14 @@ def _print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
     console.print(f"run folder   {run.path}", soft_wrap=True)
     console.print(f"a step each  tail -n 1 {run.metrics}", soft_wrap=True)
     console.print(f"responses    head -n 1 {run.evaluation / 'after.jsonl'}", soft_wrap=True)
-    console.print("compare with GRPO: toolrest train weighting.scheme=uniform", soft_wrap=True)
+    if summary["scheme"] != "uniform":
+        console.print(f"with GRPO    {_same_with_grpo(run)}", soft_wrap=True)
+
+
+def _same_with_grpo(run: "RunFolder") -> str:
+    """The command that trains the same with uniform weights."""
+    name = f"{run.path.name}-uniform"
+    return f"toolrest train {run.recipe} name={name} 'weighting={{scheme: uniform}}'"
 
 
 @contextmanager
