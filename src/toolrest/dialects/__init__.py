@@ -9,11 +9,20 @@ from toolrest.dialects.base import (
     Span,
     ToolCall,
 )
+from toolrest.dialects.gpt_oss import GptOss
+from toolrest.dialects.hermes import Hermes
+from toolrest.dialects.llama3 import Llama3
+from toolrest.dialects.mistral import Mistral
+from toolrest.dialects.pythonic import Pythonic
+from toolrest.dialects.qwen_xml import QwenXML
 from toolrest.dialects.rlla import RLLA
 from toolrest.errors import InputError
 from toolrest.naming import unknown_name
 
-_DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (RLLA(),)}
+_DIALECTS: dict[str, Dialect] = {
+    dialect.name: dialect
+    for dialect in (RLLA(), Hermes(), QwenXML(), Llama3(), Mistral(), Pythonic(), GptOss())
+}
 
 
 def get_dialect(name: str) -> Dialect:

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from toolrest.errors import InputError
 from toolrest.regions import SCAFFOLDING, Region
+
+SPACES = " \t\r\n"
+"""White space, as far as a dialect strips it."""
 
 
 @dataclass(frozen=True)
@@ -105,21 +109,59 @@ class Reply:
     """Every character of the text is in exactly one span."""
 
 
+def _stripped(text: str | None) -> str | None:
+    return None if text is None else text.strip(SPACES)
+
+
+def _same(wanted: Any, read: Any) -> bool:
+    """Equal, and of the same JSON types: True is not 1."""
+    return wanted == read and repr(wanted) == repr(read)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else text[:200] + ".."
+
+
 class Dialect(ABC):
     """How a model writes a thought, tool calls and a response."""
 
     name: ClassVar[str]
     """The name that `get_dialect` knows it by."""
+    special_tokens: ClassVar[tuple[str, ...]] = ()
+    """Marks of the dialect that are special tokens in the vocabularies of its models, so that a
+    `Vocabulary` has to be told that they are text."""
 
     @abstractmethod
     def scan(self, text: str) -> Scan:
         """Read a text once, in linear time. Must not raise, whatever the text is."""
 
     @abstractmethod
+    def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
+        """The text of a reply, whether or not `parse` reads the same parts back."""
+
     def render(
         self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None
     ) -> str:
-        """Write a reply; `parse` reads the same parts back."""
+        """Write a reply; `parse` reads the same parts back, white space around texts apart.
+
+        Raises:
+            InputError: the dialect cannot express it, such as a thought that holds the mark that
+                ends a thought.
+        """
+        text = self.write(thought=thought, calls=calls, response=response)
+        reply = self.parse(text)
+        for part, wanted, read in (
+            ("thought", _stripped(thought), reply.thought),
+            ("calls", tuple(calls), reply.calls),
+            ("response", _stripped(response), reply.response),
+        ):
+            if not _same(wanted, read):
+                raise InputError(
+                    f"the dialect {self.name} cannot express this {part}: "
+                    f"{_short(wanted)} would be read as {_short(read)}"
+                )
+        return text
 
     def parse(self, text: str) -> Reply:
         """Read a reply. Bad output is a status, never an exception."""

@@ -1,8 +1,9 @@
 """A call written as one JSON object, `{"name": .., "parameters": {..}}`: what of it is where.
 
 A well-formed call costs one regular expression and one run of the standard JSON scanner. Anything
-else goes through `_walk`, which moves from one structural character to the next, keeps what it
-recognised up to where the call broke, and never goes back: linear time, no recursion of its own.
+else, single quotes included, goes through `_walk`, which moves from one structural character to the
+next, keeps what it recognised up to where the call broke, and never goes back: linear time, no
+recursion of its own.
 """
 
 import json
@@ -19,8 +20,12 @@ _STRING_BODY = r'[^"\\\n]*+(?:\\.[^"\\\n]*+)*+'
 _STRING = re.compile(f'"({_STRING_BODY})"')
 _OPEN_STRING = re.compile(f'"{_STRING_BODY}\\\\?')
 _SPACE = re.compile(_WS)
-_SCALAR = re.compile(r"[^,:{}\[\]\"<\s]++")
-_STRUCTURE = re.compile(r'["{}\[\]<]')
+_SINGLE_BODY = r"[^'\\\n]*+(?:\\.[^'\\\n]*+)*+"
+_SINGLE = re.compile(f"'({_SINGLE_BODY})'")
+_OPEN_SINGLE = re.compile(f"'{_SINGLE_BODY}\\\\?")
+_SCALAR = re.compile(r"[^,:{}\[\]\"'< \t\r\n]++")
+_STRUCTURE = re.compile(r'["\'{}\[\]<]')
+_QUOTES = ('"', "'")
 _TAIL = re.compile(_WS + r"\}")
 
 
@@ -29,7 +34,8 @@ def _no_constant(name: str) -> Any:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
-_UNREADABLE = (ValueError, RecursionError)
+UNREADABLE = (ValueError, RecursionError)
+"""What reading JSON raises, whatever it is given."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ def scan_call(text: str, start: int, keys: CallKeys) -> ScannedCall:
     if head is not None and "\\" not in head[1]:
         try:
             parameters, end = _DECODER.raw_decode(text, head.end())
-        except _UNREADABLE:
+        except UNREADABLE:
             return _walk(text, start, keys)
         tail = _TAIL.match(text, end)
         if tail is not None:
@@ -106,7 +112,7 @@ def _walk(text: str, start: int, keys: CallKeys) -> ScannedCall:
         if text[at : at + 1] == "}":
             at, closed = at + 1, True
             break
-        if text[at : at + 1] != '"':
+        if text[at : at + 1] not in _QUOTES:
             break
         key_end, whole = _skip_string(text, at)
         key = text[at + 1 : key_end - 1]
@@ -115,7 +121,7 @@ def _walk(text: str, start: int, keys: CallKeys) -> ScannedCall:
             break
         begin = _skip(text, at + 1)
         end, whole = _skip_value(text, begin)
-        if key == keys.name and text[begin : begin + 1] == '"':
+        if key == keys.name and text[begin : begin + 1] in _QUOTES:
             mark(Region.NAME, begin + 1, end - 1 if whole else end)
         elif key == keys.parameters:
             mark(Region.PARAMETERS, begin, end)
@@ -138,7 +144,7 @@ def _skip(text: str, at: int) -> int:
 def _skip_value(text: str, at: int) -> tuple[int, bool]:
     """The end of the value at `at`, and whether it is whole."""
     first = text[at : at + 1]
-    if first == '"':
+    if first in _QUOTES:
         return _skip_string(text, at)
     if first not in ("{", "["):
         scalar = _SCALAR.match(text, at)
@@ -146,7 +152,7 @@ def _skip_value(text: str, at: int) -> tuple[int, bool]:
     depth = 0
     while (mark := _STRUCTURE.search(text, at)) is not None:
         at = mark.end()
-        if mark[0] == '"':
+        if mark[0] in _QUOTES:
             at, whole = _skip_string(text, mark.start())
             if not whole:
                 return at, False
@@ -162,19 +168,45 @@ def _skip_value(text: str, at: int) -> tuple[int, bool]:
 
 
 def _skip_string(text: str, at: int) -> tuple[int, bool]:
-    string = _STRING.match(text, at)
+    single = text[at] == "'"
+    string = (_SINGLE if single else _STRING).match(text, at)
     if string is not None:
         return string.end(), True
-    cut = _OPEN_STRING.match(text, at)
+    cut = (_OPEN_SINGLE if single else _OPEN_STRING).match(text, at)
     return (cut.end() if cut else at + 1), False
 
 
 def _read(text: str, keys: CallKeys) -> ToolCall | None:
     try:
-        value = json.loads(text, parse_constant=_no_constant)
-    except _UNREADABLE:
+        value = load(text)
+    except UNREADABLE:
         return None
     name, parameters = value.get(keys.name), value.get(keys.parameters)
     if isinstance(name, str) and isinstance(parameters, dict):
         return ToolCall(name, parameters)
     return None
+
+
+def load(text: str) -> Any:
+    """The JSON value that the whole text is; NaN and infinity are none."""
+    return json.loads(text, parse_constant=_no_constant)
+
+
+def decode(text: str, at: int) -> tuple[Any, int]:
+    """The JSON value that starts at `at`, and where it ends."""
+    return _DECODER.raw_decode(text, at)
+
+
+def dump(value: object) -> str:
+    """The value as JSON on one line; lone surrogates, which no encoding can write, are escaped."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value)
+    return text
+
+
+def dump_call(call: ToolCall, keys: CallKeys) -> str:
+    """The call as one JSON object on one line."""
+    return dump({keys.name: call.name, keys.parameters: call.parameters})

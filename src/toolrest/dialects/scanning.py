@@ -1,0 +1,172 @@
+"""What the scanners of the dialects share: one pass over one text, and what it found so far."""
+
+import re
+
+from toolrest.dialects.base import SPACES, Block, ParseStatus, Scan, ToolCall
+from toolrest.dialects.json_call import ScannedCall
+from toolrest.regions import SCAFFOLDING, Region
+
+SPACE = re.compile(r"[ \t\r\n]*+")
+
+
+class Scanning:
+    """The findings of a scan that goes through `text` from its start to its end once.
+
+    A dialect's scanner derives from it, writes its findings in order and ends with `result`.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.spans: list[tuple[int, int, int]] = []
+        self.blocks: list[Block] = []
+        self.thought: str | None = None
+        self.response: str | None = None
+        self.calls: list[ToolCall] = []
+        self.status = ParseStatus.OK
+        self.position: int | None = None
+        self.well_formed = True
+        self.calls_intact = True
+        self._absent: set[str] = set()
+
+    def find(self, mark: str, at: int) -> int:
+        """Where the mark stands first from `at` on, or -1.
+
+        Remembers what is not there any more: a mark that many blocks lack is looked for once.
+        """
+        if mark in self._absent:
+            return -1
+        found = self.text.find(mark, at)
+        if found < 0:
+            self._absent.add(mark)
+        return found
+
+    def result(self) -> Scan:
+        """What was found in all."""
+        if not self.blocks and self.status is ParseStatus.OK:
+            self.status, self.position = ParseStatus.EMPTY, 0
+        return Scan(
+            spans=self.spans,
+            blocks=tuple(self.blocks),
+            thought=self.thought,
+            calls=tuple(self.calls),
+            response=self.response,
+            status=self.status,
+            position=self.position,
+            well_formed=self.well_formed,
+            calls_intact=self.calls_intact,
+        )
+
+    def mark(self, code: int, start: int, end: int) -> None:
+        """A span of a region, or of SCAFFOLDING."""
+        if end > start:
+            self.spans.append((code, start, end))
+
+    def defect(self, status: ParseStatus, position: int) -> None:
+        """Something that should not be so; the first one is what the reply reports."""
+        if status is not ParseStatus.BAD_CALL:
+            self.well_formed = False
+        if self.status is ParseStatus.OK:
+            self.status, self.position = status, position
+
+    def call_defect(self, status: ParseStatus, position: int) -> None:
+        """A defect within calls."""
+        self.calls_intact = False
+        self.defect(status, position)
+
+    def blank(self, start: int, end: int) -> int:
+        """Mark the white space at `start` as scaffolding; where it ends, at most `end`."""
+        space = SPACE.match(self.text, start, end)
+        after = space.end() if space else start
+        self.mark(SCAFFOLDING, start, after)
+        return after
+
+    def stray(self, start: int, end: int) -> None:
+        """What stands between blocks: white space is scaffolding, anything else a defect."""
+        space = SPACE.match(self.text, start, end)
+        after = space.end() if space else start
+        if after == end:
+            self.mark(SCAFFOLDING, start, end)
+        else:
+            self.defect(ParseStatus.STRAY_TEXT, after)
+
+    def leading_thought(self, opening: str, closing: str, following: re.Pattern[str] | None) -> int:
+        """A thought at the text's start; where it ends, closing mark included.
+
+        A prompt may hold the opening mark already: text before a closing mark that no other mark
+        precedes is a thought. Without a closing mark the thought goes on to the next block that
+        certainly is one.
+
+        Args:
+            following: the start of a block that certainly is one.
+        """
+        text = self.text
+        begin = self.blank(0, len(text))
+        opened = text.startswith(opening, begin)
+        start = begin + len(opening) if opened else 0
+        end = self.find(closing, start)
+        after = end + len(closing)
+        next_block = following.search(text, start) if following else None
+        if end < 0 or (not opened and next_block is not None and next_block.start() < end):
+            if not opened:
+                return begin
+            self.defect(ParseStatus.UNCLOSED, start)
+            end = after = next_block.start() if next_block else len(text)
+        if not opened:
+            self.spans.clear()
+        self.open_block(Block.THOUGHT)
+        self.mark(Region.FORMAT, begin, start)
+        self.thought_text(start, end)
+        self.mark(Region.FORMAT, end, after)
+        return after
+
+    def open_block(self, block: Block) -> None:
+        """A block starts. Calls that follow one another are one block."""
+        if block is not Block.CALLS or self.blocks[-1:] != [Block.CALLS]:
+            self.blocks.append(block)
+
+    def thought_text(self, start: int, end: int) -> None:
+        """The text of a thought."""
+        if self.thought is None:
+            self.thought = self.text[start:end].strip(SPACES)
+        self.mark(Region.REASONING, start, end)
+
+    def response_text(self, start: int, end: int) -> None:
+        """The text of a response."""
+        if self.response is None:
+            self.response = self.text[start:end].strip(SPACES)
+        self.mark(Region.RESPONSE, start, end)
+
+    def free_response(self, start: int, end: int) -> None:
+        """Text in no block, where the dialect writes its response so; white space around it is
+        scaffolding.
+        """
+        begin = self.blank(start, end)
+        if begin == end:
+            return
+        stop = begin + len(self.text[begin:end].rstrip(SPACES))
+        self.open_block(Block.RESPONSE)
+        self.response_text(begin, stop)
+        self.mark(SCAFFOLDING, stop, end)
+
+    def take_call(self, scanned: ScannedCall, start: int, block: int) -> None:
+        """A scanned call; `start` is where it starts, `block` where its block does."""
+        self.spans.extend(scanned.spans)
+        if scanned.call is not None:
+            self.calls.append(scanned.call)
+        elif scanned.closed:
+            self.call_defect(ParseStatus.BAD_CALL, start)
+        elif scanned.end == len(self.text):
+            self.call_defect(ParseStatus.UNCLOSED, block)
+        else:
+            self.call_defect(ParseStatus.BAD_CALL, scanned.end)
+
+    def junk(self, start: int, end: int) -> None:
+        """What stands between calls where only white space should."""
+        after = self.blank(start, end)
+        if after < end:
+            self.call_defect(ParseStatus.BAD_CALL, after)
+
+
+def write_thought(thought: str | None) -> str:
+    """A leading thought between `<think>` tags, as the chat templates of Qwen3 write it."""
+    return "" if thought is None else f"<think>\n{thought}\n</think>\n\n"

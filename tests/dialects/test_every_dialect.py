@@ -1,0 +1,110 @@
+"""What holds for every dialect and every text."""
+
+import time
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from replies import calls, prose, spoiled
+
+from toolrest.dialects import ParseStatus, ToolCall, dialect_names, get_dialect
+from toolrest.dialects.base import SPACES
+from toolrest.errors import InputError
+
+every_dialect = pytest.mark.parametrize("name", dialect_names())
+
+
+def render(name, thought, calls, response):
+    """The reply's text; a reply that the dialect cannot express is not an example."""
+    try:
+        return get_dialect(name).render(thought=thought, calls=calls, response=response)
+    except InputError:
+        assume(False)
+        raise
+
+
+@every_dialect
+@given(thought=prose, calls=calls, response=prose)
+def test_parse_reverses_render(name, thought, calls, response):
+    reply = get_dialect(name).parse(render(name, thought, calls, response))
+    assert reply.thought == (None if thought is None else thought.strip(SPACES))
+    assert reply.calls == calls
+    assert reply.response == (None if response is None else response.strip(SPACES))
+    nothing = thought is None and not calls and response is None
+    assert reply.status is (ParseStatus.EMPTY if nothing else ParseStatus.OK)
+    assert reply.well_formed and reply.calls_intact
+
+
+@every_dialect
+@given(thought=prose, calls=calls, response=prose, data=st.data())
+def test_whatever_is_written_has_a_reply_whose_spans_cover_it(name, thought, calls, response, data):
+    clean = render(name, thought, calls, response).encode("utf-8", "surrogatepass")
+    broken = data.draw(spoiled(clean))
+    for text in (broken.decode("utf-8", "replace"), broken.decode("latin-1")):
+        reply = get_dialect(name).parse(text)
+        assert "".join(text[span.start : span.end] for span in reply.spans) == text
+        assert all(a.end == b.start for a, b in zip(reply.spans, reply.spans[1:], strict=False))
+        assert (reply.status is ParseStatus.OK) == (reply.position is None)
+
+
+@every_dialect
+@given(text=st.text())
+def test_any_text_has_a_reply(name, text):
+    spans = get_dialect(name).parse(text).spans
+    assert sum(span.end - span.start for span in spans) == len(text)
+
+
+CALL = (ToolCall("f", {"a": [1, {"b": "c"}]}),)
+
+
+@every_dialect
+def test_one_part_alone_is_written_and_read(name):
+    dialect = get_dialect(name)
+    for thought, calls, response in ((None, CALL, None), ("t", CALL * 3, None), ("t", (), "r")):
+        reply = dialect.parse(dialect.render(thought=thought, calls=calls, response=response))
+        assert (reply.thought, reply.calls, reply.response) == (thought, calls, response)
+
+
+@every_dialect
+def test_what_cannot_be_expressed_is_said(name):
+    dialect = get_dialect(name)
+    text = dialect.render(thought="t", calls=CALL, response=None)
+    with pytest.raises(InputError, match=f"{name} cannot express this thought"):
+        dialect.render(thought=f"a {text} b", calls=(), response="r")
+
+
+HARD = (
+    *("<think>", "<tool_call>", "<tool_call>{", "<think><tool_call>{", '{"name": "a", "parameters": {'),
+    *("<function=a><parameter=b>", "<tool_call><function=a>", "[f(", '[f(a="', "[f(a=1), ", "[TOOL_CALLS][{"),
+    *("<|python_tag|>{", "<|channel|>", "<|start|>assistant<|channel|>analysis<|message|>", "to=", " to=x"),
+    *("{", "[", "(", "'", '"', "\\", '{"name": "a", "arguments": {"x": [', "</think>", "<response>", ";", ","),
+)  # fmt: skip
+
+
+@every_dialect
+@pytest.mark.parametrize("piece", HARD)
+def test_a_megabyte_of_nothing_good_is_read_in_linear_time(name, piece):
+    """A quadratic scan of it takes minutes; a linear one far less than the bound."""
+    text = piece * (1_000_000 // len(piece))
+    started = time.process_time()
+    get_dialect(name).parse("<think>" + text)
+    get_dialect(name).parse(text)
+    assert time.process_time() - started < 20
+
+
+@every_dialect
+@pytest.mark.parametrize("opening", ["{", "["])
+def test_ten_thousand_brackets_are_a_bad_call(name, opening):
+    dialect = get_dialect(name)
+    text = dialect.render(thought=None, calls=(ToolCall("f", {"a": "VALUE"}),), response=None)
+    at = text.index("VALUE")
+    begin = at - 1 if text[at - 1] in "\"'" else at
+    deep = opening * 10_000 + "".join({"{": "}", "[": "]"}[c] for c in opening * 10_000)
+    reply = dialect.parse(text[:begin] + deep + text[begin + 5 + 2 * (begin < at) :])
+    names = [s for s in reply.spans if s.region.name == "NAME"]
+    assert len(names) == 1
+    if name == "qwen_xml":  # any text is a value
+        assert reply.calls[0].parameters == {"a": deep}
+    else:
+        assert reply.status in (ParseStatus.BAD_CALL, ParseStatus.UNCLOSED)
+        assert not reply.calls_intact
