@@ -61,7 +61,7 @@ def trained() -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     texts = [
-        '<tool_call>\n{"name": "get_news", "parameters": {"page": 1, "city": "東京"}}\n</tool_call>',
+        '<tool_call>\n{"name": "get_news", "parameters": {"page": 1, "city": "東京"}}\n',
         "<think> I should call get_news now </think>",
     ]
     tokenizer.train_from_iterator(texts, trainer)

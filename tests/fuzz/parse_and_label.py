@@ -1,0 +1,49 @@
+"""Coverage-guided fuzzing of parse and label, in every dialect.
+
+    pip install atheris
+    python tests/fuzz/parse_and_label.py -max_total_time=600 tests/fuzz/corpus
+
+The first byte chooses the dialect, the second how the rest is cut into tokens. What libFuzzer adds
+to the corpus, kept small with -merge=1, is replayed by tests/test_fuzz_corpus.py.
+"""
+
+import sys
+
+import numpy as np
+
+from toolrest.dialects import dialect_names, get_dialect
+from toolrest.dialects.base import ParseStatus
+from toolrest.regions import Region, label_array
+from toolrest.vocabulary import Vocabulary
+
+
+def check(data: bytes) -> None:
+    """Raise if a reply's spans or labels are not what they must be."""
+    if len(data) < 2:
+        return
+    dialect = get_dialect(dialect_names()[data[0] % len(dialect_names())])
+    size, body = 1 + data[1] % 7, data[2:]
+    for text in (body.decode("utf-8", "replace"), body.decode("latin-1")):
+        reply = dialect.parse(text)
+        at = 0
+        for span in reply.spans:
+            assert span.start == at < span.end, (dialect.name, text, reply.spans)
+            at = span.end
+        assert at == len(text)
+        assert (reply.status is ParseStatus.OK) == (reply.position is None)
+        assert reply.position is None or 0 <= reply.position <= len(text)
+    pieces = [body[start : start + size] for start in range(0, len(body), size)]
+    vocabulary = Vocabulary.from_table([*pieces, b"\0"])
+    ids = np.arange(len(pieces))[None, :]
+    mask = ids % (2 + data[1]) != 1
+    labels = label_array(ids, mask, vocabulary, dialect)
+    assert not labels[~mask].any()
+    assert set(labels.flatten().tolist()) <= set(map(int, Region))
+
+
+if __name__ == "__main__":
+    import atheris
+
+    atheris.instrument_all()
+    atheris.Setup(sys.argv, check)
+    atheris.Fuzz()
