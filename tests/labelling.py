@@ -16,7 +16,7 @@ LETTERS = {
 }
 
 
-def label_pieces(pieces: list[str | bytes], **options) -> str:
+def label_pieces(pieces: list[str | bytes], dialect: str = "rlla", **options) -> str:
     """Label a response given as its tokens; one letter a token (see LETTERS)."""
     table = [p.encode() if isinstance(p, str) else p for p in pieces]
     ids = torch.arange(len(table)).unsqueeze(0)
@@ -24,7 +24,7 @@ def label_pieces(pieces: list[str | bytes], **options) -> str:
         ids,
         torch.ones_like(ids, dtype=torch.bool),
         Vocabulary.from_table(table),
-        get_dialect("rlla"),
+        get_dialect(dialect),
         **options,
     )
     to_letter = {region: letter for letter, region in LETTERS.items()}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from toolrest.dialects import get_dialect
+    from toolrest.dialects import get_dialect, register_dialect
     from toolrest.errors import InputError
     from toolrest.regions import Region, label_tokens
     from toolrest.rewards import ToolReward
@@ -23,6 +23,7 @@ _HOME = {
     "Vocabulary": "toolrest.vocabulary",
     "get_dialect": "toolrest.dialects",
     "get_scheme": "toolrest.weights",
+    "register_dialect": "toolrest.dialects",
     "label_tokens": "toolrest.regions",
 }
 
@@ -35,6 +36,7 @@ __all__ = [
     "get_dialect",
     "get_scheme",
     "label_tokens",
+    "register_dialect",
 ]
 
 

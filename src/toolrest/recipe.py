@@ -165,7 +165,11 @@ def check_recipe(recipe: Recipe) -> None:
     from toolrest.dialects import get_dialect
     from toolrest.rewards.schedule import get_schedule
 
-    get_dialect(recipe.dialect)
+    if get_dialect(recipe.dialect).name != "rlla":
+        raise InputError(
+            f"dialect={recipe.dialect}: the rows that toolrest train reads, and the embedded "
+            "tasks, ask for dialect=rlla; other dialects train through toolrest.engines.trl"
+        )
     get_schedule(recipe.reward.schedule)
     micro = recipe.optimizer.micro_batch
     if micro is not None and recipe.responses_per_step % micro:

@@ -10,7 +10,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from toolrest.engines.trl import ResTConfig, ResTTrainer
 from toolrest.errors import InputError
-from toolrest.policy import load_policy
+from toolrest.policy import load_policy, load_tokenizer
 from toolrest.recipe import Recipe
 from toolrest.regions import Region
 from toolrest.rewards import ToolReward
@@ -235,3 +235,22 @@ def test_a_checkpoint_without_the_engine_s_state_is_named(tmp_path, dataset, emb
             embedded_tokenizer,
             resume=str(tmp_path / "checkpoint-1"),
         )
+
+
+def test_a_reward_in_another_dialect_is_refused(dataset, embedded_tokenizer, tmp_path):
+    config = ResTConfig(**settings(tmp_path), dialect="hermes")
+    with pytest.raises(InputError, match="dialect=hermes but the reward reads rlla"):
+        train(ResTTrainer, config, dataset, embedded_tokenizer)
+
+
+def test_the_dialect_can_be_seen_from_the_chat_template(dataset, tmp_path):
+    tokenizer = load_tokenizer(Recipe())
+    tokenizer.chat_template += "{# [TOOL_CALLS] #}"
+    trainer = ResTTrainer(
+        model=load_policy(Recipe()),
+        processing_class=tokenizer,
+        reward_funcs=[ToolReward("mistral")],
+        train_dataset=dataset,
+        args=ResTConfig(**settings(tmp_path), dialect="auto"),
+    )
+    assert trainer.dialect.name == "mistral"

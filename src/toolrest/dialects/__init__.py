@@ -9,6 +9,7 @@ from toolrest.dialects.base import (
     Span,
     ToolCall,
 )
+from toolrest.dialects.detect import detect_dialect
 from toolrest.dialects.gpt_oss import GptOss
 from toolrest.dialects.hermes import Hermes
 from toolrest.dialects.llama3 import Llama3
@@ -36,6 +37,18 @@ def get_dialect(name: str) -> Dialect:
     return _DIALECTS[name]
 
 
+def register_dialect(dialect: Dialect) -> None:
+    """Make a dialect of your own known to `get_dialect`, under its `name`.
+
+    Raises:
+        InputError: another dialect has that name.
+    """
+    known = _DIALECTS.get(dialect.name)
+    if known is not None and type(known) is not type(dialect):
+        raise InputError(f"there is a dialect {dialect.name} already: {type(known).__name__}")
+    _DIALECTS[dialect.name] = dialect
+
+
 def dialect_names() -> tuple[str, ...]:
     """The names that `get_dialect` knows."""
     return tuple(_DIALECTS)
@@ -49,6 +62,8 @@ __all__ = [
     "Scan",
     "Span",
     "ToolCall",
+    "detect_dialect",
     "dialect_names",
     "get_dialect",
+    "register_dialect",
 ]

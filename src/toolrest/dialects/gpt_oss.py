@@ -21,7 +21,7 @@ _HEADER = re.compile(
     r"(?:<\|start\|>assistant)?((?:[ \t]*+to=[^<]*+)?)"
     r"<\|channel\|>([a-z]*+)([^<]*+)(?:<\|constrain\|>[^<]*+)?(<\|message\|>)?"
 )
-_RECIPIENT = re.compile(r"to=(?:functions\.)?([^ \t\r\n<]+)")
+_RECIPIENT = re.compile(r"to=(?:functions\.)?+([^ \t\r\n<]+)")
 _MESSAGE_END = re.compile(r"<\|(end|call|return|start|channel)\|>")
 _HEADER_START = re.compile(r"<\|(?:start|channel)\|>")
 

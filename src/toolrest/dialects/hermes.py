@@ -44,6 +44,7 @@ class Hermes(Dialect):
     """Reads and writes the dialect of Qwen2.5 and Qwen3."""
 
     name = "hermes"
+    special_tokens = ("<think>", "</think>", "<tool_call>", "</tool_call>")
 
     def scan(self, text: str) -> Scan:
         return _Scanner(text).run()

@@ -135,6 +135,7 @@ class QwenXML(Dialect):
     """Reads and writes the dialect of Qwen3-Coder."""
 
     name = "qwen_xml"
+    special_tokens = ("<think>", "</think>", "<tool_call>", "</tool_call>")
 
     def scan(self, text: str) -> Scan:
         return _Scanner(text).run()

@@ -64,6 +64,14 @@ class RLLA(Dialect):
     """Reads and writes the RLLA dialect."""
 
     name = "rlla"
+    special_tokens = (
+        "<think>",
+        "</think>",
+        "<tool_call>",
+        "</tool_call>",
+        "<response>",
+        "</response>",
+    )
 
     def scan(self, text: str) -> Scan:
         return _Scanner(text).run()

@@ -15,10 +15,11 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from toolrest import advantages as advantage_rules
-from toolrest.dialects import get_dialect
+from toolrest.dialects import detect_dialect, get_dialect
 from toolrest.engines.trl_config import (
     EntropySource,
     ResTConfig,
+    check_reward_dialect,
     check_save_steps,
     check_settings,
 )
@@ -73,14 +74,23 @@ class ResTTrainer(GRPOTrainer):
         **keywords: Any,
     ) -> None:
         self.scheme: Scheme = get_scheme(args.weighting, **args.weighting_options)
-        self.dialect = get_dialect(args.dialect)
+        if args.dialect != "auto":
+            get_dialect(args.dialect)
         check_settings(args)
         super().__init__(*positional, args=args, **keywords)
         check_save_steps(args)
         self.config = args
-        self.vocabulary = Vocabulary.from_tokenizer(self._tokenizer)
+        self.dialect = get_dialect(
+            detect_dialect(cast(str | None, self._tokenizer.chat_template))
+            if args.dialect == "auto"
+            else args.dialect
+        )
+        self.vocabulary = Vocabulary.from_tokenizer(
+            self._tokenizer, written_special_tokens=self.dialect.special_tokens
+        )
         for reward in self.reward_funcs:
             if isinstance(reward, ToolReward):
+                check_reward_dialect(reward.dialect.name, self.dialect.name)
                 reward.bind(self.vocabulary)
         self._on_rollouts = on_rollouts
         self._entropy_source = EntropySource(args.entropy_source)

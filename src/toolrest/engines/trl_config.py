@@ -36,13 +36,29 @@ class ResTConfig(GRPOConfig):
     weighting_options: dict[str, Any] = field(
         default_factory=dict, metadata={"help": "Options of the weighting scheme."}
     )
-    dialect: str = field(default="rlla", metadata={"help": "How the policy writes calls."})
+    dialect: str = field(
+        default="rlla",
+        metadata={"help": "How the policy writes calls; auto: see the chat template."},
+    )
     entropy_source: str = field(
         default="online", metadata={"help": "online, static or exact; see EntropySource."}
     )
     entropy_decay: float = field(
         default=0.9, metadata={"help": "Weight of the past in the online average, in [0, 1)."}
     )
+
+
+def check_reward_dialect(reward: str, policy: str) -> None:
+    """Refuse a reward that reads another dialect than the regions are labelled in.
+
+    Raises:
+        InputError: naming both.
+    """
+    if reward != policy:
+        raise InputError(
+            f"the policy writes dialect={policy} but the reward reads {reward}; "
+            f"use ToolReward(dialect={policy!r}) with ground truths in it"
+        )
 
 
 def check_settings(args: ResTConfig) -> None:

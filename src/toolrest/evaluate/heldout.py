@@ -50,7 +50,9 @@ def evaluate_heldout(
     reward = ToolReward(
         recipe.dialect, "constant", punish_over_calls=recipe.reward.punish_over_calls
     )
-    vocabulary = Vocabulary.from_tokenizer(tokenizer)
+    vocabulary = Vocabulary.from_tokenizer(
+        tokenizer, written_special_tokens=reward.dialect.special_tokens
+    )
     rows: list[dict[str, Any]] = []
     means: dict[str, tuple[float, float]] = {}
     decodings = (("sampled", recipe.rollout.temperature), ("greedy", None))

@@ -1,0 +1,29 @@
+"""Which dialect a model writes, seen from its chat template."""
+
+from toolrest.errors import InputError
+
+_MARKS = (
+    ("gpt_oss", "<|channel|>"),
+    ("qwen_xml", "<function="),
+    ("mistral", "[TOOL_CALLS]"),
+    ("llama3", "<|start_header_id|>"),
+)
+_HERMES = ("<tool_call>", '"arguments"')
+
+
+def detect_dialect(chat_template: str | None) -> str:
+    """The name of the dialect that a chat template writes calls in.
+
+    `rlla` and `pythonic` are not seen: a system message asks for them, not the template.
+
+    Raises:
+        InputError: there is no template, or it is of a dialect that toolrest does not know.
+    """
+    if chat_template is None:
+        raise InputError("the tokenizer has no chat template to see the dialect from; name it")
+    for name, mark in _MARKS:
+        if mark in chat_template:
+            return name
+    if all(mark in chat_template for mark in _HERMES):
+        return "hermes"
+    raise InputError("the tokenizer's chat template is of no dialect that toolrest knows; name one")

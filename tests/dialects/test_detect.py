@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import pytest
+import trl
+
+from toolrest.dialects import detect_dialect
+from toolrest.errors import InputError
+
+TEMPLATES = Path(trl.__file__).parent / "chat_templates"
+
+
+@pytest.mark.parametrize(
+    ("template", "dialect"),
+    [
+        ("qwen2_5", "hermes"),
+        ("qwen3", "hermes"),
+        ("qwen3_instruct_2507", "hermes"),
+        ("qwen3_5_think", "qwen_xml"),
+        ("llama3_1", "llama3"),
+        ("llama3_2", "llama3"),
+        ("gptoss", "gpt_oss"),
+    ],
+)
+def test_the_dialect_of_a_chat_template(template, dialect):
+    assert detect_dialect((TEMPLATES / f"{template}.jinja").read_text()) == dialect
+
+
+def test_mistral_is_known_by_its_mark():
+    assert detect_dialect("{{ '[TOOL_CALLS]' }}") == "mistral"
+
+
+@pytest.mark.parametrize("template", ["phi3", "glm4moe", "deepseekv3", "gemma"])
+def test_another_dialect_is_not_guessed(template):
+    with pytest.raises(InputError, match="no dialect that toolrest knows"):
+        detect_dialect((TEMPLATES / f"{template}.jinja").read_text())
+
+
+def test_no_template():
+    with pytest.raises(InputError, match="no chat template"):
+        detect_dialect(None)

@@ -1,0 +1,179 @@
+"""One row for each defect of the paper's released code, and for each odd thing that models write.
+
+A row holds the tokens as sampled and, below each, its label as worked out by hand; see
+`labelling.LETTERS`.
+"""
+
+import pytest
+from labelling import label_pieces
+
+from toolrest.dialects import ParseStatus, get_dialect
+
+CALL = (
+    "<tool_call>\n",
+    '{"name": "',
+    "a",
+    '", "parameters": ',
+    '{"x": ',
+    "1",
+    "}",
+    "}",
+    "\n</tool_call>",
+)
+"""A usual call in nine tokens: FFNFPPPFF."""
+
+RLLA_ROWS = {
+    # Defects of the released code.
+    "the last token of a span counts": (("<think>", " I", " go", " on", "</think>"), "FTTTF"),
+    "every call of a block counts": ((*CALL[:-1], "\n", *CALL[1:]), "FFNFPPPFFFNFPPPFF"),
+    "a truncated reply keeps what it has": (CALL[:6], "FFNFPP"),
+    "an unclosed thought is a thought": (("<think>", " I", " go"), "FTT"),
+    "other than canonical tokens": (("<th", "ink>", " g", "o", "</think", ">"), "FFTTFF"),
+    "bytes that are not UTF-8": (("<think>", b"\xff\xfe", "</think>"), "FTF"),
+    "a tag within a JSON string": (
+        (*CALL[:4], '{"x": "', "</tool_call>", '"}', "}", "\n</tool_call>"),
+        "FFNFPPPFF",
+    ),
+    "a tag within the thought": (
+        ("<think>", " I write ", "<tool_call>", " now", "</think>"),
+        "FTTTF",
+    ),
+    "a name among the parameters": (
+        (*CALL[:4], '{"name": "', "b", '"}', "}", "\n</tool_call>"),
+        "FFNFPPPFF",
+    ),
+    # What models write.
+    "too many closing braces": ((*CALL[:8], "}", "\n</tool_call>"), "FFNFPPPF.F"),
+    "too few closing braces": ((*CALL[:7], "\n</tool_call>"), "FFNFPPPF"),
+    "no closing tag, then a response": (
+        (*CALL[:8], "\n", "<response>", " ok", "</response>"),
+        "FFNFPPPFFFRF",
+    ),
+    "no closing tag of the thought": (("<think>", " go\n", *CALL), "FTFFNFPPPFF"),
+    "single quotes": (
+        ("<tool_call>", "{'name': '", "a", "', 'parameters': ", "{'x': ", "1", "}", "}", *CALL[8:]),
+        "FFNFPPPFF",
+    ),
+    "a trailing comma": ((*CALL[:6], ",", "}", "}", "\n</tool_call>"), "FFNFPPPPFF"),
+    "NaN": ((*CALL[:5], "NaN", "}", "}", "\n</tool_call>"), "FFNFPPPFF"),
+    "Infinity": ((*CALL[:5], "-Infinity", "}", "}", "\n</tool_call>"), "FFNFPPPFF"),
+    "duplicate keys": (
+        (*CALL[:3], '", "name": "', "b", '", "parameters": ', "{}", "}", "</tool_call>"),
+        "FFNFNFPFF",
+    ),
+    "keys in another order": (
+        ("<tool_call>", '{"parameters": ', '{"x": 1}', ', "name": "', "a", '"}', "</tool_call>"),
+        "FFPFNFF",
+    ),
+    "a further key": (
+        ("<tool_call>", '{"id": 7, "name": "', "a", '", "parameters": ', "{}", "}", "</tool_call>"),
+        "FFNFPFF",
+    ),
+    "several blocks": ((*CALL, "\n", *CALL), "FFNFPPPFFFFFNFPPPFF"),
+    "text between blocks": (("<think>", " a", "</think>", " and so", *CALL), "FTF.FFNFPPPFF"),
+    "CRLF and tabs": (("<think>", "\ta\r\n", "</think>", "\r\n\t", *CALL), "FTFFFFNFPPPFF"),
+    "emoji over two tokens": (
+        ("<think>", "🙂".encode()[:2], "🙂".encode()[2:], "</think>"),
+        "FTTF",
+    ),
+    "CJK over two tokens, in a value": (
+        (*CALL[:4], '{"x": "', "東".encode()[:1], "東".encode()[1:], '"}', "}", "\n</tool_call>"),
+        "FFNFPPPPFF",
+    ),
+    "a string that breaks at a line's end": (
+        ("<tool_call>", '{"name": "', "a", "\n", "</tool_call>"),
+        "FFNFF",
+    ),
+    "text in no block": (("Sure", "!"), ".."),
+    "a token of no bytes": (("<think>", "", " a", "</think>"), "F.TF"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RLLA_ROWS)
+def test_labels_worked_out_by_hand(case):
+    pieces, expected = RLLA_ROWS[case]
+    assert label_pieces(list(pieces)) == expected
+
+
+OTHER_ROWS = {
+    "hermes": (
+        ("<think>\n", "a", "\n</think>", "\n\n", "Yes.", "\n", "<tool_call>", '\n{"name": "', "f",
+         '", "arguments": ', '{"x": ', "1}", "}\n", "</tool_call>"),
+        "FTFFRFFFNFPPFF",
+    ),
+    "qwen_xml": (
+        ("<tool_call>", "\n<function=", "f", ">\n", "<parameter=", "x", ">\n1\n", "</parameter>",
+         "\n</function>\n", "</tool_call>"),
+        "FFNFPPPPFF",
+    ),
+    "llama3": (
+        ("<|python_tag|>", '{"name": "', "f", '", "parameters": ', '{"x": 1}', "}", "; ",
+         '{"name": "', "g", '", "parameters": ', "{}", "}"),
+        "FFNFPFFFNFPF",
+    ),
+    "mistral": (
+        ("[THINK]", "a", "[/THINK]", "Yes.", "[TOOL_CALLS]", '[{"name": "', "f", '", "arguments": ',
+         '{"x": 1}', "}", "]"),
+        "FTFRFFNFPFF",
+    ),
+    "pythonic": (("[", "f", "(x", "=1", ")", ", ", "g.h", "()", "]"), "FNPPPFNPF"),
+    "gpt_oss": (
+        ("<|channel|>", "analysis", "<|message|>", "a", "<|end|>", "<|start|>", "assistant",
+         "<|channel|>", "commentary", " to=functions.", "f", " <|constrain|>", "json",
+         "<|message|>", '{"x": 1}', "<|call|>"),
+        "FFFTFFFFFFNFFFPF",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dialect", OTHER_ROWS)
+def test_labels_of_a_usual_reply_worked_out_by_hand(dialect):
+    pieces, expected = OTHER_ROWS[dialect]
+    assert label_pieces(list(pieces), dialect) == expected
+    reply = get_dialect(dialect).parse("".join(pieces))
+    assert reply.status is ParseStatus.OK
+    assert reply.calls[0].name == "f"
+
+
+@pytest.mark.parametrize("dialect", OTHER_ROWS)
+def test_a_cut_keeps_the_labels_before_it(dialect):
+    pieces, expected = OTHER_ROWS[dialect]
+    for length in range(3 if dialect == "pythonic" else 1, len(pieces)):
+        got = label_pieces(list(pieces[:length]), dialect)
+        assert got.replace(".", "F") == expected[:length], pieces[:length]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "text"),
+    [
+        (
+            "hermes",
+            'Let me see </think>\n<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>',
+        ),
+        ("qwen_xml", "Let me see </think>\n<tool_call>\n<function=f>\n</function>\n</tool_call>"),
+        ("pythonic", "Let me see </think>\n[f()]"),
+    ],
+)
+def test_a_thought_that_the_prompt_has_opened(dialect, text):
+    reply = get_dialect(dialect).parse(text)
+    assert (reply.thought, reply.status) == ("Let me see", ParseStatus.OK)
+    assert [call.name for call in reply.calls] == ["f"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[f(__import__('os').system('x'))]",
+        "[f(a=__import__('os'))]",
+        "[f(a=b)]",
+        "[f(1)]",
+        "[f(a={1, 2})]",
+        "[f(a=b'x')]",
+        "[f(a=1]",
+        "[f(a=1)",
+    ],
+)
+def test_what_is_no_literal_is_a_bad_call_and_is_never_run(text):
+    reply = get_dialect("pythonic").parse(text)
+    assert not reply.calls_intact
+    assert reply.status in (ParseStatus.BAD_CALL, ParseStatus.UNCLOSED)
