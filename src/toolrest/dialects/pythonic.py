@@ -65,7 +65,10 @@ class _Scanner(Scanning):
                 break
             self.mark(SCAFFOLDING, at, at + 1)
             at = self.blank(at + 1, len(text))
-        if at == len(text) or (name is not None and name.end() == len(text)):
+        if name is not None and name.end() == len(text):
+            self.mark(Region.NAME, at, name.end())
+            at = name.end()
+        if at == len(text):
             self.call_defect(ParseStatus.UNCLOSED, block)
         else:
             self.call_defect(ParseStatus.BAD_CALL, at)
