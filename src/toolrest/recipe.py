@@ -61,6 +61,8 @@ class Weighting(_Section):
 class Reward(_Section):
     """Rule rewards."""
 
+    correctness: dict[str, float] = Field(default_factory=lambda: {"partial": 1.0})
+    """Weights of the kinds of correctness: `partial` (the paper's) and `exact`."""
     schedule: str = "rest"
     """rest, constant or official: how the ranges of format and correctness move."""
     punish_over_calls: bool = True
@@ -163,6 +165,7 @@ def check_recipe(recipe: Recipe) -> None:
         InputError: naming key, value and mend.
     """
     from toolrest.dialects import get_dialect
+    from toolrest.rewards.correctness import check_correctness
     from toolrest.rewards.schedule import get_schedule
 
     if get_dialect(recipe.dialect).name != "rlla":
@@ -171,6 +174,7 @@ def check_recipe(recipe: Recipe) -> None:
             "tasks, ask for dialect=rlla; other dialects train through toolrest.engines.trl"
         )
     get_schedule(recipe.reward.schedule)
+    check_correctness(recipe.reward.correctness)
     micro = recipe.optimizer.micro_batch
     if micro is not None and recipe.responses_per_step % micro:
         raise InputError(

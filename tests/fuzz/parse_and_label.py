@@ -1,10 +1,11 @@
 """Coverage-guided fuzzing of parse and label, in every dialect.
 
     pip install atheris
-    python tests/fuzz/parse_and_label.py -max_total_time=600 tests/fuzz/corpus
+    python tests/fuzz/parse_and_label.py -max_total_time=600 -max_len=4096 FOLDER
 
-The first byte chooses the dialect, the second how the rest is cut into tokens. What libFuzzer adds
-to the corpus, kept small with -merge=1, is replayed by tests/test_fuzz_corpus.py.
+The first byte chooses the dialect, the second how the rest is cut into tokens. corpus.txt holds the
+short ones of the inputs that it found, one for every step from line to line, base64, one a line;
+tests/fuzz/test_corpus.py replays them.
 """
 
 import sys

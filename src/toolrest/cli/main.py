@@ -2,6 +2,7 @@
 
 import typer
 
+from toolrest.cli.score import score
 from toolrest.cli.train import train
 
 app = typer.Typer(
@@ -12,6 +13,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(train)
+app.command()(score)
 
 
 @app.callback(invoke_without_command=True)

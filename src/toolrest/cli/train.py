@@ -1,13 +1,12 @@
 """`toolrest train`: the job of a recipe, from evaluation to evaluation."""
 
 import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from toolrest.cli.errors import one_line_errors
 from toolrest.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the result alone.")] = False,
 ) -> None:
     """Train a policy. Without a recipe: the embedded world and policy, ResT."""
-    with _one_line_errors():
+    with one_line_errors():
         path, overrides = _split(arguments or [])
         if resume is not None:
             if path is not None or overrides:
@@ -186,13 +185,3 @@ def _same_with_grpo(run: "RunFolder") -> str:
     """The command that trains the same with uniform weights."""
     name = f"{run.path.name}-uniform"
     return f"toolrest train {run.recipe} name={name} 'weighting={{scheme: uniform}}'"
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Wrong input is one line on standard error and exit code 2."""
-    try:
-        yield
-    except InputError as error:
-        typer.echo(f"toolrest: {error}", err=True)
-        raise typer.Exit(2) from None

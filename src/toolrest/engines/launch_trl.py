@@ -121,6 +121,7 @@ def train_with_trl(
     reward = ToolReward(
         recipe.dialect,
         recipe.reward.schedule,
+        correctness=recipe.reward.correctness,
         punish_over_calls=recipe.reward.punish_over_calls,
     )
     follow = _Follow(run, recipe.optimizer.iterations, on_step)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -10,29 +10,41 @@ import numpy as np
 
 from toolrest.dialects import Reply, get_dialect
 from toolrest.errors import InputError
+from toolrest.rewards.correctness import check_correctness
 from toolrest.rewards.schedule import get_schedule
 from toolrest.rewards.score import RewardBreakdown, score_reply
 from toolrest.vocabulary import Vocabulary
 
 
 class ToolReward:
-    """Format and partial correctness of tool calls, as a TRL reward function.
+    """Format and correctness of tool calls, as a TRL reward function.
 
     The data set needs a column `ground_truth`: a right reply, written in the dialect.
 
     Args:
         dialect: the dialect of the policy and of the ground truth.
         schedule: `rest`, `constant` or `official`; see `toolrest.rewards.schedule`.
+        correctness: `partial` (the paper's), `exact`, or a weight for each of several.
         punish_over_calls: see `score_reply`.
+
+    Raises:
+        InputError: an unknown name, or weights that are none.
     """
 
     __name__ = "tool_reward"
 
     def __init__(
-        self, dialect: str = "rlla", schedule: str = "rest", *, punish_over_calls: bool = True
+        self,
+        dialect: str = "rlla",
+        schedule: str = "rest",
+        *,
+        correctness: str | Mapping[str, float] = "partial",
+        punish_over_calls: bool = True,
     ) -> None:
         self.dialect = get_dialect(dialect)
         self.schedule = get_schedule(schedule)
+        self.correctness = {correctness: 1.0} if isinstance(correctness, str) else dict(correctness)
+        check_correctness(self.correctness)
         self.punish_over_calls = punish_over_calls
         self.vocabulary: Vocabulary | None = None
         self.breakdowns: list[RewardBreakdown] = []
@@ -50,6 +62,7 @@ class ToolReward:
             self.schedule,
             progress=progress,
             punish_over_calls=self.punish_over_calls,
+            weights=self.correctness,
         )
 
     def truth(self, ground_truth: str) -> Reply:
@@ -101,7 +114,7 @@ def reward_parts(breakdowns: Sequence[RewardBreakdown]) -> dict[str, list[float]
     return {
         "reward/exact_match": [float(b.exact) for b in breakdowns],
         "reward/format": [b.format for b in breakdowns],
-        "reward/correctness": [b.calls.total for b in breakdowns],
+        "reward/correctness": [b.correctness for b in breakdowns],
         "reward/names": [b.calls.names for b in breakdowns],
         "reward/parameters": [b.calls.parameters for b in breakdowns],
         "reward/values": [b.calls.values for b in breakdowns],

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from toolrest.dialects import Block, ParseStatus, Reply
+from toolrest.rewards.correctness import PARTIAL, correctness
+from toolrest.rewards.exact import exact
 from toolrest.rewards.format import format_score
 from toolrest.rewards.partial import CallScore, call_score
 from toolrest.rewards.schedule import RewardSchedule
@@ -26,6 +29,8 @@ class RewardBreakdown:
     """Format score, 0 or 1."""
     calls: CallScore
     """Correctness of the calls, part by part."""
+    correctness: float
+    """Correctness score in [0, 1], of the kinds that are rewarded."""
     exact: bool
     """The right blocks and exactly the right calls."""
     over_called: bool
@@ -41,6 +46,7 @@ def score_reply(
     *,
     progress: float = 0.0,
     punish_over_calls: bool = True,
+    weights: Mapping[str, float] = PARTIAL,
 ) -> RewardBreakdown:
     """Score a reply against the ground truth (ResT, section 4).
 
@@ -55,7 +61,8 @@ def score_reply(
     """
     format = format_score(reply, truth)
     calls = _calls(reply, truth)
-    format_reward, correctness_reward = schedule.rewards(format, calls.total, progress)
+    right = correctness(calls, weights)
+    format_reward, correctness_reward = schedule.rewards(format, right, progress)
     if not truth.calls and not punish_over_calls:
         correctness_reward = 0.0
     return RewardBreakdown(
@@ -64,7 +71,8 @@ def score_reply(
         correctness_reward=correctness_reward,
         format=format,
         calls=calls,
-        exact=format == 1.0 and calls.total == 1.0,
+        correctness=right,
+        exact=format == 1.0 and exact(calls) == 1.0,
         over_called=not truth.calls and Block.CALLS in reply.blocks,
         status=reply.status,
     )

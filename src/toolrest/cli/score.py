@@ -1,0 +1,55 @@
+"""`toolrest score`: rewards of responses that lie in a file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toolrest.cli.errors import one_line_errors
+
+
+def score(
+    rollouts: Annotated[
+        Path, typer.Argument(help="JSONL with `response` and `ground_truth` in every row.")
+    ],
+    reward: Annotated[
+        list[str] | None,
+        typer.Option(help="partial, exact, or KIND=WEIGHT for each of several; partial if none."),
+    ] = None,
+    dialect: Annotated[str, typer.Option(help="How both are written.")] = "rlla",
+    schedule: Annotated[str, typer.Option(help="Ranges of the rewards, at a run's start.")] = (
+        "constant"
+    ),
+    punish_over_calls: Annotated[
+        bool, typer.Option(help="Whether calls where none is due earn the least.")
+    ] = True,
+    output: Annotated[
+        Path | None, typer.Option(help="JSONL that receives every row's breakdown.")
+    ] = None,
+) -> None:
+    """Score responses against ground truths."""
+    with one_line_errors():
+        from toolrest.evaluate.score_file import score_file
+        from toolrest.rewards import ToolReward
+        from toolrest.rewards.correctness import parse_weights
+
+        tool_reward = ToolReward(
+            dialect,
+            schedule,
+            correctness=parse_weights(reward or ["partial"]),
+            punish_over_calls=punish_over_calls,
+        )
+        summary = score_file(rollouts, tool_reward, output)
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    console.print(f"{rollouts}, n = {summary.pop('n'):.0f}", soft_wrap=True)
+    table = Table()
+    table.add_column("")
+    table.add_column("mean", justify="right")
+    for name, value in summary.items():
+        table.add_row(name, f"{value:.4f}")
+    console.print(table)
+    if output is not None:
+        console.print(f"every row    {output}", soft_wrap=True)

@@ -1,0 +1,71 @@
+"""Rewards of the responses in a file, row by row."""
+
+import json
+from collections import defaultdict
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from toolrest.errors import InputError
+from toolrest.rewards import ToolReward
+from toolrest.rewards.function import reward_parts
+
+
+def score_file(rollouts: Path, reward: ToolReward, output: Path | None) -> dict[str, float]:
+    """Score every row; rows are read, and written, one at a time.
+
+    Args:
+        rollouts: JSONL with `response` and `ground_truth`, strings, in every row.
+        output: receives one JSON object a row: its number, its identity where it has one, and the
+            breakdown.
+
+    Returns:
+        `n`, the mean `reward`, and the mean of every part by name.
+
+    Raises:
+        InputError: no such file, an empty one, or a row that does not fit, by its number.
+    """
+    if not rollouts.is_file():
+        raise InputError(f"{rollouts}: there is no such file")
+    if output is not None and output.exists() and output.samefile(rollouts):
+        raise InputError(f"{output}: the output would overwrite the rollouts; name another file")
+    totals: defaultdict[str, float] = defaultdict(float)
+    count = 0
+    with ExitStack() as files:
+        rows = files.enter_context(rollouts.open(encoding="utf-8", errors="replace"))
+        try:
+            out = files.enter_context(output.open("w")) if output is not None else None
+        except OSError as error:
+            raise InputError(f"{output}: cannot be written: {error.strerror}") from error
+        for number, line in enumerate(rows, start=1):
+            if not line.strip():
+                continue
+            row = _row(line, f"{rollouts}, row {number}")
+            found = reward.score(row["response"], row["ground_truth"])
+            count += 1
+            totals["reward"] += found.total
+            for name, values in reward_parts([found]).items():
+                totals[name.removeprefix("reward/")] += values[0]
+            if out is not None:
+                kept = {"row": number} | (
+                    {"identity": row["identity"]} if "identity" in row else {}
+                )
+                out.write(json.dumps(kept | asdict(found)) + "\n")
+    if count == 0:
+        raise InputError(f"{rollouts}: it holds no row")
+    return {"n": float(count)} | {name: total / count for name, total in totals.items()}
+
+
+def _row(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: not a JSON object: {error}") from error
+    if not isinstance(row, dict):
+        raise InputError(f"{where}: not a JSON object but {type(row).__name__}")
+    for key in ("response", "ground_truth"):
+        if not isinstance(row.get(key), str):
+            found = f"it is {type(row[key]).__name__}" if key in row else f"found {sorted(row)}"
+            raise InputError(f"{where}: it needs a string `{key}`; {found}")
+    return row

@@ -1,0 +1,61 @@
+"""How right the calls are, as one number: a weighted mean of the kinds of correctness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from toolrest.errors import InputError
+from toolrest.naming import unknown_name
+from toolrest.rewards.exact import exact
+from toolrest.rewards.partial import CallScore
+
+_KINDS: dict[str, Callable[[CallScore], float]] = {
+    "partial": lambda calls: calls.total,
+    "exact": exact,
+}
+
+PARTIAL: Mapping[str, float] = {"partial": 1.0}
+"""The paper's correctness."""
+
+
+def correctness_kinds() -> tuple[str, ...]:
+    """The kinds that can be weighed."""
+    return tuple(_KINDS)
+
+
+def check_correctness(weights: Mapping[str, float]) -> None:
+    """Check weights by kind.
+
+    Raises:
+        InputError: an unknown kind, a negative weight, or no positive one.
+    """
+    for kind, weight in weights.items():
+        if kind not in _KINDS:
+            raise InputError(unknown_name("reward", kind, _KINDS))
+        if not weight >= 0:
+            raise InputError(f"the reward {kind} has weight {weight}; it must be 0 or more")
+    if not sum(weights.values()) > 0:
+        raise InputError("the rewards' weights sum to 0; give one of them a positive weight")
+
+
+def parse_weights(written: Sequence[str]) -> dict[str, float]:
+    """Weights from `kind` or `kind=weight`, as a command line gives them.
+
+    Raises:
+        InputError: a weight that is no number, or what `check_correctness` refuses.
+    """
+    weights: dict[str, float] = {}
+    for part in written:
+        kind, _, weight = part.partition("=")
+        try:
+            weights[kind] = float(weight or 1.0)
+        except ValueError:
+            raise InputError(f"reward {part}: {weight!r} is no number") from None
+    check_correctness(weights)
+    return weights
+
+
+def correctness(calls: CallScore, weights: Mapping[str, float]) -> float:
+    """The weighted mean, in [0, 1], of the kinds' scores; `weights` as checked."""
+    total = sum(weights.values())
+    return sum(weight * _KINDS[kind](calls) for kind, weight in weights.items()) / total

@@ -1,0 +1,92 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from toolrest.cli.main import app
+
+TRUTH = '<tool_call>\n{"name": "f", "parameters": {"x": 1, "y": 2}}\n</tool_call>'
+HALF = '<tool_call>\n{"name": "f", "parameters": {"x": 1, "y": 3}}\n</tool_call>'
+
+
+@pytest.fixture
+def rollouts(tmp_path):
+    path = tmp_path / "rollouts.jsonl"
+    rows = [
+        {"response": text, "ground_truth": TRUTH, "identity": text[:3]} for text in (TRUTH, HALF)
+    ]
+    path.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n")
+    return path
+
+
+def score(*arguments):
+    return CliRunner().invoke(app, ["score", *map(str, arguments)])
+
+
+def means(result):
+    cells = [line.split("│") for line in result.stdout.splitlines() if line.startswith("│")]
+    return {name.strip(): float(value) for _, name, value, _ in cells}
+
+
+def test_breakdown_and_summary(rollouts, tmp_path):
+    out = tmp_path / "scores.jsonl"
+    result = score(rollouts, "--output", out)
+    assert result.exit_code == 0, result.output
+    # HALF: names 1, parameters 1, values 1 of 2: S_acc = (1 + 1 + 1) / (1 + 1 + 2) = 0.75
+    assert means(result)["correctness"] == pytest.approx((1 + 0.75) / 2)
+    # constant ranges: format 1 each; correctness 3 and -3 + 6 * 0.75 = 1.5
+    assert means(result)["reward"] == pytest.approx(1 + (3 + 1.5) / 2)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(row["row"], row["exact"], row["total"]) for row in rows] == [
+        (1, True, 4),
+        (2, False, 2.5),
+    ]
+
+
+def test_kinds_are_weighed(rollouts):
+    assert means(score(rollouts, "--reward", "exact"))["correctness"] == 0.5
+    both = means(score(rollouts, "--reward", "partial=1", "--reward", "exact=3"))
+    assert both["correctness"] == pytest.approx((1 + 0.75 / 4) / 2, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "it holds no row"),
+        ("nonsense", "row 1: not a JSON object"),
+        ("[" * 100_000, "row 1: not a JSON object"),
+        ("[1]", "row 1: not a JSON object but list"),
+        ('{"response": "a"}', "row 1: it needs a string `ground_truth`; found ['response']"),
+        ('{"response": 1, "ground_truth": "a"}', "needs a string `response`; it is int"),
+    ],
+)
+def test_wrong_rows_are_one_line(tmp_path, text, message):
+    path = tmp_path / "r.jsonl"
+    path.write_text(text)
+    result = score(path)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--reward", "prtial"), "did you mean 'partial'"),
+        (("--reward", "exact=x"), "'x' is no number"),
+        (("--reward", "exact=0"), "sum to 0"),
+        (("--reward", "exact=-1"), "it must be 0 or more"),
+        (("--reward", "exact=nan"), "it must be 0 or more"),
+        (("--dialect", "hermess"), "did you mean 'hermes'"),
+        (("--output", "/nowhere/x"), "cannot be written"),
+    ],
+)
+def test_wrong_options_are_one_line(rollouts, arguments, message):
+    result = score(rollouts, *arguments)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert message in result.stderr
+
+
+def test_the_rollouts_are_not_overwritten(rollouts):
+    before = rollouts.read_text()
+    assert score(rollouts, "--output", rollouts).exit_code == 2
+    assert rollouts.read_text() == before
