@@ -62,7 +62,11 @@ class Reward(_Section):
     """Rule rewards."""
 
     correctness: dict[str, float] = Field(default_factory=lambda: {"partial": 1.0})
-    """Weights of the kinds of correctness: `partial` (the paper's) and `exact`."""
+    """Weights of the kinds of correctness: `partial` (the paper's), `exact` and `ast`."""
+    normalise_strings: bool = False
+    """Whether strings are compared without case and punctuation, as BFCL does."""
+    lenient_types: bool = False
+    """Whether "5" equals 5."""
     schedule: str = "rest"
     """rest, constant or official: how the ranges of format and correctness move."""
     punish_over_calls: bool = True

@@ -14,7 +14,9 @@ def score(
     ],
     reward: Annotated[
         list[str] | None,
-        typer.Option(help="partial, exact, or KIND=WEIGHT for each of several; partial if none."),
+        typer.Option(
+            help="partial, exact, ast, or KIND=WEIGHT for each of several; partial if none."
+        ),
     ] = None,
     dialect: Annotated[str, typer.Option(help="How both are written.")] = "rlla",
     schedule: Annotated[str, typer.Option(help="Ranges of the rewards, at a run's start.")] = (
@@ -23,6 +25,12 @@ def score(
     punish_over_calls: Annotated[
         bool, typer.Option(help="Whether calls where none is due earn the least.")
     ] = True,
+    normalise_strings: Annotated[
+        bool, typer.Option("--normalise-strings", help="Compare strings as BFCL does.")
+    ] = False,
+    lenient_types: Annotated[
+        bool, typer.Option("--lenient-types", help='Let "5" equal 5.')
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(help="JSONL that receives every row's breakdown.")
     ] = None,
@@ -38,6 +46,8 @@ def score(
             schedule,
             correctness=parse_weights(reward or ["partial"]),
             punish_over_calls=punish_over_calls,
+            normalise_strings=normalise_strings,
+            lenient_types=lenient_types,
         )
         summary = score_file(rollouts, tool_reward, output)
     from rich.console import Console

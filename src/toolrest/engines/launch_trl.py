@@ -123,6 +123,8 @@ def train_with_trl(
         recipe.reward.schedule,
         correctness=recipe.reward.correctness,
         punish_over_calls=recipe.reward.punish_over_calls,
+        normalise_strings=recipe.reward.normalise_strings,
+        lenient_types=recipe.reward.lenient_types,
     )
     follow = _Follow(run, recipe.optimizer.iterations, on_step)
     trainer = ResTTrainer(

@@ -10,13 +10,15 @@ from typing import Any
 from toolrest.errors import InputError
 from toolrest.rewards import ToolReward
 from toolrest.rewards.function import reward_parts
+from toolrest.rewards.score import RewardBreakdown
 
 
 def score_file(rollouts: Path, reward: ToolReward, output: Path | None) -> dict[str, float]:
     """Score every row; rows are read, and written, one at a time.
 
     Args:
-        rollouts: JSONL with `response` and `ground_truth`, strings, in every row.
+        rollouts: JSONL with `response` and `ground_truth`, strings, in every row, and for `ast`
+            `possible_answer` where there is one.
         output: receives one JSON object a row: its number, its identity where it has one, and the
             breakdown.
 
@@ -42,7 +44,7 @@ def score_file(rollouts: Path, reward: ToolReward, output: Path | None) -> dict[
             if not line.strip():
                 continue
             row = _row(line, f"{rollouts}, row {number}")
-            found = reward.score(row["response"], row["ground_truth"])
+            found = _score(row, reward, f"{rollouts}, row {number}")
             count += 1
             totals["reward"] += found.total
             for name, values in reward_parts([found]).items():
@@ -55,6 +57,16 @@ def score_file(rollouts: Path, reward: ToolReward, output: Path | None) -> dict[
     if count == 0:
         raise InputError(f"{rollouts}: it holds no row")
     return {"n": float(count)} | {name: total / count for name, total in totals.items()}
+
+
+def _score(row: dict[str, Any], reward: ToolReward, where: str) -> RewardBreakdown:
+    possible = row.get("possible_answer")
+    if possible is not None and not isinstance(possible, str):
+        possible = json.dumps(possible)
+    try:
+        return reward.score(row["response"], row["ground_truth"], possible_answer=possible)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
 def _row(line: str, where: str) -> dict[str, Any]:

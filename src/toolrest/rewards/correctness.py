@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
+from toolrest.dialects import ToolCall
 from toolrest.errors import InputError
 from toolrest.naming import unknown_name
+from toolrest.rewards.ast import PossibleCall, ast_score, possible_calls
 from toolrest.rewards.exact import exact
 from toolrest.rewards.partial import CallScore
 
-_KINDS: dict[str, Callable[[CallScore], float]] = {
-    "partial": lambda calls: calls.total,
-    "exact": exact,
+
+@dataclass(frozen=True)
+class Judged:
+    """What a kind of correctness judges: calls that could all be read, and calls that were due."""
+
+    partial: CallScore
+    """The paper's score and its parts."""
+    calls: Sequence[ToolCall]
+    """The reply's calls."""
+    truth: Sequence[ToolCall]
+    """The calls that are due."""
+    possible: Sequence[PossibleCall] | None
+    """What is acceptable for each of them; None: their values alone."""
+
+
+def _ast(judged: Judged) -> float:
+    possible = judged.possible
+    return ast_score(judged.calls, possible_calls(judged.truth) if possible is None else possible)
+
+
+_KINDS: dict[str, Callable[[Judged], float]] = {
+    "partial": lambda judged: judged.partial.total,
+    "exact": lambda judged: exact(judged.partial),
+    "ast": _ast,
 }
 
 PARTIAL: Mapping[str, float] = {"partial": 1.0}
@@ -55,7 +79,7 @@ def parse_weights(written: Sequence[str]) -> dict[str, float]:
     return weights
 
 
-def correctness(calls: CallScore, weights: Mapping[str, float]) -> float:
+def correctness(judged: Judged, weights: Mapping[str, float]) -> float:
     """The weighted mean, in [0, 1], of the kinds' scores; `weights` as checked."""
     total = sum(weights.values())
-    return sum(weight * _KINDS[kind](calls) for kind, weight in weights.items()) / total
+    return sum(weight * _KINDS[kind](judged) for kind, weight in weights.items()) / total

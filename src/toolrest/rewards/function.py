@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
 from toolrest.dialects import Reply, get_dialect
 from toolrest.errors import InputError
+from toolrest.rewards.ast import normalise, read_possible_answer
 from toolrest.rewards.correctness import check_correctness
 from toolrest.rewards.schedule import get_schedule
 from toolrest.rewards.score import RewardBreakdown, score_reply
+from toolrest.rewards.values import equal
 from toolrest.vocabulary import Vocabulary
 
 
@@ -24,8 +26,10 @@ class ToolReward:
     Args:
         dialect: the dialect of the policy and of the ground truth.
         schedule: `rest`, `constant` or `official`; see `toolrest.rewards.schedule`.
-        correctness: `partial` (the paper's), `exact`, or a weight for each of several.
+        correctness: `partial` (the paper's), `exact`, `ast`, or a weight for each of several.
         punish_over_calls: see `score_reply`.
+        normalise_strings: compare strings as BFCL does, without case and punctuation.
+        lenient_types: let "5" equal 5.
 
     Raises:
         InputError: an unknown name, or weights that are none.
@@ -40,12 +44,19 @@ class ToolReward:
         *,
         correctness: str | Mapping[str, float] = "partial",
         punish_over_calls: bool = True,
+        normalise_strings: bool = False,
+        lenient_types: bool = False,
     ) -> None:
         self.dialect = get_dialect(dialect)
         self.schedule = get_schedule(schedule)
         self.correctness = {correctness: 1.0} if isinstance(correctness, str) else dict(correctness)
         check_correctness(self.correctness)
         self.punish_over_calls = punish_over_calls
+        self._same: Callable[[Any, Any], bool] = equal
+        if normalise_strings or lenient_types:
+            normaliser = normalise if normalise_strings else None
+            self._same = partial(equal, normalise=normaliser, lenient=lenient_types)
+        self._possible = lru_cache(maxsize=65536)(read_possible_answer)
         self.vocabulary: Vocabulary | None = None
         self.breakdowns: list[RewardBreakdown] = []
         self._truth = lru_cache(maxsize=65536)(self.dialect.parse)
@@ -54,8 +65,18 @@ class ToolReward:
         """From now on read replies from token ids as sampled, special tokens left out."""
         self.vocabulary = vocabulary
 
-    def score(self, text: str, ground_truth: str, progress: float = 0.0) -> RewardBreakdown:
-        """Score one reply's text."""
+    def score(
+        self,
+        text: str,
+        ground_truth: str,
+        progress: float = 0.0,
+        possible_answer: str | None = None,
+    ) -> RewardBreakdown:
+        """Score one reply's text.
+
+        Args:
+            possible_answer: for `ast`, BFCL's acceptable values; None: the ground truth's.
+        """
         return score_reply(
             self.dialect.parse(text),
             self.truth(ground_truth),
@@ -63,6 +84,8 @@ class ToolReward:
             progress=progress,
             punish_over_calls=self.punish_over_calls,
             weights=self.correctness,
+            possible=None if possible_answer is None else self._possible(possible_answer),
+            same=self._same,
         )
 
     def truth(self, ground_truth: str) -> Reply:
@@ -74,6 +97,7 @@ class ToolReward:
         completions: Sequence[Any],
         ground_truth: Sequence[str] | None = None,
         completion_ids: Sequence[Sequence[int]] | None = None,
+        possible_answer: Sequence[str | None] | None = None,
         trainer_state: Any = None,
         log_metric: Any = None,
         **columns: Any,
@@ -93,8 +117,10 @@ class ToolReward:
             progress = trainer_state.global_step / trainer_state.max_steps
         texts = self._texts(completions, completion_ids)
         self.breakdowns = [
-            self.score(text, truth, progress)
-            for text, truth in zip(texts, ground_truth, strict=True)
+            self.score(text, truth, progress, possible)
+            for text, truth, possible in zip(
+                texts, ground_truth, possible_answer or [None] * len(texts), strict=True
+            )
         ]
         if log_metric is not None:
             for name, values in reward_parts(self.breakdowns).items():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,11 +30,19 @@ class CallScore:
 _EXACT = CallScore(1.0, 1.0, 1.0, 1.0)
 
 
-def call_score(predicted: Sequence[ToolCall], true: Sequence[ToolCall]) -> CallScore:
+Same = Callable[[Any, Any], bool]
+
+
+def call_score(
+    predicted: Sequence[ToolCall], true: Sequence[ToolCall], same: Same = equal
+) -> CallScore:
     """Score predicted calls against the true ones (ResT, section 4).
 
     Pairs have equal names and are matched one to one so that the sum of their scores is greatest.
     Calls where none is due score 0, no calls where none is due score 1.
+
+    Args:
+        same: when a value is right.
     """
     if not true:
         return _EXACT if not predicted else CallScore(0.0, 0.0, 0.0, 0.0)
@@ -44,7 +53,7 @@ def call_score(predicted: Sequence[ToolCall], true: Sequence[ToolCall]) -> CallS
             by_name[call.name][side].append(call)
     keys, values = 0.0, 0
     for mine, theirs in by_name.values():
-        more_keys, more_values = _best_matching(mine, theirs)
+        more_keys, more_values = _best_matching(mine, theirs, same)
         keys += more_keys
         values += more_values
     parameter_count = sum(len(call.parameters) for call in true)
@@ -61,23 +70,25 @@ def _jaccard(left: Counter[str], right: Counter[str]) -> float:
     return (left & right).total() / union if union else 1.0
 
 
-def _pair(predicted: ToolCall, true: ToolCall) -> tuple[float, int]:
+def _pair(predicted: ToolCall, true: ToolCall, same: Same) -> tuple[float, int]:
     """(Jaccard of parameter names, number of equal values) of one pair."""
     shared = predicted.parameters.keys() & true.parameters.keys()
     union = len(predicted.parameters.keys() | true.parameters.keys())
-    values = sum(equal(predicted.parameters[key], true.parameters[key]) for key in shared)
+    values = sum(same(predicted.parameters[key], true.parameters[key]) for key in shared)
     return len(shared) / union if union else 1.0, values
 
 
-def _best_matching(predicted: list[ToolCall], true: list[ToolCall]) -> tuple[float, int]:
+def _best_matching(
+    predicted: list[ToolCall], true: list[ToolCall], same: Same
+) -> tuple[float, int]:
     """Sums over the one-to-one matching of greatest total."""
     if not predicted or not true:
         return 0.0, 0
     if len(predicted) == len(true) == 1:
-        return _pair(predicted[0], true[0])
+        return _pair(predicted[0], true[0], same)
     from scipy.optimize import linear_sum_assignment
 
-    pairs = np.array([[_pair(p, t) for t in true] for p in predicted])
+    pairs = np.array([[_pair(p, t, same) for t in true] for p in predicted])
     rows, columns = linear_sum_assignment(pairs.sum(axis=2), maximize=True)
     keys, values = pairs[rows, columns].sum(axis=0)
     return float(keys), int(values)

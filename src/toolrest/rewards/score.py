@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from toolrest.dialects import Block, ParseStatus, Reply
-from toolrest.rewards.correctness import PARTIAL, correctness
+from toolrest.rewards.ast import PossibleCall
+from toolrest.rewards.correctness import PARTIAL, Judged, correctness
 from toolrest.rewards.exact import exact
 from toolrest.rewards.format import format_score
 from toolrest.rewards.partial import CallScore, call_score
 from toolrest.rewards.schedule import RewardSchedule
+from toolrest.rewards.values import equal
 
 _NOTHING = CallScore(0.0, 0.0, 0.0, 0.0)
 
@@ -47,6 +50,8 @@ def score_reply(
     progress: float = 0.0,
     punish_over_calls: bool = True,
     weights: Mapping[str, float] = PARTIAL,
+    possible: Sequence[PossibleCall] | None = None,
+    same: Callable[[Any, Any], bool] = equal,
 ) -> RewardBreakdown:
     """Score a reply against the ground truth (ResT, section 4).
 
@@ -58,10 +63,16 @@ def score_reply(
         punish_over_calls: where the ground truth has no call, earn the greatest correctness by
             calling nothing and the least by calling. Off, as in the released code: such a ground
             truth gives a correctness reward of 0 whatever is called.
+        weights: of the kinds of correctness; see `toolrest.rewards.correctness`.
+        possible: for the kind `ast`, what is acceptable for each call; None: the truth's values.
+        same: when a value is right; see `toolrest.rewards.values`.
     """
     format = format_score(reply, truth)
-    calls = _calls(reply, truth)
-    right = correctness(calls, weights)
+    owed, called = bool(truth.calls), Block.CALLS in reply.blocks
+    calls, right = _NOTHING, 0.0
+    if reply.calls_intact and owed == called:
+        calls = call_score(reply.calls, truth.calls, same)
+        right = correctness(Judged(calls, reply.calls, truth.calls, possible), weights)
     format_reward, correctness_reward = schedule.rewards(format, right, progress)
     if not truth.calls and not punish_over_calls:
         correctness_reward = 0.0
@@ -73,15 +84,6 @@ def score_reply(
         calls=calls,
         correctness=right,
         exact=format == 1.0 and exact(calls) == 1.0,
-        over_called=not truth.calls and Block.CALLS in reply.blocks,
+        over_called=called and not owed,
         status=reply.status,
     )
-
-
-def _calls(reply: Reply, truth: Reply) -> CallScore:
-    """Calls that do not parse, or stand in no closed block, earn the least."""
-    owed = bool(truth.calls)
-    called = Block.CALLS in reply.blocks
-    if not reply.calls_intact or owed != called:
-        return _NOTHING
-    return call_score(reply.calls, truth.calls)
