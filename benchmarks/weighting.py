@@ -17,11 +17,12 @@ import json
 import random
 import re
 import statistics
-import time
-from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
+from pairs import pairs
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -75,6 +76,13 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>")
 
 
+def read_tokenizer(path: Path) -> PreTrainedTokenizerFast:
+    from transformers.convert_slow_tokenizer import TikTokenConverter
+
+    tokenizer = TikTokenConverter(vocab_file=str(path)).converted()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>")
+
+
 _TAGS = {"think": Region.REASONING, "response": Region.RESPONSE}
 _NAME = re.compile(r'"name"\s*:\s*"([^"]+)"')
 _PARAMETERS = re.compile(r'"parameters"\s*:\s*')
@@ -125,27 +133,30 @@ def one_offsets_call(tokenizer, ids: torch.Tensor, mask: torch.Tensor) -> torch.
     return labels
 
 
-def pairs(
-    ours: Callable[[], object], other: Callable[[], object], repeats: int
-) -> tuple[float, list[float]]:
-    """Our seconds (median), and the ratio other / ours of each pair."""
-    seconds, ratios = [], []
-    for _ in range(repeats):
-        times = []
-        for work in (ours, other):
-            started = time.perf_counter()
-            work()
-            times.append(time.perf_counter() - started)
-        seconds.append(times[0])
-        ratios.append(times[1] / times[0])
-    return statistics.median(seconds), ratios
+def linear(tokenizer, vocabulary: Vocabulary) -> None:
+    """The time of one response of growing length."""
+    rng = random.Random(2)
+    long: list[int] = []
+    while len(long) < 65536:
+        long += tokenizer(response(rng) + "\n")["input_ids"]
+    dialect = get_dialect("rlla")
+    for length in (1024, 4096, 16384, 65536):
+        ids = torch.tensor([long[:length]])
+        mask = torch.ones_like(ids, dtype=torch.bool)
+        work = partial(label_tokens, ids, mask, vocabulary, dialect)
+        seconds, _ = pairs(work, work, 9)
+        print(f"one response of {length:6d} tokens: {seconds / length * 1e9:6.0f} ns a token")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
-    repeats = parser.parse_args().repeats
-    tokenizer = make_tokenizer()
+    parser.add_argument(
+        "--tiktoken", type=Path, help="a tiktoken file, such as Qwen's, in place of a trained BPE"
+    )
+    arguments = parser.parse_args()
+    repeats = arguments.repeats
+    tokenizer = read_tokenizer(arguments.tiktoken) if arguments.tiktoken else make_tokenizer()
     rng = random.Random(1)
     rows = [tokenizer(response(rng) + "<|end|>")["input_ids"] for _ in range(RESPONSES)]
     width = max(map(len, rows))
@@ -181,6 +192,7 @@ def main() -> None:
             f"{name} takes {statistics.median(ratios):.1f} times as long "
             f"({min(ratios):.1f} to {max(ratios):.1f}, {len(ratios)} pairs)"
         )
+    linear(tokenizer, vocabulary)
 
 
 if __name__ == "__main__":

@@ -187,3 +187,28 @@ def test_a_data_set_without_ground_truth_is_named():
 def test_an_unknown_schedule_is_named():
     with pytest.raises(InputError, match="did you mean 'constant'"):
         ToolReward(schedule="const")
+
+
+_small_calls = st.builds(
+    ToolCall,
+    st.sampled_from("fg"),
+    st.dictionaries(st.sampled_from("abc"), st.sampled_from([1, True, "1"]), max_size=3),
+)
+
+
+@given(_small_calls, _small_calls)
+def test_one_call_scores_as_the_formula_says(found, due):
+    """The way for one call is the general formula; a call of another tool beside both adds 1 to
+    the names' intersection and union, 1 to the keys, and its share to the denominators.
+    """
+    other = ToolCall("other", {})
+    one, two = call_score([found], [due]), call_score([found, other], [due, other])
+    same_name = found.name == due.name
+    assert one.names == float(same_name)
+    assert two.names == pytest.approx(1.0 if same_name else 1 / 3)
+    count = len(due.parameters)
+    keys = one.parameters
+    values = one.values * count
+    assert two.parameters == pytest.approx((keys + 1) / 2)
+    assert two.total == pytest.approx((two.names + keys + 1 + values) / (3 + count))
+    assert one.total == pytest.approx((one.names + keys + values) / (2 + count))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from toolrest.dialects import Reply, get_dialect
+from toolrest.dialects import Scan, get_dialect
 from toolrest.errors import InputError
 from toolrest.rewards.ast import normalise, read_possible_answer
 from toolrest.rewards.correctness import check_correctness
@@ -59,7 +59,7 @@ class ToolReward:
         self._possible = lru_cache(maxsize=65536)(read_possible_answer)
         self.vocabulary: Vocabulary | None = None
         self.breakdowns: list[RewardBreakdown] = []
-        self._truth = lru_cache(maxsize=65536)(self.dialect.parse)
+        self._truth = lru_cache(maxsize=65536)(self.dialect.scan)
 
     def bind(self, vocabulary: Vocabulary) -> None:
         """From now on read replies from token ids as sampled, special tokens left out."""
@@ -78,7 +78,7 @@ class ToolReward:
             possible_answer: for `ast`, BFCL's acceptable values; None: the ground truth's.
         """
         return score_reply(
-            self.dialect.parse(text),
+            self.dialect.scan(text),
             self.truth(ground_truth),
             self.schedule,
             progress=progress,
@@ -88,7 +88,7 @@ class ToolReward:
             same=self._same,
         )
 
-    def truth(self, ground_truth: str) -> Reply:
+    def truth(self, ground_truth: str) -> Scan:
         """A ground truth, read once."""
         return self._truth(ground_truth)
 

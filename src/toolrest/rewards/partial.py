@@ -46,6 +46,8 @@ def call_score(
     """
     if not true:
         return _EXACT if not predicted else CallScore(0.0, 0.0, 0.0, 0.0)
+    if len(predicted) == len(true) == 1:
+        return _one_call(predicted[0], true[0], same)
     names = _jaccard(Counter(c.name for c in predicted), Counter(c.name for c in true))
     by_name: dict[str, tuple[list[ToolCall], list[ToolCall]]] = defaultdict(lambda: ([], []))
     for side, calls in enumerate((predicted, true)):
@@ -65,6 +67,20 @@ def call_score(
     )
 
 
+def _one_call(predicted: ToolCall, true: ToolCall, same: Same) -> CallScore:
+    """The same for one call against one, which most replies are."""
+    if predicted.name != true.name:
+        return CallScore(0.0, 0.0, 0.0 if true.parameters else 1.0, 0.0)
+    keys, values = _pair(predicted, true, same)
+    count = len(true.parameters)
+    return CallScore(
+        names=1.0,
+        parameters=keys,
+        values=values / count if count else 1.0,
+        total=(1 + keys + values) / (2 + count),
+    )
+
+
 def _jaccard(left: Counter[str], right: Counter[str]) -> float:
     union = (left | right).total()
     return (left & right).total() / union if union else 1.0
@@ -72,9 +88,10 @@ def _jaccard(left: Counter[str], right: Counter[str]) -> float:
 
 def _pair(predicted: ToolCall, true: ToolCall, same: Same) -> tuple[float, int]:
     """(Jaccard of parameter names, number of equal values) of one pair."""
-    shared = predicted.parameters.keys() & true.parameters.keys()
-    union = len(predicted.parameters.keys() | true.parameters.keys())
-    values = sum(same(predicted.parameters[key], true.parameters[key]) for key in shared)
+    mine, theirs = predicted.parameters, true.parameters
+    shared = [key for key in theirs if key in mine]
+    union = len(mine) + len(theirs) - len(shared)
+    values = sum(same(mine[key], theirs[key]) for key in shared)
     return len(shared) / union if union else 1.0, values
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolrest.dialects import Block, ParseStatus, Reply
+from toolrest.dialects import Block, ParseStatus, Reply, Scan
 from toolrest.rewards.ast import PossibleCall
 from toolrest.rewards.correctness import PARTIAL, Judged, correctness
 from toolrest.rewards.exact import exact
@@ -43,8 +43,8 @@ class RewardBreakdown:
 
 
 def score_reply(
-    reply: Reply,
-    truth: Reply,
+    reply: Reply | Scan,
+    truth: Reply | Scan,
     schedule: RewardSchedule,
     *,
     progress: float = 0.0,

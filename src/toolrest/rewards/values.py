@@ -19,6 +19,8 @@ def equal(
         normalise: both strings go through it before they are compared; None: as they are.
         lenient: a string equals the number, boolean or null that it spells.
     """
+    if type(left) is type(right) is str and normalise is None:
+        return left == right
     pairs = [(left, right)]
     while pairs:
         a, b = pairs.pop()
