@@ -154,7 +154,7 @@ def _paint(text: str, turns: list[int], dialect: Scanner) -> np.ndarray:
             edges.append(at)
             codes.append(Region.OTHER)
     lengths = np.diff(np.array([*edges, len(text)], dtype=np.int64))
-    return np.repeat(np.array(codes, dtype=np.uint8), lengths)
+    return np.repeat(np.frombuffer(bytes(codes), dtype=np.uint8), lengths)
 
 
 def _majority(codes: np.ndarray, offsets: np.ndarray) -> np.ndarray:

@@ -6,8 +6,7 @@ from functools import cached_property
 
 from toolrest.dialects.base import Block, ParseStatus
 from toolrest.dialects.json_call import CallKeys, scan_call
-from toolrest.dialects.scanning import Scanning
-from toolrest.regions import Region
+from toolrest.dialects.scanning import FORMAT, Scanning
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class JsonBlock:
             if stop[0] == self.closing:
                 if count == 0:
                     into.call_defect(ParseStatus.BAD_CALL, start)
-                into.mark(Region.FORMAT, until, stop.end())
+                into.mark(FORMAT, until, stop.end())
                 return stop.end()
             scanned = scan_call(text, until, self.keys)
             count += 1

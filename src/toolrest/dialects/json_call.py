@@ -9,7 +9,7 @@ recursion of its own.
 import json
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from typing import Any
 
 from toolrest.dialects.base import ToolCall
@@ -25,6 +25,7 @@ _SINGLE = re.compile(f"'({_SINGLE_BODY})'")
 _OPEN_SINGLE = re.compile(f"'{_SINGLE_BODY}\\\\?")
 _SCALAR = re.compile(r"[^,:{}\[\]\"'< \t\r\n]++")
 _STRUCTURE = re.compile(r'["\'{}\[\]<]')
+_NAME, _PARAMETERS = int(Region.NAME), int(Region.PARAMETERS)
 _QUOTES = ('"', "'")
 _TAIL = re.compile(_WS + r"\}")
 
@@ -47,17 +48,16 @@ class CallKeys:
     parameters: str
     """The key of the parameters."""
 
+    @cached_property
+    def head(self) -> re.Pattern[str]:
+        """The usual start of a call, up to the parameters' opening brace."""
+        return re.compile(
+            rf'\{{{_WS}"{self.name}"{_WS}:{_WS}"({_STRING_BODY})"{_WS},'
+            rf'{_WS}"{self.parameters}"{_WS}:{_WS}(?=\{{)'
+        )
 
-@cache
-def _head(keys: CallKeys) -> re.Pattern[str]:
-    """The usual start of a call, up to the parameters' opening brace."""
-    return re.compile(
-        rf'\{{{_WS}"{keys.name}"{_WS}:{_WS}"({_STRING_BODY})"{_WS},'
-        rf'{_WS}"{keys.parameters}"{_WS}:{_WS}(?=\{{)'
-    )
 
-
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class ScannedCall:
     """One call object in a text."""
 
@@ -73,7 +73,7 @@ class ScannedCall:
 
 def scan_call(text: str, start: int, keys: CallKeys) -> ScannedCall:
     """Scan the call whose opening brace is `text[start]`."""
-    head = _head(keys).match(text, start)
+    head = keys.head.match(text, start)
     if head is not None and "\\" not in head[1]:
         try:
             parameters, end = _DECODER.raw_decode(text, head.end())
@@ -81,14 +81,15 @@ def scan_call(text: str, start: int, keys: CallKeys) -> ScannedCall:
             return _walk(text, start, keys)
         tail = _TAIL.match(text, end)
         if tail is not None:
+            (name, named), begin, close = head.span(1), head.end(), tail.end()
             spans = [
-                (SCAFFOLDING, start, head.start(1)),
-                (Region.NAME, head.start(1), head.end(1)),
-                (SCAFFOLDING, head.end(1), head.end()),
-                (Region.PARAMETERS, head.end(), end),
-                (SCAFFOLDING, end, tail.end()),
+                (SCAFFOLDING, start, name),
+                (_NAME, name, named),
+                (SCAFFOLDING, named, begin),
+                (_PARAMETERS, begin, end),
+                (SCAFFOLDING, end, close),
             ]
-            return ScannedCall(ToolCall(head[1], parameters), spans, tail.end(), True)
+            return ScannedCall(ToolCall(head[1], parameters), spans, close, True)
     return _walk(text, start, keys)
 
 
@@ -99,7 +100,7 @@ def _walk(text: str, start: int, keys: CallKeys) -> ScannedCall:
     at = start + 1
     closed = False
 
-    def mark(region: Region, begin: int, end: int) -> None:
+    def mark(region: int, begin: int, end: int) -> None:
         nonlocal scaffold_from
         if begin > scaffold_from:
             spans.append((SCAFFOLDING, scaffold_from, begin))
@@ -122,9 +123,9 @@ def _walk(text: str, start: int, keys: CallKeys) -> ScannedCall:
         begin = _skip(text, at + 1)
         end, whole = _skip_value(text, begin)
         if key == keys.name and text[begin : begin + 1] in _QUOTES:
-            mark(Region.NAME, begin + 1, end - 1 if whole else end)
+            mark(_NAME, begin + 1, end - 1 if whole else end)
         elif key == keys.parameters:
-            mark(Region.PARAMETERS, begin, end)
+            mark(_PARAMETERS, begin, end)
         at = end
         if not whole:
             break

@@ -15,8 +15,7 @@ from collections.abc import Sequence
 from toolrest.dialects.base import Block, Dialect, ParseStatus, Scan, ToolCall
 from toolrest.dialects.json_block import JsonBlock
 from toolrest.dialects.json_call import CallKeys, dump_call
-from toolrest.dialects.scanning import Scanning
-from toolrest.regions import Region
+from toolrest.dialects.scanning import FORMAT, Scanning
 
 _KEYS = CallKeys(name="name", parameters="parameters")
 _CALLS = JsonBlock(_KEYS, "</tool_call>", interrupts=("<think>", "<response>"), most_calls=None)
@@ -31,18 +30,19 @@ class _Scanner(Scanning):
         text = self.text
         at = 0
         while (tag := _OPENING.search(text, at)) is not None:
-            self.stray(at, tag.start())
-            self.mark(Region.FORMAT, tag.start(), tag.end())
+            begin, start = tag.span()
+            self.stray(at, begin)
+            self.mark(FORMAT, begin, start)
             if tag[1] == "tool_call":
-                at = _CALLS.scan(self, tag.end())
+                at = _CALLS.scan(self, start)
                 continue
             self.open_block(Block.THOUGHT if tag[1] == "think" else Block.RESPONSE)
-            end, at = self.close(f"</{tag[1]}>", tag.end())
+            end, at = self.close(f"</{tag[1]}>", start)
             if tag[1] == "think":
-                self.thought_text(tag.end(), end)
+                self.thought_text(start, end)
             else:
-                self.response_text(tag.end(), end)
-            self.mark(Region.FORMAT, end, at)
+                self.response_text(start, end)
+            self.mark(FORMAT, end, at)
         self.stray(at, len(text))
         return self.result()
 

@@ -6,6 +6,10 @@ from toolrest.dialects.base import SPACES, Block, ParseStatus, Scan, ToolCall
 from toolrest.dialects.json_call import ScannedCall
 from toolrest.regions import SCAFFOLDING, Region
 
+FORMAT = int(Region.FORMAT)
+"""A plain int, which costs a third of the member of the enumeration when it is painted."""
+_REASONING, _RESPONSE = int(Region.REASONING), int(Region.RESPONSE)
+_USUAL_SPACE = ("\n", " ", "\n\n")
 SPACE = re.compile(r"[ \t\r\n]*+")
 
 
@@ -26,18 +30,18 @@ class Scanning:
         self.position: int | None = None
         self.well_formed = True
         self.calls_intact = True
-        self._absent: set[str] = set()
+        self._absent: set[str] | None = None
 
     def find(self, mark: str, at: int) -> int:
         """Where the mark stands first from `at` on, or -1.
 
         Remembers what is not there any more: a mark that many blocks lack is looked for once.
         """
-        if mark in self._absent:
+        if self._absent is not None and mark in self._absent:
             return -1
         found = self.text.find(mark, at)
         if found < 0:
-            self._absent.add(mark)
+            self._absent = {mark, *(self._absent or ())}
         return found
 
     def result(self) -> Scan:
@@ -82,6 +86,11 @@ class Scanning:
 
     def stray(self, start: int, end: int) -> None:
         """What stands between blocks: white space is scaffolding, anything else a defect."""
+        if start == end:
+            return
+        if self.text[start:end] in _USUAL_SPACE:
+            self.spans.append((SCAFFOLDING, start, end))
+            return
         space = SPACE.match(self.text, start, end)
         after = space.end() if space else start
         if after == end:
@@ -114,9 +123,9 @@ class Scanning:
         if not opened:
             self.spans.clear()
         self.open_block(Block.THOUGHT)
-        self.mark(Region.FORMAT, begin, start)
+        self.mark(FORMAT, begin, start)
         self.thought_text(start, end)
-        self.mark(Region.FORMAT, end, after)
+        self.mark(FORMAT, end, after)
         return after
 
     def open_block(self, block: Block) -> None:
@@ -128,13 +137,13 @@ class Scanning:
         """The text of a thought."""
         if self.thought is None:
             self.thought = self.text[start:end].strip(SPACES)
-        self.mark(Region.REASONING, start, end)
+        self.mark(_REASONING, start, end)
 
     def response_text(self, start: int, end: int) -> None:
         """The text of a response."""
         if self.response is None:
             self.response = self.text[start:end].strip(SPACES)
-        self.mark(Region.RESPONSE, start, end)
+        self.mark(_RESPONSE, start, end)
 
     def free_response(self, start: int, end: int) -> None:
         """Text in no block, where the dialect writes its response so; white space around it is
@@ -162,6 +171,11 @@ class Scanning:
 
     def junk(self, start: int, end: int) -> None:
         """What stands between calls where only white space should."""
+        if start == end:
+            return
+        if self.text[start:end] in _USUAL_SPACE:
+            self.spans.append((SCAFFOLDING, start, end))
+            return
         after = self.blank(start, end)
         if after < end:
             self.call_defect(ParseStatus.BAD_CALL, after)
