@@ -43,10 +43,17 @@ def test_breakdown_and_summary(rollouts, tmp_path):
     ]
 
 
-def test_kinds_are_weighed(rollouts):
-    assert means(score(rollouts, "--reward", "exact"))["correctness"] == 0.5
-    both = means(score(rollouts, "--reward", "partial=1", "--reward", "exact=3"))
-    assert both["correctness"] == pytest.approx((1 + 0.75 / 4) / 2, abs=1e-4)
+def test_kinds_are_weighed(rollouts, tmp_path):
+    out = tmp_path / "scores.jsonl"
+
+    def correctness(*kinds):
+        options = [word for kind in kinds for word in ("--reward", kind)]
+        assert score(rollouts, *options, "--output", out).exit_code == 0
+        return [json.loads(line)["correctness"] for line in out.read_text().splitlines()]
+
+    assert correctness("exact") == [1, 0]
+    # (1 * 0.75 + 3 * 0) / 4
+    assert correctness("partial=1", "exact=3") == [1, 0.1875]
 
 
 @pytest.mark.parametrize(

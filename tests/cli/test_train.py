@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
@@ -170,9 +171,17 @@ def test_a_policy_without_weights_or_with_a_slow_tokenizer_is_one_line(tmp_path)
     assert "not a fast one" in refused("policy=./slow")
 
 
-def test_a_full_disk_is_one_line(monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        SafetensorError("I/O error: No space left on device (os error 28)"),
+        RuntimeError("PytorchStreamWriter failed: No space left on device"),
+    ],
+)
+def test_a_full_disk_is_one_line(monkeypatch, error):
     def fill(*arguments, **options):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise error
 
     monkeypatch.setattr("toolrest.training.load_samples", fill)
     result = CliRunner().invoke(app, ["train"])

@@ -82,6 +82,8 @@ def _resume(resume: str, dry_run: bool, quiet: bool) -> None:
 
 
 def _run(recipe: "Recipe", run: "RunFolder", *, resume: bool, quiet: bool) -> None:
+    from safetensors import SafetensorError
+
     from toolrest.training import Interrupted, run_training
     from toolrest.watch.live import LiveView
 
@@ -94,7 +96,7 @@ def _run(recipe: "Recipe", run: "RunFolder", *, resume: bool, quiet: bool) -> No
             view.close()
             typer.echo(f"stopped; what is done is kept. Go on with: {goes_on}", err=True)
             raise typer.Exit(130) from None
-        except Exception as error:
+        except (OSError, RuntimeError, SafetensorError) as error:
             if not _disk_is_full(error, run):
                 raise
             view.close()

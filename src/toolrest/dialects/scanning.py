@@ -84,19 +84,24 @@ class Scanning:
         self.mark(SCAFFOLDING, start, after)
         return after
 
+    def usual_space(self, start: int, end: int) -> bool:
+        """Whether nothing or the usual white space is there, marked: the quick way for most."""
+        if start == end:
+            return True
+        usual = self.text[start:end] in _USUAL_SPACE
+        if usual:
+            self.spans.append((SCAFFOLDING, start, end))
+        return usual
+
     def stray(self, start: int, end: int) -> None:
         """What stands between blocks: white space is scaffolding, anything else a defect."""
-        if start == end:
-            return
-        if self.text[start:end] in _USUAL_SPACE:
-            self.spans.append((SCAFFOLDING, start, end))
-            return
-        space = SPACE.match(self.text, start, end)
-        after = space.end() if space else start
-        if after == end:
-            self.mark(SCAFFOLDING, start, end)
-        else:
-            self.defect(ParseStatus.STRAY_TEXT, after)
+        if not self.usual_space(start, end):
+            space = SPACE.match(self.text, start, end)
+            after = space.end() if space else start
+            if after == end:
+                self.mark(SCAFFOLDING, start, end)
+            else:
+                self.defect(ParseStatus.STRAY_TEXT, after)
 
     def leading_thought(self, opening: str, closing: str, following: re.Pattern[str] | None) -> int:
         """A thought at the text's start; where it ends, closing mark included.
@@ -171,14 +176,10 @@ class Scanning:
 
     def junk(self, start: int, end: int) -> None:
         """What stands between calls where only white space should."""
-        if start == end:
-            return
-        if self.text[start:end] in _USUAL_SPACE:
-            self.spans.append((SCAFFOLDING, start, end))
-            return
-        after = self.blank(start, end)
-        if after < end:
-            self.call_defect(ParseStatus.BAD_CALL, after)
+        if not self.usual_space(start, end):
+            after = self.blank(start, end)
+            if after < end:
+                self.call_defect(ParseStatus.BAD_CALL, after)
 
 
 def write_thought(thought: str | None) -> str:
