@@ -4,7 +4,8 @@
 
 64 prompts of the embedded world with 8 responses each, half of them with an error. Each row is
 timed in turn with toolrest's, in pairs, and the ratio of a pair is reported with its median, least
-and greatest.
+and greatest. Responses that say the same to the same prompt are scored once a call; a second table
+has only responses that differ in more than their thoughts.
 
 - direct reading: regular expressions for the blocks, json.loads of every line of the response and
   of the ground truth each time, every assignment of calls tried. Its scores must equal toolrest's.
@@ -22,6 +23,7 @@ from functools import partial
 
 from pairs import pairs
 
+from toolrest.dialects import get_dialect
 from toolrest.rewards import ToolReward
 from toolrest.world.demonstrations import demonstrate_with_errors
 from toolrest.world.tasks import Split, make_task
@@ -104,9 +106,17 @@ def main() -> None:
     differing = [
         i for i, (a, b) in enumerate(zip(scores, wanted, strict=True)) if abs(a - b) > 1e-9
     ]
-    print(f"{len(texts)} responses; {len(differing)} scores differ from the direct reading's")
+    print(f"{len(differing)} of {len(texts)} scores differ from the direct reading's")
     for index in differing[:3]:
         print(repr(texts[index]), repr(truths[index]), scores[index], wanted[index])
+    rlla = get_dialect("rlla")
+    different = {(rlla.without_thought(a), b): (a, b) for a, b in zip(texts, truths, strict=True)}
+    compare(reward, texts, truths, repeats)
+    compare(reward, *map(list, zip(*different.values(), strict=True)), repeats)
+
+
+def compare(reward: ToolReward, texts: list[str], truths: list[str], repeats: int) -> None:
+    print(f"{len(texts)} responses")
     ours = partial(reward, texts, ground_truth=truths)
     others = {
         "direct reading": lambda: [direct(a, b) for a, b in zip(texts, truths, strict=True)],
@@ -115,7 +125,7 @@ def main() -> None:
     for name, other in others.items():
         seconds, ratios = pairs(ours, other, repeats)
         print(
-            f"toolrest {seconds * 1000:6.1f} ms ({len(texts) / seconds:,.0f} responses/s); "
+            f"  toolrest {seconds * 1000:6.1f} ms ({len(texts) / seconds:,.0f} responses/s); "
             f"{name} takes {statistics.median(ratios):.2f} times as long "
             f"({min(ratios):.2f} to {max(ratios):.2f}, {len(ratios)} pairs)"
         )

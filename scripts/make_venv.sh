@@ -33,6 +33,7 @@ if ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
   fi
 fi
 pip install --editable '.[dev]'
-# Tests read real vocabularies from these packages' data files, and skip without them.
-pip install --no-deps qwen-agent mistral-common || echo 'no real vocabularies; their tests skip' >&2
+# Tests read real vocabularies and gold answers from these packages' data files, and skip without them.
+pip install --no-deps qwen-agent mistral-common bfcl-eval==2026.3.23 ||
+  echo 'no real vocabularies and gold answers; their tests skip' >&2
 touch "$venv/installed"

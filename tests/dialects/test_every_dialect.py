@@ -1,5 +1,7 @@
 """What holds for every dialect and every text."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -43,6 +45,24 @@ def test_whatever_is_written_has_a_reply_whose_spans_cover_it(name, thought, cal
         assert "".join(text[span.start : span.end] for span in reply.spans) == text
         assert all(a.end == b.start for a, b in zip(reply.spans, reply.spans[1:], strict=False))
         assert (reply.status is ParseStatus.OK) == (reply.position is None)
+
+
+def without_places(scan, thought=True):
+    kept = replace(scan, spans=(), position=None)
+    return kept if thought else replace(kept, thought=None)
+
+
+@every_dialect
+@given(thought=prose, calls=calls, response=prose, data=st.data())
+def test_what_a_reward_reads_is_what_the_scanner_sees(name, thought, calls, response, data):
+    dialect = get_dialect(name)
+    clean = render(name, thought, calls, response)
+    broken = data.draw(spoiled(clean.encode("utf-8", "surrogatepass"))).decode("utf-8", "replace")
+    for text in (clean, broken):
+        scan = dialect.scan(text)
+        assert without_places(dialect.read(text)) == without_places(scan)
+        shortened = dialect.scan(dialect.without_thought(text))
+        assert without_places(shortened, thought=False) == without_places(scan, thought=False)
 
 
 @every_dialect

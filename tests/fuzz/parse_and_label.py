@@ -13,13 +13,21 @@ import sys
 import numpy as np
 
 from toolrest.dialects import dialect_names, get_dialect
-from toolrest.dialects.base import ParseStatus
+from toolrest.dialects.base import ParseStatus, Scan
 from toolrest.regions import Region, label_array
 from toolrest.vocabulary import Vocabulary
 
 
+def seen(scan: Scan) -> list[object]:
+    """All that a reward may depend on; by repr, in which True is not 1."""
+    calls = repr(scan.calls)
+    return [scan.blocks, calls, scan.response, scan.status, scan.well_formed, scan.calls_intact]
+
+
 def check(data: bytes) -> None:
-    """Raise if a reply's spans or labels are not what they must be."""
+    """Raise if a reply's spans or labels are not what they must be, or if a reward would read
+    anything else than the scanner sees.
+    """
     if len(data) < 2:
         return
     dialect = get_dialect(dialect_names()[data[0] % len(dialect_names())])
@@ -33,6 +41,9 @@ def check(data: bytes) -> None:
         assert at == len(text)
         assert (reply.status is ParseStatus.OK) == (reply.position is None)
         assert reply.position is None or 0 <= reply.position <= len(text)
+        scan = seen(dialect.scan(text))
+        assert seen(dialect.read(text)) == scan, (dialect.name, text)
+        assert seen(dialect.scan(dialect.without_thought(text))) == scan, (dialect.name, text)
     pieces = [body[start : start + size] for start in range(0, len(body), size)]
     vocabulary = Vocabulary.from_table([*pieces, b"\0"])
     ids = np.arange(len(pieces))[None, :]

@@ -179,6 +179,24 @@ def test_the_reward_function_of_a_trainer():
     assert [b.exact for b in reward.breakdowns] == [True, False]
 
 
+def test_replies_that_differ_in_their_thought_alone_earn_the_same():
+    truth = RLLA.render(thought="", calls=[call("a", x=1)], response=None)
+    texts = [
+        RLLA.render(thought=thought, calls=[call("a", x=value)], response=None)
+        for thought, value in (("p", 1), ("q <tool_call>", 1), ("p", 2), ("p", True))
+    ]
+    texts.append(texts[0].removeprefix("<think>"))  # no thought: no format
+    assert ToolReward(schedule="constant")(texts, ground_truth=[truth] * 5) == pytest.approx(
+        [4.0, 4.0, 2.0, 2.0, 3.0]
+    )
+
+
+def test_the_same_reply_to_another_prompt_is_scored_anew():
+    truths = [RLLA.render(thought="", calls=[call(n)], response=None) for n in ("a", "b")]
+    text = RLLA.render(thought="t", calls=[call("a")], response=None)
+    assert ToolReward(schedule="constant")([text] * 2, ground_truth=truths) == [4.0, -2.0]
+
+
 def test_a_data_set_without_ground_truth_is_named():
     with pytest.raises(InputError, match="ground_truth"):
         ToolReward()(completions=["x"], answers=["y"])

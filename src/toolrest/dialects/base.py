@@ -138,6 +138,19 @@ class Dialect(ABC):
     def scan(self, text: str) -> Scan:
         """Read a text once, in linear time. Must not raise, whatever the text is."""
 
+    def read(self, text: str) -> Scan:
+        """What `scan` sees, the spans aside, which may be left out: all that a reward needs.
+
+        A dialect whose usual reply can be read faster so overrides it.
+        """
+        return self.scan(text)
+
+    def without_thought(self, text: str) -> str:
+        """The same reply with an empty thought, which earns the same; the text itself where that
+        is not certain. The responses of a group often differ in nothing else.
+        """
+        return text
+
     @abstractmethod
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         """The text of a reply, whether or not `parse` reads the same parts back."""

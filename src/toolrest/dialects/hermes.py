@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from toolrest.dialects.base import Dialect, Scan, ToolCall
 from toolrest.dialects.json_block import JsonBlock
 from toolrest.dialects.json_call import CallKeys, dump_call
-from toolrest.dialects.scanning import Scanning, write_thought
+from toolrest.dialects.scanning import Scanning, empty_thought, write_thought
 from toolrest.regions import Region
 
 _KEYS = CallKeys(name="name", parameters="arguments")
@@ -48,6 +48,9 @@ class Hermes(Dialect):
 
     def scan(self, text: str) -> Scan:
         return _Scanner(text).run()
+
+    def without_thought(self, text: str) -> str:
+        return empty_thought(text)
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         blocks = [f"{_OPENING}\n{dump_call(call, _KEYS)}\n</tool_call>" for call in calls]

@@ -193,9 +193,8 @@ def load(text: str) -> Any:
     return json.loads(text, parse_constant=_no_constant)
 
 
-def decode(text: str, at: int) -> tuple[Any, int]:
-    """The JSON value that starts at `at`, and where it ends."""
-    return _DECODER.raw_decode(text, at)
+decode = _DECODER.raw_decode
+"""(text, at) -> the JSON value that starts at `at`, and where it ends."""
 
 
 def dump(value: object) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from toolrest.dialects.base import Block, Dialect, ParseStatus, Scan, ToolCall
 from toolrest.dialects.json_call import CallKeys, dump_call, scan_call
-from toolrest.dialects.scanning import Scanning, write_thought
+from toolrest.dialects.scanning import Scanning, empty_thought, write_thought
 from toolrest.regions import SCAFFOLDING, Region
 
 _KEYS = CallKeys(name="name", parameters="parameters")
@@ -64,6 +64,9 @@ class Llama3(Dialect):
 
     def scan(self, text: str) -> Scan:
         return _Scanner(text).run()
+
+    def without_thought(self, text: str) -> str:
+        return empty_thought(text)
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         written = "; ".join(dump_call(call, _KEYS) for call in calls)

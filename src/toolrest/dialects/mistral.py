@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from toolrest.dialects.base import Block, Dialect, ParseStatus, Scan, ToolCall
 from toolrest.dialects.json_call import CallKeys, dump_call, scan_call
-from toolrest.dialects.scanning import Scanning
+from toolrest.dialects.scanning import Scanning, empty_thought
 from toolrest.regions import SCAFFOLDING, Region
 
 _KEYS = CallKeys(name="name", parameters="arguments")
@@ -70,6 +70,9 @@ class Mistral(Dialect):
 
     def scan(self, text: str) -> Scan:
         return _Scanner(text).run()
+
+    def without_thought(self, text: str) -> str:
+        return empty_thought(text, _THINK, _END_THINK)
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         text = "" if thought is None else f"{_THINK}{thought}{_END_THINK}"

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from toolrest.dialects.base import Block, Dialect, ParseStatus, Scan, ToolCall
-from toolrest.dialects.scanning import Scanning, write_thought
+from toolrest.dialects.scanning import Scanning, empty_thought, write_thought
 from toolrest.regions import SCAFFOLDING, Region
 
 _NAME = re.compile(r"[^()\[\]{}=,\"'\t\r\n]+")
@@ -143,6 +143,9 @@ class Pythonic(Dialect):
 
     def scan(self, text: str) -> Scan:
         return _Scanner(text).run()
+
+    def without_thought(self, text: str) -> str:
+        return empty_thought(text)
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         written = ", ".join(

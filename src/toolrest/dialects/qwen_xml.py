@@ -20,7 +20,7 @@ from typing import Any
 
 from toolrest.dialects.base import Block, Dialect, ParseStatus, Scan, ToolCall
 from toolrest.dialects.json_call import UNREADABLE, dump, load
-from toolrest.dialects.scanning import Scanning, write_thought
+from toolrest.dialects.scanning import Scanning, empty_thought, write_thought
 from toolrest.regions import SCAFFOLDING, Region
 
 _OPENING = re.compile(r"<tool_call>|(?=<function=)")
@@ -139,6 +139,9 @@ class QwenXML(Dialect):
 
     def scan(self, text: str) -> Scan:
         return _Scanner(text).run()
+
+    def without_thought(self, text: str) -> str:
+        return empty_thought(text)
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         parts = [response] if response else []

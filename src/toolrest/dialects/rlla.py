@@ -12,15 +12,40 @@ One JSON object a line, any number of them in the block.
 import re
 from collections.abc import Sequence
 
-from toolrest.dialects.base import Block, Dialect, ParseStatus, Scan, ToolCall
+from toolrest.dialects.base import SPACES, Block, Dialect, ParseStatus, Scan, ToolCall
 from toolrest.dialects.json_block import JsonBlock
-from toolrest.dialects.json_call import CallKeys, dump_call
-from toolrest.dialects.scanning import FORMAT, Scanning
+from toolrest.dialects.json_call import UNREADABLE, CallKeys, decode, dump_call
+from toolrest.dialects.scanning import FORMAT, Scanning, empty_thought
 
 _KEYS = CallKeys(name="name", parameters="parameters")
 _CALLS = JsonBlock(_KEYS, "</tool_call>", interrupts=("<think>", "<response>"), most_calls=None)
 _OPENING = re.compile(r"<(think|tool_call|response)>")
 _IMPLICIT_END = re.compile(r"<tool_call>[ \t\r\n]*\{|(?<=\n)<response>")
+_CALLS_TOOLS, _RESPONDS = (Block.THOUGHT, Block.CALLS), (Block.THOUGHT, Block.RESPONSE)
+_THINK, _END_THINK = "<think>", "</think>"
+_RESPONSE = re.compile(r"[ \t\r\n]*+<response>([^<]*+)</response>[ \t\r\n]*+\Z")
+_FIRST_CALL = re.compile(r"[ \t\r\n]*+<tool_call>[ \t\r\n]*+(?=\{)")
+_NEXT_CALL = re.compile(r"[ \t\r\n]*+(?:(?=\{)|</tool_call>[ \t\r\n]*+\Z)")
+
+
+def _usual_calls(text: str, at: int) -> tuple[ToolCall, ...] | None:
+    """The calls of one block that fills the text from `at` on; None where anything is unusual."""
+    calls: list[ToolCall] = []
+    step = _FIRST_CALL.match(text, at)
+    while step is not None:
+        at = step.end()
+        if at == len(text):
+            return tuple(calls)
+        try:
+            value, at = decode(text, at)
+        except UNREADABLE:
+            return None
+        name, parameters = value.get(_KEYS.name), value.get(_KEYS.parameters)
+        if not isinstance(name, str) or not isinstance(parameters, dict):
+            return None
+        calls.append(ToolCall(name, parameters))
+        step = _NEXT_CALL.match(text, at)
+    return None
 
 
 class _Scanner(Scanning):
@@ -75,6 +100,30 @@ class RLLA(Dialect):
 
     def scan(self, text: str) -> Scan:
         return _Scanner(text).run()
+
+    def read(self, text: str) -> Scan:
+        """A thought, then well-formed calls or a response, which most replies are."""
+        end = text.find(_END_THINK) if text.startswith(_THINK) else -1
+        if end < 0:
+            return self.scan(text)
+        said = _RESPONSE.match(text, end + len(_END_THINK))
+        calls = () if said else _usual_calls(text, end + len(_END_THINK))
+        if calls is None:
+            return self.scan(text)
+        return Scan(
+            spans=(),
+            blocks=_RESPONDS if said else _CALLS_TOOLS,
+            thought=text[len(_THINK) : end].strip(SPACES),
+            calls=calls,
+            response=said[1].strip(SPACES) if said else None,
+            status=ParseStatus.OK,
+            position=None,
+            well_formed=True,
+            calls_intact=True,
+        )
+
+    def without_thought(self, text: str) -> str:
+        return empty_thought(text)
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         parts = []

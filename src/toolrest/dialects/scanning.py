@@ -185,3 +185,9 @@ class Scanning:
 def write_thought(thought: str | None) -> str:
     """A leading thought between `<think>` tags, as the chat templates of Qwen3 write it."""
     return "" if thought is None else f"<think>\n{thought}\n</think>\n\n"
+
+
+def empty_thought(text: str, opening: str = "<think>", closing: str = "</think>") -> str:
+    """A text that starts with a thought, with nothing in it; any other text as it is."""
+    end = text.find(closing) if text.startswith(opening) else -1
+    return opening + text[end:] if end > 0 else text

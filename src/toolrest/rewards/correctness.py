@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from toolrest.dialects import ToolCall
 from toolrest.errors import InputError
@@ -12,29 +11,17 @@ from toolrest.rewards.ast import PossibleCall, ast_score, possible_calls
 from toolrest.rewards.exact import exact
 from toolrest.rewards.partial import CallScore
 
-
-@dataclass(frozen=True)
-class Judged:
-    """What a kind of correctness judges: calls that could all be read, and calls that were due."""
-
-    partial: CallScore
-    """The paper's score and its parts."""
-    calls: Sequence[ToolCall]
-    """The reply's calls."""
-    truth: Sequence[ToolCall]
-    """The calls that are due."""
-    possible: Sequence[PossibleCall] | None
-    """What is acceptable for each of them; None: their values alone."""
+Calls = Sequence[ToolCall]
+Possible = Sequence[PossibleCall] | None
 
 
-def _ast(judged: Judged) -> float:
-    possible = judged.possible
-    return ast_score(judged.calls, possible_calls(judged.truth) if possible is None else possible)
+def _ast(partial: CallScore, calls: Calls, truth: Calls, possible: Possible) -> float:
+    return ast_score(calls, possible_calls(truth) if possible is None else possible)
 
 
-_KINDS: dict[str, Callable[[Judged], float]] = {
-    "partial": lambda judged: judged.partial.total,
-    "exact": lambda judged: exact(judged.partial),
+_KINDS: dict[str, Callable[[CallScore, Calls, Calls, Possible], float]] = {
+    "partial": lambda partial, calls, truth, possible: partial.total,
+    "exact": lambda partial, calls, truth, possible: exact(partial),
     "ast": _ast,
 }
 
@@ -79,7 +66,24 @@ def parse_weights(written: Sequence[str]) -> dict[str, float]:
     return weights
 
 
-def correctness(judged: Judged, weights: Mapping[str, float]) -> float:
-    """The weighted mean, in [0, 1], of the kinds' scores; `weights` as checked."""
-    total = sum(weights.values())
-    return sum(weight * _KINDS[kind](judged) for kind, weight in weights.items()) / total
+def correctness(
+    partial: CallScore,
+    calls: Calls,
+    truth: Calls,
+    possible: Possible,
+    weights: Mapping[str, float],
+) -> float:
+    """The weighted mean, in [0, 1], of the kinds' scores.
+
+    Args:
+        partial: the paper's score of the calls.
+        calls: the reply's, all of which could be read.
+        truth: those that are due.
+        possible: what is acceptable for each of them; None: their values alone.
+        weights: by kind, as checked.
+    """
+    score = total = 0.0
+    for kind, weight in weights.items():
+        score += weight * _KINDS[kind](partial, calls, truth, possible)
+        total += weight
+    return score / total

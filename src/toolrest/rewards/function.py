@@ -78,7 +78,7 @@ class ToolReward:
             possible_answer: for `ast`, BFCL's acceptable values; None: the ground truth's.
         """
         return score_reply(
-            self.dialect.scan(text),
+            self.dialect.read(text),
             self.truth(ground_truth),
             self.schedule,
             progress=progress,
@@ -116,12 +116,16 @@ class ToolReward:
         if trainer_state is not None and trainer_state.max_steps > 0:
             progress = trainer_state.global_step / trainer_state.max_steps
         texts = self._texts(completions, completion_ids)
-        self.breakdowns = [
-            self.score(text, truth, progress, possible)
-            for text, truth, possible in zip(
-                texts, ground_truth, possible_answer or [None] * len(texts), strict=True
-            )
-        ]
+        possible_answers = possible_answer or [None] * len(texts)
+        without_thought = self.dialect.without_thought
+        scored: dict[tuple[str, str, str | None], RewardBreakdown] = {}
+        self.breakdowns = []
+        for text, truth, possible in zip(texts, ground_truth, possible_answers, strict=True):
+            said = (without_thought(text), truth, possible)
+            found = scored.get(said)
+            if found is None:
+                found = scored[said] = self.score(said[0], truth, progress, possible)
+            self.breakdowns.append(found)
         if log_metric is not None:
             for name, values in reward_parts(self.breakdowns).items():
                 log_metric(name, float(np.mean(values)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +13,11 @@ from toolrest.dialects import ToolCall
 from toolrest.rewards.values import equal
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class CallScore:
-    """How well the predicted calls match the true ones; each part in [0, 1]."""
+    """How well the predicted calls match the true ones; each part in [0, 1]. Not to be changed:
+    breakdowns share it.
+    """
 
     names: float
     """Jaccard index of the multisets of tool names."""
@@ -48,17 +50,15 @@ def call_score(
         return _EXACT if not predicted else CallScore(0.0, 0.0, 0.0, 0.0)
     if len(predicted) == len(true) == 1:
         return _one_call(predicted[0], true[0], same)
-    names = _jaccard(Counter(c.name for c in predicted), Counter(c.name for c in true))
-    by_name: dict[str, tuple[list[ToolCall], list[ToolCall]]] = defaultdict(lambda: ([], []))
-    for side, calls in enumerate((predicted, true)):
-        for call in calls:
-            by_name[call.name][side].append(call)
-    keys, values = 0.0, 0
-    for mine, theirs in by_name.values():
-        more_keys, more_values = _best_matching(mine, theirs, same)
-        keys += more_keys
-        values += more_values
-    parameter_count = sum(len(call.parameters) for call in true)
+    wanted = [call.name for call in true]
+    if wanted == [call.name for call in predicted] and len(set(wanted)) == len(wanted):
+        names = 1.0
+        pairs = [_pair(p, t, same) for p, t in zip(predicted, true, strict=True)]
+        keys = sum([pair[0] for pair in pairs])
+        values = sum([pair[1] for pair in pairs])
+    else:
+        names, keys, values = _matched_by_name(predicted, true, same)
+    parameter_count = sum([len(call.parameters) for call in true])
     return CallScore(
         names=names,
         parameters=keys / len(true),
@@ -81,9 +81,22 @@ def _one_call(predicted: ToolCall, true: ToolCall, same: Same) -> CallScore:
     )
 
 
-def _jaccard(left: Counter[str], right: Counter[str]) -> float:
-    union = (left | right).total()
-    return (left & right).total() / union if union else 1.0
+def _matched_by_name(
+    predicted: Sequence[ToolCall], true: Sequence[ToolCall], same: Same
+) -> tuple[float, float, int]:
+    """Jaccard index of the names, and sums over the best matching of the calls of each name."""
+    by_name: dict[str, tuple[list[ToolCall], list[ToolCall]]] = defaultdict(lambda: ([], []))
+    for side, calls in enumerate((predicted, true)):
+        for call in calls:
+            by_name[call.name][side].append(call)
+    keys, values, shared, union = 0.0, 0, 0, 0
+    for mine, theirs in by_name.values():
+        shared += min(len(mine), len(theirs))
+        union += max(len(mine), len(theirs))
+        more_keys, more_values = _best_matching(mine, theirs, same)
+        keys += more_keys
+        values += more_values
+    return shared / union, keys, values
 
 
 def _pair(predicted: ToolCall, true: ToolCall, same: Same) -> tuple[float, int]:
@@ -91,7 +104,7 @@ def _pair(predicted: ToolCall, true: ToolCall, same: Same) -> tuple[float, int]:
     mine, theirs = predicted.parameters, true.parameters
     shared = [key for key in theirs if key in mine]
     union = len(mine) + len(theirs) - len(shared)
-    values = sum(same(mine[key], theirs[key]) for key in shared)
+    values = sum([same(mine[key], theirs[key]) for key in shared])
     return len(shared) / union if union else 1.0, values
 
 
@@ -103,6 +116,11 @@ def _best_matching(
         return 0.0, 0
     if len(predicted) == len(true) == 1:
         return _pair(predicted[0], true[0], same)
+    if len(predicted) == len(true):
+        in_order = [_pair(p, t, same) for p, t in zip(predicted, true, strict=True)]
+        most = sum([len(t.parameters) for t in true])
+        if sum([keys + values for keys, values in in_order]) == len(true) + most:
+            return float(len(true)), most
     from scipy.optimize import linear_sum_assignment
 
     pairs = np.array([[_pair(p, t, same) for t in true] for p in predicted])

@@ -27,7 +27,7 @@ class RewardSchedule:
 
     def rewards(self, format: float, correctness: float, progress: float) -> Range:
         """(format reward, correctness reward) of two scores in [0, 1] at a progress in [0, 1]."""
-        nu = min(1.0, progress / self.horizon)
+        nu = progress / self.horizon if progress < self.horizon else 1.0
         return (
             _scale(format, self.format_start, self.format_end, nu),
             _scale(correctness, self.correctness_start, self.correctness_end, nu),
@@ -35,7 +35,8 @@ class RewardSchedule:
 
 
 def _scale(score: float, start: Range, end: Range, nu: float) -> float:
-    low, high = (a + (b - a) * nu for a, b in zip(start, end, strict=True))
+    low = start[0] + (end[0] - start[0]) * nu
+    high = start[1] + (end[1] - start[1]) * nu
     return low + (high - low) * score
 
 

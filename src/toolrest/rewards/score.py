@@ -8,7 +8,7 @@ from typing import Any
 
 from toolrest.dialects import Block, ParseStatus, Reply, Scan
 from toolrest.rewards.ast import PossibleCall
-from toolrest.rewards.correctness import PARTIAL, Judged, correctness
+from toolrest.rewards.correctness import PARTIAL, correctness
 from toolrest.rewards.exact import exact
 from toolrest.rewards.format import format_score
 from toolrest.rewards.partial import CallScore, call_score
@@ -18,9 +18,11 @@ from toolrest.rewards.values import equal
 _NOTHING = CallScore(0.0, 0.0, 0.0, 0.0)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class RewardBreakdown:
-    """What a reply earned, and for what."""
+    """What a reply earned, and for what. Not frozen, which would cost a fifth of the scoring;
+    replies that say the same share one, so it is not to be changed.
+    """
 
     total: float
     """The reward: `format_reward` + `correctness_reward`."""
@@ -72,7 +74,7 @@ def score_reply(
     calls, right = _NOTHING, 0.0
     if reply.calls_intact and owed == called:
         calls = call_score(reply.calls, truth.calls, same)
-        right = correctness(Judged(calls, reply.calls, truth.calls, possible), weights)
+        right = correctness(calls, reply.calls, truth.calls, possible, weights)
     format_reward, correctness_reward = schedule.rewards(format, right, progress)
     if not truth.calls and not punish_over_calls:
         correctness_reward = 0.0
