@@ -11,7 +11,7 @@ import numpy as np
 from toolrest.dialects import Scan, get_dialect
 from toolrest.errors import InputError
 from toolrest.rewards.ast import normalise, read_possible_answer
-from toolrest.rewards.correctness import check_correctness
+from toolrest.rewards.correctness import PARTIAL, check_correctness
 from toolrest.rewards.schedule import get_schedule
 from toolrest.rewards.score import RewardBreakdown, score_reply
 from toolrest.rewards.values import equal
@@ -49,8 +49,9 @@ class ToolReward:
     ) -> None:
         self.dialect = get_dialect(dialect)
         self.schedule = get_schedule(schedule)
-        self.correctness = {correctness: 1.0} if isinstance(correctness, str) else dict(correctness)
-        check_correctness(self.correctness)
+        weights = {correctness: 1.0} if isinstance(correctness, str) else dict(correctness)
+        check_correctness(weights)
+        self.correctness = PARTIAL if weights == PARTIAL else weights
         self.punish_over_calls = punish_over_calls
         self._same: Callable[[Any, Any], bool] = equal
         if normalise_strings or lenient_types:

@@ -73,12 +73,8 @@ def _one_call(predicted: ToolCall, true: ToolCall, same: Same) -> CallScore:
         return CallScore(0.0, 0.0, 0.0 if true.parameters else 1.0, 0.0)
     keys, values = _pair(predicted, true, same)
     count = len(true.parameters)
-    return CallScore(
-        names=1.0,
-        parameters=keys,
-        values=values / count if count else 1.0,
-        total=(1 + keys + values) / (2 + count),
-    )
+    right = values / count if count else 1.0
+    return CallScore(1.0, keys, right, (1 + keys + values) / (2 + count))
 
 
 def _matched_by_name(
