@@ -37,9 +37,62 @@ def apply(weights: torch.Tensor, advantages: torch.Tensor) -> torch.Tensor:
 
     Args:
         weights: [B, T], detached, >= 0.
-        advantages: [B].
+        advantages: [B], or [B, T] where tokens have advantages of their own.
 
     Returns:
         [B, T].
     """
-    return weights * advantages.unsqueeze(1)
+    return weights * (advantages.unsqueeze(1) if advantages.dim() == 1 else advantages)
+
+
+def reward_to_go(
+    rewards: torch.Tensor,
+    locked: list[list[float]],
+    stages: torch.Tensor,
+    group_size: int,
+    scale: str = "group",
+    delta: float = 1e-4,
+) -> torch.Tensor:
+    """Per-token advantages that credit a token with what was undecided when it was sampled.
+
+    Let phi_i(s) be what the first s decisions of response i lock in (phi_i(0) = 0; after the last
+    one it stays), and s(i, t) the decisions before token t. Then
+
+        A_{i,t} = ((R_i - phi_i(s)) - mean_j (R_j - phi_j(s))) / (sigma + delta),   s = s(i, t)
+
+    phi_i(s) is a function of the tokens before t, so subtracting it is a baseline and changes no
+    expectation; nor does the mean over the other responses, which s and the prompt choose. The
+    response's own part of the mean scales all by (1 - 1/G), as in GRPO. Where nothing is decided
+    yet (s = 0) the advantage is GRPO's but for sigma.
+
+    Args:
+        rewards: one reward a response, [B]; a group's responses stand next to each other.
+        locked: phi_i(1), phi_i(2), .. of each response; as long as it has decisions.
+        stages: s(i, t), int64, [B, T].
+        group_size: responses to one prompt; B is a multiple of it.
+        scale: what sigma is. `group`: the greatest standard deviation over s of what is undecided
+            in the group, so that a group of equal rewards, whose parts can still differ, stays
+            bounded. `batch`: of the batch's rewards. `none`: advantages are not divided.
+
+    Returns:
+        [B, T].
+
+    Raises:
+        ValueError: B is not a multiple of the group size.
+    """
+    if rewards.dim() != 1 or group_size < 1 or rewards.numel() % group_size:
+        raise ValueError(
+            f"rewards must be [B] with B a multiple of the group size; got "
+            f"{tuple(rewards.shape)} and {group_size}"
+        )
+    most = max(map(len, locked), default=0)
+    padded = [[0.0, *row, *([row[-1] if row else 0.0] * (most - len(row)))] for row in locked]
+    phi = torch.tensor(padded, dtype=torch.float64, device=rewards.device)
+    undecided = (rewards.double().unsqueeze(1) - phi).view(-1, group_size, most + 1)
+    centred = undecided - undecided.mean(dim=1, keepdim=True)
+    if scale == "group" and group_size > 1:
+        spread = undecided.std(dim=1, keepdim=True).amax(dim=2, keepdim=True)
+        centred = centred / (spread + delta)
+    elif scale == "batch" and rewards.numel() > 1:
+        centred = centred / (rewards.double().std() + delta)
+    return centred.view(-1, most + 1).gather(1, stages).to(rewards.dtype)

@@ -41,6 +41,9 @@ class Rollout(_Section):
     """A response that has not ended by then is truncated."""
     temperature: float = Field(default=1.0, gt=0)
     """Sampling temperature; entropies are those at this temperature."""
+    sampler: Literal["auto", "shared_prefix", "generate"] = "auto"
+    """shared_prefix: groups share their prompt, for small policies; generate: transformers'. auto:
+    the former on a CPU where the policy's attention allows it."""
     saved_groups: int = Field(default=2, ge=0)
     """Groups a step that are written to the run's rollouts folder."""
 
@@ -49,7 +52,8 @@ class Weighting(_Section):
     """Token weights."""
 
     scheme: str = "rest"
-    """rest, official or uniform (GRPO)."""
+    """rest, official, uniform (GRPO), another scheme of docs/method.md, or a product such as
+    `rest*stare`."""
     entropy_source: Literal["online", "static", "exact"] = "online"
     """Moving average of the training forwards; the first rollouts; or one extra forward a step."""
     entropy_decay: float = Field(default=0.9, ge=0, lt=1)
@@ -73,6 +77,16 @@ class Reward(_Section):
     """Whether a call where none is due earns the least correctness."""
 
 
+class Advantage(_Section):
+    """What a response, or a part of it, is credited with."""
+
+    scale: Literal["group", "batch", "none"] = "group"
+    """By which standard deviation advantages are divided (TRL's scale_rewards)."""
+    credit: Literal["response", "spans"] = "response"
+    """response: every token gets the whole advantage (GRPO). spans: a token gets what was still
+    undecided when it was sampled; see docs/method.md."""
+
+
 class Optimizer(_Section):
     """The policy's updates."""
 
@@ -82,6 +96,8 @@ class Optimizer(_Section):
     """TRL's loss_type; `grpo` is the paper's mean over each sequence."""
     clip_epsilon: float = Field(default=0.2, gt=0)
     """Clipping range of the probability ratio."""
+    clip_epsilon_high: float | None = Field(default=None, gt=0)
+    """Upper clipping range where it differs (DAPO's clip-higher; CISPO's cap)."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are clipped to this norm."""
     micro_batch: int | None = Field(default=None, ge=1)
@@ -93,8 +109,10 @@ class Optimizer(_Section):
 
 
 class Evaluation(_Section):
-    """Held-out evaluation before and after training."""
+    """Held-out evaluation before and after training, and on the way."""
 
+    every: int = Field(default=0, ge=0)
+    """Steps between evaluations on the way, into evaluation/curve.jsonl; 0: none."""
     samples: int = Field(default=256, ge=0)
     """Held-out prompts at most; 0: none."""
     batch_size: int = Field(default=128, ge=1)
@@ -122,6 +140,7 @@ class Recipe(_Section):
     rollout: Rollout = Rollout()
     weighting: Weighting = Weighting()
     reward: Reward = Reward()
+    advantage: Advantage = Advantage()
     optimizer: Optimizer = Optimizer()
     evaluation: Evaluation = Evaluation()
 

@@ -61,6 +61,11 @@ class RunFolder:
         return self.path / "evaluation"
 
     @property
+    def curve(self) -> Path:
+        """One JSON object an evaluation on the way."""
+        return self.evaluation / "curve.jsonl"
+
+    @property
     def summary(self) -> Path:
         """Before and after; written when the run is done."""
         return self.path / "summary.json"
@@ -75,10 +80,11 @@ class RunFolder:
         return max(whole, key=lambda folder: int(folder.name.split("-")[1]), default=None)
 
     def rewind(self, step: int) -> None:
-        """Drop metrics and rollouts that were written after optimiser step `step`."""
-        if self.metrics.is_file():
-            kept = [line for line in _whole_lines(self.metrics) if json.loads(line)["step"] <= step]
-            write_whole(self.metrics, "".join(kept))
+        """Drop metrics, evaluations and rollouts that were written after optimiser step `step`."""
+        for path in (self.metrics, self.curve):
+            if path.is_file():
+                kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
+                write_whole(path, "".join(kept))
         for file in self.rollouts.glob("step-*.jsonl"):
             if int(file.stem.split("-")[1]) >= step:
                 file.unlink()

@@ -121,10 +121,20 @@ def run_training(recipe: Recipe, run: RunFolder, view: View, *, resume: bool) ->
         view.note(f"going on from step {first} of {recipe.max_steps}")
     view.stage("training", recipe.max_steps)
     view.advance(first)
-    steps = train_with_trl(recipe, run, model, tokenizer, samples.train, view.step, checkpoint)
+
+    def evaluate(step: int) -> None:
+        _evaluate_on_the_way(model, tokenizer, heldout, recipe, run, step)
+
+    if heldout and recipe.evaluation.every and first == 0:
+        _add_to_curve(run, 0, before)
+    steps = train_with_trl(
+        recipe, run, model, tokenizer, samples.train, view.step, evaluate, checkpoint
+    )
     if steps < recipe.max_steps:
         raise Interrupted
     after = _evaluated(model, tokenizer, heldout, recipe, run, "after", view)
+    if heldout and recipe.evaluation.every:
+        _add_to_curve(run, steps, after)
     summary = {
         "before": before,
         "after": after,
@@ -156,6 +166,30 @@ def _report_data(samples: Samples, evaluated: int, run: RunFolder, view: View) -
             f"{len(samples.dropped)} of {rows} rows have prompts over data.max_prompt_tokens and "
             f"are left out: rows {named}{more} (all in {run.data})"
         )
+
+
+def _evaluate_on_the_way(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    heldout: Sequence[Sample],
+    recipe: Recipe,
+    run: RunFolder,
+    step: int,
+) -> None:
+    from toolrest.evaluate.heldout import evaluate_heldout
+
+    if heldout:
+        result, _ = evaluate_heldout(model, tokenizer, heldout, recipe, lambda done: None)
+        _add_to_curve(run, step, asdict(result))
+
+
+def _add_to_curve(run: RunFolder, step: int, result: dict[str, Any] | None) -> None:
+    """One more point of the curve; one that a stopped run wrote already stays as it is."""
+    run.evaluation.mkdir(exist_ok=True)
+    written = run.curve.read_text(encoding="utf-8").splitlines() if run.curve.is_file() else []
+    if all(json.loads(line)["step"] != step for line in written):
+        with run.curve.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **(result or {})}) + "\n")
 
 
 def _evaluated(

@@ -22,12 +22,15 @@ from transformers import (
 
 from toolrest.data.sample import Sample
 from toolrest.engines.trl import ResTConfig, ResTTrainer, RolloutBatch
+from toolrest.engines.trl_rollout import shared_prefix_rollout
 from toolrest.recipe import Recipe
 from toolrest.regions import Region
 from toolrest.rewards import ToolReward
+from toolrest.rollout.sampler import shares_prefix
 from toolrest.runs import RunFolder
 
 OnStep = Callable[[int, dict[str, Any]], None]
+OnEvaluation = Callable[[int], None]
 
 
 def trl_config(recipe: Recipe, checkpoints: Path) -> ResTConfig:
@@ -43,6 +46,9 @@ def trl_config(recipe: Recipe, checkpoints: Path) -> ResTConfig:
         dialect=recipe.dialect,
         loss_type=recipe.optimizer.loss,
         epsilon=recipe.optimizer.clip_epsilon,
+        epsilon_high=recipe.optimizer.clip_epsilon_high,
+        scale_rewards=recipe.advantage.scale,
+        credit=recipe.advantage.credit,
         beta=0.0,
         num_iterations=recipe.optimizer.iterations,
         num_generations=recipe.rollout.group_size,
@@ -71,10 +77,13 @@ def trl_config(recipe: Recipe, checkpoints: Path) -> ResTConfig:
 class _Follow(TrainerCallback):
     """Writes metrics, tells the view, and stops at the next whole step when asked to."""
 
-    def __init__(self, run: RunFolder, iterations: int, on_step: OnStep) -> None:
+    def __init__(
+        self, run: RunFolder, recipe: Recipe, on_step: OnStep, evaluate: OnEvaluation
+    ) -> None:
         self.run = run
-        self.iterations = iterations
+        self.recipe = recipe
         self.on_step = on_step
+        self.evaluate = evaluate
         self.stop_asked = False
         self.started = time.monotonic()
 
@@ -87,7 +96,10 @@ class _Follow(TrainerCallback):
         self.on_step(state.global_step, record)
 
     def on_step_end(self, args, state, control, **rest):
-        if self.stop_asked and state.global_step % self.iterations == 0:
+        every, step = self.recipe.evaluation.every, state.global_step
+        if every and step % every == 0 and step < self.recipe.max_steps:
+            self.evaluate(step)
+        if self.stop_asked and step % self.recipe.optimizer.iterations == 0:
             control.should_save = True
             control.should_training_stop = True
 
@@ -99,6 +111,7 @@ def train_with_trl(
     tokenizer: PreTrainedTokenizerBase,
     samples: Sequence[Sample],
     on_step: OnStep,
+    evaluate: OnEvaluation,
     resume_from: Path | None,
 ) -> int:
     """Train the model in place; checkpoints, metrics and rollouts go to the run's folder.
@@ -107,6 +120,7 @@ def train_with_trl(
 
     Args:
         on_step: called after each optimiser step with its number and metrics.
+        evaluate: called after the steps at which the recipe has the policy evaluated on the way.
         resume_from: the checkpoint to go on from, or None.
 
     Returns:
@@ -126,7 +140,7 @@ def train_with_trl(
         normalise_strings=recipe.reward.normalise_strings,
         lenient_types=recipe.reward.lenient_types,
     )
-    follow = _Follow(run, recipe.optimizer.iterations, on_step)
+    follow = _Follow(run, recipe, on_step, evaluate)
     trainer = ResTTrainer(
         model=model,
         processing_class=tokenizer,
@@ -134,6 +148,7 @@ def train_with_trl(
         train_dataset=dataset,
         args=trl_config(recipe, run.checkpoints),
         callbacks=[follow],
+        rollout_func=_rollout_function(recipe, model),
         on_rollouts=_rollout_writer(recipe, run, tokenizer),
     )
     trainer.remove_callback(PrinterCallback)
@@ -149,6 +164,10 @@ def train_with_trl(
     finally:
         signal.signal(signal.SIGINT, before)
     return trainer.state.global_step
+
+
+def _rollout_function(recipe: Recipe, model: PreTrainedModel) -> Any:
+    return shared_prefix_rollout if shares_prefix(model, recipe.rollout.sampler) else None
 
 
 def _rollout_writer(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl.trainer.grpo_trainer import GRPOTrainer
@@ -17,8 +18,10 @@ from trl.trainer.utils import add_fused_lm_head
 from toolrest import advantages as advantage_rules
 from toolrest.dialects import detect_dialect, get_dialect
 from toolrest.engines.trl_config import (
+    Credit,
     EntropySource,
     ResTConfig,
+    check_credit,
     check_reward_dialect,
     check_save_steps,
     check_settings,
@@ -27,7 +30,7 @@ from toolrest.errors import InputError
 from toolrest.regions import Region, label_tokens
 from toolrest.rewards import RewardBreakdown, ToolReward
 from toolrest.vocabulary import Vocabulary
-from toolrest.weights import RegionEntropy, Scheme, Statistic, get_scheme
+from toolrest.weights import RegionEntropy, Scheme, Statistic, TokenStatistics, get_scheme
 
 STATE_FILE = "toolrest_state.json"
 
@@ -79,6 +82,7 @@ class ResTTrainer(GRPOTrainer):
         check_settings(args)
         super().__init__(*positional, args=args, **keywords)
         check_save_steps(args)
+        check_credit(args, self.reward_funcs, self.tools)
         self.config = args
         self.dialect = get_dialect(
             detect_dialect(cast(str | None, self._tokenizer.chat_template))
@@ -170,11 +174,15 @@ class ResTTrainer(GRPOTrainer):
             scaffolding=self.scheme.scaffolding,
         )
         entropy = self._region_entropy(output, regions, mask)
-        weights = self.scheme(regions, mask, entropy, self._progress())
         advantages = output["advantages"]
-        output["advantages"] = advantage_rules.apply(weights, advantages)
+        tokens = self._token_statistics(output) if self.scheme.reads_tokens else None
+        weights = self.scheme(regions, mask, entropy, self._progress(), tokens)
+        credited = advantages
+        if self.config.credit == Credit.SPANS:
+            credited = self._reward_to_go(inputs, output["completion_ids"], mask)
+        output["advantages"] = advantage_rules.apply(weights, credited)
         output["regions"] = regions
-        self._log_weights(regions, mask, weights, advantages)
+        self._log_weights(regions, mask, weights, credited)
         if self._on_rollouts is not None:
             breakdowns = next(
                 (r.breakdowns for r in self.reward_funcs if isinstance(r, ToolReward)), []
@@ -192,6 +200,35 @@ class ResTTrainer(GRPOTrainer):
                 )
             )
         return output
+
+    def _token_statistics(self, output: dict[str, Any]) -> TokenStatistics:
+        """Entropy and surprisal of every sampled token, by one forward without gradient."""
+        logps, entropies, _ = self._forward_rollouts(output)
+        return TokenStatistics(entropies, -logps, output["advantages"], self._group_size)
+
+    def _reward_to_go(
+        self, inputs: Sequence[dict[str, Any]], ids: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        """What was undecided when each token was sampled, against the group's mean of it."""
+        reward = cast(ToolReward, self.reward_funcs[0])
+        if len(inputs) % self._group_size:
+            raise InputError(
+                "credit='spans' needs whole groups on every process: make "
+                f"per_device_train_batch_size a multiple of num_generations={self._group_size}"
+            )
+        stages = torch.zeros_like(ids)
+        locked = []
+        for row, sample in enumerate(inputs):
+            blob, offsets = self.vocabulary.concatenate(ids[row][mask[row]].cpu().numpy())
+            positions, phi = reward.locked_in(blob, sample["ground_truth"], self._progress())
+            deciding = np.searchsorted(offsets, positions, side="right") - 1
+            passed = np.searchsorted(deciding, np.arange(len(offsets) - 1), side="left")
+            stages[row, mask[row]] = torch.from_numpy(passed).to(stages)
+            locked.append(phi)
+        rewards = torch.tensor([b.total for b in reward.breakdowns], device=ids.device)
+        return advantage_rules.reward_to_go(
+            rewards, locked, stages, self._group_size, self.scale_rewards
+        )
 
     def _progress(self) -> float:
         return self.state.global_step / max(1, self.state.max_steps)
@@ -217,18 +254,24 @@ class ResTTrainer(GRPOTrainer):
     ) -> RegionEntropy:
         """The old policy's entropies over the rollouts: caught on the way, or one more forward."""
         if self._captured is None:
-            ids = torch.cat((output["prompt_ids"], output["completion_ids"]), dim=1)
-            attention = torch.cat((output["prompt_mask"], output["completion_mask"]), dim=1)
-            with self._capture(), torch.no_grad():
-                self._get_per_token_logps_and_entropies(
-                    self.model,
-                    ids,
-                    attention,
-                    output["completion_ids"].size(1),
-                    batch_size=self.config.per_device_train_batch_size,
-                )
+            with self._capture():
+                self._forward_rollouts(output)
         assert self._captured is not None
         return self._reduce(RegionEntropy.measure(self._captured, regions, mask))
+
+    def _forward_rollouts(self, output: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, Any]:
+        """(log-probabilities, entropies) of the sampled tokens under the policy, [B, T]."""
+        ids = torch.cat((output["prompt_ids"], output["completion_ids"]), dim=1)
+        attention = torch.cat((output["prompt_mask"], output["completion_mask"]), dim=1)
+        with torch.no_grad():
+            return self._get_per_token_logps_and_entropies(
+                self.model,
+                ids,
+                attention,
+                output["completion_ids"].size(1),
+                batch_size=self.config.per_device_train_batch_size,
+                compute_entropy=True,
+            )
 
     def _reduce(self, entropy: RegionEntropy) -> RegionEntropy:
         """The sums and counts of all ranks."""
@@ -238,6 +281,10 @@ class ResTTrainer(GRPOTrainer):
 
     def _sum_over_ranks(self, values: torch.Tensor) -> torch.Tensor:
         return cast(torch.Tensor, self.accelerator.reduce(values, reduction="sum"))
+
+    @property
+    def _group_size(self) -> int:
+        return cast(int, self.num_generations)
 
     @property
     def _policy(self) -> torch.nn.Module:

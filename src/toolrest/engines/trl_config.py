@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -11,9 +12,19 @@ from trl.trainer.grpo_config import GRPOConfig
 
 from toolrest.errors import InputError
 from toolrest.naming import unknown_name
+from toolrest.rewards import ToolReward
 
 EXACT_LOSS_TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo", "sapo", "cispo")
 """TRL's losses in which a per-token advantage weighs exactly its token."""
+
+
+class Credit(StrEnum):
+    """What a token is credited with."""
+
+    RESPONSE = "response"
+    """The whole advantage of its response (GRPO)."""
+    SPANS = "spans"
+    """What was undecided when it was sampled; see `toolrest.advantages.reward_to_go`."""
 
 
 class EntropySource(StrEnum):
@@ -39,6 +50,10 @@ class ResTConfig(GRPOConfig):
     dialect: str = field(
         default="rlla",
         metadata={"help": "How the policy writes calls; auto: see the chat template."},
+    )
+    credit: str = field(
+        default="response",
+        metadata={"help": "response or spans: whether decided parts of the reward still count."},
     )
     entropy_source: str = field(
         default="online", metadata={"help": "online, static or exact; see EntropySource."}
@@ -71,9 +86,11 @@ def check_settings(args: ResTConfig) -> None:
         raise InputError(
             unknown_name("entropy source", args.entropy_source, [str(s) for s in EntropySource])
         )
+    if args.credit not in tuple(Credit):
+        raise InputError(unknown_name("credit", args.credit, [str(c) for c in Credit]))
     if not 0 <= args.entropy_decay < 1:
         raise InputError(f"entropy_decay must be in [0, 1); got {args.entropy_decay}")
-    if args.weighting == "uniform":
+    if args.weighting == "uniform" and args.credit == Credit.RESPONSE:
         return
     if args.importance_sampling_level != "token":
         raise InputError(
@@ -90,6 +107,23 @@ def check_settings(args: ResTConfig) -> None:
             f"top_entropy_quantile={args.top_entropy_quantile} drops the low-entropy tokens, just "
             "those that the weights raise; leave it at 1.0, or use weighting='uniform'"
         )
+
+
+def check_credit(args: ResTConfig, rewards: Sequence[Any], tools: object) -> None:
+    """Refuse rewards whose parts are not known to be decided one after the other.
+
+    Raises:
+        InputError: naming the reason and the mend.
+    """
+    if args.credit == Credit.RESPONSE:
+        return
+    if len(rewards) != 1 or not isinstance(rewards[0], ToolReward):
+        raise InputError(
+            "credit='spans' needs one reward, a ToolReward, whose parts it knows; use "
+            "credit='response' with other rewards"
+        )
+    if tools:
+        raise InputError("credit='spans' reads one turn; use credit='response' with tools")
 
 
 def check_save_steps(args: ResTConfig) -> None:

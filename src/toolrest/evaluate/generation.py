@@ -1,4 +1,4 @@
-"""Responses of a policy to samples, by transformers' generate."""
+"""Responses of a policy to samples."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import torch
 
 from toolrest.data.prompts import render_prompt, single_id
 from toolrest.data.sample import Sample
+from toolrest.rollout.sampler import Sampler, shares_prefix
+from toolrest.rollout.shared_prefix import sample_groups
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -24,6 +26,7 @@ def generate(
     temperature: float | None,
     seed: int = 0,
     batch_size: int = 128,
+    sampler: Sampler = "auto",
     on_batch: Callable[[int], object] = lambda done: None,
 ) -> list[list[int]]:
     """One response a sample, as token ids, the end token included where there is one.
@@ -31,6 +34,7 @@ def generate(
     Args:
         temperature: None for greedy decoding.
         seed: of the sampling; the process's random state is left as it was.
+        sampler: see `toolrest.rollout.sampler`.
         on_batch: called with the number of samples done so far.
     """
     end = single_id(tokenizer.eos_token_id)
@@ -39,34 +43,66 @@ def generate(
     responses: list[list[int]] = [[] for _ in prompts]
     was_training = model.training
     model.eval()
+    shared = shares_prefix(model, sampler)
+    uniforms = torch.rand(
+        len(prompts) if shared else 0,
+        max_response_tokens,
+        dtype=torch.float64,
+        generator=torch.Generator().manual_seed(seed),
+    )
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
-            batch = tokenizer.pad(
-                {"input_ids": [prompts[i] for i in chosen]},
-                padding_side="left",
-                return_tensors="pt",
-            ).to(model.device)
-            sampled = (
-                {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-                if temperature is None
-                else {"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0}
-            )
-            output = cast(Any, model).generate(
-                **batch,
-                max_new_tokens=max_response_tokens,
-                pad_token_id=tokenizer.pad_token_id,
-                eos_token_id=end,
-                **sampled,
-            )
-            for index, row in zip(chosen, output[:, batch["input_ids"].size(1) :], strict=True):
-                responses[index] = _until_end(row.tolist(), end)
+            if shared:
+                batch = sample_groups(
+                    model,
+                    [prompts[i] for i in chosen],
+                    group_size=1,
+                    max_tokens=max_response_tokens,
+                    end_ids=[end],
+                    temperature=temperature,
+                    uniforms=uniforms[chosen],
+                )
+            else:
+                batch = _by_generate(
+                    model,
+                    tokenizer,
+                    [prompts[i] for i in chosen],
+                    max_response_tokens,
+                    temperature,
+                    end,
+                )
+            for index, response in zip(chosen, batch, strict=True):
+                responses[index] = response
             on_batch(start + len(chosen))
     model.train(was_training)
     return responses
 
 
-def _until_end(ids: list[int], end: int) -> list[int]:
-    return ids[: ids.index(end) + 1] if end in ids else ids
+def _by_generate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[list[int]],
+    max_response_tokens: int,
+    temperature: float | None,
+    end: int,
+) -> list[list[int]]:
+    batch = tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(
+        model.device
+    )
+    sampled = (
+        {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        if temperature is None
+        else {"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0}
+    )
+    output = cast(Any, model).generate(
+        **batch,
+        max_new_tokens=max_response_tokens,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=end,
+        **sampled,
+    )
+    rows = output[:, batch["input_ids"].size(1) :].tolist()
+    return [row[: row.index(end) + 1] if end in row else row for row in rows]

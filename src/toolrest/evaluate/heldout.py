@@ -66,6 +66,7 @@ def evaluate_heldout(
             temperature=temperature,
             seed=recipe.seed,
             batch_size=recipe.evaluation.batch_size,
+            sampler=recipe.rollout.sampler,
             on_batch=lambda done, before=before: on_progress(before + done),
         )
         texts = [vocabulary.text(ids) for ids in responses]

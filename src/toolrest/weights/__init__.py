@@ -7,25 +7,61 @@ from typing import Any
 
 from toolrest.errors import InputError
 from toolrest.naming import unknown_name
-from toolrest.weights.base import Scheme, normalise
+from toolrest.weights.actfocus import ActFocus
+from toolrest.weights.base import Scheme, TokenStatistics, normalise
 from toolrest.weights.entropy import RegionEntropy, Statistic
+from toolrest.weights.gtpo import Gtpo
 from toolrest.weights.official import Official
+from toolrest.weights.product import Product
 from toolrest.weights.rest import EntropyRule, Rest
+from toolrest.weights.stare import Stare
+from toolrest.weights.top_entropy import TopEntropy
 from toolrest.weights.uniform import Uniform
 
-_SCHEMES: dict[str, type[Scheme]] = {"uniform": Uniform, "rest": Rest, "official": Official}
+_SCHEMES: dict[str, type[Scheme]] = {
+    "uniform": Uniform,
+    "rest": Rest,
+    "official": Official,
+    "stare": Stare,
+    "top_entropy": TopEntropy,
+    "gtpo": Gtpo,
+    "actfocus": ActFocus,
+}
 
 
 def get_scheme(name: str, **options: Any) -> Scheme:
     """The scheme of that name with the given options.
 
+    Args:
+        name: of one scheme, or of several with `*` between: their product.
+        options: of the scheme; of a product, a dictionary for each scheme by its name.
+
     Raises:
         InputError: there is no such scheme or option, or the option's value does not fit.
     """
+    names = name.split("*")
+    if len(names) == 1:
+        return _one_scheme(name, options)
+    for option, values in options.items():
+        if option not in names:
+            raise InputError(unknown_name(f"scheme in the product {name!r}", option, names))
+        if not isinstance(values, dict):
+            raise InputError(
+                f"weighting scheme {name!r}: {option}={values!r} must be that scheme's options, "
+                f"as in {option}: {{share: 0.2}}"
+            )
+    try:
+        return Product(tuple(_one_scheme(part, options.get(part, {})) for part in names))
+    except ValueError as error:
+        raise InputError(f"weighting scheme {name!r}: {error}") from error
+
+
+def _one_scheme(name: str, options: dict[str, Any]) -> Scheme:
     if name not in _SCHEMES:
         raise InputError(unknown_name("weighting scheme", name, _SCHEMES))
     scheme = _SCHEMES[name]
-    known = {field.name: field for field in dataclasses.fields(scheme)}  # type: ignore[arg-type]
+    fields = dataclasses.fields(scheme)  # type: ignore[arg-type]
+    known = {field.name: field for field in fields if field.init}
     for option, value in options.items():
         if option not in known:
             raise InputError(unknown_name(f"option of weighting scheme {name!r}", option, known))
@@ -57,12 +93,18 @@ def scheme_names() -> tuple[str, ...]:
 
 
 __all__ = [
+    "ActFocus",
     "EntropyRule",
+    "Gtpo",
     "Official",
+    "Product",
     "RegionEntropy",
     "Rest",
     "Scheme",
+    "Stare",
     "Statistic",
+    "TokenStatistics",
+    "TopEntropy",
     "Uniform",
     "get_scheme",
     "normalise",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -11,6 +12,20 @@ from toolrest.weights.entropy import RegionEntropy, Statistic
 
 DELTA = 1e-8
 """Keeps the mean of an all-zero row from being divided by."""
+
+
+@dataclass(frozen=True)
+class TokenStatistics:
+    """What is known of the sampled tokens one by one, under the policy that sampled them."""
+
+    entropy: torch.Tensor
+    """Entropy of the distribution that each token was drawn from, nats, [B, T]."""
+    surprisal: torch.Tensor
+    """-ln p of each token, nats, [B, T]."""
+    advantages: torch.Tensor
+    """One advantage a response, [B]; a group's responses stand next to each other."""
+    group_size: int
+    """Responses to one prompt."""
 
 
 class Scheme(Protocol):
@@ -26,12 +41,18 @@ class Scheme(Protocol):
         """What the scheme's `entropy` argument must have measured; None: it reads none."""
         ...
 
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether the scheme needs `tokens`, which cost one more forward a generation."""
+        ...
+
     def __call__(
         self,
         regions: torch.Tensor,
         mask: torch.Tensor,
         entropy: RegionEntropy | None,
         progress: float,
+        tokens: TokenStatistics | None = None,
     ) -> torch.Tensor:
         """Weigh the tokens.
 
@@ -40,13 +61,14 @@ class Scheme(Protocol):
             mask: the tokens that the loss counts, bool, [B, T].
             entropy: the policy's average entropy in each region, over all ranks.
             progress: step / max_steps, in [0, 1].
+            tokens: what is known of each token, for a scheme that reads it.
 
         Returns:
             Weights, float32, [B, T]: detached, >= 0, 0 outside the mask, and of mean 1 over each
             row's mask. A row in which every token weighs 0 stays 0.
 
         Raises:
-            ValueError: the scheme needs `entropy` and it is None.
+            ValueError: the scheme needs `entropy` or `tokens` and it is None.
         """
         ...
 
@@ -66,3 +88,14 @@ def normalise(raw: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     counted = torch.where(mask, raw.double(), 0.0)
     mean = counted.sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True).clamp(min=1)
     return (counted / (mean + DELTA)).float()
+
+
+def needed(tokens: TokenStatistics | None, scheme: str) -> TokenStatistics:
+    """The statistics, for a scheme that cannot do without.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if tokens is None:
+        raise ValueError(f"the {scheme} scheme weighs tokens one by one; tokens is None")
+    return tokens

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from toolrest.regions import Region
-from toolrest.weights.base import normalise
+from toolrest.weights.base import TokenStatistics, normalise
 from toolrest.weights.entropy import RegionEntropy
 
 NAME = 1.2
@@ -34,6 +34,8 @@ class Official:
     """The released code gives the JSON scaffolding and the end of the turn no gradient."""
     statistic: None = None
     """Reads no entropy."""
+    reads_tokens: bool = field(default=False, init=False)
+    """See `Scheme.reads_tokens`."""
 
     def __call__(
         self,
@@ -41,6 +43,7 @@ class Official:
         mask: torch.Tensor,
         entropy: RegionEntropy | None,
         progress: float,
+        tokens: TokenStatistics | None = None,
     ) -> torch.Tensor:
         """See `Scheme.__call__`."""
         rising = START + SLOPE * self.steps * progress

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import torch
 
 from toolrest.regions import Region
-from toolrest.weights.base import normalise
+from toolrest.weights.base import TokenStatistics, normalise
 from toolrest.weights.entropy import RegionEntropy, Statistic
 
 _FLOOR = 1e-6
@@ -55,6 +55,8 @@ class Rest:
     """How much the reasoning's weight rises over the run."""
     scaffolding: Region = Region.FORMAT
     """See `Scheme.scaffolding`."""
+    reads_tokens: bool = field(default=False, init=False)
+    """See `Scheme.reads_tokens`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rule", EntropyRule(self.rule))
@@ -76,6 +78,7 @@ class Rest:
         mask: torch.Tensor,
         entropy: RegionEntropy | None,
         progress: float,
+        tokens: TokenStatistics | None = None,
     ) -> torch.Tensor:
         """See `Scheme.__call__`."""
         if entropy is None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from toolrest.regions import Region
+from toolrest.weights.base import TokenStatistics
 from toolrest.weights.entropy import RegionEntropy
 
 
@@ -18,6 +19,8 @@ class Uniform:
     """See `Scheme.scaffolding`."""
     statistic: None = None
     """Reads no entropy."""
+    reads_tokens: bool = field(default=False, init=False)
+    """See `Scheme.reads_tokens`."""
 
     def __call__(
         self,
@@ -25,6 +28,7 @@ class Uniform:
         mask: torch.Tensor,
         entropy: RegionEntropy | None,
         progress: float,
+        tokens: TokenStatistics | None = None,
     ) -> torch.Tensor:
         """See `Scheme.__call__`. Exactly 1, so that training is bitwise that of GRPO."""
         return mask.float()

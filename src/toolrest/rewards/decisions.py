@@ -1,0 +1,117 @@
+"""When a part of the reward is decided, and what it then is worth.
+
+A rule reward has parts, and a prefix of the response decides them one after the other: a tool's
+name at its closing quote, a parameter at the end of its value. A decision's worth is a function of
+the prefix alone, so later tokens cannot change it; see `toolrest.advantages.reward_to_go`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from toolrest.dialects import Dialect, ParseStatus, ToolCall
+from toolrest.dialects.json_call import UNREADABLE, decode, load
+from toolrest.regions import Region
+from toolrest.rewards.partial import call_score
+
+_SPACES = " \t\r\n"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A part of the reward is known from here on."""
+
+    position: int
+    """The byte that decided it: a token that holds it is the last one that had a say."""
+    calls: tuple[ToolCall, ...]
+    """What the prefix up to it calls; of the last call, the parameters so far."""
+
+
+def find_decisions(response: bytes, dialect: Dialect) -> list[Decision]:
+    """The decisions of a response, in order.
+
+    Parameters that are written as a JSON object decide one by one; those of other dialects decide
+    nothing before the response's end.
+
+    Args:
+        response: the sampled tokens' bytes.
+        dialect: how the policy writes calls.
+    """
+    text = response.decode("latin-1")
+    scan = dialect.scan(text)
+    if scan.status is ParseStatus.UNCLOSED and any(
+        code == Region.REASONING and start <= (scan.position or 0) <= end
+        for code, start, end in scan.spans
+    ):
+        return []  # a closing mark that is still to come would make the calls part of the thought
+    found: list[Decision] = []
+    calls: list[ToolCall] = []
+    named = False
+    for code, start, end in scan.spans:
+        if code == Region.NAME:
+            named = end < len(text)
+            if named:
+                calls.append(ToolCall(_text(text[start:end]), {}))
+                found.append(Decision(end, tuple(calls)))
+        elif code == Region.PARAMETERS and named:
+            named = False
+            parameters: dict[str, Any] = {}
+            for key, value, position in _members(text[start:end]):
+                parameters = parameters | {key: value}
+                calls[-1] = ToolCall(calls[-1].name, parameters)
+                found.append(Decision(start + position, tuple(calls)))
+    return found
+
+
+def _text(written: str) -> str:
+    """Text of which every character stands for a byte, as the text that those bytes are."""
+    return written.encode("latin-1").decode("utf-8", "replace")
+
+
+def _members(text: str) -> Iterator[tuple[str, Any, int]]:
+    """(key, value, deciding position) of an object's members, up to where it breaks.
+
+    A string, a list and an object end with a character of their own; a number ends with the next.
+    """
+    at = 1 if text[:1] == "{" else len(text)
+    while at < len(text):
+        at = _skip(text, at)
+        try:
+            key, colon = decode(text, at)
+            colon = _skip(text, colon)
+            if not isinstance(key, str) or text[colon : colon + 1] != ":":
+                return
+            begin = _skip(text, colon + 1)
+            _, end = decode(text, begin)
+            key, value = load(_text(text[at:colon].rstrip(_SPACES))), load(_text(text[begin:end]))
+        except UNREADABLE:
+            return
+        closed = text[end - 1] in '"]}'
+        if not closed and end == len(text):
+            return
+        yield key, value, end - 1 if closed else end
+        comma = _skip(text, end)
+        if text[comma : comma + 1] != ",":
+            return
+        at = comma + 1
+
+
+def _skip(text: str, at: int) -> int:
+    while at < len(text) and text[at] in _SPACES:
+        at += 1
+    return at
+
+
+def worth(decisions: Sequence[Decision], truth: Sequence[ToolCall], scale: float) -> list[float]:
+    """What the response's correctness would gain over no call at all if it ended its calls there.
+
+    `scale` * (S_acc of the calls so far - S_acc of none), with S_acc as in
+    `toolrest.rewards.partial`.
+
+    Args:
+        scale: the range of the correctness reward.
+    """
+    nothing = call_score((), truth).total
+    return [scale * (call_score(d.calls, truth).total - nothing) for d in decisions]

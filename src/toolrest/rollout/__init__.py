@@ -1,0 +1,1 @@
+"""Rollouts: prompts and a policy -> sampled token ids."""

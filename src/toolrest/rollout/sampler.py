@@ -1,0 +1,30 @@
+"""Which sampler a policy's responses come from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from toolrest.errors import InputError
+from toolrest.rollout.shared_prefix import can_share_prefix
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Sampler = Literal["auto", "shared_prefix", "generate"]
+"""shared_prefix: `toolrest.rollout.shared_prefix`; generate: transformers'. auto: the former on a
+CPU, where the policy's attention allows it."""
+
+
+def shares_prefix(model: PreTrainedModel, sampler: Sampler) -> bool:
+    """Whether the policy's responses come from `sample_groups`.
+
+    Raises:
+        InputError: it was asked for and the policy's attention does not allow it.
+    """
+    fits = can_share_prefix(model)
+    if sampler == "shared_prefix" and not fits:
+        raise InputError(
+            f"rollout.sampler=shared_prefix: the attention of {type(model).__name__} is not one "
+            "that it computes; use rollout.sampler=generate"
+        )
+    return sampler == "shared_prefix" or (sampler == "auto" and fits and model.device.type == "cpu")
