@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 
 from toolrest.errors import InputError
 from toolrest.regions import Region
-from toolrest.weights import EntropyRule, RegionEntropy, Rest, get_scheme, normalise
+from toolrest.weights import (
+    EntropyRule,
+    RegionEntropy,
+    Rest,
+    TokenStatistics,
+    get_scheme,
+    normalise,
+    scheme_names,
+)
 
 F, N, P, T, R, O = (  # noqa: E741
     *(Region.FORMAT, Region.NAME, Region.PARAMETERS),
@@ -36,11 +44,19 @@ def batches(draw):
     return regions, mask
 
 
-@pytest.mark.parametrize("name", ["uniform", "rest", "official"])
-@given(batch=batches(), progress=st.floats(0, 1))
-def test_every_scheme_keeps_the_contract(name, batch, progress):
+@pytest.mark.parametrize("name", [*scheme_names(), "rest*stare"])
+@given(batch=batches(), progress=st.floats(0, 1), data=st.data())
+def test_every_scheme_keeps_the_contract(name, batch, progress, data):
     regions, mask = batch
-    weights = get_scheme(name)(regions, mask, ALL, progress)
+    values = st.lists(st.floats(0, 7), min_size=mask.numel(), max_size=mask.numel())
+    advantages = st.lists(st.floats(-3, 3), min_size=len(mask), max_size=len(mask))
+    tokens = TokenStatistics(
+        entropy=torch.tensor(data.draw(values)).view(mask.shape),
+        surprisal=torch.tensor(data.draw(values)).view(mask.shape),
+        advantages=torch.tensor(data.draw(advantages)),
+        group_size=len(mask),
+    )
+    weights = get_scheme(name)(regions, mask, ALL, progress, tokens)
     assert weights.dtype is torch.float32
     assert not weights.requires_grad
     assert (weights >= 0).all()
@@ -48,7 +64,7 @@ def test_every_scheme_keeps_the_contract(name, batch, progress):
     for row, counted in zip(weights, mask, strict=True):
         if counted.any() and row.any():
             assert row[counted].mean().item() == pytest.approx(1, abs=1e-5)
-        elif name != "official":
+        elif name not in ("official", "top_entropy", "actfocus"):
             assert not counted.any()
 
 
