@@ -66,7 +66,8 @@ def _split(arguments: list[str]) -> tuple[Path | None, list[str]]:
 
 def _default_name(recipe: "Recipe") -> str:
     policy = Path(recipe.policy).name or "policy"
-    return f"{recipe.weighting.scheme}-{policy}-seed{recipe.seed}"
+    scheme = recipe.weighting.scheme.replace("*", "-")
+    return f"{scheme}-{policy}-seed{recipe.seed}"
 
 
 def _resume(resume: str, dry_run: bool, quiet: bool) -> None:
@@ -117,6 +118,7 @@ def _calm_libraries() -> None:
     logging.disable_progress_bar()
     disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
 
 
 def _disk_is_full(error: Exception, run: "RunFolder") -> bool:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl.trainer.grpo_trainer import GRPOTrainer
@@ -17,6 +16,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from toolrest import advantages as advantage_rules
 from toolrest.dialects import detect_dialect, get_dialect
+from toolrest.engines.decided import decided_parts
 from toolrest.engines.trl_config import (
     Credit,
     EntropySource,
@@ -216,15 +216,8 @@ class ResTTrainer(GRPOTrainer):
                 "credit='spans' needs whole groups on every process: make "
                 f"per_device_train_batch_size a multiple of num_generations={self._group_size}"
             )
-        stages = torch.zeros_like(ids)
-        locked = []
-        for row, sample in enumerate(inputs):
-            blob, offsets = self.vocabulary.concatenate(ids[row][mask[row]].cpu().numpy())
-            positions, phi = reward.locked_in(blob, sample["ground_truth"], self._progress())
-            deciding = np.searchsorted(offsets, positions, side="right") - 1
-            passed = np.searchsorted(deciding, np.arange(len(offsets) - 1), side="left")
-            stages[row, mask[row]] = torch.from_numpy(passed).to(stages)
-            locked.append(phi)
+        truths = [sample["ground_truth"] for sample in inputs]
+        locked, stages = decided_parts(ids, mask, truths, reward, self.vocabulary, self._progress())
         rewards = torch.tensor([b.total for b in reward.breakdowns], device=ids.device)
         return advantage_rules.reward_to_go(
             rewards, locked, stages, self._group_size, self.scale_rewards

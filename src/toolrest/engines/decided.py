@@ -1,0 +1,42 @@
+"""Decided parts of the rewards of sampled responses, token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from toolrest.rewards import ToolReward
+from toolrest.vocabulary import Vocabulary
+
+
+def decided_parts(
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    truths: Sequence[str],
+    reward: ToolReward,
+    vocabulary: Vocabulary,
+    progress: float,
+) -> tuple[list[list[float]], torch.Tensor]:
+    """What `toolrest.advantages.reward_to_go` needs of a batch.
+
+    Args:
+        ids: sampled token ids, [B, T].
+        mask: which of them the policy sampled, bool, [B, T].
+        truths: the ground truth of each response.
+
+    Returns:
+        What each response's decisions lock in, and how many of them were made before each token,
+        int64, [B, T]. The token that holds a decision's byte is the last one that had a say.
+    """
+    locked: list[list[float]] = []
+    stages = torch.zeros_like(ids)
+    for row, truth in enumerate(truths):
+        blob, offsets = vocabulary.concatenate(ids[row][mask[row]].cpu().numpy())
+        positions, phi = reward.locked_in(blob, truth, progress)
+        deciding = np.searchsorted(offsets, positions, side="right") - 1
+        passed = np.searchsorted(deciding, np.arange(len(offsets) - 1), side="left")
+        stages[row, mask[row]] = torch.from_numpy(passed).to(stages)
+        locked.append(phi)
+    return locked, stages
