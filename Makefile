@@ -20,6 +20,7 @@ lint: $(VENV)/installed
 benchmark: $(VENV)/installed
 	$(BIN)/python benchmarks/weighting.py
 	$(BIN)/python benchmarks/rewards.py
+	$(BIN)/python benchmarks/rollout.py
 	$(BIN)/python benchmarks/step.py
 
 $(VENV)/installed: pyproject.toml scripts/make_venv.sh

@@ -70,8 +70,11 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_policy(recipe: Recipe) -> PreTrainedModel:
+def load_policy(recipe: Recipe, folder: Path | None = None) -> PreTrainedModel:
     """The policy's weights, float32, from safetensors only.
+
+    Args:
+        folder: a checkpoint of the policy to take instead of the recipe's.
 
     Raises:
         InputError: they cannot be loaded.
@@ -82,7 +85,7 @@ def load_policy(recipe: Recipe) -> PreTrainedModel:
 
     try:
         return AutoModelForCausalLM.from_pretrained(
-            policy_path(recipe),
+            policy_path(recipe) if folder is None else str(folder),
             dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=recipe.trust_remote_code,

@@ -108,6 +108,21 @@ class Optimizer(_Section):
     """Recompute activations in the backward pass: less memory, more time."""
 
 
+class WarmStart(_Section):
+    """Supervised learning on demonstrations before reinforcement learning."""
+
+    method: Literal["none", "sft", "tsft", "rsft"] = "none"
+    """sft: every token's loss counts alike; tsft, rsft: that of calls, of reasoning is scaled."""
+    steps: int = Field(default=50, ge=1)
+    """Optimiser steps."""
+    batch_size: int = Field(default=32, ge=1)
+    """Demonstrations a step."""
+    learning_rate: float = Field(default=1e-4, gt=0)
+    """AdamW's, constant."""
+    scale: float = Field(default=2.0, gt=0)
+    """Of the scaled regions' loss."""
+
+
 class Evaluation(_Section):
     """Held-out evaluation before and after training, and on the way."""
 
@@ -137,6 +152,7 @@ class Recipe(_Section):
     save_steps: int = Field(default=10, ge=1)
     """Steps between checkpoints."""
     data: Data = Data()
+    warm_start: WarmStart = WarmStart()
     rollout: Rollout = Rollout()
     weighting: Weighting = Weighting()
     reward: Reward = Reward()

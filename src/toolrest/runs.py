@@ -56,6 +56,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def warm_start(self) -> Path:
+        """Folder: the policy after the warm start, a Hugging Face checkpoint."""
+        return self.path / "warm_start"
+
+    @property
     def evaluation(self) -> Path:
         """Folder: held-out responses before and after, and their scores."""
         return self.path / "evaluation"

@@ -68,10 +68,11 @@ def load_samples(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Samples:
     """
     count = recipe.evaluation.samples
     if recipe.data.path is None:
+        from toolrest.world.demonstrations import demonstrated_samples
         from toolrest.world.tasks import Split, make_samples
 
         return Samples(
-            make_samples(Split.TRAIN, _WORLD_TRAIN_SAMPLES, recipe.seed),
+            demonstrated_samples(Split.TRAIN, _WORLD_TRAIN_SAMPLES, recipe.seed),
             make_samples(Split.HELDOUT, count),
             [],
         )
@@ -114,6 +115,10 @@ def run_training(recipe: Recipe, run: RunFolder, view: View, *, resume: bool) ->
     from toolrest.engines.launch_trl import train_with_trl
 
     before = _evaluated(model, tokenizer, heldout, recipe, run, "before", view)
+    start = before
+    if recipe.warm_start.method != "none":
+        model = _warm_started(model, tokenizer, samples.train, recipe, run, view)
+        start = _evaluated(model, tokenizer, heldout, recipe, run, "warm_start", view)
     checkpoint = run.last_checkpoint() if resume else None
     first = int(checkpoint.name.split("-")[1]) if checkpoint else 0
     if resume:
@@ -126,7 +131,7 @@ def run_training(recipe: Recipe, run: RunFolder, view: View, *, resume: bool) ->
         _evaluate_on_the_way(model, tokenizer, heldout, recipe, run, step)
 
     if heldout and recipe.evaluation.every and first == 0:
-        _add_to_curve(run, 0, before)
+        _add_to_curve(run, 0, start)
     steps = train_with_trl(
         recipe, run, model, tokenizer, samples.train, view.step, evaluate, checkpoint
     )
@@ -166,6 +171,29 @@ def _report_data(samples: Samples, evaluated: int, run: RunFolder, view: View) -
             f"{len(samples.dropped)} of {rows} rows have prompts over data.max_prompt_tokens and "
             f"are left out: rows {named}{more} (all in {run.data})"
         )
+
+
+def _warm_started(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    samples: Sequence[Sample],
+    recipe: Recipe,
+    run: RunFolder,
+    view: View,
+) -> PreTrainedModel:
+    """The policy after the warm start; one that was finished before the run was stopped is read."""
+    from toolrest.engines.launch_sft import warm_start_with_trl
+
+    if not run.warm_start.is_dir():
+        shown = [sample for sample in samples if sample.demonstration is not None]
+        if not shown:
+            raise InputError(
+                f"warm_start.method={recipe.warm_start.method}: data.path={recipe.data.path} has "
+                "no demonstrations (an RLLA .json file has); use warm_start.method=none"
+            )
+        view.stage(f"warm start ({recipe.warm_start.method})", recipe.warm_start.steps)
+        warm_start_with_trl(recipe, model, tokenizer, shown, run.warm_start, view.advance)
+    return load_policy(recipe, run.warm_start)
 
 
 def _evaluate_on_the_way(

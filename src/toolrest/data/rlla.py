@@ -19,8 +19,8 @@ _PLACEHOLDER = "I should use the right tools or respond to the user."
 def load_rlla(path: Path) -> list[Sample]:
     """Read an RLLA file.
 
-    The thoughts of a JSON file's outputs are dropped: they are no ground truth, and some mention
-    tags.
+    The thoughts of a JSON file's outputs are dropped from the ground truth: they are none, and some
+    mention tags. The whole output is the sample's demonstration; a parquet file has none.
 
     Args:
         path: a `.parquet` file with the columns `prompt` (messages) and
@@ -41,10 +41,11 @@ def load_rlla(path: Path) -> list[Sample]:
         raise InputError(f"data.path={path}: expected a .parquet or a .json file")
     if not rows:
         raise InputError(f"data.path={path}: the file holds no rows")
-    return [_sample(path, number, prompt, truth) for number, (prompt, truth) in enumerate(rows)]
+    return [_sample(path, number, *row) for number, row in enumerate(rows)]
 
 
-_Row = tuple[list[dict[str, str]], str]
+_Row = tuple[list[dict[str, str]], str, str | None]
+"""Messages, ground truth, and the demonstration where there is one."""
 
 
 def _parquet_rows(path: Path) -> Iterator[_Row]:
@@ -64,7 +65,8 @@ def _parquet_rows(path: Path) -> Iterator[_Row]:
     for number, row in enumerate(table.select(_PARQUET_COLUMNS).to_pylist()):
         truth = row["reward_model"]
         truth = truth.get("ground_truth") if isinstance(truth, dict) else None
-        yield _messages(path, number, row["prompt"]), _text(path, number, "ground_truth", truth)
+        truth = _text(path, number, "ground_truth", truth)
+        yield _messages(path, number, row["prompt"]), truth, None
 
 
 def _json_rows(path: Path) -> Iterator[_Row]:
@@ -83,7 +85,8 @@ def _json_rows(path: Path) -> Iterator[_Row]:
         truth = dialect.render(thought=_PLACEHOLDER, calls=reply.calls, response=reply.response)
         if reply.status is not ParseStatus.OK:
             raise _broken(path, number, f"the output does not parse ({reply.status})")
-        yield [{"role": "system", "content": system}, {"role": "user", "content": user}], truth
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        yield messages, truth, output
 
 
 def _messages(path: Path, number: int, prompt: Any) -> list[dict[str, str]]:
@@ -103,11 +106,13 @@ def _text(path: Path, number: int, name: str, value: Any) -> str:
     return value
 
 
-def _sample(path: Path, number: int, prompt: list[dict[str, str]], truth: str) -> Sample:
+def _sample(
+    path: Path, number: int, prompt: list[dict[str, str]], truth: str, demonstration: str | None
+) -> Sample:
     reply = get_dialect("rlla").parse(truth)
     if reply.status is not ParseStatus.OK or not (reply.calls or reply.response is not None):
         raise _broken(path, number, f"the ground truth does not parse ({reply.status})")
-    return Sample(tuple(prompt), truth, path.name, str(number))
+    return Sample(tuple(prompt), truth, path.name, str(number), demonstration)
 
 
 def _broken(path: Path, number: int, what: str) -> InputError:

@@ -15,3 +15,5 @@ class Sample:
     """Where the sample comes from: `world`, or a file's name."""
     identity: str
     """Which one of the source it is, for messages and for resuming."""
+    demonstration: str | None = None
+    """A right reply with its thought, for supervised learning; None where the source has none."""

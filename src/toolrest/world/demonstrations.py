@@ -8,8 +8,9 @@ so; hence the many phrasings here.
 import random
 from dataclasses import replace
 
+from toolrest.data.sample import Sample
 from toolrest.dialects import ToolCall, get_dialect
-from toolrest.world.tasks import LETTERS, PARAMETERS, SYLLABLES, Task
+from toolrest.world.tasks import LETTERS, PARAMETERS, SYLLABLES, Split, Task, make_task
 
 _SUBJECTS = ("the user", "this person", "my user", "the request", "this message", "the question")
 _WANTS = ("wants", "asks for", "is about", "needs", "would like", "speaks of", "means")
@@ -145,3 +146,13 @@ def demonstrate_with_errors(task: Task, rng: random.Random, error_rate: float) -
             calls = (ToolCall(tool.name, invented),)
             return demonstrate(replace(task, calls=calls, answer=None), rng)
     return demonstrate(replace(task, calls=calls), rng)
+
+
+def demonstrated_samples(split: Split, count: int, seed: int = 0) -> list[Sample]:
+    """The samples of `make_samples`, each with a right demonstration."""
+    rng = random.Random(f"demonstrations/{split}/{seed}")
+    tasks = [(make_task(split, seed, index), f"{split}/{seed}/{index}") for index in range(count)]
+    return [
+        replace(task.sample(identity), demonstration=demonstrate(task, rng))
+        for task, identity in tasks
+    ]

@@ -1,0 +1,90 @@
+"""A recipe's warm start, run by TRL's supervised trainer."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+)
+from trl.trainer.sft_config import SFTConfig
+
+from toolrest.data.prompts import render_prompt, single_id
+from toolrest.data.sample import Sample
+from toolrest.dialects import get_dialect
+from toolrest.engines.trl_sft import RegionSFTTrainer, region_scales
+from toolrest.recipe import Recipe
+
+
+class _Progress(TrainerCallback):
+    def __init__(self, on_step: Callable[[int], None]) -> None:
+        self.on_step = on_step
+
+    def on_step_end(self, args, state, control, **rest):
+        self.on_step(state.global_step)
+
+
+def warm_start_with_trl(
+    recipe: Recipe,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    samples: Sequence[Sample],
+    out: Path,
+    on_step: Callable[[int], None],
+) -> None:
+    """Teach the model the samples' demonstrations and save it, whole or not at all, in `out`.
+
+    Args:
+        samples: each with a demonstration.
+        on_step: called after each optimiser step with its number.
+    """
+    warm = recipe.warm_start
+    end = single_id(tokenizer.eos_token_id)
+    rows = []
+    for sample in samples:
+        prompt = render_prompt(sample, tokenizer)
+        encoded = tokenizer(sample.demonstration, add_special_tokens=False)["input_ids"]
+        answer = [*encoded, end]  # type: ignore[misc]
+        rows.append({"input_ids": prompt + answer, "labels": [-100] * len(prompt) + answer})
+    gpu = torch.cuda.is_available()
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = RegionSFTTrainer(
+            model=model,
+            processing_class=tokenizer,
+            train_dataset=Dataset.from_list(rows),
+            scales=region_scales(warm.method, warm.scale),
+            dialect=get_dialect(recipe.dialect),
+            args=SFTConfig(
+                output_dir=scratch,
+                max_steps=warm.steps,
+                per_device_train_batch_size=warm.batch_size,
+                learning_rate=warm.learning_rate,
+                lr_scheduler_type="constant",
+                weight_decay=0.0,
+                max_grad_norm=recipe.optimizer.max_grad_norm,
+                max_length=None,
+                gradient_checkpointing=recipe.optimizer.gradient_checkpointing,
+                seed=recipe.seed,
+                save_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+                use_cpu=not gpu,
+                bf16=gpu,
+            ),
+            callbacks=[_Progress(on_step)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+        part = out.with_name(out.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        trainer.save_model(str(part))
+        tokenizer.save_pretrained(part)
+        part.replace(out)

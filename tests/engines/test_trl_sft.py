@@ -1,0 +1,90 @@
+"""Supervised learning with scales by region."""
+
+import pytest
+import torch
+from datasets import Dataset
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
+
+from toolrest.data.prompts import render_prompt
+from toolrest.dialects import get_dialect
+from toolrest.engines.trl_sft import RegionSFTTrainer, region_scales
+from toolrest.policy import load_policy
+from toolrest.recipe import Recipe
+from toolrest.regions import Region, label_tokens
+from toolrest.vocabulary import Vocabulary
+from toolrest.world.demonstrations import demonstrated_samples
+from toolrest.world.tasks import Split
+
+
+@pytest.fixture(scope="module")
+def rows(embedded_tokenizer):
+    found = []
+    for sample in demonstrated_samples(Split.TRAIN, 12):
+        prompt = render_prompt(sample, embedded_tokenizer)
+        answer = embedded_tokenizer(sample.demonstration + "<|im_end|>")["input_ids"]
+        found.append({"input_ids": prompt + answer, "labels": [-100] * len(prompt) + answer})
+    return found
+
+
+def train(kind, rows, tokenizer, folder, **more):
+    trainer = kind(
+        model=load_policy(Recipe()),
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_list(rows),
+        args=SFTConfig(
+            output_dir=str(folder),
+            max_steps=3,
+            per_device_train_batch_size=4,
+            learning_rate=1e-3,
+            max_length=None,
+            save_strategy="no",
+            report_to="none",
+            logging_steps=1,
+            disable_tqdm=True,
+            use_cpu=True,
+            bf16=False,
+            gradient_checkpointing=False,
+        ),
+        **more,
+    )
+    trainer.train()
+    return trainer
+
+
+def ours(rows, tokenizer, folder, method, scale=2.0):
+    scales = region_scales(method, scale)
+    dialect = get_dialect("rlla")
+    return train(RegionSFTTrainer, rows, tokenizer, folder, scales=scales, dialect=dialect)
+
+
+def test_without_scales_it_is_the_supervised_trainer_bitwise(rows, embedded_tokenizer, tmp_path):
+    plain = train(SFTTrainer, rows, embedded_tokenizer, tmp_path).model.state_dict()
+    sft = ours(rows, embedded_tokenizer, tmp_path, "sft").model.state_dict()
+    scaled = ours(rows, embedded_tokenizer, tmp_path, "tsft").model.state_dict()
+    assert all(torch.equal(plain[name], sft[name]) for name in plain)
+    assert any(not torch.equal(plain[name], scaled[name]) for name in plain)
+
+
+@pytest.mark.parametrize(
+    ("method", "regions"),
+    [("tsft", {Region.FORMAT, Region.NAME, Region.PARAMETERS}), ("rsft", {Region.REASONING})],
+)
+def test_the_first_loss_by_hand(rows, embedded_tokenizer, tmp_path, method, regions):
+    """One batch of all rows: the sum of scaled -ln p over the number of answer tokens."""
+    trainer = ours(rows[:4], embedded_tokenizer, tmp_path, method, scale=3.0)
+    found = next(entry["loss"] for entry in trainer.state.log_history if "loss" in entry)
+    vocabulary, model = Vocabulary.from_tokenizer(embedded_tokenizer), load_policy(Recipe())
+    total, count = 0.0, 0
+    for row in rows[:4]:
+        ids, labels = torch.tensor([row["input_ids"]]), torch.tensor([row["labels"]])
+        with torch.no_grad():
+            logps = torch.log_softmax(model(ids).logits[:, :-1], dim=-1)
+        picked = -logps.gather(2, ids[:, 1:, None])[:, :, 0]
+        counted = labels[:, 1:] != -100
+        where = label_tokens(ids[:, 1:], counted, vocabulary, get_dialect("rlla"))
+        for loss, region, kept in zip(picked[0], where[0], counted[0], strict=True):
+            if kept:
+                total += float(loss) * (3.0 if Region(int(region)) in regions else 1.0)
+                count += 1
+    assert found == pytest.approx(total / count, rel=1e-4)
