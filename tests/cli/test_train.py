@@ -220,3 +220,38 @@ def test_real_rows_train(data_folder):
         assert data["train"] + data["heldout"] + len(data["too_long"]) == count
         assert data["evaluated"] == min(8, data["heldout"])
         assert len(records(folder)) == 1
+
+
+def test_a_warm_start_then_reinforcement_in_one_recipe(tmp_path):
+    done = run(
+        *("train", *SMALL, "name=warm", "max_steps=2", "evaluation.every=1"),
+        *("warm_start.method=tsft", "warm_start.steps=2", "warm_start.batch_size=4"),
+    )
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / "warm"
+    taught = load_file(folder / "warm_start" / "model.safetensors")
+    start = load_file(Path(policy_path(Recipe())) / "model.safetensors")
+    assert any(not taught[name].equal(start[name]) for name in start)
+    curve = [json.loads(x) for x in (folder / "evaluation/curve.jsonl").read_text().splitlines()]
+    assert [point["step"] for point in curve] == [0, 1, 2]
+    warm = json.loads((folder / "evaluation" / "warm_start.json").read_text())
+    assert {k: v for k, v in curve[0].items() if k != "step"} == warm
+    summary = json.loads((folder / "summary.json").read_text())
+    assert {k: v for k, v in curve[2].items() if k != "step"} == summary["after"]
+
+
+def test_data_without_demonstrations_cannot_warm_start(tmp_path):
+    table = pa.table(
+        {
+            "prompt": [[{"role": "user", "content": "q"}]] * 2,
+            "reward_model": [{"ground_truth": "<think> t </think>\n<response> r </response>"}] * 2,
+        }
+    )
+    pq.write_table(table, tmp_path / "rows.parquet")
+    failed = run(
+        *("train", "warm_start.method=sft", "data.path=rows.parquet", "evaluation.samples=0"),
+        *("rollout.prompts_per_step=1", "rollout.group_size=2"),
+    )
+    assert failed.returncode == 2
+    assert "no demonstrations" in failed.stderr
+    assert "Traceback" not in failed.stderr
