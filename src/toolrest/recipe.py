@@ -176,8 +176,8 @@ def load_recipe(path: Path | None, overrides: list[str]) -> Recipe:
     values: dict[str, Any] = {}
     if path is not None:
         values = _read(path)
-    for override in overrides:
-        _override(values, override)
+    for text in overrides:
+        override(values, text)
     source = str(path) if path is not None else "the recipe"
     return parse_recipe(values, source)
 
@@ -250,21 +250,26 @@ def _read(path: Path) -> dict[str, Any]:
     return values
 
 
-def _override(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
+def override(values: dict[str, Any], written: str) -> None:
+    """Set one `key=value` in plain values.
+
+    Raises:
+        InputError: it is not written so.
+    """
+    key, equals, text = written.partition("=")
     if not equals or not key:
-        raise InputError(f"{override!r}: an override is written key=value, as in max_steps=5")
+        raise InputError(f"{written!r}: an override is written key=value, as in max_steps=5")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise InputError(f"{override!r}: the value is not YAML") from error
+        raise InputError(f"{written!r}: the value is not YAML") from error
     if isinstance(value, str):
         value = _number(value)
     *parents, last = key.split(".")
     for parent in parents:
         child = values.setdefault(parent, {})
         if not isinstance(child, dict):
-            raise InputError(f"{override!r}: {parent} is a value, not a section")
+            raise InputError(f"{written!r}: {parent} is a value, not a section")
         values = child
     values[last] = value
 

@@ -113,8 +113,18 @@ def test_step_ratio_by_hand():
     method = np.array([[0.4, 0.8, 0.9]] * 3)
     found = step_ratio(steps, method, baseline)
     assert (found.ratio.value, found.ratio.low, found.ratio.high) == (0.5, 0.5, 0.5)
-    assert found.level == pytest.approx(0.8)
-    assert found.never == 0
+    assert (found.level, found.never) == (pytest.approx(0.8), 0)
+    assert (found.step, found.baseline_step) == (10, 20)
+
+
+def test_the_stricter_ratio_counts_from_where_the_baseline_got_there_first():
+    """The baseline is at its final 0.6 at 10 of 20 steps already; the method at 5."""
+    steps = [0, 5, 10, 20]
+    baseline = np.array([[0.2, 0.4, 0.6, 0.6]] * 2)
+    method = np.array([[0.2, 0.6, 0.7, 0.7]] * 2)
+    found = step_ratio(steps, method, baseline)
+    assert (found.ratio.value, found.first.value) == (0.25, 0.5)
+    assert (found.first.low, found.first.high) == (0.5, 0.5)
 
 
 def test_a_method_that_never_gets_there_is_infinite():
@@ -126,6 +136,7 @@ def test_a_method_that_never_gets_there_is_infinite():
 def test_the_baseline_s_ratio_to_itself_is_one():
     curves = np.sort(np.random.default_rng(4).uniform(size=(6, 5)), axis=1)
     found = step_ratio([0, 1, 2, 3, 4], curves, curves)
+    assert (found.first.value, found.first.low, found.first.high) == (1, 1, 1)
     assert (found.ratio.value, found.ratio.low, found.ratio.high) == (1, 1, 1)
 
 

@@ -2,6 +2,7 @@
 
 import typer
 
+from toolrest.cli.compare import compare
 from toolrest.cli.score import score
 from toolrest.cli.train import train
 
@@ -14,6 +15,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(score)
+app.command()(compare)
 
 
 @app.callback(invoke_without_command=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from toolrest.cli.errors import one_line_errors
+from toolrest.cli.recipes import ARGUMENTS, split_arguments
 from toolrest.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,15 +17,9 @@ if TYPE_CHECKING:
 _DISK_FULL = 1 << 20
 """With fewer bytes free a failed write is put down to the disk."""
 
-_ARGUMENTS = typer.Argument(
-    metavar="[RECIPE] [KEY=VALUE]...",
-    help="A recipe file, then overrides such as max_steps=5 or rollout.group_size=4.",
-    show_default=False,
-)
-
 
 def train(
-    arguments: Annotated[list[str] | None, _ARGUMENTS] = None,
+    arguments: Annotated[list[str] | None, ARGUMENTS] = None,
     resume: Annotated[
         str | None,
         typer.Option(help="Go on with a stopped run: its folder, or 'auto' for the newest."),
@@ -36,7 +31,7 @@ def train(
 ) -> None:
     """Train a policy. Without a recipe: the embedded world and policy, ResT."""
     with one_line_errors():
-        path, overrides = _split(arguments or [])
+        path, overrides = split_arguments(arguments or [])
         if resume is not None:
             if path is not None or overrides:
                 raise InputError("--resume goes on with the run's own recipe; give nothing else")
@@ -56,12 +51,6 @@ def train(
         except InputError:
             _remove_if_unused(run)
             raise
-
-
-def _split(arguments: list[str]) -> tuple[Path | None, list[str]]:
-    if arguments and "=" not in arguments[0]:
-        return Path(arguments[0]), arguments[1:]
-    return None, arguments
 
 
 def _default_name(recipe: "Recipe") -> str:

@@ -11,6 +11,9 @@ from itertools import product
 
 import numpy as np
 
+Values = Sequence[float] | np.ndarray
+"""Numbers in a row."""
+
 _EXACT_UP_TO = 14
 """Seeds up to which all 2^n signs are tried."""
 _DRAWS = 20_000
@@ -29,7 +32,7 @@ class Estimate:
     """Upper end; None where there is none, infinity where it cannot be bounded."""
 
 
-def mean_interval(values: Sequence[float]) -> Estimate:
+def mean_interval(values: Values) -> Estimate:
     """The mean and its Student t interval, mean +- t_{n-1, 0.975} s / sqrt(n).
 
     Args:
@@ -50,7 +53,7 @@ def mean_interval(values: Sequence[float]) -> Estimate:
     return Estimate(mean, mean - half, mean + half)
 
 
-def sign_flip_test(differences: Sequence[float]) -> float:
+def sign_flip_test(differences: Values) -> float:
     """Two-sided p of paired differences under exchangeable signs (Fisher's randomisation test).
 
     The share of all sign patterns whose |sum| is at least the observed one; up to 14 seeds all
@@ -78,7 +81,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def reach(steps: Sequence[float], values: Sequence[float], level: float) -> float | None:
+def reach(steps: Values, values: Values, level: float) -> float | None:
     """The step at which a curve reaches a level first, between its points by straight lines.
 
     Returns:
@@ -104,50 +107,76 @@ class StepRatio:
     """How many steps a method takes to the baseline's final level, over the baseline's steps."""
 
     ratio: Estimate
-    """The method's step over the baseline's; its interval by a bootstrap over seeds. `value` and
-    `high` are infinite where the method does not get there."""
+    """The method's step over the baseline's last step; its interval by a bootstrap over seeds.
+    `value` and `high` are infinite where the method does not get there."""
+    first: Estimate
+    """The same over the step at which the baseline's mean curve reaches the level first, which can
+    be before its last step: the stricter figure."""
     level: float
     """The baseline's mean at its last step."""
+    step: float
+    """Where the method's mean curve reaches the level first; infinite where it does not."""
+    baseline_step: float
+    """The baseline's last step."""
     never: float
     """Share of the bootstrap's samples in which the method does not get there."""
 
 
-def step_ratio(steps: Sequence[float], method: np.ndarray, baseline: np.ndarray) -> StepRatio:
+def step_ratio(steps: Values, method: np.ndarray, baseline: np.ndarray) -> StepRatio:
     """Steps of the mean curves to the baseline's final mean.
 
-    level = mean over seeds of the baseline's last value; each side's step is where its mean curve
-    over seeds reaches the level first (`reach`), the baseline's too, which it reaches at its last
-    step or before. Interval: percentiles of 4,000 bootstrap samples of seeds, the same seeds for
-    both sides; a sample in which the method does not get there counts as infinite.
+    level = mean over seeds of the baseline's last value. Intervals: percentiles of 4,000 bootstrap
+    samples of seeds, the same seeds for both sides, the level anew in each; a sample in which the
+    method does not get there counts as infinite.
 
     Args:
-        steps: at which both were evaluated, [E], ascending.
+        steps: at which both were evaluated, [E], ascending, the first one before any training.
         method: held-out values, [S, E], a row a seed.
         baseline: the same seeds' values, [S, E].
     """
     method, baseline = np.asarray(method, dtype=float), np.asarray(baseline, dtype=float)
 
-    def ratio(chosen: np.ndarray) -> tuple[float, float]:
+    def reached(chosen: np.ndarray) -> tuple[float, float, float]:
         curve, reference = method[chosen].mean(0), baseline[chosen].mean(0)
         level = float(reference[-1])
         mine, theirs = reach(steps, curve, level), reach(steps, reference, level)
-        if mine is None or theirs is None:
-            return float("inf"), level
-        if theirs == 0:
-            return (1.0 if mine == 0 else float("inf")), level
-        return mine / theirs, level
+        return (np.inf if mine is None else mine), (theirs or 0.0), level
 
     seeds = np.arange(len(method))
-    value, level = ratio(seeds)
+    step, first, level = reached(seeds)
+    last = float(steps[-1])
     if len(seeds) == 1:
-        return StepRatio(Estimate(value, None, None), level, float(np.isinf(value)))
+        ratio = Estimate(step / last, None, None)
+        strict = Estimate(_over(step, first), None, None)
+        return StepRatio(ratio, strict, level, step, last, float(np.isinf(step)))
     rng = np.random.default_rng(0)
-    draws = np.array([ratio(rng.choice(seeds, size=len(seeds)))[0] for _ in range(_BOOTSTRAPS)])
-    low, high = (float(np.sort(draws)[int(q * (len(draws) - 1))]) for q in (0.025, 0.975))
-    return StepRatio(Estimate(value, low, high), level, float(np.isinf(draws).mean()))
+    draws = [reached(rng.choice(seeds, size=len(seeds)))[:2] for _ in range(_BOOTSTRAPS)]
+    ratios = np.sort([mine / last for mine, _ in draws])
+    stricts = np.sort([_over(mine, theirs) for mine, theirs in draws])
+    return StepRatio(
+        Estimate(step / last, *_percentiles(ratios)),
+        Estimate(_over(step, first), *_percentiles(stricts)),
+        level,
+        step,
+        last,
+        float(np.isinf(ratios).mean()),
+    )
 
 
-def area(steps: Sequence[float], values: Sequence[float]) -> float:
+def _over(mine: float, theirs: float) -> float:
+    """mine / theirs; 1 where both start at the level."""
+    if theirs == 0:
+        return 1.0 if mine == 0 else float("inf")
+    return mine / theirs
+
+
+def _percentiles(ordered: np.ndarray) -> tuple[float, float]:
+    """2.5 and 97.5 %, of values that may be infinite: no interpolation."""
+    low, high = (int(share * (len(ordered) - 1)) for share in (0.025, 0.975))
+    return float(ordered[low]), float(ordered[high])
+
+
+def area(steps: Values, values: Values) -> float:
     """The mean height of a curve: its area by trapezoids over its length."""
     width = float(steps[-1] - steps[0])
     if width == 0:

@@ -1,0 +1,141 @@
+"""The cells of a comparison, run in processes of their own; finished ones are kept."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO
+
+from toolrest.errors import InputError
+from toolrest.study.plan import CompareFolder, Plan, cell_name
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_DIE_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG of Linux's prctl."""
+_GRACE = 60.0
+"""Seconds that a stopped cell has to write its checkpoint."""
+
+
+@contextmanager
+def only_one(folder: CompareFolder) -> Iterator[None]:
+    """Nobody else works in the folder meanwhile.
+
+    Raises:
+        InputError: somebody does.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with folder.lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                f"{folder.path}: another toolrest compare is at work there; wait for it, or use "
+                "another --out"
+            ) from None
+        yield
+
+
+def _die_with_parent() -> None:
+    """Where the system can, a cell ends with the process that started it, even by kill -9."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+
+
+@dataclass
+class Cells:
+    """The work of a comparison, and how far it is."""
+
+    folder: CompareFolder
+    """Where it happens."""
+    plan: Plan
+    """What is to be done."""
+    running: dict[tuple[str, int], subprocess.Popen[bytes]] = field(default_factory=dict)
+    """The processes at work."""
+    failed: dict[tuple[str, int], str] = field(default_factory=dict)
+    """Cells that ended without a result, and the last line that they printed."""
+
+    def done(self, cell: tuple[str, int]) -> bool:
+        """Whether the cell's run is finished."""
+        return self.folder.run(*cell).summary.is_file()
+
+    def run(self, jobs: int, on_tick: Callable[[], None]) -> None:
+        """Run every cell that is not done, `jobs` at a time.
+
+        Ctrl-C stops the cells, which write their checkpoints, and goes on to the caller.
+
+        Args:
+            on_tick: called about twice a second.
+        """
+        waiting = [cell for cell in self.plan.cells() if not self.done(cell)]
+        try:
+            while waiting or self.running:
+                while waiting and len(self.running) < jobs:
+                    cell = waiting.pop(0)
+                    self.running[cell] = self._start(cell)
+                self._collect()
+                on_tick()
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            self._stop()
+            raise
+
+    def _start(self, cell: tuple[str, int]) -> subprocess.Popen[bytes]:
+        method, seed = cell
+        run = self.folder.run(method, seed)
+        command = [sys.executable, "-c", "from toolrest.cli.main import main; main()", "train"]
+        if run.last_checkpoint() is not None and run.recipe.is_file():
+            command += ["--resume", str(run.path.absolute())]
+        else:
+            if run.path.exists():
+                shutil.rmtree(run.path)
+            command += [str(self.folder.recipe(method).absolute())]
+            command += [f"seed={seed}", f"name={cell_name(method, seed)}"]
+        log = self.folder.log(method, seed)
+        log.parent.mkdir(exist_ok=True)
+        threads: dict[str, str] = {name: str(self.plan.threads) for name in _THREADS}
+        with log.open("ab") as out:
+            return self._open(command, out, threads)
+
+    def _open(
+        self, command: list[str], out: IO[bytes], threads: dict[str, str]
+    ) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command,
+            cwd=self.folder.path,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=os.environ | threads,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
+
+    def _collect(self) -> None:
+        for cell, process in list(self.running.items()):
+            if process.poll() is None:
+                continue
+            del self.running[cell]
+            if not self.done(cell):
+                text = self.folder.log(*cell).read_text(encoding="utf-8", errors="replace")
+                lines = text.strip().splitlines() or ["it printed nothing"]
+                self.failed[cell] = lines[-1]
+
+    def _stop(self) -> None:
+        for process in self.running.values():
+            process.send_signal(signal.SIGINT)
+        until = time.monotonic() + _GRACE
+        for process in self.running.values():
+            try:
+                process.wait(max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+        self.running.clear()

@@ -1,0 +1,28 @@
+"""The files that a comparison ends with: compare.json, compare.md and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from toolrest.runs import write_json, write_whole
+from toolrest.study.figures import draw_figures
+from toolrest.study.plan import CompareFolder, Plan
+from toolrest.study.results import Row, compare_methods, load_results, to_json
+from toolrest.study.tables import markdown
+
+
+def write_report(folder: CompareFolder, plan: Plan) -> Sequence[Row]:
+    """Write the files from the finished cells, which may be fewer than the plan's.
+
+    Returns:
+        The table's rows.
+
+    Raises:
+        InputError: no run of the baseline is finished.
+    """
+    results = load_results(folder, plan)
+    rows = compare_methods(results, plan.baseline)
+    write_json(folder.path / "compare.json", to_json(results, rows, plan))
+    write_whole(folder.path / "compare.md", markdown(rows, plan))
+    draw_figures(results, folder.path / "figures")
+    return rows

@@ -1,0 +1,226 @@
+"""What the finished cells of a comparison say: curves, and a line of the table a method."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from toolrest.errors import InputError
+from toolrest.runs import RunFolder
+from toolrest.study.plan import CompareFolder, Plan
+from toolrest.study.statistics import (
+    Estimate,
+    StepRatio,
+    area,
+    holm,
+    mean_interval,
+    sign_flip_test,
+    step_ratio,
+)
+
+Series = dict[str, tuple[list[float], np.ndarray]]
+"""By name: steps [E], and values [S, E], a row a seed."""
+
+
+@dataclass(frozen=True)
+class MethodResult:
+    """What a method's finished seeds say."""
+
+    name: str
+    """The method."""
+    seeds: tuple[int, ...]
+    """Its finished seeds."""
+    curves: Series
+    """Held-out curves: exact_match, reward, greedy_exact_match, greedy_reward."""
+    metrics: Series
+    """Training metrics by their names in metrics.jsonl."""
+    seconds: list[float]
+    """Of each seed's run, evaluations included."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method's line of the table."""
+
+    method: str
+    seeds: int
+    exact_match: Estimate
+    """Held-out exact match after training, sampled."""
+    greedy_exact_match: Estimate
+    """The same under greedy decoding."""
+    reward: Estimate
+    """Held-out reward after training, sampled."""
+    area: Estimate
+    """Mean height of the held-out curve of sampled exact match."""
+    difference: Estimate | None
+    """Of exact_match to the baseline's, over the seeds of both; None for the baseline."""
+    p: float | None
+    """Of the difference, by flipping signs."""
+    p_holm: float | None
+    """The same, corrected for the number of methods."""
+    area_difference: Estimate | None
+    """Of area to the baseline's."""
+    area_p: float | None
+    """Of that difference."""
+    steps: StepRatio | None
+    """Steps to the baseline's final exact match, over the baseline's; None without curves."""
+    tokens: float | None
+    """Sampled and prompt tokens to there, over the baseline's."""
+    seconds: float
+    """Mean time of a run."""
+
+
+def load_results(folder: CompareFolder, plan: Plan) -> list[MethodResult]:
+    """The finished cells, method by method.
+
+    Raises:
+        InputError: no cell of the baseline is finished.
+    """
+    found = []
+    for method in plan.methods:
+        seeds = [s for s in plan.seeds if folder.run(method.name, s).summary.is_file()]
+        runs = [folder.run(method.name, seed) for seed in seeds]
+        if runs:
+            found.append(_load(method.name, seeds, runs))
+    if plan.baseline not in [result.name for result in found]:
+        raise InputError(f"{folder.path}: no run of the baseline {plan.baseline} is finished")
+    return found
+
+
+def _load(name: str, seeds: Sequence[int], runs: Sequence[RunFolder]) -> MethodResult:
+    summaries = [json.loads(run.summary.read_text(encoding="utf-8")) for run in runs]
+    curves = [_curve(run, summary) for run, summary in zip(runs, summaries, strict=True)]
+    metrics = [_lines(run.metrics.read_text(encoding="utf-8")) for run in runs]
+    return MethodResult(
+        name,
+        tuple(seeds),
+        _series(curves),
+        _series(metrics),
+        [summary["seconds"] for summary in summaries],
+    )
+
+
+def _lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def _curve(run: RunFolder, summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """The evaluations on the way; without them, those before and after."""
+    if run.curve.is_file():
+        points = _lines(run.curve.read_text(encoding="utf-8"))
+        return sorted(points, key=lambda point: point["step"])
+    ends = ((0, summary["before"]), (summary["steps"], summary["after"]))
+    return [{"step": step, **result} for step, result in ends if result is not None]
+
+
+def _series(records: Sequence[Sequence[dict[str, Any]]]) -> Series:
+    """One array a name: the steps that every seed has; NaN where a seed lacks the name."""
+    steps = sorted(set.intersection(*({r["step"] for r in rows} for rows in records)))
+    tables = [{row["step"]: row for row in rows} for rows in records]
+    names = {name for rows in records for row in rows for name, v in row.items() if _number(v)}
+    return {
+        name: (
+            [float(step) for step in steps],
+            np.array([[table[s].get(name, math.nan) for s in steps] for table in tables], float),
+        )
+        for name in sorted(names - {"step"})
+    }
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def compare_methods(results: Sequence[MethodResult], baseline: str) -> list[Row]:
+    """The table: every method against the baseline, over the seeds that both have."""
+    base = next(result for result in results if result.name == baseline)
+    rows = [_row(result, base) for result in results]
+    tested = [row for row in rows if row.p is not None]
+    corrected = holm([row.p for row in tested if row.p is not None])
+    by_name = dict(zip((row.method for row in tested), corrected, strict=True))
+    return [replace(row, p_holm=by_name.get(row.method)) for row in rows]
+
+
+def _row(result: MethodResult, base: MethodResult) -> Row:
+    steps, exact = result.curves["exact_match"]
+    areas = [area(steps, curve) for curve in exact]
+    shared = [seed for seed in result.seeds if seed in base.seeds]
+    mine = [result.seeds.index(seed) for seed in shared]
+    theirs = [base.seeds.index(seed) for seed in shared]
+    base_steps, base_exact = base.curves["exact_match"]
+    difference = p = area_difference = area_p = ratio = tokens = None
+    if result.name != base.name and shared:
+        deltas = exact[mine, -1] - base_exact[theirs, -1]
+        difference, p = mean_interval(deltas), sign_flip_test(deltas)
+        base_areas = np.array([area(base_steps, curve) for curve in base_exact])
+        area_deltas = np.array(areas)[mine] - base_areas[theirs]
+        area_difference, area_p = mean_interval(area_deltas), sign_flip_test(area_deltas)
+    if shared and len(steps) > 2 and steps == base_steps:
+        ratio = step_ratio(steps, exact[mine], base_exact[theirs])
+        tokens = _token_ratio(result, base, ratio)
+    return Row(
+        method=result.name,
+        seeds=len(result.seeds),
+        exact_match=mean_interval(exact[:, -1]),
+        greedy_exact_match=mean_interval(result.curves["greedy_exact_match"][1][:, -1]),
+        reward=mean_interval(result.curves["reward"][1][:, -1]),
+        area=mean_interval(areas),
+        difference=difference,
+        p=p,
+        p_holm=None,
+        area_difference=area_difference,
+        area_p=area_p,
+        steps=ratio,
+        tokens=tokens,
+        seconds=float(np.mean(result.seconds)),
+    )
+
+
+def _token_ratio(result: MethodResult, base: MethodResult, ratio: StepRatio) -> float | None:
+    """Tokens up to the two steps, by straight lines between the steps' mean cumulative counts."""
+    if not math.isfinite(ratio.ratio.value) or "num_tokens" not in result.metrics:
+        return None
+    counts = []
+    for side, step in ((result, ratio.step), (base, ratio.baseline_step)):
+        steps, tokens = side.metrics["num_tokens"]
+        counts.append(float(np.interp(step, [0.0, *steps], [0.0, *tokens.mean(0)])))
+    return counts[0] / counts[1] if counts[1] else None
+
+
+def to_json(results: Sequence[MethodResult], rows: Sequence[Row], plan: Plan) -> dict[str, Any]:
+    """All figures, those of every seed included, as plain values; infinity and NaN are null."""
+    series = {
+        result.name: {
+            "seeds": list(result.seeds),
+            "seconds": result.seconds,
+            "heldout": {
+                k: {"steps": s, "values": v.tolist()} for k, (s, v) in result.curves.items()
+            },
+        }
+        for result in results
+    }
+    table = [asdict(row) for row in rows]
+    return _plain(
+        {
+            "baseline": plan.baseline,
+            "seeds": list(plan.seeds),
+            "methods": {m.name: list(m.overrides) for m in plan.methods},
+            "table": table,
+            "runs": series,
+        }
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
