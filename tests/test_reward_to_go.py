@@ -36,10 +36,36 @@ def test_a_response_that_decides_less_keeps_its_last_stage():
     assert found.tolist() == [[2.0, 1.5, 0.5], [-2.0, -2.0, -2.0]]
 
 
+def test_a_discount_by_hand():
+    """G_1 = (1 + 0.5 (2 + 0.5 * -1), 2 + 0.5 * -1, -1); the other has nothing but its -1 left."""
+    found = reward_to_go(
+        torch.tensor([4.0, 1.0]),
+        [[1.0, 3.0], []],
+        stages([[0, 1, 2], [0, 0, 0]]),
+        2,
+        plain=[2.0, 2.0],
+        discount=0.5,
+        scale="none",
+    )
+    # 4 - 2 - 3 = -1 and 1 - 2 = -1 are left at the end
+    assert found[0].tolist() == [(1.75 + 1) / 2, (1.5 + 1) / 2, 0.0]
+    assert found[1].tolist() == [-(1.75 + 1) / 2] * 3
+
+
+def test_without_a_discount_what_a_plain_reply_earns_does_not_matter():
+    rewards = torch.randn(6, generator=torch.Generator().manual_seed(1))
+    locked = [[0.5], [0.2, 0.9], [], [1.0], [], [0.1, 0.2]]
+    stage = stages([[0, 1, 1], [0, 1, 2], [0, 0, 0], [0, 0, 1], [0, 0, 0], [0, 1, 2]])
+    plain, shifted = (reward_to_go(rewards, locked, stage, 3, plain=[c] * 6) for c in (0.0, 5.0))
+    assert torch.allclose(plain, shifted, atol=1e-6)
+
+
 def test_without_decisions_it_is_grpo():
     rewards = torch.randn(12, generator=torch.Generator().manual_seed(0))
     for scale in ("group", "none"):
-        found = reward_to_go(rewards, [[]] * 12, torch.zeros(12, 3, dtype=torch.long), 4, scale)
+        found = reward_to_go(
+            rewards, [[]] * 12, torch.zeros(12, 3, dtype=torch.long), 4, scale=scale
+        )
         centred = (rewards.view(-1, 4) - rewards.view(-1, 4).mean(1, keepdim=True)).view(-1)
         plain = group_normalise(rewards, 4) if scale == "group" else centred
         assert torch.allclose(found, plain.unsqueeze(1).expand(-1, 3), atol=1e-6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 
@@ -47,32 +49,44 @@ def apply(weights: torch.Tensor, advantages: torch.Tensor) -> torch.Tensor:
 
 def reward_to_go(
     rewards: torch.Tensor,
-    locked: list[list[float]],
+    locked: Sequence[Sequence[float]],
     stages: torch.Tensor,
     group_size: int,
+    *,
+    plain: Sequence[float] | None = None,
+    discount: float = 1.0,
     scale: str = "group",
     delta: float = 1e-4,
 ) -> torch.Tensor:
     """Per-token advantages that credit a token with what was undecided when it was sampled.
 
-    Let phi_i(s) be what the first s decisions of response i lock in (phi_i(0) = 0; after the last
-    one it stays), and s(i, t) the decisions before token t. Then
+    Let phi_i(s) be what the first s of the S_i decisions of response i lock in (phi_i(0) = 0),
+    s(i, t) the decisions before token t, and gamma the discount. Then
 
-        A_{i,t} = ((R_i - phi_i(s)) - mean_j (R_j - phi_j(s))) / (sigma + delta),   s = s(i, t)
+        G_i(S_i) = R_i - c_i - phi_i(S_i)
+        G_i(s) = phi_i(s + 1) - phi_i(s) + gamma G_i(s + 1)
+        A_{i,t} = (G_i(s) - mean_j G_j(s)) / (sigma + delta),   s = s(i, t)
 
+    where G_j(s) = G_j(S_j) beyond the last decision. With gamma = 1, G_i(s) = R_i - c_i - phi_i(s).
     phi_i(s) is a function of the tokens before t, so subtracting it is a baseline and changes no
     expectation; nor does the mean over the other responses, which s and the prompt choose. The
     response's own part of the mean scales all by (1 - 1/G), as in GRPO. Where nothing is decided
     yet (s = 0) the advantage is GRPO's but for sigma.
+
+    With gamma < 1 a decision counts less the more decisions lie between: less variance, and a bias
+    where a token matters for later parts. With gamma = 0 a token has only the next decision.
 
     Args:
         rewards: one reward a response, [B]; a group's responses stand next to each other.
         locked: phi_i(1), phi_i(2), .. of each response; as long as it has decisions.
         stages: s(i, t), int64, [B, T].
         group_size: responses to one prompt; B is a multiple of it.
-        scale: what sigma is. `group`: the greatest standard deviation over s of what is undecided
-            in the group, so that a group of equal rewards, whose parts can still differ, stays
-            bounded. `batch`: of the batch's rewards. `none`: advantages are not divided.
+        plain: c_i, what a reply earns that is well-formed and decides nothing, so that what is left
+            at the end is 0 for a well-formed reply; 0 for None. Matters with gamma < 1 only.
+        discount: gamma, in [0, 1].
+        scale: what sigma is. `group`: the greatest standard deviation over s of G in the group, so
+            that a group of equal rewards, whose parts can still differ, stays bounded. `batch`: of
+            the batch's rewards. `none`: advantages are not divided.
 
     Returns:
         [B, T].
@@ -86,9 +100,18 @@ def reward_to_go(
             f"{tuple(rewards.shape)} and {group_size}"
         )
     most = max(map(len, locked), default=0)
-    padded = [[0.0, *row, *([row[-1] if row else 0.0] * (most - len(row)))] for row in locked]
-    phi = torch.tensor(padded, dtype=torch.float64, device=rewards.device)
-    undecided = (rewards.double().unsqueeze(1) - phi).view(-1, group_size, most + 1)
+    to_go = []
+    for reward, phi, start in zip(
+        rewards.tolist(), locked, plain or [0.0] * len(locked), strict=True
+    ):
+        values = [0.0, *phi]
+        left = reward - start - values[-1]
+        row = [left] * (most + 1)
+        for stage in range(len(phi) - 1, -1, -1):
+            row[stage] = values[stage + 1] - values[stage] + discount * row[stage + 1]
+        to_go.append(row)
+    undecided = torch.tensor(to_go, dtype=torch.float64, device=rewards.device)
+    undecided = undecided.view(-1, group_size, most + 1)
     centred = undecided - undecided.mean(dim=1, keepdim=True)
     if scale == "group" and group_size > 1:
         spread = undecided.std(dim=1, keepdim=True).amax(dim=2, keepdim=True)

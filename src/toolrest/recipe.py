@@ -85,6 +85,8 @@ class Advantage(_Section):
     credit: Literal["response", "spans"] = "response"
     """response: every token gets the whole advantage (GRPO). spans: a token gets what was still
     undecided when it was sampled; see docs/method.md."""
+    discount: float = Field(default=1.0, ge=0, le=1)
+    """With spans: how much a decision counts for tokens before an earlier one. 1: unbiased."""
 
 
 class Optimizer(_Section):

@@ -8,7 +8,7 @@ from replies import calls, prose, spoiled
 from toolrest.dialects import ToolCall, dialect_names, get_dialect
 from toolrest.errors import InputError
 from toolrest.rewards import ToolReward
-from toolrest.rewards.decisions import find_decisions, worth
+from toolrest.rewards.decisions import LockedIn, find_decisions, worth
 
 RLLA = get_dialect("rlla")
 TEXT = (
@@ -104,15 +104,21 @@ def test_what_is_locked_in_adds_up_to_the_reward():
     """Of a well-formed reply only the format is left at the end; 1 - 3 are there at the start."""
     truth = RLLA.render(thought="", calls=[ToolCall("f", {"a": 12, "b": "y"})], response=None)
     reward = ToolReward(schedule="constant")
-    positions, phi = reward.locked_in(TEXT.encode(), truth, 0.0)
-    assert positions == sorted(positions)
-    assert reward.score(TEXT, truth).total == pytest.approx(1 - 3 + phi[-1])
+    found = reward.locked_in(TEXT.encode(), truth, 0.0)
+    assert found.positions == sorted(found.positions)
+    assert found.plain == 1 - 3
+    assert reward.score(TEXT, truth).total == pytest.approx(found.plain + found.worth[-1])
 
 
 def test_rewards_that_are_not_partial_lock_nothing_in():
     truth = RLLA.render(thought="", calls=[ToolCall("f", {})], response=None)
     reward = ToolReward(correctness="exact")
-    assert set(reward.locked_in(TEXT.encode(), truth, 0.0)[1]) == {0.0}
+    assert set(reward.locked_in(TEXT.encode(), truth, 0.0).worth) == {0.0}
     unpunished = ToolReward(punish_over_calls=False)
     no_call = RLLA.render(thought="", calls=[], response="r")
-    assert unpunished.locked_in(TEXT.encode(), no_call, 0.0) == ([], [])
+    assert unpunished.locked_in(TEXT.encode(), no_call, 0.0) == LockedIn([], [], 2.0)
+
+
+def test_no_call_where_none_is_due_earns_the_most():
+    no_call = RLLA.render(thought="", calls=[], response="r")
+    assert ToolReward(schedule="constant").locked_in(b"x", no_call, 0.0).plain == 4.0

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from toolrest.rewards import ToolReward
+from toolrest.rewards.decisions import LockedIn
 from toolrest.vocabulary import Vocabulary
 
 
@@ -18,7 +19,7 @@ def decided_parts(
     reward: ToolReward,
     vocabulary: Vocabulary,
     progress: float,
-) -> tuple[list[list[float]], torch.Tensor]:
+) -> tuple[list[LockedIn], torch.Tensor]:
     """What `toolrest.advantages.reward_to_go` needs of a batch.
 
     Args:
@@ -27,16 +28,15 @@ def decided_parts(
         truths: the ground truth of each response.
 
     Returns:
-        What each response's decisions lock in, and how many of them were made before each token,
+        What each response's decisions are worth, and how many of them were made before each token,
         int64, [B, T]. The token that holds a decision's byte is the last one that had a say.
     """
-    locked: list[list[float]] = []
+    locked: list[LockedIn] = []
     stages = torch.zeros_like(ids)
     for row, truth in enumerate(truths):
         blob, offsets = vocabulary.concatenate(ids[row][mask[row]].cpu().numpy())
-        positions, phi = reward.locked_in(blob, truth, progress)
-        deciding = np.searchsorted(offsets, positions, side="right") - 1
+        locked.append(reward.locked_in(blob, truth, progress))
+        deciding = np.searchsorted(offsets, locked[-1].positions, side="right") - 1
         passed = np.searchsorted(deciding, np.arange(len(offsets) - 1), side="left")
         stages[row, mask[row]] = torch.from_numpy(passed).to(stages)
-        locked.append(phi)
     return locked, stages

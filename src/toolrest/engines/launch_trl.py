@@ -49,6 +49,7 @@ def trl_config(recipe: Recipe, checkpoints: Path) -> ResTConfig:
         epsilon_high=recipe.optimizer.clip_epsilon_high,
         scale_rewards=recipe.advantage.scale,
         credit=recipe.advantage.credit,
+        credit_discount=recipe.advantage.discount,
         beta=0.0,
         num_iterations=recipe.optimizer.iterations,
         num_generations=recipe.rollout.group_size,

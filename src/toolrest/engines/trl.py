@@ -220,7 +220,13 @@ class ResTTrainer(GRPOTrainer):
         locked, stages = decided_parts(ids, mask, truths, reward, self.vocabulary, self._progress())
         rewards = torch.tensor([b.total for b in reward.breakdowns], device=ids.device)
         return advantage_rules.reward_to_go(
-            rewards, locked, stages, self._group_size, self.scale_rewards
+            rewards,
+            [parts.worth for parts in locked],
+            stages,
+            self._group_size,
+            plain=[parts.plain for parts in locked],
+            discount=self.config.credit_discount,
+            scale=self.scale_rewards,
         )
 
     def _progress(self) -> float:

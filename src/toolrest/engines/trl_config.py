@@ -55,6 +55,10 @@ class ResTConfig(GRPOConfig):
         default="response",
         metadata={"help": "response or spans: whether decided parts of the reward still count."},
     )
+    credit_discount: float = field(
+        default=1.0,
+        metadata={"help": "With credit=spans: what a later decision counts, in [0, 1]."},
+    )
     entropy_source: str = field(
         default="online", metadata={"help": "online, static or exact; see EntropySource."}
     )
@@ -88,6 +92,8 @@ def check_settings(args: ResTConfig) -> None:
         )
     if args.credit not in tuple(Credit):
         raise InputError(unknown_name("credit", args.credit, [str(c) for c in Credit]))
+    if not 0 <= args.credit_discount <= 1:
+        raise InputError(f"credit_discount must be in [0, 1]; got {args.credit_discount}")
     if not 0 <= args.entropy_decay < 1:
         raise InputError(f"entropy_decay must be in [0, 1); got {args.entropy_decay}")
     if args.weighting == "uniform" and args.credit == Credit.RESPONSE:

@@ -20,6 +20,18 @@ _SPACES = " \t\r\n"
 
 
 @dataclass(frozen=True)
+class LockedIn:
+    """What a response's decisions are worth; see `toolrest.advantages.reward_to_go`."""
+
+    positions: list[int]
+    """The bytes that decide, ascending."""
+    worth: list[float]
+    """What is locked in from each of them on."""
+    plain: float
+    """What a well-formed reply without any call earns."""
+
+
+@dataclass(frozen=True)
 class Decision:
     """A part of the reward is known from here on."""
 

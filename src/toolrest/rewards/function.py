@@ -12,7 +12,7 @@ from toolrest.dialects import Scan, get_dialect
 from toolrest.errors import InputError
 from toolrest.rewards.ast import normalise, read_possible_answer
 from toolrest.rewards.correctness import PARTIAL, check_correctness
-from toolrest.rewards.decisions import find_decisions, worth
+from toolrest.rewards.decisions import LockedIn, find_decisions, worth
 from toolrest.rewards.schedule import get_schedule
 from toolrest.rewards.score import RewardBreakdown, score_reply
 from toolrest.rewards.values import equal
@@ -90,24 +90,24 @@ class ToolReward:
             same=self._same,
         )
 
-    def locked_in(
-        self, response: bytes, ground_truth: str, progress: float
-    ) -> tuple[list[int], list[float]]:
+    def locked_in(self, response: bytes, ground_truth: str, progress: float) -> LockedIn:
         """Where the response decides a part of the reward, and what is locked in from there on.
 
         Args:
             response: the sampled tokens' bytes.
-
-        Returns:
-            Byte positions, ascending, and the worth at each; see `toolrest.rewards.decisions`.
         """
         truth = self.truth(ground_truth).calls
+        format_reward, nothing = self.schedule.rewards(1.0, 0.0 if truth else 1.0, progress)
         if not truth and not self.punish_over_calls:
-            return [], []
+            return LockedIn([], [], format_reward)
         least, most = (self.schedule.rewards(0.0, c, progress)[1] for c in (0.0, 1.0))
         share = self.correctness.get("partial", 0.0) / sum(self.correctness.values())
         decisions = find_decisions(response, self.dialect)
-        return [d.position for d in decisions], worth(decisions, truth, share * (most - least))
+        return LockedIn(
+            [decision.position for decision in decisions],
+            worth(decisions, truth, share * (most - least)),
+            format_reward + nothing,
+        )
 
     def truth(self, ground_truth: str) -> Scan:
         """A ground truth, read once."""
