@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from toolrest.errors import InputError
 from toolrest.naming import unknown_name
@@ -18,7 +18,7 @@ class Method:
     """Its name in tables and of its runs' folders."""
     overrides: tuple[str, ...]
     """`key=value`, as on the command line of `toolrest train`."""
-    about: str = ""
+    about: str = field(default="", compare=False)
     """What it is, in a line."""
 
 
@@ -29,6 +29,11 @@ def _preset(name: str, about: str, *overrides: str) -> tuple[str, Method]:
 _UNIFORM = "weighting.scheme=uniform"
 _REST = "weighting.scheme=rest"
 _SPANS = "advantage.credit=spans"
+_ACTIONS = (
+    "weighting.scheme=actfocus",
+    "weighting.options.reasoning=0",
+    "weighting.options.energy=0",
+)
 
 PRESETS: dict[str, Method] = dict(
     (
@@ -112,15 +117,11 @@ PRESETS: dict[str, Method] = dict(
         ),
         _preset("gtpo", "GTPO", "weighting.scheme=gtpo"),
         _preset("actfocus", "ActFocus", "weighting.scheme=actfocus"),
+        _preset("actions", "GRPO on the action alone: reasoning weighs 0", *_ACTIONS),
         _preset("rest_stare", "ResT times STARE", "weighting.scheme=rest*stare"),
         _preset("spans", "credit by spans, every token weighs 1", _UNIFORM, _SPANS),
         _preset("spans_rest", "credit by spans with ResT's weights", _REST, _SPANS),
-        _preset(
-            "spans_actfocus",
-            "credit by spans with ActFocus's weights",
-            "weighting.scheme=actfocus",
-            _SPANS,
-        ),
+        _preset("spans_actions", "credit by spans on the action alone", *_ACTIONS, _SPANS),
         _preset("sft_grpo", "supervised warm start, then GRPO", _UNIFORM, "warm_start.method=sft"),
         _preset("sft_rest", "supervised warm start, then ResT", _REST, "warm_start.method=sft"),
     )

@@ -14,6 +14,11 @@ from toolrest.recipe import EMBEDDED, Recipe, dump_recipe, parse_recipe
 from toolrest.runs import RunFolder, write_whole
 from toolrest.study.methods import Method, check_methods
 
+_BROKEN = (
+    *(yaml.YAMLError, InputError, OSError),
+    *(KeyError, TypeError, AttributeError, ValueError),
+)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -159,9 +164,7 @@ def load_plan(folder: CompareFolder) -> Plan:
         )
     except FileNotFoundError:
         raise InputError(f"{folder.path}: no comparison is there (no compare.yaml)") from None
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError, OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+    except _BROKEN as error:
         raise InputError(f"{folder.plan}: not the plan of a comparison ({error})") from error
 
 
