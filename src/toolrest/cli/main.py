@@ -5,6 +5,7 @@ import typer
 from toolrest.cli.compare import compare
 from toolrest.cli.score import score
 from toolrest.cli.train import train
+from toolrest.cli.variance import variance
 
 app = typer.Typer(
     name="toolrest",
@@ -16,6 +17,7 @@ app = typer.Typer(
 app.command()(train)
 app.command()(score)
 app.command()(compare)
+app.command()(variance)
 
 
 @app.callback(invoke_without_command=True)

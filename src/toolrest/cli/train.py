@@ -78,7 +78,7 @@ def _run(recipe: "Recipe", run: "RunFolder", *, resume: bool, quiet: bool) -> No
     from toolrest.watch.live import LiveView
 
     goes_on = f"toolrest train --resume {run.path}"
-    _calm_libraries()
+    calm_libraries()
     with LiveView(quiet=quiet) as view:
         try:
             summary = run_training(recipe, run, view, resume=resume)
@@ -96,7 +96,7 @@ def _run(recipe: "Recipe", run: "RunFolder", *, resume: bool, quiet: bool) -> No
     _print_summary(summary, run)
 
 
-def _calm_libraries() -> None:
+def calm_libraries() -> None:
     """Leave the terminal to the view: no bars and no notices of deprecation from libraries."""
     import warnings
 
