@@ -1,0 +1,104 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from toolrest.cli.main import app
+
+TINY = (
+    *("max_steps=3", "save_steps=1", "rollout.prompts_per_step=2", "rollout.group_size=2"),
+    *("rollout.max_response_tokens=40", "evaluation.samples=4", "evaluation.every=1"),
+)
+
+
+def command(out, *more):
+    call = "from toolrest.cli.main import main; main()"
+    options = ("--methods", "grpo,spans", "--seeds", "1", "--jobs", "1", "--out", str(out))
+    return [sys.executable, "-c", call, "compare", *TINY, *options, *more]
+
+
+def without_times(folder):
+    figures = json.loads((folder / "compare.json").read_text())
+    for row in figures["table"]:
+        del row["seconds"]
+    for run in figures["runs"].values():
+        del run["seconds"]
+    return figures
+
+
+def test_killed_in_the_middle_and_started_again_it_ends_with_the_same_table(tmp_path):
+    straight = subprocess.run(command(tmp_path / "a"), capture_output=True, text=True, timeout=300)
+    assert straight.returncode == 0, straight.stderr
+    assert "2/2" in straight.stdout
+    process = subprocess.Popen(command(tmp_path / "b"), stdout=subprocess.DEVNULL)
+    first = tmp_path / "b" / "runs" / "grpo-seed0" / "summary.json"
+    second = tmp_path / "b" / "runs" / "spans-seed0" / "metrics.jsonl"
+    until = time.monotonic() + 120
+    while not second.is_file() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert second.is_file()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(0.5)
+    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    assert str(tmp_path / "b") not in left  # the cell ended with its parent
+    finished = first.stat().st_mtime_ns
+    again = subprocess.run(command(tmp_path / "b"), capture_output=True, text=True, timeout=300)
+    assert again.returncode == 0, again.stderr
+    assert "1 of 2 runs are there already" in again.stdout
+    assert first.stat().st_mtime_ns == finished
+    assert without_times(tmp_path / "a") == without_times(tmp_path / "b")
+
+
+def test_a_failed_run_is_said_and_tried_again(tmp_path):
+    """The second method's policy folder is gone when its run starts."""
+    broken = command(tmp_path / "c", "--methods", "grpo:policy=gone,grpo", "--baseline", "grpo")
+    done = subprocess.run(broken, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "grpo-policy-gone with seed 0 failed" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "grpo" in (tmp_path / "c" / "compare.md").read_text()
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, ["compare", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--methods", "grop"], "did you mean 'grpo'"),
+        (["--seeds", "none"], "--seeds none"),
+        (["--baseline", "dapo"], "--baseline dapo"),
+        (["max_step=3"], "did you mean 'max_steps'"),
+        (["--report"], "no comparison is there"),
+    ],
+)
+def test_wrong_input_is_one_line(tmp_path, arguments, words):
+    done = invoke(*arguments, "--out", str(tmp_path / "c"))
+    assert done.exit_code == 2
+    assert words in done.output
+    assert "Traceback" not in done.output
+    assert not (tmp_path / "c" / "runs").exists()
+
+
+def test_two_at_once_in_one_folder_are_refused(tmp_path):
+    import fcntl
+
+    (tmp_path / "c").mkdir()
+    with (tmp_path / "c" / "compare.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = invoke("--out", str(tmp_path / "c"))
+    assert done.exit_code == 2
+    assert "another toolrest compare is at work" in done.output
+
+
+def test_the_presets_can_be_listed():
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["compare", "--list"])
+    assert done.exit_code == 0
+    assert "rest_no_curriculum" in done.output and os.linesep in done.output
