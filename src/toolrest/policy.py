@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from toolrest.errors import InputError
 from toolrest.recipe import EMBEDDED, Recipe
@@ -71,7 +71,7 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
 
 
 def load_policy(recipe: Recipe, folder: Path | None = None) -> PreTrainedModel:
-    """The policy's weights, float32, from safetensors only.
+    """The policy's weights, float32, from safetensors only; on the GPU where there is one.
 
     Args:
         folder: a checkpoint of the policy to take instead of the recipe's.
@@ -84,12 +84,13 @@ def load_policy(recipe: Recipe, folder: Path | None = None) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        model = AutoModelForCausalLM.from_pretrained(
             policy_path(recipe) if folder is None else str(folder),
             dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=recipe.trust_remote_code,
         )
+        return cast(Any, model).to("cuda") if torch.cuda.is_available() else model
     except (*_LOADING_ERRORS, SafetensorError) as error:
         raise _not_loaded(recipe, "policy", error) from error
 

@@ -109,16 +109,22 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     return train_tokenizer(texts())
 
 
-def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
-    """A Qwen3 of about a million parameters, initialised with the fixed seed."""
+def build_model(
+    tokenizer: PreTrainedTokenizerFast, hidden_size: int = 128, layers: int = 4
+) -> Qwen3ForCausalLM:
+    """A Qwen3, by default of about a million parameters, initialised with the fixed seed.
+
+    Args:
+        hidden_size: a multiple of 64; heads have 32 dimensions.
+    """
     torch.manual_seed(SEED)
     config = Qwen3Config(
         vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        hidden_size=hidden_size,
+        intermediate_size=3 * hidden_size,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden_size // 32,
+        num_key_value_heads=hidden_size // 64,
         head_dim=32,
         max_position_embeddings=4096,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
@@ -181,11 +187,12 @@ def teach(
     model.train()
     started = time.monotonic()
     for step, (ids, labels) in enumerate(_batches(tokenizer, lesson, seed)):
+        ids, labels = ids.to(model.device), labels.to(model.device)
         targets = labels[:, 1:]
         counted = targets != -100
         regions = label_tokens(ids[:, 1:], counted, vocabulary, dialect)[counted]
         weights = torch.where(regions == Region.REASONING, REASONING_WEIGHT, 1.0)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(model.device.type, dtype=torch.bfloat16):
             hidden = model.model(ids).last_hidden_state[:, :-1]
             logits = model.lm_head(hidden[counted])
         losses = cross_entropy(logits.float(), targets[counted], reduction="none")
