@@ -132,9 +132,13 @@ def run_training(recipe: Recipe, run: RunFolder, view: View, *, resume: bool) ->
 
     if heldout and recipe.evaluation.every and first == 0:
         _add_to_curve(run, 0, start)
-    steps = train_with_trl(
-        recipe, run, model, tokenizer, samples.train, view.step, evaluate, checkpoint
-    )
+    steps = first
+    if checkpoint is not None and first >= recipe.max_steps:
+        model = load_policy(recipe, checkpoint)
+    else:
+        steps = train_with_trl(
+            recipe, run, model, tokenizer, samples.train, view.step, evaluate, checkpoint
+        )
     if steps < recipe.max_steps:
         raise Interrupted
     after = _evaluated(model, tokenizer, heldout, recipe, run, "after", view)

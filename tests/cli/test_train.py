@@ -92,6 +92,15 @@ def test_a_run_and_one_that_was_killed_and_resumed_end_the_same(tmp_path):
     assert weights[0].keys() == weights[1].keys()
     assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
 
+    for name in ("summary.json", "evaluation/after.json", "evaluation/after.jsonl"):
+        (killed / name).unlink()  # as if killed after the last checkpoint
+    again = run("train", "--resume", "auto")
+    assert again.returncode == 0, again.stderr
+    assert json.loads((killed / "summary.json").read_text())["steps"] == 4
+    assert records(killed) == records(folder)
+    path = "evaluation/after.json"
+    assert (killed / path).read_text() == (folder / path).read_text()
+
 
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path):
     steps = ("max_steps=500", "evaluation.samples=0", "name=stopped")

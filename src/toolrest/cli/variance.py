@@ -1,5 +1,6 @@
 """`toolrest variance`: how much the policy gradient varies under each weighting, and why."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,9 +10,16 @@ from toolrest.cli.errors import one_line_errors
 from toolrest.cli.recipes import ARGUMENTS, split_arguments
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from toolrest.recipe import Recipe
 
-_SCHEMES = "rest,rest@1,rest:inverse_entropy,rest:collision,official,optimum"
+_SCHEMES = (
+    "rest,rest@0.5,rest@1,rest:inverse_entropy,rest:collision,official,official@0.5,official@1,"
+    "optimum"
+)
+_MOST_BYTES = 8 * 2**30
+"""Of gradients held at once; what is meant for a small policy should not fill the machine."""
 
 
 def variance(
@@ -19,6 +27,10 @@ def variance(
     prompts: Annotated[
         int, typer.Option(min=4, help="Prompts; a group of responses to each.")
     ] = 32,
+    group: Annotated[
+        int | None,
+        typer.Option(min=2, help="Responses to a prompt; the recipe's rollout.group_size if not."),
+    ] = None,
     schemes: Annotated[
         str,
         typer.Option(
@@ -38,7 +50,8 @@ def variance(
         from toolrest.cli.train import calm_libraries
 
         calm_libraries()
-        recipe, policies = _policies(arguments or [], run)
+        overrides = [] if group is None else [f"rollout.group_size={group}"]
+        recipe, policies = _policies([*(arguments or []), *overrides], run)
         names = [name for name in schemes.split(",") if name and name != "uniform"]
         found = {
             label: _measure(recipe, folder, label, prompts, names) for label, folder in policies
@@ -101,9 +114,10 @@ def _measure(
         raise InputError(f"--prompts {prompts}: the data has {len(samples)}")
     model = load_policy(recipe, folder)
     shares_prefix(model, "shared_prefix")
+    _check_size(sum(p.numel() for p in model.parameters()), prompts, len(names) + 1)
     with Progress(transient=True) as progress:
         task = progress.add_task(label, total=prompts * recipe.rollout.group_size)
-        return variance_at(
+        found = variance_at(
             model,
             tokenizer,
             samples,
@@ -111,34 +125,131 @@ def _measure(
             names,
             lambda done: progress.update(task, completed=done),
         )
+    return {**found, "agreement": _agreement(found["regions"])}
+
+
+def _check_size(parameters: int, prompts: int, weightings: int) -> None:
+    """Each weighting holds a gradient of each group of a half, and two of each region."""
+    from toolrest.errors import InputError
+    from toolrest.regions import Region
+
+    need = 4 * parameters * weightings * (prompts // 2 + 2 * len(Region))
+    if need > _MOST_BYTES:
+        raise InputError(
+            f"--prompts {prompts}: the gradients of {parameters / 1e6:.1f} M parameters under "
+            f"{weightings} weightings need {need / 2**30:.0f} GiB, more than "
+            f"{_MOST_BYTES / 2**30:.0f}; use fewer --prompts or --schemes, or a smaller policy"
+        )
+
+
+def _agreement(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """By guess at the second moment of a token's score: the weights of least variance by it, the
+    factor by which it is typically off, and how many times the least variance its weights cost, by
+    all parameters' moments and by those times the squared advantage.
+    """
+    import torch
+
+    from toolrest.study.variance import excess_variance, least_variance_weights, typical_factor
+
+    def column(key: str) -> torch.Tensor:
+        return torch.tensor([row[key] for row in rows], dtype=torch.float64)
+
+    counts, names = column("tokens"), [row["region"] for row in rows]
+    truth, signed = column("parameters"), column("gradient_square") / counts
+    guesses = {
+        "equal weights": torch.ones_like(counts),
+        "1-exp(-mean H)": -torch.expm1(-column("entropy")),
+        "mean H": column("entropy"),
+        "1-sum p^2": column("collision"),
+        "last layer": column("last_layer_expected"),
+        "last layer, sampled": column("last_layer"),
+        "last layer, sums": column("last_layer_sum"),
+        "all parameters": column("single_tokens"),
+        "all parameters, sums": truth,
+        "all parameters, A": signed,
+    }
+    return {
+        name: {
+            "weights": dict(
+                zip(names, least_variance_weights(guess, counts).tolist(), strict=True)
+            ),
+            "off_by": typical_factor(guess, truth, counts),
+            "variance": excess_variance(guess, truth, counts),
+            "variance_with_advantages": excess_variance(guess, signed, counts),
+        }
+        for name, guess in guesses.items()
+    }
 
 
 def _print(label: str, result: dict[str, Any]) -> None:
     from rich.console import Console
-    from rich.table import Table
 
     console = Console(highlight=False)
+    regions, rows = result["regions"], result["weightings"]
+    names = [row["region"] for row in regions]
+    every = sum(row["tokens"] for row in regions)
+    keys = (
+        *("entropy", "bound", "collision", "sampled", "last_layer_expected"),
+        *("last_layer", "last_layer_sum", "single_tokens", "parameters"),
+    )
+    overall = [f"{sum(row[key] * row['tokens'] for row in regions) / every:.3g}" for key in keys]
+    lines = [
+        (row["region"], str(row["tokens"]), *(f"{row[key]:.3g}" for key in keys)) for row in regions
+    ]
+    headings = (
+        *("region", "tokens", "H, nats", "1-exp(-H)", "1-sum p^2", "sampled"),
+        *("last layer", "sampled", "sums", "all parameters", "sums"),
+    )
     title = f"{label}: second moments of a token's score, {result['trajectories']} trajectories"
-    moments = Table(title=title, title_justify="left")
-    headings = ("region", "tokens", "H, nats", "1-exp(-H)", "1-sum p^2", "sampled", "last layer")
-    for heading in (*headings, "all parameters", "least-variance weight"):
-        moments.add_column(heading, justify="left" if heading == "region" else "right")
-    for row in result["regions"]:
-        keys = ("entropy", "bound", "collision", "sampled", "last_layer", "parameters")
-        figures = [f"{row[key]:.3g}" for key in keys]
-        weight = f"{row['weights']['parameters']:.2f}"
-        moments.add_row(row["region"], str(row["tokens"]), *figures, weight)
-    console.print(moments)
-    table = Table(title="one trajectory's gradient", title_justify="left")
-    for heading in ("scheme", "tr Cov", "bound (1)", "bound (2)", "signal / tr Cov", "cosine"):
-        table.add_column(heading, justify="left" if heading == "scheme" else "right")
-    for row in result["weightings"]:
-        table.add_row(
+    console.print(_table(title, headings, [*lines, ("all", str(every), *overall)]))
+    lines = [
+        (
+            name,
+            *(f"{found['weights'][region]:.3g}" for region in names),
+            *(f"{found[key]:.3g}" for key in ("off_by", "variance", "variance_with_advantages")),
+        )
+        for name, found in result["agreement"].items()
+    ]
+    title = "weights of least variance by each second moment"
+    headings = ("by", *names, "off by a factor", "variance / least", "with A")
+    console.print(_table(title, headings, lines))
+    lines = [
+        (
             row["scheme"],
             f"{row['trace']:.3g} ± {row['trace_error']:.1g}",
-            f"{row['bound_independent']:.3g}",
-            f"{row['bound_always']:.3g}",
-            f"{row['ratio']:.3f} ± {row['ratio_error']:.3f}",
+            f"{row['relative_trace']:.2f} ± {row['relative_trace_error']:.2f}",
+            f"{row['over_bound']:.2f} ± {row['over_bound_error']:.2f}",
+            f"{row['trace'] / row['bound_always']:.2f}",
+            f"{row['trace'] / row['bound_regions']:.2f}",
+            f"{row['ratio']:.4f} ± {row['ratio_error']:.4f}",
+            f"{row['relative_ratio']:.2f} ± {row['relative_ratio_error']:.2f}",
             f"{row['cosine']:.3f}",
         )
-    console.print(table)
+        for row in rows
+    ]
+    headings = (
+        *("scheme", "tr Cov", "/ uniform", "/ bound (1)", "/ (2)", "/ (3)"),
+        *("signal / tr Cov", "/ uniform", "cosine"),
+    )
+    console.print(_table("one trajectory's gradient", headings, lines))
+    lines = [
+        (
+            row["scheme"],
+            *(f"{row['weights'][r]:.2f}: {row['region_trace'][r]:.2g}" for r in names),
+            f"{row['trace'] - sum(row['region_trace'].values()):.2g}",
+        )
+        for row in rows
+    ]
+    title = "by region, mean weight: tr Cov of its part of one trajectory's gradient"
+    console.print(_table(title, ("scheme", *names, "between"), lines))
+
+
+def _table(title: str, headings: Sequence[str], lines: Sequence[Sequence[str]]) -> "Table":
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for column, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if column else "left")
+    for line in lines:
+        table.add_row(*line)
+    return table

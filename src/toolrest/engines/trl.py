@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +15,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from toolrest import advantages as advantage_rules
 from toolrest.dialects import detect_dialect, get_dialect
+from toolrest.engines.batch import RolloutBatch, signal_metrics
 from toolrest.engines.decided import decided_parts
 from toolrest.engines.trl_config import (
     Credit,
@@ -28,33 +28,11 @@ from toolrest.engines.trl_config import (
 )
 from toolrest.errors import InputError
 from toolrest.regions import Region, label_tokens
-from toolrest.rewards import RewardBreakdown, ToolReward
+from toolrest.rewards import ToolReward
 from toolrest.vocabulary import Vocabulary
 from toolrest.weights import RegionEntropy, Scheme, Statistic, TokenStatistics, get_scheme
 
 STATE_FILE = "toolrest_state.json"
-
-
-@dataclass(frozen=True)
-class RolloutBatch:
-    """One generation's rollouts on this process, before they are shuffled into batches."""
-
-    step: int
-    """Optimiser steps done when they were sampled."""
-    inputs: Sequence[dict[str, Any]]
-    """Rows of the data set, one a response."""
-    completion_ids: torch.Tensor
-    """Sampled ids, [B, T]."""
-    mask: torch.Tensor
-    """Tokens that count, bool, [B, T]."""
-    regions: torch.Tensor
-    """Their regions, [B, T]."""
-    weights: torch.Tensor
-    """Their weights, [B, T]."""
-    advantages: torch.Tensor
-    """One advantage a response, [B]."""
-    breakdowns: Sequence[RewardBreakdown]
-    """Reward parts, one a response; empty where no `ToolReward` is used."""
 
 
 class ResTTrainer(GRPOTrainer):
@@ -314,14 +292,8 @@ class ResTTrainer(GRPOTrainer):
         signal = advantage_rules.apply(weights, advantages.abs())
         parts = [RegionEntropy.measure(values, regions, mask) for values in (weights, signal)]
         sums = torch.stack((parts[0].count, parts[0].total, parts[1].total))
-        count, weight, signals = self._sum_over_ranks(sums).tolist()
-        metrics = self._metrics["train"]
-        for region in Region:
-            name = region.name.lower()
-            metrics[f"share/{name}"].append(count[region] / max(1.0, sum(count)))
-            if count[region]:
-                metrics[f"weight/{name}"].append(weight[region] / count[region])
-            metrics[f"signal/{name}"].append(signals[region] / max(1e-12, sum(signals)))
+        for name, value in signal_metrics(*self._sum_over_ranks(sums).tolist()).items():
+            self._metrics["train"][name].append(value)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the region entropies of the training forwards since the last log."""

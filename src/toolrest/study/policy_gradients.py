@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -16,12 +16,15 @@ from toolrest.regions import Region, label_tokens
 from toolrest.rewards import ToolReward
 from toolrest.rollout.shared_prefix import sample_groups
 from toolrest.study.variance import (
-    Moments,
+    WeightingMoments,
     bounds,
-    last_layer_square,
+    last_layer_gram,
     least_variance_weights,
     moments,
+    part_bound,
+    relative_moments,
     score_moments,
+    trace_over_bound,
 )
 from toolrest.vocabulary import Vocabulary
 from toolrest.weights import RegionEntropy, Scheme
@@ -30,7 +33,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 REGIONS = len(Region)
-STATISTICS = ("entropy", "bound", "collision", "sampled", "last_layer")
+STATISTICS = (
+    *("entropy", "bound", "collision", "sampled"),
+    *("last_layer_expected", "last_layer", "last_layer_sum", "single_tokens"),
+)
+"""Of each token: `score_moments`; of the last layer E||s_t||^2 given the prefix, ||s_t||^2, and the
+token's part of the squared sum over its region, s_t . sum_{u in r} s_u; ||s_t||^2 of all
+parameters, for the tokens picked for it."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +60,22 @@ class Trajectories:
 
 @dataclass(frozen=True)
 class Gradients:
-    """What the backward passes gave."""
+    """What the backward passes gave, where g_i = (A_i / T_i) sum_r w_{i,r} sum_{t in r} s_t."""
 
     gram: torch.Tensor
     """Inner products of a trajectory's region gradients sum_{t in r} s_t, [N, R, R]."""
     counts: torch.Tensor
     """Tokens of each region, [N, R]."""
+    picked: torch.Tensor
+    """Tokens of each region that had a backward of their own, [R]."""
     statistics: dict[str, torch.Tensor]
     """Sums over each region's tokens of STATISTICS, [R]."""
     group_sums: dict[str, torch.Tensor]
     """By name of a weighting: inner products of the groups' sums of g_i, [P, P]."""
     squares: dict[str, torch.Tensor]
     """By name: sums of ||g_i||^2 over each group, [P]."""
+    across: dict[str, torch.Tensor]
+    """By name: of each region's part of g_i, sum_{p != q} S_p . S_q over the groups' sums, [R]."""
     weights: dict[str, torch.Tensor]
     """By name: each region's weight in each trajectory, [N, R]."""
     cosines: dict[str, float]
@@ -115,8 +128,14 @@ def region_gradients(
     response: Sequence[int],
     regions: torch.Tensor,
     temperature: float,
+    picked: Sequence[int] = (),
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """sum_{t in r} grad ln pi(a_t), [R, D], and each token's STATISTICS, [T]."""
+    """sum_{t in r} grad ln pi(a_t), [R, D], and each token's STATISTICS, [T], on the CPU.
+
+    Args:
+        regions: of the response's tokens, [T].
+        picked: tokens that get a backward of their own; `single_tokens` is 0 for the others.
+    """
     tokens = torch.tensor(response, device=model.device)
     ids = torch.cat((torch.tensor(prompt, device=model.device), tokens))[None]
     output = model(input_ids=ids, output_hidden_states=True, use_cache=False)
@@ -126,16 +145,25 @@ def region_gradients(
     logps = torch.log_softmax(logits, dim=-1).gather(1, tokens[:, None])[:, 0]
     with torch.no_grad():
         found = score_moments(logits, tokens)
-        found["last_layer"] = last_layer_square(logits, tokens, hidden)
+        inner = last_layer_gram(logits, tokens, hidden)
+    found = {name: values.cpu() for name, values in found.items()}
+    inner = inner.cpu()
+    squares = hidden.detach().double().square().sum(-1).cpu()
+    found["last_layer_expected"] = found["collision"] * squares
+    found["last_layer"] = inner.diagonal()
+    found["last_layer_sum"] = (inner * (regions[:, None] == regions)).sum(1)
+    found["single_tokens"] = torch.zeros(len(response), dtype=torch.float64)
     parameters = [p for p in model.parameters() if p.requires_grad]
-    width = sum(p.numel() for p in parameters)
-    rows = torch.zeros(REGIONS, width)
-    present = [r for r in range(REGIONS) if bool((regions == r).any())]
-    for region in present:
-        gradients = torch.autograd.grad(
-            logps[regions == region].sum(), parameters, retain_graph=region != present[-1]
-        )
-        rows[region] = torch.cat([g.reshape(-1) for g in gradients])
+
+    def backward(chosen: torch.Tensor) -> torch.Tensor:
+        gradients = torch.autograd.grad(chosen, parameters, retain_graph=True)
+        return torch.cat([gradient.reshape(-1) for gradient in gradients])
+
+    for token in picked:
+        found["single_tokens"][token] = float(backward(logps[token]).square().sum())
+    rows = torch.zeros(REGIONS, sum(p.numel() for p in parameters))
+    for region in regions.unique().tolist():
+        rows[region] = backward(logps[(regions == region).to(logps.device)].sum())
     return rows, found
 
 
@@ -145,53 +173,84 @@ def measure(
     schemes: Mapping[str, Callable[[torch.Tensor], torch.Tensor]],
     temperature: float,
     on_row: Callable[[int], object] = lambda done: None,
+    single_tokens: int = 64,
 ) -> Gradients:
     """One backward a trajectory and region; every weighting is a sum of them.
 
     Args:
         schemes: by name, a trajectory's regions, int64 [T], to its tokens' weights [T]; a region's
-            tokens must weigh the same within a trajectory.
+            tokens must weigh the same within a trajectory. One of them is `uniform`.
         on_row: called with the number of trajectories done.
+        single_tokens: tokens of each region, picked at random, that get a backward of their own.
     """
     count, group = len(trajectories.responses), trajectories.group_size
-    groups = count // group
     gram = torch.zeros(count, REGIONS, REGIONS, dtype=torch.float64)
-    counts = torch.zeros(count, REGIONS, dtype=torch.float64)
+    counts = torch.stack([torch.bincount(r, minlength=REGIONS) for r in trajectories.regions])
+    counts = counts.double()
+    picks = _pick(trajectories.regions, single_tokens)
+    picked = torch.zeros(REGIONS, dtype=torch.float64)
     sums = {name: torch.zeros(REGIONS, dtype=torch.float64) for name in STATISTICS}
     weights = {name: torch.zeros(count, REGIONS, dtype=torch.float64) for name in schemes}
-    totals: dict[str, torch.Tensor] = {}
+    own: dict[str, torch.Tensor] = {}  # of the group so far, [R, D]
+    total: dict[str, torch.Tensor] = {}  # of the groups before, [R, D]
+    sums_of: dict[str, list[torch.Tensor]] = {name: [] for name in schemes}  # of each group, [D]
+    across = {name: torch.zeros(REGIONS, dtype=torch.float64) for name in schemes}
     for row, response in enumerate(trajectories.responses):
         regions = trajectories.regions[row]
+        prompt = trajectories.prompts[row // group]
         found, statistics = region_gradients(
-            model, trajectories.prompts[row // group], response, regions, temperature
+            model, prompt, response, regions, temperature, picks[row]
         )
         gram[row] = (found @ found.T).double()
-        counts[row] = torch.bincount(regions, minlength=REGIONS).double()
+        picked += torch.bincount(regions[picks[row]], minlength=REGIONS)
         for name in STATISTICS:
             sums[name].index_add_(0, regions, statistics[name].double())
         factor = float(trajectories.advantages[row]) / len(response)
         for name, weigh in schemes.items():
-            own = weigh(regions).double()
-            weights[name][row] = _per_region(own, regions, counts[row])
-            totals.setdefault(name, torch.zeros(groups, found.shape[1]))
-            totals[name][row // group] += factor * (weights[name][row].float() @ found)
+            weights[name][row] = _per_region(weigh(regions).double(), regions, counts[row])
+            scaled = (factor * weights[name][row]).float()[:, None] * found
+            own[name] = scaled if row % group == 0 else own[name].add_(scaled)
+            if (row + 1) % group == 0:
+                across[name] -= own[name].square().sum(1).double()
+                sums_of[name].append(own[name].sum(0))
+                total[name] = own[name] + total[name] if name in total else own[name]
         on_row(row + 1)
-    lengths = counts.sum(1)
-    factors = trajectories.advantages / lengths
+    for name, whole in total.items():
+        across[name] += whole.square().sum(1).double()
     squares = {
-        name: (torch.einsum("nr,nrs,ns->n", w, gram, w) * factors.square())
-        .view(groups, group)
+        name: (torch.einsum("nr,nrs,ns->n", w, gram, w) * factors(counts, trajectories).square())
+        .view(-1, group)
         .sum(1)
         for name, w in weights.items()
     }
-    means = {name: total.double().sum(0) for name, total in totals.items()}
+    stacked = {name: torch.stack(each) for name, each in sums_of.items()}
+    means = {name: each.sum(0).double() for name, each in stacked.items()}
     plain = means["uniform"]
     cosines = {
         name: float(mean @ plain / (mean.norm() * plain.norm()).clamp(min=1e-300))
         for name, mean in means.items()
     }
-    inner = {name: (total @ total.T).double() for name, total in totals.items()}
-    return Gradients(gram, counts, sums, inner, squares, weights, cosines)
+    inner = {name: (each @ each.T).double() for name, each in stacked.items()}
+    return Gradients(gram, counts, picked, sums, inner, squares, across, weights, cosines)
+
+
+def factors(counts: torch.Tensor, trajectories: Trajectories) -> torch.Tensor:
+    """A_i / T_i, [N]."""
+    return trajectories.advantages / counts.sum(1)
+
+
+def _pick(regions: Sequence[torch.Tensor], most: int) -> list[list[int]]:
+    """Up to so many tokens of each region at random, as places in each trajectory."""
+    generator = torch.Generator().manual_seed(0)
+    owner = torch.cat([torch.full((len(each),), row) for row, each in enumerate(regions)])
+    place = torch.cat([torch.arange(len(each)) for each in regions])
+    region = torch.cat(list(regions))
+    order = torch.randperm(len(region), generator=generator)
+    picks: list[list[int]] = [[] for _ in regions]
+    for r in range(REGIONS):
+        for token in order[region[order] == r][:most].tolist():
+            picks[int(owner[token])].append(int(place[token]))
+    return picks
 
 
 def _per_region(weights: torch.Tensor, regions: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
@@ -226,8 +285,10 @@ def fixed_weights(table: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]
 
 
 def token_moments(gradients: Gradients) -> torch.Tensor:
-    """E||s_t||^2 over all parameters by region, [R]: tokens' scores are uncorrelated, so the mean
-    of ||sum_{t in r} s_t||^2 is the sum of theirs.
+    """E||sum_{t in r} s_t||^2 over all parameters, a token of the region, [R].
+
+    Tokens' scores are uncorrelated, so this is E||s_t||^2 as `single_tokens` has it, but for the
+    tokens whose own id decides that they are the region's.
     """
     squares = torch.diagonal(gradients.gram, dim1=1, dim2=2).sum(0)
     return squares / gradients.counts.sum(0).clamp(min=1)
@@ -236,7 +297,10 @@ def token_moments(gradients: Gradients) -> torch.Tensor:
 def region_means(gradients: Gradients) -> dict[str, torch.Tensor]:
     """The mean of each statistic in each region, [R]; NaN where it has no token."""
     counts = gradients.counts.sum(0)
-    return {name: total / counts for name, total in gradients.statistics.items()}
+    return {
+        name: total / (gradients.picked if name == "single_tokens" else counts)
+        for name, total in gradients.statistics.items()
+    }
 
 
 def optimum(gradients: Gradients) -> torch.Tensor:
@@ -246,15 +310,41 @@ def optimum(gradients: Gradients) -> torch.Tensor:
 
 def summary(
     gradients: Gradients, trajectories: Trajectories, name: str
-) -> tuple[Moments, float, float]:
+) -> tuple[WeightingMoments, float, float]:
     """A weighting's moments, and its bounds (1) and (2); see `toolrest.study.variance`."""
-    weighted = gradients.weights[name].square() * gradients.counts * token_moments(gradients)
-    independent, always = bounds(trajectories.advantages, gradients.counts.sum(1), weighted.sum(1))
-    found = moments(gradients.squares[name], gradients.group_sums[name], trajectories.group_size)
+    weights, size = gradients.weights[name], trajectories.group_size
+    squares = torch.diagonal(gradients.gram, dim1=1, dim2=2)
+    lengths = gradients.counts.sum(1)
+    weighted = (weights.square() * squares).sum(1)
+    independent, always = bounds(trajectories.advantages, lengths, weighted)
+    own = gradients.squares[name], gradients.group_sums[name]
+    plain = gradients.squares["uniform"], gradients.group_sums["uniform"]
+    (trace_quotient, trace_error), (quotient, ratio_error) = relative_moments(*own, *plain, size)
+    over, over_error = trace_over_bound(
+        *own, size, trajectories.advantages, weighted / lengths.square()
+    )
+    scaled = weights * factors(gradients.counts, trajectories)[:, None]
+    second = (squares * scaled.square()).view(-1, size, REGIONS).mean(1)
+    groups = len(second)
+    trace = second.mean(0) - gradients.across[name] / (groups * (groups - 1) * size**2)
+    error = second.std(0) / groups**0.5
+    names = {r: Region(r).name.lower() for r in range(REGIONS) if gradients.counts[:, r].any()}
+    found = WeightingMoments(
+        **asdict(moments(*own, size)),
+        over_bound=over,
+        over_bound_error=over_error,
+        bound_regions=part_bound(squares, scaled),
+        relative_trace=trace_quotient,
+        relative_trace_error=trace_error,
+        relative_ratio=quotient,
+        relative_ratio_error=ratio_error,
+        region_trace={region: float(trace[r]) for r, region in names.items()},
+        region_trace_error={region: float(error[r]) for r, region in names.items()},
+    )
     return found, independent, always
 
 
 def region_moments(gradients: Gradients, trajectories: Trajectories) -> torch.Tensor:
     """Mean of ||(A / T) sum_{t in r} s_t||^2 over trajectories by region, equal weights, [R]."""
-    factors = cast(torch.Tensor, trajectories.advantages / gradients.counts.sum(1))
-    return (torch.diagonal(gradients.gram, dim1=1, dim2=2) * factors.square()[:, None]).mean(0)
+    scaled = factors(gradients.counts, trajectories).square()[:, None]
+    return (torch.diagonal(gradients.gram, dim1=1, dim2=2) * scaled).mean(0)
