@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from toolrest.cli.main import app
 
 TINY = (
-    *("max_steps=3", "save_steps=1", "rollout.prompts_per_step=2", "rollout.group_size=2"),
-    *("rollout.max_response_tokens=40", "evaluation.samples=4", "evaluation.every=1"),
+    *("max_steps=3", "save_steps=1", "rollout.prompts_per_step=2", "rollout.group_size=8"),
+    *("rollout.max_response_tokens=96", "evaluation.samples=4", "evaluation.every=1"),
 )
 
 

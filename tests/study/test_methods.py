@@ -51,6 +51,15 @@ def test_methods_of_one_s_own():
     assert (own.name, made.optimizer.loss, made.weighting.scheme) == ("mine", "dapo", "gtpo")
 
 
+def test_paths_of_a_method_hold_in_another_folder(tmp_path, monkeypatch):
+    (tmp_path / "policy").mkdir()
+    monkeypatch.chdir(tmp_path)
+    own, hub, embedded = read_methods("a:policy=policy,b:policy=not/there,c:policy=embedded")
+    assert own.overrides == (f"policy={tmp_path / 'policy'}",)
+    assert hub.overrides == ("policy=not/there",)
+    assert embedded.overrides == ("policy=embedded",)
+
+
 def test_options_of_another_scheme_do_not_leak():
     recipe = load_recipe(None, ["weighting.options.w_max=3.0", "weighting.entropy_decay=0.5"])
     recipes = check_methods(recipe, read_methods("grpo,rest,stare"))
@@ -65,6 +74,9 @@ def test_options_of_another_scheme_do_not_leak():
         ("grop", "did you mean 'grpo'"),
         ("", "no methods"),
         ("grpo,grpo", "given twice"),
+        ("../../elsewhere:max_steps=3", "a name is letters"),
+        (":max_steps=3", "a name is letters"),
+        ("my method:max_steps=3", "a name is letters"),
     ],
 )
 def test_wrong_methods_are_named(written, words):
@@ -110,6 +122,17 @@ def test_another_recipe_or_method_is_refused(tmp_path):
         keep_plan(folder, plan_of("grpo", (0,), "grpo", "max_steps=7"))
     with pytest.raises(InputError, match=r"its method mine is weighting\.scheme=stare"):
         keep_plan(folder, plan_of("grpo,mine:weighting.scheme=gtpo"))
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["weighting.options.curriculum=false", "reward.correctness={partial: 1, exact: 1}"],
+)
+def test_a_key_that_is_gone_is_another_recipe(tmp_path, before):
+    folder = CompareFolder(tmp_path / "c")
+    keep_plan(folder, plan_of("rest", (0,), "rest", before))
+    with pytest.raises(InputError, match="now it is 'not set'"):
+        keep_plan(folder, plan_of("rest", (0,), "rest"))
 
 
 def test_a_baseline_that_is_no_method_is_named():

@@ -13,6 +13,7 @@ from toolrest.study.statistics import (
     mean_interval,
     reach,
     running_best,
+    seed_ratio,
     sign_flip_test,
     step_ratio,
 )
@@ -65,6 +66,12 @@ def test_sign_flips_by_hand():
     assert sign_flip_test([1.0, 2.0, 3.0]) == 0.25
     assert sign_flip_test([0.0, 0.0]) == 1.0
     assert sign_flip_test([1.0, -1.0]) == 1.0
+
+
+def test_sums_that_differ_by_rounding_alone_are_equal():
+    """0.1 + 0.1 + 0.1 - 0.3 is 5.6e-17 in floats, 0 on paper: every pattern reaches it."""
+    assert sign_flip_test([0.1, 0.1, 0.1, -0.3]) == 1.0
+    assert sign_flip_test([0.1, 0.2, -0.3]) == 1.0
 
 
 def test_many_seeds_are_drawn_and_the_observed_pattern_counts():
@@ -160,3 +167,75 @@ def test_the_ratio_s_interval_covers_a_known_ratio():
 def test_area_by_hand():
     assert area([0, 10, 30], [0.0, 1.0, 1.0]) == pytest.approx(25 / 30)
     assert area([5], [0.3]) == 0.3
+
+
+def test_seed_ratio_by_hand():
+    """The baseline ends at 0.4 and 0.8: level 0.6, reached by its second seed alone, at 5 of 10;
+    cut off at 10 the mean is 7.5. The method's seeds are there at 6 and never: (6 + 10) / 2 = 8.
+    Samples of one seed twice: 4 / 10 (level 0.4, the first), 10 / 10 (0.8, the second).
+    """
+    baseline = np.array([[0.2, 0.4], [0.4, 0.8]])
+    method = np.array([[0.0, 1.0], [0.0, 0.5]])
+    found = seed_ratio([0, 10], method, baseline)
+    assert found.method == (pytest.approx(6), None)
+    assert found.baseline == (None, pytest.approx(5))
+    assert (found.never, found.baseline_never) == (1, 1)
+    assert found.ratio.value == pytest.approx(8 / 7.5)
+    assert (found.ratio.low, found.ratio.high) == pytest.approx((0.4, 8 / 7.5))
+
+
+def test_one_seed_has_a_seed_ratio_and_no_interval():
+    found = seed_ratio([0, 10], np.array([[0.0, 1.0]]), np.array([[0.0, 0.5]]))
+    assert found.ratio.value == 0.5
+    assert found.ratio.low is found.ratio.high is None
+
+
+def noisy_curves(rng, speed=1.0, seeds=8):
+    """Curves that flatten out, with noise of a seed and of 128 held-out samples."""
+    steps = np.arange(0, 25, 3)
+    mean = 0.43 + 0.37 * (1 - np.exp(-speed * steps / 8))
+    own = rng.normal(0, 0.03, (seeds, 1)) * steps / 24
+    return mean + own + rng.normal(0, 0.03, (seeds, len(steps)))
+
+
+def test_the_seed_ratio_of_a_method_that_is_the_baseline_is_one():
+    """150 repeats of 8 seeds: the median is 1, and an interval leaves 1 out in about 5 %."""
+    rng = np.random.default_rng(6)
+    steps = np.arange(0, 25, 3)
+    found = [seed_ratio(steps, noisy_curves(rng), noisy_curves(rng)).ratio for _ in range(150)]
+    assert np.median([each.value for each in found]) == pytest.approx(1, abs=0.03)
+    assert np.mean([not each.low <= 1 <= each.high for each in found]) <= 0.1
+
+
+def test_the_seed_ratio_sees_a_method_that_is_twice_as_fast():
+    """In 4 of 5 comparisons of 8 seeds."""
+    rng = np.random.default_rng(7)
+    steps = np.arange(0, 25, 3)
+    found = [seed_ratio(steps, noisy_curves(rng, 2), noisy_curves(rng)).ratio for _ in range(50)]
+    assert np.mean([each.high < 1 for each in found]) == pytest.approx(0.8, abs=0.1)
+
+
+@pytest.mark.parametrize(("seeds", "ratio", "first"), [(3, 0.25, 0.06), (8, 0.08, 0.02)])
+def test_how_often_a_method_that_is_the_baseline_seems_faster(seeds, ratio, first):
+    """The share of 300 comparisons whose interval lies below 1; 0.025 would be right.
+
+    `ratio` is over the baseline's last step, and the baseline can be at its final level before
+    that, so it favours the method; with three seeds a bootstrap is too narrow besides.
+    """
+    rng = np.random.default_rng(seeds)
+    steps = np.arange(0, 25, 3)
+    pairs = [[noisy_curves(rng, seeds=seeds) for _ in range(2)] for _ in range(300)]
+    found = [step_ratio(steps, *pair) for pair in pairs]
+    assert np.mean([each.ratio.high < 1 for each in found]) == pytest.approx(ratio, abs=0.06)
+    assert np.mean([each.first.high < 1 for each in found]) == pytest.approx(first, abs=0.03)
+
+
+@given(st.integers(1, 5), st.integers(2, 6), st.integers(0, 1000))
+def test_many_curves_at_once_are_reached_as_one_by_one(seeds, points, seed):
+    rng = np.random.default_rng(seed)
+    curves = rng.integers(0, 5, size=(2, seeds, points)) / 4  # ties and plateaus
+    steps = np.arange(points) * 3
+    found = seed_ratio(steps, *curves)
+    level = float(curves[1][:, -1].mean())
+    for side, each in zip(curves, (found.method, found.baseline), strict=True):
+        assert list(each) == [reach(steps, curve, level) for curve in side]

@@ -25,7 +25,7 @@ def compare(
     ] = "grpo,rest",
     seeds: Annotated[str, typer.Option(help="How many, or which: 0,1,5.", metavar="SEEDS")] = "3",
     baseline: Annotated[
-        str | None, typer.Option(help="The method to compare with; the first one if none.")
+        str | None, typer.Option(help="The method to compare with; the folder's, or the first one.")
     ] = None,
     out: Annotated[Path, typer.Option(help="The comparison's folder.")] = Path("comparison"),
     jobs: Annotated[
@@ -53,9 +53,18 @@ def compare(
             _write(folder, load_plan(folder))
             return
         recipe = load_recipe(*split_arguments(arguments or []))
+        if recipe.evaluation.samples == 0:
+            from toolrest.errors import InputError
+
+            raise InputError("evaluation.samples=0: a comparison needs held-out samples; use 256")
         chosen = read_methods(methods)
+        before = load_plan(folder) if folder.plan.is_file() else None
+        if before is not None:
+            baseline = baseline or before.baseline
+            given = {method.name for method in chosen}
+            chosen += [method for method in before.methods if method.name not in given]
         cores = os.cpu_count() or 1
-        at_once = min(jobs or cores, cores) if jobs is None else jobs
+        at_once = jobs or cores
         plan = make_plan(
             recipe,
             chosen,
@@ -66,7 +75,9 @@ def compare(
         with only_one(folder):
             cells = Cells(folder, keep_plan(folder, plan))
             _run(cells, at_once)
-            _write(folder, cells.plan)
+            seeds_done = [s for s in cells.plan.seeds if cells.done((cells.plan.baseline, s))]
+            if seeds_done or not cells.failed:
+                _write(folder, cells.plan)
     if cells.failed:
         for cell, line in cells.failed.items():
             log = folder.log(*cell)

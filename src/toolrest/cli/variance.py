@@ -1,6 +1,7 @@
 """`toolrest variance`: how much the policy gradient varies under each weighting, and why."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,7 +61,7 @@ def variance(
             from toolrest.runs import write_json
 
             try:
-                write_json(output, found)
+                write_json(output, _without_nan(found))
             except OSError as error:
                 from toolrest.errors import InputError
 
@@ -185,71 +186,112 @@ def _print(label: str, result: dict[str, Any]) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
+    console.width = max(console.width, 100)  # a figure that is cut would be another figure
     regions, rows = result["regions"], result["weightings"]
     names = [row["region"] for row in regions]
     every = sum(row["tokens"] for row in regions)
-    keys = (
-        *("entropy", "bound", "collision", "sampled", "last_layer_expected"),
-        *("last_layer", "last_layer_sum", "single_tokens", "parameters"),
+
+    def by_region(title: str, columns: dict[str, str]) -> None:
+        lines = [
+            (row["region"], str(row["tokens"]), *(_number(row[key]) for key in columns))
+            for row in regions
+        ]
+        means = [sum(row[key] * row["tokens"] for row in regions) / every for key in columns]
+        total = ("all", str(every), *map(_number, means))
+        console.print(_table(title, ("region", "tokens", *columns.values()), [*lines, total]))
+
+    def by_scheme(title: str, columns: dict[str, Callable[[dict[str, Any]], str]]) -> None:
+        lines = [(row["scheme"], *(show(row) for show in columns.values())) for row in rows]
+        console.print(_table(title, ("scheme", *columns), lines))
+
+    console.print(f"{label}: {result['trajectories']} trajectories", style="bold")
+    by_region(
+        "uncertainty of a token",
+        {
+            **{"entropy": "H, nats", "bound": "1-exp(-H)"},
+            **{"collision": "1-sum p^2", "sampled": "||e_a - p||^2"},
+        },
     )
-    overall = [f"{sum(row[key] * row['tokens'] for row in regions) / every:.3g}" for key in keys]
-    lines = [
-        (row["region"], str(row["tokens"]), *(f"{row[key]:.3g}" for key in keys)) for row in regions
-    ]
-    headings = (
-        *("region", "tokens", "H, nats", "1-exp(-H)", "1-sum p^2", "sampled"),
-        *("last layer", "sampled", "sums", "all parameters", "sums"),
+    by_region(
+        "squared norm of a token's score",
+        {
+            "last_layer_expected": "last layer",
+            "last_layer": "sampled",
+            "last_layer_sum": "sums",
+            "single_tokens": "all parameters",
+            "parameters": "sums",
+        },
     )
-    title = f"{label}: second moments of a token's score, {result['trajectories']} trajectories"
-    console.print(_table(title, headings, [*lines, ("all", str(every), *overall)]))
     lines = [
         (
             name,
-            *(f"{found['weights'][region]:.3g}" for region in names),
-            *(f"{found[key]:.3g}" for key in ("off_by", "variance", "variance_with_advantages")),
+            *(_number(found["weights"][region]) for region in names),
+            *(_number(found[key]) for key in ("off_by", "variance", "variance_with_advantages")),
         )
         for name, found in result["agreement"].items()
     ]
     title = "weights of least variance by each second moment"
-    headings = ("by", *names, "off by a factor", "variance / least", "with A")
-    console.print(_table(title, headings, lines))
-    lines = [
-        (
-            row["scheme"],
-            f"{row['trace']:.3g} ± {row['trace_error']:.1g}",
-            f"{row['relative_trace']:.2f} ± {row['relative_trace_error']:.2f}",
-            f"{row['over_bound']:.2f} ± {row['over_bound_error']:.2f}",
-            f"{row['trace'] / row['bound_always']:.2f}",
-            f"{row['trace'] / row['bound_regions']:.2f}",
-            f"{row['ratio']:.4f} ± {row['ratio_error']:.4f}",
-            f"{row['relative_ratio']:.2f} ± {row['relative_ratio_error']:.2f}",
-            f"{row['cosine']:.3f}",
-        )
-        for row in rows
-    ]
-    headings = (
-        *("scheme", "tr Cov", "/ uniform", "/ bound (1)", "/ (2)", "/ (3)"),
-        *("signal / tr Cov", "/ uniform", "cosine"),
+    console.print(_table(title, ("by", *names, "off by", "variance", "with A"), lines))
+    by_scheme(
+        "variance of one trajectory's gradient",
+        {
+            "tr Cov": lambda row: _number(row["trace"], row["trace_error"]),
+            "/ uniform": lambda row: _number(row["relative_trace"], row["relative_trace_error"]),
+            "/ bound (1)": lambda row: _number(row["over_bound"], row["over_bound_error"]),
+            "/ (2)": lambda row: _number(_over(row["trace"], row["bound_always"])),
+            "/ (3)": lambda row: _number(_over(row["trace"], row["bound_regions"])),
+        },
     )
-    console.print(_table("one trajectory's gradient", headings, lines))
-    lines = [
-        (
-            row["scheme"],
-            *(f"{row['weights'][r]:.2f}: {row['region_trace'][r]:.2g}" for r in names),
-            f"{row['trace'] - sum(row['region_trace'].values()):.2g}",
-        )
-        for row in rows
-    ]
-    title = "by region, mean weight: tr Cov of its part of one trajectory's gradient"
-    console.print(_table(title, ("scheme", *names, "between"), lines))
+    by_scheme(
+        "signal: ||E g||^2 / tr Cov",
+        {
+            "signal": lambda row: _number(row["ratio"], row["ratio_error"]),
+            "/ uniform": lambda row: _number(row["relative_ratio"], row["relative_ratio_error"]),
+            "cosine": lambda row: _number(row["cosine"]),
+        },
+    )
+    for title, values in (
+        ("mean weight", lambda row: row["weights"]),
+        ("tr Cov by region", lambda row: {**row["region_trace"], "between": _between(row)}),
+    ):
+        columns = values(rows[0])
+        by_scheme(title, {r: lambda row, r=r, get=values: _number(get(row)[r]) for r in columns})
+
+
+def _between(row: dict[str, Any]) -> float:
+    """What the covariance of different regions adds."""
+    return row["trace"] - sum(row["region_trace"].values())
+
+
+def _over(value: float, bound: float) -> float:
+    return value / bound if bound > 0 else float("nan")
+
+
+def _number(value: float | None, error: float | None = None) -> str:
+    """Three digits; with an error, as many as the error allows."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    if error is None or not 0 < error < math.inf:
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN: null."""
+    if isinstance(value, dict):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _table(title: str, headings: Sequence[str], lines: Sequence[Sequence[str]]) -> "Table":
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    table = Table(title=f"\n{title}", title_justify="left", box=None, padding=(0, 1, 0, 0))
     for column, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if column else "left")
+        table.add_column(heading, justify="right" if column else "left", no_wrap=True)
     for line in lines:
         table.add_row(*line)
     return table

@@ -21,6 +21,8 @@ from toolrest.study.plan import CompareFolder, Plan, cell_name
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _DIE_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of Linux's prctl."""
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+"""Loaded here: between fork and exec nothing must be loaded or allocated."""
 _GRACE = 60.0
 """Seconds that a stopped cell has to write its checkpoint."""
 
@@ -30,10 +32,16 @@ def only_one(folder: CompareFolder) -> Iterator[None]:
     """Nobody else works in the folder meanwhile.
 
     Raises:
-        InputError: somebody does.
+        InputError: somebody does, or the folder cannot be written.
     """
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with folder.lock.open("w") as file:
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        opened = folder.lock.open("w")
+    except OSError as error:
+        raise InputError(
+            f"--out {folder.path}: no folder to write in ({error.strerror}); use another --out"
+        ) from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -46,8 +54,8 @@ def only_one(folder: CompareFolder) -> Iterator[None]:
 
 def _die_with_parent() -> None:
     """Where the system can, a cell ends with the process that started it, even by kill -9."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    if _LIBC is not None:
+        _LIBC.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
 
 
 @dataclass
@@ -70,7 +78,8 @@ class Cells:
     def run(self, jobs: int, on_tick: Callable[[], None]) -> None:
         """Run every cell that is not done, `jobs` at a time.
 
-        Ctrl-C stops the cells, which write their checkpoints, and goes on to the caller.
+        Ctrl-C, or an error here, stops the cells, which write their checkpoints, and goes on to
+        the caller.
 
         Args:
             on_tick: called about twice a second.
@@ -84,7 +93,7 @@ class Cells:
                 self._collect()
                 on_tick()
                 time.sleep(0.5)
-        except KeyboardInterrupt:
+        except BaseException:
             self._stop()
             raise
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from toolrest.errors import InputError
 from toolrest.naming import unknown_name
-from toolrest.recipe import Recipe, override, parse_recipe
+from toolrest.recipe import EMBEDDED, Recipe, override, parse_recipe
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""A method's name is part of the names of its runs' folders."""
+_PATHS = ("data.path", "policy")
+"""Keys whose values can be paths."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +27,13 @@ class Method:
     """`key=value`, as on the command line of `toolrest train`."""
     about: str = field(default="", compare=False)
     """What it is, in a line."""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise InputError(
+                f"method {self.name!r}: a name is letters, digits, '.', '_' and '-', and begins "
+                "with a letter or a digit"
+            )
 
 
 def _preset(name: str, about: str, *overrides: str) -> tuple[str, Method]:
@@ -132,10 +146,11 @@ def read_methods(written: str) -> list[Method]:
     """Methods from `grpo,rest,mine:optimizer.loss=dapo+weighting.scheme=rest`.
 
     A preset's name, or NAME:KEY=VALUE+KEY=VALUE; where NAME is a preset's, the overrides are added
-    to its own and the text is the name, as in `rest:optimizer.learning_rate=1e-4`.
+    to its own and the text is the name, as in `rest:optimizer.learning_rate=1e-4`. Paths that exist
+    become absolute, as the runs start in another folder.
 
     Raises:
-        InputError: an unknown preset, a method twice, or none.
+        InputError: an unknown preset, a name that is no folder's, a method twice, or none.
     """
     found: dict[str, Method] = {}
     for part in filter(None, (part.strip() for part in written.split(","))):
@@ -143,7 +158,7 @@ def read_methods(written: str) -> list[Method]:
         if colon:
             base = PRESETS.get(name)
             label = _folder_name(part) if base else name
-            added = tuple(filter(None, more.split("+")))
+            added = tuple(map(_absolute, filter(None, more.split("+"))))
             method = Method(label, (*(base.overrides if base else ()), *added))
         elif name in PRESETS:
             method = PRESETS[name]
@@ -155,6 +170,13 @@ def read_methods(written: str) -> list[Method]:
     if not found:
         raise InputError("no methods; name some, as in --methods grpo,rest")
     return list(found.values())
+
+
+def _absolute(written: str) -> str:
+    key, _, value = written.partition("=")
+    if key in _PATHS and value not in ("", EMBEDDED) and Path(value).expanduser().exists():
+        return f"{key}={Path(value).expanduser().absolute()}"
+    return written
 
 
 def _folder_name(text: str) -> str:

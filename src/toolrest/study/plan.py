@@ -170,12 +170,13 @@ def load_plan(folder: CompareFolder) -> Plan:
 
 def _check_same(folder: CompareFolder, before: Plan, now: Plan) -> None:
     old, new = (_flat(plan.recipe.model_dump(mode="json")) for plan in (before, now))
-    differing = [key for key in new if old.get(key) != new[key]]
+    unset = "not set"
+    differing = [key for key in old | new if old.get(key, unset) != new.get(key, unset)]
     if differing:
         key = differing[0]
         raise InputError(
-            f"{folder.path}: its runs have {key}={old.get(key)!r}, now it is {new[key]!r}; use "
-            "another --out, or the same recipe"
+            f"{folder.path}: its runs have {key}={old.get(key, unset)!r}, now it is "
+            f"{new.get(key, unset)!r}; use another --out, or the same recipe"
         )
     overrides = {method.name: method.overrides for method in before.methods}
     for method in now.methods:

@@ -183,33 +183,35 @@ def measure(
         on_row: called with the number of trajectories done.
         single_tokens: tokens of each region, picked at random, that get a backward of their own.
     """
-    count, group = len(trajectories.responses), trajectories.group_size
-    gram = torch.zeros(count, REGIONS, REGIONS, dtype=torch.float64)
+    group = trajectories.group_size
     counts = torch.stack([torch.bincount(r, minlength=REGIONS) for r in trajectories.regions])
     counts = counts.double()
+    weights = {
+        name: torch.stack([_per_region(weigh(r).double(), r) for r in trajectories.regions])
+        for name, weigh in schemes.items()
+    }
+    scaled = {name: each * _factors(counts, trajectories) for name, each in weights.items()}
     picks = _pick(trajectories.regions, single_tokens)
-    picked = torch.zeros(REGIONS, dtype=torch.float64)
+    picked = counts.sum(0).clamp(max=single_tokens)
+    gram = torch.zeros(len(counts), REGIONS, REGIONS, dtype=torch.float64)
     sums = {name: torch.zeros(REGIONS, dtype=torch.float64) for name in STATISTICS}
-    weights = {name: torch.zeros(count, REGIONS, dtype=torch.float64) for name in schemes}
     own: dict[str, torch.Tensor] = {}  # of the group so far, [R, D]
     total: dict[str, torch.Tensor] = {}  # of the groups before, [R, D]
     sums_of: dict[str, list[torch.Tensor]] = {name: [] for name in schemes}  # of each group, [D]
     across = {name: torch.zeros(REGIONS, dtype=torch.float64) for name in schemes}
-    for row, response in enumerate(trajectories.responses):
-        regions = trajectories.regions[row]
+    for row, (response, regions) in enumerate(
+        zip(trajectories.responses, trajectories.regions, strict=True)
+    ):
         prompt = trajectories.prompts[row // group]
         found, statistics = region_gradients(
             model, prompt, response, regions, temperature, picks[row]
         )
         gram[row] = (found @ found.T).double()
-        picked += torch.bincount(regions[picks[row]], minlength=REGIONS)
         for name in STATISTICS:
             sums[name].index_add_(0, regions, statistics[name].double())
-        factor = float(trajectories.advantages[row]) / len(response)
-        for name, weigh in schemes.items():
-            weights[name][row] = _per_region(weigh(regions).double(), regions, counts[row])
-            scaled = (factor * weights[name][row]).float()[:, None] * found
-            own[name] = scaled if row % group == 0 else own[name].add_(scaled)
+        for name in schemes:
+            part = scaled[name][row].float()[:, None] * found
+            own[name] = part if row % group == 0 else own[name].add_(part)
             if (row + 1) % group == 0:
                 across[name] -= own[name].square().sum(1).double()
                 sums_of[name].append(own[name].sum(0))
@@ -218,10 +220,8 @@ def measure(
     for name, whole in total.items():
         across[name] += whole.square().sum(1).double()
     squares = {
-        name: (torch.einsum("nr,nrs,ns->n", w, gram, w) * factors(counts, trajectories).square())
-        .view(-1, group)
-        .sum(1)
-        for name, w in weights.items()
+        name: torch.einsum("nr,nrs,ns->n", each, gram, each).view(-1, group).sum(1)
+        for name, each in scaled.items()
     }
     stacked = {name: torch.stack(each) for name, each in sums_of.items()}
     means = {name: each.sum(0).double() for name, each in stacked.items()}
@@ -234,9 +234,9 @@ def measure(
     return Gradients(gram, counts, picked, sums, inner, squares, across, weights, cosines)
 
 
-def factors(counts: torch.Tensor, trajectories: Trajectories) -> torch.Tensor:
-    """A_i / T_i, [N]."""
-    return trajectories.advantages / counts.sum(1)
+def _factors(counts: torch.Tensor, trajectories: Trajectories) -> torch.Tensor:
+    """A_i / T_i, [N, 1]."""
+    return (trajectories.advantages / counts.sum(1))[:, None]
 
 
 def _pick(regions: Sequence[torch.Tensor], most: int) -> list[list[int]]:
@@ -253,10 +253,10 @@ def _pick(regions: Sequence[torch.Tensor], most: int) -> list[list[int]]:
     return picks
 
 
-def _per_region(weights: torch.Tensor, regions: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """The weight of each region's tokens, which must be one."""
+def _per_region(weights: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
+    """The weight of each region's tokens, which must be one, [R]."""
     total = torch.zeros(REGIONS, dtype=torch.float64).index_add_(0, regions, weights)
-    mean = total / counts.clamp(min=1)
+    mean = total / torch.bincount(regions, minlength=REGIONS).clamp(min=1)
     if (weights - mean[regions]).abs().max() > 1e-5:
         raise ValueError("a region's tokens weigh differently within a trajectory")
     return mean
@@ -323,7 +323,7 @@ def summary(
     over, over_error = trace_over_bound(
         *own, size, trajectories.advantages, weighted / lengths.square()
     )
-    scaled = weights * factors(gradients.counts, trajectories)[:, None]
+    scaled = weights * _factors(gradients.counts, trajectories)
     second = (squares * scaled.square()).view(-1, size, REGIONS).mean(1)
     groups = len(second)
     trace = second.mean(0) - gradients.across[name] / (groups * (groups - 1) * size**2)
@@ -346,5 +346,5 @@ def summary(
 
 def region_moments(gradients: Gradients, trajectories: Trajectories) -> torch.Tensor:
     """Mean of ||(A / T) sum_{t in r} s_t||^2 over trajectories by region, equal weights, [R]."""
-    scaled = factors(gradients.counts, trajectories).square()[:, None]
-    return (torch.diagonal(gradients.gram, dim1=1, dim2=2) * scaled).mean(0)
+    squares = torch.diagonal(gradients.gram, dim1=1, dim2=2)
+    return (squares * _factors(gradients.counts, trajectories).square()).mean(0)

@@ -12,13 +12,16 @@ import numpy as np
 
 from toolrest.errors import InputError
 from toolrest.runs import RunFolder
+from toolrest.study.methods import apply_method
 from toolrest.study.plan import CompareFolder, Plan
 from toolrest.study.statistics import (
     Estimate,
+    SeedRatio,
     StepRatio,
     area,
     holm,
     mean_interval,
+    seed_ratio,
     sign_flip_test,
     step_ratio,
 )
@@ -69,6 +72,8 @@ class Row:
     """Of that difference."""
     steps: StepRatio | None
     """Steps to the baseline's final exact match, over the baseline's; None without curves."""
+    seed_steps: SeedRatio | None
+    """The same seed by seed, and how many do not get there."""
     tokens: float | None
     """Sampled and prompt tokens to there, over the baseline's."""
     seconds: float
@@ -79,30 +84,60 @@ def load_results(folder: CompareFolder, plan: Plan) -> list[MethodResult]:
     """The finished cells, method by method.
 
     Raises:
-        InputError: no cell of the baseline is finished.
+        InputError: no cell of the baseline is finished, or a finished one is not what the plan
+            asks for: it cannot be read, has no evaluation, or another number of steps.
     """
     found = []
     for method in plan.methods:
+        steps = apply_method(plan.recipe, method).max_steps
         seeds = [s for s in plan.seeds if folder.run(method.name, s).summary.is_file()]
         runs = [folder.run(method.name, seed) for seed in seeds]
         if runs:
-            found.append(_load(method.name, seeds, runs))
+            found.append(_load(method.name, seeds, runs, steps))
     if plan.baseline not in [result.name for result in found]:
         raise InputError(f"{folder.path}: no run of the baseline {plan.baseline} is finished")
     return found
 
 
-def _load(name: str, seeds: Sequence[int], runs: Sequence[RunFolder]) -> MethodResult:
-    summaries = [json.loads(run.summary.read_text(encoding="utf-8")) for run in runs]
-    curves = [_curve(run, summary) for run, summary in zip(runs, summaries, strict=True)]
-    metrics = [_lines(run.metrics.read_text(encoding="utf-8")) for run in runs]
+def _load(name: str, seeds: Sequence[int], runs: Sequence[RunFolder], steps: int) -> MethodResult:
+    read = [_read(run, steps) for run in runs]
     return MethodResult(
         name,
         tuple(seeds),
-        _series(curves),
-        _series(metrics),
-        [summary["seconds"] for summary in summaries],
+        _series([curve for _, curve, _ in read]),
+        _series([metrics for _, _, metrics in read]),
+        [summary["seconds"] for summary, _, _ in read],
     )
+
+
+def _read(
+    run: RunFolder, steps: int
+) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    """A finished run's summary, held-out curve and training metrics.
+
+    Seeds are aligned by step, so a run that ended at another step would shorten all others.
+    """
+    again = f"remove {run.path} and start the comparison again"
+    try:
+        summary = json.loads(run.summary.read_text(encoding="utf-8"))
+        metrics = _lines(run.metrics.read_text(encoding="utf-8"))
+        curve = _curve(run, summary)
+        done = summary["steps"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{run.path}: a finished run that cannot be read ({error}); {again}"
+        ) from error
+    if not curve:
+        raise InputError(
+            f"{run.path}: nothing was evaluated; a comparison needs held-out samples "
+            "(evaluation.samples, and data.heldout_fraction for a file)"
+        )
+    if not done == curve[-1]["step"] == steps:
+        raise InputError(
+            f"{run.path}: it has {done} steps and was evaluated last at {curve[-1]['step']}, the "
+            f"plan has {steps}; {again}"
+        )
+    return summary, curve, metrics
 
 
 def _lines(text: str) -> list[dict[str, Any]]:
@@ -153,7 +188,7 @@ def _row(result: MethodResult, base: MethodResult) -> Row:
     mine = [result.seeds.index(seed) for seed in shared]
     theirs = [base.seeds.index(seed) for seed in shared]
     base_steps, base_exact = base.curves["exact_match"]
-    difference = p = area_difference = area_p = ratio = tokens = None
+    difference = p = area_difference = area_p = ratio = seed_steps = tokens = None
     if result.name != base.name and shared:
         deltas = exact[mine, -1] - base_exact[theirs, -1]
         difference, p = mean_interval(deltas), sign_flip_test(deltas)
@@ -162,7 +197,8 @@ def _row(result: MethodResult, base: MethodResult) -> Row:
         area_difference, area_p = mean_interval(area_deltas), sign_flip_test(area_deltas)
     if shared and len(steps) > 2 and steps == base_steps:
         ratio = step_ratio(steps, exact[mine], base_exact[theirs])
-        tokens = _token_ratio(result, base, ratio)
+        seed_steps = seed_ratio(steps, exact[mine], base_exact[theirs])
+        tokens = _token_ratio((result, mine), (base, theirs), ratio)
     return Row(
         method=result.name,
         seeds=len(result.seeds),
@@ -176,19 +212,28 @@ def _row(result: MethodResult, base: MethodResult) -> Row:
         area_difference=area_difference,
         area_p=area_p,
         steps=ratio,
+        seed_steps=seed_steps,
         tokens=tokens,
         seconds=float(np.mean(result.seconds)),
     )
 
 
-def _token_ratio(result: MethodResult, base: MethodResult, ratio: StepRatio) -> float | None:
-    """Tokens up to the two steps, by straight lines between the steps' mean cumulative counts."""
-    if not math.isfinite(ratio.ratio.value) or "num_tokens" not in result.metrics:
+def _token_ratio(
+    method: tuple[MethodResult, list[int]],
+    baseline: tuple[MethodResult, list[int]],
+    ratio: StepRatio,
+) -> float | None:
+    """Tokens up to the two steps, by straight lines between the steps' mean cumulative counts.
+
+    Each side: its result, and the rows of the seeds that both sides have.
+    """
+    sides = ((*method, ratio.step), (*baseline, ratio.baseline_step))
+    if not math.isfinite(ratio.step) or any("num_tokens" not in r.metrics for r, _, _ in sides):
         return None
     counts = []
-    for side, step in ((result, ratio.step), (base, ratio.baseline_step)):
-        steps, tokens = side.metrics["num_tokens"]
-        counts.append(float(np.interp(step, [0.0, *steps], [0.0, *tokens.mean(0)])))
+    for result, rows, step in sides:
+        steps, tokens = result.metrics["num_tokens"]
+        counts.append(float(np.interp(step, [0.0, *steps], [0.0, *tokens[rows].mean(0)])))
     return counts[0] / counts[1] if counts[1] else None
 
 

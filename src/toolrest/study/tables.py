@@ -20,8 +20,8 @@ COLUMNS = (
     "mean of the curve, %",
     "difference",
     "p",
-    "steps",
-    "steps, stricter",
+    "steps, seed by seed",
+    "steps, mean curves",
     "tokens",
     "s a run",
 )
@@ -30,7 +30,8 @@ COLUMNS = (
 def cells(row: Row) -> list[str]:
     """A row's cells, one for each of COLUMNS."""
     p = "" if row.p is None else f"{row.p:.3f} ({row.p_holm:.3f})"
-    steps = ("", "") if row.steps is None else (_ratio(row.steps.ratio), _ratio(row.steps.first))
+    by_seed = "" if row.seed_steps is None else _ratio(row.seed_steps.ratio)
+    by_curve = "" if row.steps is None else _ratio(row.steps.first)
     return [
         row.method,
         str(row.seeds),
@@ -42,7 +43,8 @@ def cells(row: Row) -> list[str]:
         _percent(row.area),
         _percent(row.area_difference, signed=True),
         "" if row.area_p is None else f"{row.area_p:.3f}",
-        *steps,
+        by_seed,
+        by_curve,
         "" if row.tokens is None else f"{row.tokens:.2f}",
         f"{row.seconds:.0f}",
     ]
@@ -84,9 +86,9 @@ def markdown(rows: Sequence[Row], plan: Plan) -> str:
         f"Held-out tasks, n = {plan.recipe.evaluation.samples} a run, sampled unless it says "
         f"greedy; mean over seeds with a 95 % t interval. Differences to {plan.baseline} over the "
         "seeds of both, with p by flipping signs (in brackets for the number of methods). Mean of "
-        "the curve: of the evaluations on the way. Steps: to the baseline's final mean, by the "
-        "mean curves, over the baseline's steps, with a 95 % bootstrap interval over seeds; "
-        "stricter: over the step at which the baseline's mean curve is there first. Tokens: the "
-        "same, counted in tokens."
+        "the curve: of the evaluations on the way. Steps to the baseline's final mean, method over "
+        "baseline: seed by seed, the mean of both sides cut off at the last step; mean curves, "
+        "where each side's mean curve is there first; 95 % bootstrap intervals over seeds. Tokens: "
+        "up to there by the mean curve, over all that the baseline took."
     )
     return "\n".join(lines) + f"\n\n{legend}\n"

@@ -205,26 +205,13 @@ def score_moments(logits: torch.Tensor, tokens: torch.Tensor) -> dict[str, torch
     }
 
 
-def last_layer_square(
-    logits: torch.Tensor, tokens: torch.Tensor, hidden: torch.Tensor
-) -> torch.Tensor:
-    """||d ln p(a) / d W||_F^2 = ||e_a - p||^2 ||h||^2 of logits W h, token by token, [T].
-
-    Args:
-        logits: [T, V].
-        tokens: [T].
-        hidden: h, [T, H].
-    """
-    return score_moments(logits, tokens)["sampled"] * hidden.double().square().sum(-1)
-
-
 def last_layer_gram(
     logits: torch.Tensor, tokens: torch.Tensor, hidden: torch.Tensor
 ) -> torch.Tensor:
     """<s_t, s_u> = <e_a - p, e_b - q> <h_t, h_u> of logits W h, [T, T].
 
-    No token's [V, H] gradient is ever made. Its diagonal is `last_layer_square`, and
-    c^T K c = ||sum_t c_t s_t||^2.
+    The diagonal is ||s_t||^2 = ||e_a - p||^2 ||h||^2, and c^T K c = ||sum_t c_t s_t||^2 without any
+    token's [V, H] gradient.
 
     Args:
         logits: [T, V].
@@ -244,9 +231,10 @@ def least_variance_weights(second_moments: torch.Tensor, counts: torch.Tensor) -
         second_moments: of a token's score, region by region, [R].
         counts: tokens of each region, [R]; a region without any weighs 0.
     """
+    counts, second_moments = counts.double(), second_moments.double()
     seen = (counts > 0) & (second_moments > 0)
     raw = torch.where(seen, 1 / second_moments.clamp(min=1e-300), 0.0)
-    return raw * counts[seen].sum() / (raw * counts).sum()
+    return raw * counts[seen].sum() / (raw * counts).sum().clamp(min=1e-300)
 
 
 def excess_variance(guess: torch.Tensor, truth: torch.Tensor, counts: torch.Tensor) -> float:
