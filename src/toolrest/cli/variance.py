@@ -238,7 +238,7 @@ def _print(label: str, result: dict[str, Any]) -> None:
             "tr Cov": lambda row: _number(row["trace"], row["trace_error"]),
             "/ uniform": lambda row: _number(row["relative_trace"], row["relative_trace_error"]),
             "/ bound (1)": lambda row: _number(row["over_bound"], row["over_bound_error"]),
-            "/ (2)": lambda row: _number(_over(row["trace"], row["bound_always"])),
+            "/ (2)": lambda row: _number(_over(row["trace"], row["bound_greatest"])),
             "/ (3)": lambda row: _number(_over(row["trace"], row["bound_regions"])),
         },
     )

@@ -111,7 +111,7 @@ def variance_at(
                 "scheme": name,
                 **asdict(moments),
                 "bound_independent": independent,
-                "bound_always": always,
+                "bound_greatest": always,
                 "cosine": found.cosines[name],
                 "weights": {
                     Region(r).name.lower(): float(
