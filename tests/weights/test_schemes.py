@@ -51,6 +51,7 @@ def test_every_scheme_keeps_the_contract(name, batch, progress, data):
     values = st.lists(st.floats(0, 7), min_size=mask.numel(), max_size=mask.numel())
     advantages = st.lists(st.floats(-3, 3), min_size=len(mask), max_size=len(mask))
     tokens = TokenStatistics(
+        ids=regions % 3,
         entropy=torch.tensor(data.draw(values)).view(mask.shape),
         surprisal=torch.tensor(data.draw(values)).view(mask.shape),
         advantages=torch.tensor(data.draw(advantages)),
@@ -71,6 +72,20 @@ def test_every_scheme_keeps_the_contract(name, batch, progress, data):
 def test_uniform_is_exactly_one():
     mask = torch.tensor([[True, True, False]])
     assert get_scheme("uniform")(torch.tensor([[1, 2, 3]]), mask, None, 0.5).tolist() == [[1, 1, 0]]
+
+
+def test_weights_by_hand_are_scaled_to_a_mean_of_one():
+    regions, mask = torch.tensor([[F, N, P]]), torch.ones(1, 3, dtype=torch.bool)
+    found = get_scheme("regional", format=1, name=2, parameters=6)(regions, mask, None, 0.5)
+    assert found.tolist() == [[pytest.approx(w) for w in (1 / 3, 2 / 3, 2.0)]]
+
+
+def test_a_region_is_an_option_by_its_name():
+    assert get_scheme("rest", scaffolding="other").scaffolding is Region.OTHER
+    with pytest.raises(InputError, match="did you mean 'other'"):
+        get_scheme("rest", scaffolding="othr")
+    with pytest.raises(InputError, match="scaffolding"):
+        get_scheme("rest", scaffolding=3)
 
 
 def test_normalise_by_hand():

@@ -10,9 +10,10 @@ from toolrest.weights import RegionEntropy, TokenStatistics, get_scheme
 T, N, P = Region.REASONING, Region.NAME, Region.PARAMETERS
 
 
-def statistics(entropy, surprisal=None, advantages=None, group_size=1):
+def statistics(entropy, surprisal=None, advantages=None, group_size=1, ids=None):
     entropy = torch.tensor(entropy)
     return TokenStatistics(
+        ids=torch.tensor(ids) if ids is not None else torch.zeros(entropy.shape, dtype=torch.int64),
         entropy=entropy,
         surprisal=torch.tensor(surprisal) if surprisal is not None else entropy,
         advantages=torch.tensor(advantages or [1.0] * len(entropy)),
@@ -61,6 +62,29 @@ def test_gtpo_turns_round_for_bad_responses():
     found = weigh("gtpo", [[T, T]] * 3, tokens, mix=1.0)
     assert found[:2].flatten().tolist() == pytest.approx([1.2, 0.8, 2 / 3, 4 / 3])
     assert found[2].tolist() == pytest.approx([1.0, 1.0])
+
+
+def test_contrast_by_hand():
+    """Token 7 is in one good response of one and in no bad one of two; 5 is in all of both."""
+    tokens = statistics(
+        [[0.0] * 2] * 3, advantages=[1.0, -0.5, -0.5], group_size=3, ids=[[5, 7], [5, 8], [5, 9]]
+    )
+    found = weigh("contrast", [[N, P]] * 3, tokens, floor=0.5)
+    good, bad = (0.5, 1.5), (0.5, 1.0)
+    expected = [[w / (sum(row) / 2) for w in row] for row in (good, bad, bad)]
+    assert found.tolist() == [pytest.approx(row) for row in expected]
+
+
+def test_contrast_tells_regions_apart_and_leaves_out_what_is_masked():
+    """The same id in another region is another thing, and the masked one was not written."""
+    tokens = statistics([[0.0] * 2] * 2, advantages=[1.0, -1.0], group_size=2, ids=[[5, 6], [5, 6]])
+    found = weigh("contrast", [[N, P], [T, P]], tokens, [[True, True], [True, False]], floor=1.0)
+    assert found.tolist() == [[pytest.approx(1.0)] * 2, [pytest.approx(1.0), 0.0]]
+
+
+def test_contrast_of_equal_rewards_is_uniform():
+    tokens = statistics([[0.0] * 2] * 2, advantages=[0.0, 0.0], group_size=2, ids=[[5, 6], [7, 8]])
+    assert weigh("contrast", [[N, P]] * 2, tokens).tolist() == [[pytest.approx(1.0)] * 2] * 2
 
 
 def test_gtpo_counts_only_responses_that_reach_the_position():

@@ -182,7 +182,9 @@ class ResTTrainer(GRPOTrainer):
     def _token_statistics(self, output: dict[str, Any]) -> TokenStatistics:
         """Entropy and surprisal of every sampled token, by one forward without gradient."""
         logps, entropies, _ = self._forward_rollouts(output)
-        return TokenStatistics(entropies, -logps, output["advantages"], self._group_size)
+        return TokenStatistics(
+            output["completion_ids"], entropies, -logps, output["advantages"], self._group_size
+        )
 
     def _reward_to_go(
         self, inputs: Sequence[dict[str, Any]], ids: torch.Tensor, mask: torch.Tensor

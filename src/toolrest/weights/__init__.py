@@ -7,12 +7,15 @@ from typing import Any
 
 from toolrest.errors import InputError
 from toolrest.naming import unknown_name
+from toolrest.regions import Region
 from toolrest.weights.actfocus import ActFocus
 from toolrest.weights.base import Scheme, TokenStatistics, normalise
+from toolrest.weights.contrast import Contrast
 from toolrest.weights.entropy import RegionEntropy, Statistic
 from toolrest.weights.gtpo import Gtpo
 from toolrest.weights.official import Official
 from toolrest.weights.product import Product
+from toolrest.weights.regional import Regional
 from toolrest.weights.rest import EntropyRule, Rest
 from toolrest.weights.stare import Stare
 from toolrest.weights.top_entropy import TopEntropy
@@ -26,10 +29,12 @@ _SCHEMES: dict[str, type[Scheme]] = {
     "top_entropy": TopEntropy,
     "gtpo": Gtpo,
     "actfocus": ActFocus,
+    "contrast": Contrast,
+    "regional": Regional,
 }
 
 
-def get_scheme(name: str, **options: Any) -> Scheme:
+def get_scheme(name: str, /, **options: Any) -> Scheme:
     """The scheme of that name with the given options.
 
     Args:
@@ -65,11 +70,26 @@ def _one_scheme(name: str, options: dict[str, Any]) -> Scheme:
     for option, value in options.items():
         if option not in known:
             raise InputError(unknown_name(f"option of weighting scheme {name!r}", option, known))
-        _check(name, option, known[option].default, value)
+        if isinstance(known[option].default, Region):
+            options = options | {option: _region(name, option, value)}
+        else:
+            _check(name, option, known[option].default, value)
     try:
         return scheme(**options)
     except ValueError as error:
         raise InputError(f"weighting scheme {name!r}: {error}") from error
+
+
+def _region(scheme: str, option: str, value: object) -> Region:
+    """A region by its name."""
+    names = {region.name.lower(): region for region in Region}
+    if isinstance(value, Region):
+        return value
+    if not isinstance(value, str) or value.lower() not in names:
+        raise InputError(
+            unknown_name(f"{option} of weighting scheme {scheme!r}", str(value), names)
+        )
+    return names[value.lower()]
 
 
 def _check(scheme: str, option: str, default: object, value: object) -> None:
@@ -94,11 +114,13 @@ def scheme_names() -> tuple[str, ...]:
 
 __all__ = [
     "ActFocus",
+    "Contrast",
     "EntropyRule",
     "Gtpo",
     "Official",
     "Product",
     "RegionEntropy",
+    "Regional",
     "Rest",
     "Scheme",
     "Stare",

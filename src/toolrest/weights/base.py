@@ -18,6 +18,8 @@ DELTA = 1e-8
 class TokenStatistics:
     """What is known of the sampled tokens one by one, under the policy that sampled them."""
 
+    ids: torch.Tensor
+    """The tokens, int64, [B, T]."""
     entropy: torch.Tensor
     """Entropy of the distribution that each token was drawn from, nats, [B, T]."""
     surprisal: torch.Tensor
