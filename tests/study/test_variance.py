@@ -21,10 +21,10 @@ from toolrest.study.policy_gradients import (
     fixed_weights,
     measure,
     region_gradients,
-    sample_trajectories,
     scheme_weights,
     summary,
 )
+from toolrest.study.trajectories import sample_trajectories
 from toolrest.study.variance import (
     bounds,
     excess_variance,

@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from toolrest.advantages import group_normalise
-from toolrest.data.prompts import render_prompt, single_id
-from toolrest.data.sample import Sample
-from toolrest.recipe import Recipe
-from toolrest.regions import Region, label_tokens
-from toolrest.rewards import ToolReward
-from toolrest.rollout.shared_prefix import sample_groups
+from toolrest.regions import Region
+from toolrest.study.trajectories import Trajectories
 from toolrest.study.variance import (
     WeightingMoments,
     bounds,
@@ -26,11 +21,10 @@ from toolrest.study.variance import (
     score_moments,
     trace_over_bound,
 )
-from toolrest.vocabulary import Vocabulary
 from toolrest.weights import RegionEntropy, Scheme
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 REGIONS = len(Region)
 STATISTICS = (
@@ -40,22 +34,6 @@ STATISTICS = (
 """Of each token: `score_moments`; of the last layer E||s_t||^2 given the prefix, ||s_t||^2, and the
 token's part of the squared sum over its region, s_t . sum_{u in r} s_u; ||s_t||^2 of all
 parameters, for the tokens picked for it."""
-
-
-@dataclass(frozen=True)
-class Trajectories:
-    """Sampled responses and their advantages."""
-
-    prompts: list[list[int]]
-    """Prompt ids, one a group."""
-    responses: list[list[int]]
-    """N = P * G responses' ids, a group's next to each other."""
-    advantages: torch.Tensor
-    """[N]."""
-    regions: list[torch.Tensor]
-    """Regions of each response's tokens."""
-    group_size: int
-    """G."""
 
 
 @dataclass(frozen=True)
@@ -80,46 +58,6 @@ class Gradients:
     """By name: each region's weight in each trajectory, [N, R]."""
     cosines: dict[str, float]
     """By name: of the mean gradient with the one of equal weights."""
-
-
-def sample_trajectories(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    samples: Sequence[Sample],
-    recipe: Recipe,
-    seed: int,
-) -> Trajectories:
-    """A group of responses to every sample, scored at the start of the reward's schedule."""
-    group = recipe.rollout.group_size
-    prompts = [render_prompt(sample, tokenizer) for sample in samples]
-    uniforms = torch.rand(
-        len(prompts) * group,
-        recipe.rollout.max_response_tokens,
-        dtype=torch.float64,
-        generator=torch.Generator().manual_seed(seed),
-    )
-    responses = sample_groups(
-        model,
-        prompts,
-        group_size=group,
-        max_tokens=recipe.rollout.max_response_tokens,
-        end_ids=[single_id(tokenizer.eos_token_id)],
-        temperature=recipe.rollout.temperature,
-        uniforms=uniforms,
-    )
-    reward = ToolReward(recipe.dialect, recipe.reward.schedule)
-    vocabulary = Vocabulary.from_tokenizer(
-        tokenizer, written_special_tokens=reward.dialect.special_tokens
-    )
-    reward.bind(vocabulary)
-    truths = [sample.ground_truth for sample in samples for _ in range(group)]
-    totals = reward([""] * len(responses), truths, responses)
-    regions = []
-    for ids in responses:
-        row = torch.tensor([ids])
-        regions.append(label_tokens(row, torch.ones_like(row), vocabulary, reward.dialect)[0])
-    advantages = group_normalise(torch.tensor(totals, dtype=torch.float64), group)
-    return Trajectories(prompts, responses, advantages, regions, group)
 
 
 def region_gradients(

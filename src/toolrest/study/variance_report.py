@@ -19,11 +19,11 @@ from toolrest.study.policy_gradients import (
     optimum,
     region_means,
     region_moments,
-    sample_trajectories,
     scheme_weights,
     summary,
     token_moments,
 )
+from toolrest.study.trajectories import sample_trajectories
 from toolrest.study.variance import least_variance_weights
 from toolrest.weights import RegionEntropy, Statistic, get_scheme
 
@@ -64,7 +64,7 @@ def variance_at(
     halves = samples[: len(samples) // 2], samples[len(samples) // 2 :]
     uniform: dict[str, Weigh] = {"uniform": lambda regions: torch.ones(len(regions))}
     first = sample_trajectories(model, tokenizer, halves[0], recipe, seed=recipe.seed)
-    known = measure(model, first, uniform, temperature, on_row)
+    known = measure(model, first, uniform, temperature, on_row, single_tokens=0)
     entropies = {
         statistic: RegionEntropy(
             known.statistics[key],
