@@ -3,6 +3,7 @@
 import typer
 
 from toolrest.cli.compare import compare
+from toolrest.cli.evaluate import evaluate
 from toolrest.cli.score import score
 from toolrest.cli.train import train
 from toolrest.cli.variance import variance
@@ -15,6 +16,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(train)
+app.command()(evaluate)
 app.command()(score)
 app.command()(compare)
 app.command()(variance)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from toolrest.data.sample import Sample
+from toolrest.data.wording import Prompt
 from toolrest.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,6 +30,30 @@ def render_prompt(sample: Sample, tokenizer: PreTrainedTokenizerBase) -> list[in
     encoded = tokenizer.apply_chat_template(
         list(sample.prompt), add_generation_prompt=True, tokenize=True, return_dict=True
     )
+    return cast("dict[str, list[int]]", encoded)["input_ids"]
+
+
+def render_chat(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The token ids of a prompt by the tokenizer's own chat template.
+
+    Raises:
+        InputError: the template refuses the messages or the tools.
+    """
+    from jinja2 import TemplateError
+
+    try:
+        encoded = tokenizer.apply_chat_template(
+            prompt.messages,
+            tools=cast(Any, prompt.tools),
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+        )
+    except (TemplateError, TypeError, ValueError, KeyError) as error:
+        raise InputError(
+            f"the policy's chat template refuses the prompt ({error}); another wording may fit: "
+            "--prompt plain"
+        ) from error
     return cast("dict[str, list[int]]", encoded)["input_ids"]
 
 

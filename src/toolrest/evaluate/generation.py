@@ -66,13 +66,13 @@ def generate(
                     uniforms=uniforms[chosen],
                 )
             else:
-                batch = _by_generate(
+                batch = generate_batch(
                     model,
                     tokenizer,
                     [prompts[i] for i in chosen],
                     max_response_tokens,
                     temperature,
-                    end,
+                    [end],
                 )
             for index, response in zip(chosen, batch, strict=True):
                 responses[index] = response
@@ -81,14 +81,20 @@ def generate(
     return responses
 
 
-def _by_generate(
+def generate_batch(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: list[list[int]],
     max_response_tokens: int,
     temperature: float | None,
-    end: int,
+    end_ids: Sequence[int],
 ) -> list[list[int]]:
+    """One response a prompt by transformers' generate, the end token included.
+
+    Args:
+        temperature: None for greedy decoding.
+        end_ids: a response ends with one of them.
+    """
     batch = tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(
         model.device
     )
@@ -101,8 +107,14 @@ def _by_generate(
         **batch,
         max_new_tokens=max_response_tokens,
         pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=end,
+        eos_token_id=list(end_ids),
         **sampled,
     )
     rows = output[:, batch["input_ids"].size(1) :].tolist()
-    return [row[: row.index(end) + 1] if end in row else row for row in rows]
+    return [_ended(row, end_ids) for row in rows]
+
+
+def _ended(row: list[int], end_ids: Sequence[int]) -> list[int]:
+    """Up to the first end token, which is kept."""
+    at = next((place for place, token in enumerate(row) if token in end_ids), None)
+    return row if at is None else row[: at + 1]

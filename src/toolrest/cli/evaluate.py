@@ -1,0 +1,136 @@
+"""`toolrest evaluate`: a policy on BFCL, API-Bank or the embedded world."""
+
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toolrest.cli.errors import one_line_errors
+
+
+class BackendName(StrEnum):
+    """Names of the backends."""
+
+    HF = "hf"
+    VLLM = "vllm"
+    OPENAI = "openai"
+
+
+class Api(StrEnum):
+    """Interfaces of an OpenAI-compatible endpoint."""
+
+    CHAT = "chat"
+    COMPLETIONS = "completions"
+
+
+def evaluate(
+    policy: Annotated[
+        str | None,
+        typer.Argument(
+            help="A run's folder, a checkpoint's, 'embedded', a hub name, or with --backend openai "
+            "the model's name at the endpoint."
+        ),
+    ] = None,
+    on: Annotated[str, typer.Option("--on", help="bfcl, apibank or world.")] = "world",
+    version: Annotated[
+        str | None, typer.Option(help="Of BFCL: v3 or v4, by the bfcl-eval that is installed.")
+    ] = None,
+    categories: Annotated[
+        str | None, typer.Option(help="Names or groups (non_live, live, multi_turn), with commas.")
+    ] = None,
+    dialect: Annotated[
+        str | None, typer.Option(help="How the policy writes calls. Default: its run's, or seen.")
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="Wording of BFCL's prompts: rlla, template or plain.")
+    ] = None,
+    backend: Annotated[BackendName, typer.Option(help="What answers.")] = BackendName.HF,
+    base_url: Annotated[
+        str | None, typer.Option(help="Of an OpenAI-compatible endpoint. Key: OPENAI_API_KEY.")
+    ] = None,
+    api: Annotated[Api, typer.Option(help="Which interface of the endpoint.")] = Api.CHAT,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Folder or hub name, for --api completions.")
+    ] = None,
+    checkpoint: Annotated[str, typer.Option(help="Of a run: last, best or a step.")] = "last",
+    limit: Annotated[int | None, typer.Option(help="Items of each category at most.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with API-Bank's files.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Prompts at once, or requests in flight.")] = 16,
+    max_tokens: Annotated[int | None, typer.Option(help="New tokens of an answer.")] = None,
+    max_prompt_tokens: Annotated[
+        int | None, typer.Option(help="Longer prompts are not asked and count as wrong.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for answers and results.")] = None,
+    result_files: Annotated[
+        bool, typer.Option("--result-files", help="Write BFCL's own result files too.")
+    ] = False,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(help="Compare two evaluations' folders instead, item by item."),
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with a checkpoint.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the result alone.")] = False,
+) -> None:
+    """Evaluate a policy with the prompt it was trained with; a stopped evaluation goes on."""
+    with one_line_errors():
+        from rich.console import Console
+
+        from toolrest.errors import InputError
+
+        console = Console(highlight=False)
+        if compare is not None:
+            if policy is not None:
+                raise InputError("--compare takes two folders of evaluations and no policy")
+            from toolrest.evaluate.results import compare as compare_results
+            from toolrest.watch.evaluation import print_comparison
+
+            print_comparison(compare_results(*compare), console)
+            return
+        if policy is None:
+            raise InputError(
+                "name a policy: a run's folder, a checkpoint's, 'embedded' or a hub name"
+            )
+        from toolrest.cli.train import calm_libraries
+        from toolrest.evaluate.evaluation import Options
+        from toolrest.evaluate.evaluation import evaluate as run_evaluation
+        from toolrest.evaluate.target import Target, find_target
+        from toolrest.recipe import Recipe
+        from toolrest.watch.evaluation import EvaluationView, print_evaluation
+
+        calm_libraries()
+        target = (
+            Target(Recipe(policy=policy), policy.replace("/", "-"))
+            if backend is BackendName.OPENAI
+            else find_target(policy, checkpoint, trust_remote_code)
+        )
+        options = Options(
+            benchmark=on,
+            version=version,
+            categories=[name.strip() for name in (categories or "").split(",") if name.strip()],
+            dialect=dialect,
+            prompt=prompt,
+            backend=backend.value,
+            base_url=base_url,
+            api=api.value,
+            tokenizer=tokenizer,
+            limit=limit,
+            out=out,
+            data=data,
+            batch_size=batch_size,
+            max_tokens=max_tokens,
+            max_prompt_tokens=max_prompt_tokens,
+            result_files=result_files,
+        )
+        try:
+            with EvaluationView(quiet) as view:
+                found = run_evaluation(target, options, view)
+        except KeyboardInterrupt:
+            again = shlex.join(["toolrest", *sys.argv[1:]])
+            typer.echo(f"stopped; answers so far are kept. Go on with: {again}", err=True)
+            raise typer.Exit(130) from None
+        print_evaluation(found, console)

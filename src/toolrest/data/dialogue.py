@@ -1,0 +1,63 @@
+"""A dialogue with tools, however it will be written: what was said, called and answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from toolrest.dialects import ToolCall
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool that the policy may call."""
+
+    name: str
+    """Its name."""
+    description: str
+    """What it does."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """JSON schema of its parameters: {"type": "object", "properties": .., "required": ..}."""
+
+
+@dataclass(frozen=True)
+class UserTurn:
+    """What the user said."""
+
+    text: str
+    """Its text."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """What the assistant did: called tools, responded, or both."""
+
+    calls: tuple[ToolCall, ...] = ()
+    """Its calls, in order."""
+    response: str | None = None
+    """What it told the user."""
+    thought: str | None = None
+    """Its reasoning."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the tools of the last action answered."""
+
+    results: tuple[tuple[str, str], ...]
+    """(tool's name, text) of each call, in order."""
+
+
+Turn = UserTurn | Action | Observation
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """All that a policy knows when it has to act."""
+
+    tools: tuple[Tool, ...]
+    """The tools that it may call."""
+    turns: tuple[Turn, ...]
+    """What happened so far; the last one is no action."""
+    system: str | None = None
+    """Instructions that came with the dialogue."""

@@ -1,0 +1,121 @@
+"""The answers of an evaluation, each on disk as soon as it is there."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from toolrest.errors import InputError
+from toolrest.evaluate.episode import Answer
+from toolrest.runs import write_json
+
+
+class AnswerStore:
+    """answers.jsonl in an evaluation's folder, one object an answer; append only.
+
+    One process at a time. A last line that was cut off by a kill is taken out; its answer is asked
+    for again.
+
+    Args:
+        folder: made if it is not there.
+        settings: all that the answers depend on. A folder of other settings is refused.
+
+    Raises:
+        InputError: other settings, another process, or a file that cannot be read or written.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.path = folder / "answers.jsonl"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._check_settings(folder / "settings.json", settings)
+            self._file = self.path.open("a+b")
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise InputError(f"{folder}: another evaluation is writing there") from None
+        self._answers = self._load()
+
+    def _check_settings(self, path: Path, settings: dict[str, Any]) -> None:
+        if path.is_file():
+            try:
+                before = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError:
+                before = {}
+            changed = sorted(
+                key
+                for key in before.keys() | settings.keys()
+                if before.get(key) != settings.get(key)
+            )
+            if changed:
+                key = changed[0]
+                raise InputError(
+                    f"{path.parent}: holds answers of other settings ({key}: "
+                    f"{before.get(key)!r}, now {settings.get(key)!r}); choose another --out"
+                )
+        else:
+            write_json(path, settings)
+
+    def _load(self) -> dict[str, Answer]:
+        self._file.seek(0)
+        found: dict[str, Answer] = {}
+        end = 0
+        for number, line in enumerate(self._file, start=1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                row = json.loads(line)
+                key = row.pop("key")
+                found[key] = Answer(**row)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise InputError(
+                    f"{self.path}, line {number}: not an answer ({error}); take the line out, and "
+                    "it is asked for again"
+                ) from error
+            end += len(line)
+        self._file.truncate(end)
+        return found
+
+    def get(self, key: str) -> Answer | None:
+        """The answer that is there already."""
+        return self._answers.get(key)
+
+    def add(self, key: str, answer: Answer) -> None:
+        """Keep an answer.
+
+        Raises:
+            InputError: the disk is full, or the file cannot be written.
+        """
+        line = json.dumps({"key": key} | asdict(answer), ensure_ascii=False) + "\n"
+        try:
+            self._file.write(line.encode("utf-8", "surrogatepass"))
+            self._file.flush()
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written: {error.strerror}") from error
+        self._answers[key] = answer
+
+    def close(self) -> None:
+        """Let the folder go."""
+        try:
+            os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,141 @@
+"""API-Bank from its three processed files: the published soft score, and a strict one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolrest.data.wording import Prompt
+from toolrest.dialects import Dialect, ToolCall
+from toolrest.errors import InputError
+from toolrest.evaluate.episode import Answer, Episode, Outcome, read, status_of
+
+LEVELS = {f"level-{level}": f"level-{level}-api_processed.json" for level in (1, 2, 3)}
+"""The file of each level."""
+_TAG = "<tool_call>"
+
+
+def episodes(folder: Path, level: str, dialect: Dialect) -> list[Episode]:
+    """The episodes of a level.
+
+    Raises:
+        InputError: no such file, or a row that is not one of API-Bank's, by its number.
+    """
+    path = folder / LEVELS[level]
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"--data {folder}: {path.name} cannot be read ({error.strerror}); the folder must hold "
+            f"{', '.join(LEVELS.values())}"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a JSON file ({error})") from error
+    if not isinstance(rows, list):
+        raise InputError(f"{path}: expected a list of rows, got {type(rows).__name__}")
+    return [_episode(path, level, number, row, dialect) for number, row in enumerate(rows)]
+
+
+def _episode(path: Path, level: str, number: int, row: Any, dialect: Dialect) -> APIBankEpisode:
+    try:
+        answers = row["answer"] if isinstance(row["answer"], list) else [row["answer"]]
+        (answer,) = answers
+        gold = ToolCall(str(answer["name"]), dict(answer["parameters"]))
+        prompt = Prompt(
+            [
+                {"role": "system", "content": str(row["system"])},
+                {"role": "user", "content": str(row["user"])},
+            ]
+        )
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{path}: row {number}: expected system, user and an answer of one call with name and "
+            f"parameters ({type(error).__name__}: {error})"
+        ) from error
+    return APIBankEpisode(f"{level}/{number}", level, prompt, gold, dialect)
+
+
+def soft_calls(text: str, gold_name: str) -> list[ToolCall]:
+    """The calls that the published scoring sees: the JSON lines after the last <tool_call>.
+
+    An object without `name` or `parameters` is taken for bare parameters of the gold tool.
+    """
+    _, tag, block = text.rpartition(_TAG)
+    found = []
+    for line in (block.split("</tool_call>")[0] if tag else "").splitlines():
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(value, dict):
+            continue
+        if "name" in value and isinstance(value.get("parameters"), dict):
+            found.append(ToolCall(str(value["name"]), value["parameters"]))
+        elif "name" not in value or "parameters" not in value:
+            found.append(ToolCall(gold_name, value))
+    return found
+
+
+@dataclass
+class APIBankEpisode:
+    """One prompt, one reply, one gold call."""
+
+    identity: str
+    category: str
+    prompt: Prompt
+    gold: ToolCall
+    dialect: Dialect
+    _answer: Answer | None = None
+
+    def request(self) -> Prompt | None:
+        """See `Episode.request`."""
+        return self.prompt if self._answer is None else None
+
+    def receive(self, answer: Answer) -> None:
+        """See `Episode.receive`."""
+        self._answer = answer
+
+    def outcome(self) -> Outcome:
+        """See `Episode.outcome`. `correct` is the soft score."""
+        assert self._answer is not None
+        answer = self._answer
+        reply = read(answer, self.dialect)
+        if self.dialect.name == "rlla" and answer.calls is None:
+            seen = soft_calls(answer.text, self.gold.name)
+        else:
+            seen = list(reply.calls)
+        soft = any(_equal(call, self.gold) for call in seen)
+        strict = reply.calls_intact and len(reply.calls) == 1 and _equal(reply.calls[0], self.gold)
+        return Outcome(
+            identity=self.identity,
+            category=self.category,
+            correct=soft,
+            check="" if soft else _why(seen, self.gold),
+            expected={self.gold.name: self.gold.parameters},
+            got={"calls": [{c.name: c.parameters} for c in seen], "text": answer.text},
+            statuses=(status_of(answer, reply),),
+            tokens=() if answer.tokens is None else (answer.tokens,),
+            scores={"strict": float(strict)},
+        )
+
+
+def _equal(call: ToolCall, gold: ToolCall) -> bool:
+    return call.name == gold.name and _same(call.parameters, gold.parameters)
+
+
+def _same(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Equal as Python compares; True is not 1 here, where all gold values are strings anyway."""
+    return dict(found) == dict(wanted)
+
+
+def _why(calls: list[ToolCall], gold: ToolCall) -> str:
+    if not calls:
+        return "no call"
+    named = [call for call in calls if call.name == gold.name]
+    if not named:
+        return "wrong name"
+    keys = set(gold.parameters)
+    return "wrong value" if any(set(c.parameters) == keys for c in named) else "wrong parameters"

@@ -1,0 +1,1 @@
+"""What a policy answers through: transformers here, vLLM here, or a server. One file each."""

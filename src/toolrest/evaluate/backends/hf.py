@@ -1,0 +1,140 @@
+"""A policy's answers by transformers, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from toolrest.data.prompts import render_chat, single_id
+from toolrest.data.wording import Prompt
+from toolrest.dialects import Dialect
+from toolrest.errors import InputError
+from toolrest.evaluate.episode import Answer, Request
+from toolrest.evaluate.generation import generate_batch
+from toolrest.policy import load_policy, load_tokenizer
+from toolrest.recipe import Recipe
+from toolrest.rollout.sampler import shares_prefix
+from toolrest.rollout.shared_prefix import sample_groups
+from toolrest.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_BATCHES_AT_ONCE = 8
+"""So many batches are sorted by length together."""
+
+
+class Rendering:
+    """Prompts to ids and ids to text, by a policy's tokenizer.
+
+    Raises:
+        InputError: the tokenizer has no end-of-sequence token.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, dialect: Dialect) -> None:
+        self.tokenizer = tokenizer
+        self.end = single_id(tokenizer.eos_token_id)
+        self._vocabulary = Vocabulary.from_tokenizer(
+            tokenizer, written_special_tokens=dialect.special_tokens
+        )
+
+    def ids(self, prompt: Prompt) -> list[int]:
+        """The prompt's ids by the chat template."""
+        return render_chat(prompt, self.tokenizer)
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of sampled ids, marks of the dialect included, other special tokens not."""
+        return self._vocabulary.text(ids)
+
+    def show(self, prompt: Prompt) -> str:
+        """The prompt as one text."""
+        return str(self.tokenizer.decode(self.ids(prompt)))
+
+
+class HFBackend:
+    """Greedy answers in batches.
+
+    Args:
+        recipe: its policy is loaded, float32, on the GPU where there is one.
+        max_tokens: an answer that has not ended by then is cut.
+        batch_size: prompts that are answered together.
+        max_prompt_tokens: longer prompts are not asked; None: what the policy's positions leave.
+
+    Raises:
+        InputError: the policy cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        dialect: Dialect,
+        max_tokens: int,
+        batch_size: int,
+        max_prompt_tokens: int | None = None,
+    ) -> None:
+        self._rendering = Rendering(load_tokenizer(recipe), dialect)
+        self._model = load_policy(recipe).eval()
+        self._max_tokens = max_tokens
+        self._batch_size = batch_size
+        positions = getattr(self._model.config, "max_position_embeddings", None)
+        room = None if positions is None else positions - max_tokens
+        if max_prompt_tokens is None and room is not None and room < 1:
+            raise InputError(
+                f"--max-tokens {max_tokens}: the policy has {positions} positions, so no prompt "
+                "fits before that; ask for fewer"
+            )
+        self._longest = room if max_prompt_tokens is None else max_prompt_tokens
+        named = getattr(self._model.generation_config, "eos_token_id", None)
+        ends = named if isinstance(named, list) else [named]
+        self._ends = sorted({self._rendering.end, *(end for end in ends if end is not None)})
+        self._shares = shares_prefix(self._model, "auto")
+
+    @property
+    def window(self) -> int:
+        """See `Backend.window`."""
+        return self._batch_size * _BATCHES_AT_ONCE
+
+    def show(self, prompt: Prompt) -> str:
+        """See `Backend.show`."""
+        return self._rendering.show(prompt)
+
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[str, Answer]]:
+        """See `Backend.answer`. Longest first, so that a batch that does not fit shows at once."""
+        prompts = {request.key: self._rendering.ids(request.prompt) for request in requests}
+        fitting = []
+        for key, ids in sorted(prompts.items(), key=lambda item: -len(item[1])):
+            if self._longest is not None and len(ids) > self._longest:
+                yield key, Answer("", "too_long", prompt_tokens=len(ids), tokens=0)
+            else:
+                fitting.append(key)
+        for start in range(0, len(fitting), self._batch_size):
+            keys = fitting[start : start + self._batch_size]
+            responses = self._generate([prompts[key] for key in keys])
+            for key, response in zip(keys, responses, strict=True):
+                ended = bool(response) and response[-1] in self._ends
+                yield (
+                    key,
+                    Answer(
+                        self._rendering.text(response[:-1] if ended else response),
+                        "end" if ended else "length",
+                        prompt_tokens=len(prompts[key]),
+                        tokens=len(response),
+                    ),
+                )
+
+    @torch.no_grad()
+    def _generate(self, prompts: list[list[int]]) -> list[list[int]]:
+        if self._shares:
+            return sample_groups(
+                self._model,
+                prompts,
+                group_size=1,
+                max_tokens=self._max_tokens,
+                end_ids=self._ends,
+                temperature=None,
+            )
+        return generate_batch(
+            self._model, self._rendering.tokenizer, prompts, self._max_tokens, None, self._ends
+        )

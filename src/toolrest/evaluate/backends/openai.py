@@ -1,0 +1,200 @@
+"""Answers of a model behind an OpenAI-compatible endpoint, many at once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from importlib.util import find_spec
+from typing import Any, Literal
+
+from toolrest.data.wording import Prompt
+from toolrest.errors import InputError
+from toolrest.evaluate.backends.hf import Rendering
+from toolrest.evaluate.episode import Answer, Request
+
+KEY = "OPENAI_API_KEY"
+"""The environment variable with the key; local servers need none."""
+_TRIES = 8
+"""Times a request is tried again after a dropped connection, a 429 or a 5xx, waiting longer each
+time or as long as the server says."""
+_SECONDS = 600.0
+_TOO_LONG = ("context length", "context_length", "maximum context", "too long", "max_model_len")
+
+
+class OpenAIBackend:
+    """Answers at temperature 0 through the chat or the completions interface.
+
+    Args:
+        model: its name at the endpoint.
+        base_url: of the endpoint, such as http://localhost:8000/v1.
+        max_tokens: an answer that has not ended by then is cut.
+        at_once: requests in flight.
+        rendering: writes the prompt for the completions interface; None: the chat interface, whose
+            server writes it.
+
+    Raises:
+        InputError: the openai package is not installed.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str,
+        max_tokens: int,
+        at_once: int = 16,
+        rendering: Rendering | None = None,
+    ) -> None:
+        if find_spec("openai") is None:
+            raise InputError("--backend openai needs the openai package: pip install openai")
+        import openai
+
+        self._errors = openai
+        self._client = openai.OpenAI(
+            base_url=base_url,
+            api_key=os.environ.get(KEY) or "none",
+            max_retries=_TRIES,
+            timeout=_SECONDS,
+        )
+        self._model = model
+        self._base_url = base_url
+        self._max_tokens = max_tokens
+        self._at_once = at_once
+        self._rendering = rendering
+
+    @property
+    def window(self) -> int:
+        """See `Backend.window`."""
+        return self._at_once * 4
+
+    def show(self, prompt: Prompt) -> str:
+        """See `Backend.show`."""
+        if self._rendering is not None:
+            return self._rendering.show(prompt)
+        sent = {"messages": prompt.messages} | ({"tools": prompt.tools} if prompt.tools else {})
+        return json.dumps(sent, indent=2, ensure_ascii=False)
+
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[str, Answer]]:
+        """See `Backend.answer`. When one fails, or on Ctrl-C, what is under way is still taken.
+
+        Raises:
+            InputError: the endpoint refuses, or is gone after all tries.
+        """
+        failure: BaseException | None = None
+        with ThreadPoolExecutor(self._at_once) as pool:
+            jobs = {pool.submit(self._one, request.prompt): request.key for request in requests}
+            left = set(jobs)
+            while left:
+                try:
+                    done, left = wait(left, return_when=FIRST_COMPLETED)
+                except KeyboardInterrupt as stopped:
+                    failure = failure or stopped
+                    done = set()
+                for job in done:
+                    if job.cancelled():
+                        continue
+                    error = job.exception()
+                    if error is None:
+                        yield jobs[job], job.result()
+                    else:
+                        failure = failure or error
+                if failure is not None:
+                    left = {job for job in left if not job.cancel()}
+        if failure is not None:
+            raise failure
+
+    def _one(self, prompt: Prompt) -> Answer:
+        openai = self._errors
+        try:
+            if self._rendering is None:
+                return self._chat(prompt)
+            return self._complete(self._rendering.ids(prompt))
+        except openai.BadRequestError as error:
+            if any(words in str(error).lower() for words in _TOO_LONG):
+                return Answer("", "too_long")
+            raise self._failed(error, "the request is refused") from error
+        except openai.AuthenticationError as error:
+            raise self._failed(error, f"the key in {KEY} is not taken") from error
+        except openai.APIConnectionError as error:
+            raise self._failed(error, "it cannot be reached") from error
+        except openai.APIStatusError as error:
+            raise self._failed(error, f"it answers {error.status_code}") from error
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            raise self._failed(error, "its answer is not one of that interface") from error
+
+    def _failed(self, error: Exception, what: str) -> InputError:
+        reason = str(error).strip().splitlines()
+        return InputError(
+            f"--base-url {self._base_url}: {what} ({reason[0][:200] if reason else error!r})"
+        )
+
+    def _chat(self, prompt: Prompt) -> Answer:
+        extra: dict[str, Any] = {} if prompt.tools is None else {"tools": prompt.tools}
+        reply: Any = self._client.chat.completions.create(
+            model=self._model,
+            messages=_sent(prompt.messages),
+            temperature=0.0,
+            max_tokens=self._max_tokens,
+            **extra,
+        )
+        choice = reply.choices[0]
+        calls = choice.message.tool_calls
+        return Answer(
+            choice.message.content or "",
+            _stop(choice.finish_reason),
+            *_usage(reply),
+            calls=[_call(call) for call in calls] if calls else None,
+        )
+
+    def _complete(self, ids: list[int]) -> Answer:
+        assert self._rendering is not None
+        reply: Any = self._client.completions.create(
+            model=self._model,
+            prompt=ids,
+            temperature=0.0,
+            max_tokens=self._max_tokens,
+            extra_body={"skip_special_tokens": False},
+        )
+        choice = reply.choices[0]
+        text = choice.text
+        end = self._rendering.tokenizer.eos_token
+        if isinstance(end, str):
+            text = text.removesuffix(end)
+        return Answer(text, _stop(choice.finish_reason), *_usage(reply))
+
+
+def _sent(messages: list[dict[str, Any]]) -> Any:
+    """Messages as the interface has them: arguments of calls are JSON texts there."""
+    sent = []
+    for message in messages:
+        made = {k: v for k, v in message.items() if k not in ("reasoning_content", "tool_calls")}
+        if "tool_calls" in message:
+            made["tool_calls"] = [
+                call
+                | {
+                    "function": call["function"]
+                    | {"arguments": json.dumps(call["function"]["arguments"])}
+                }
+                for call in message["tool_calls"]
+            ]
+        sent.append(made)
+    return sent
+
+
+def _call(call: Any) -> dict[str, Any]:
+    """A call that the server has read; its arguments stay a text where they are no JSON."""
+    try:
+        arguments = json.loads(call.function.arguments)
+    except (ValueError, RecursionError):
+        arguments = call.function.arguments
+    return {"name": call.function.name, "arguments": arguments}
+
+
+def _stop(reason: str | None) -> Literal["end", "length"]:
+    return "length" if reason == "length" else "end"
+
+
+def _usage(reply: Any) -> tuple[int | None, int | None]:
+    usage = reply.usage
+    return (None, None) if usage is None else (usage.prompt_tokens, usage.completion_tokens)

@@ -1,0 +1,131 @@
+"""What is asked of a policy, what it answers, and what that was worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from toolrest.data.wording import Prompt
+from toolrest.dialects import Block, Dialect, ParseStatus, Reply, ToolCall
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt that a policy is to answer."""
+
+    key: str
+    """What it is an answer to: the item, and the step in it."""
+    prompt: Prompt
+    """The prompt."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a policy wrote."""
+
+    text: str
+    """Its text, without the end of the turn."""
+    stop: str
+    """`end`; `length`: it was cut off; `too_long`: the prompt did not fit, nothing was asked."""
+    prompt_tokens: int | None = None
+    """Tokens of the prompt, where known."""
+    tokens: int | None = None
+    """Tokens that were sampled, where known."""
+    calls: list[dict[str, Any]] | None = None
+    """Calls that a server has read already, {"name", "arguments"}; None: they are in the text."""
+
+
+class Backend(Protocol):
+    """Something that a policy answers through."""
+
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[str, Answer]]:
+        """(key, answer) of every request, in any order, each as soon as it is there."""
+        ...
+
+    def show(self, prompt: Prompt) -> str:
+        """The prompt as the policy gets it, as far as it is known on this side."""
+        ...
+
+    @property
+    def window(self) -> int:
+        """How many requests it is worth handing over at once."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An item's score, and what led to it."""
+
+    identity: str
+    """The item."""
+    category: str
+    """Its category."""
+    correct: bool
+    """Whether it passed."""
+    check: str
+    """Which check failed; empty where none did."""
+    expected: Any
+    """What was expected, as far as a failure needs it."""
+    got: Any
+    """What the policy did."""
+    statuses: tuple[str, ...]
+    """How each of its replies was read."""
+    tokens: tuple[int, ...]
+    """Sampled tokens of each reply, where known."""
+    scores: dict[str, float] = field(default_factory=dict)
+    """Further scores by name, such as API-Bank's strict one."""
+
+
+class Episode(Protocol):
+    """One item, played request by request."""
+
+    @property
+    def identity(self) -> str:
+        """Names the item; unique in the benchmark."""
+        ...
+
+    @property
+    def category(self) -> str:
+        """The part of the benchmark that it is of."""
+        ...
+
+    def request(self) -> Prompt | None:
+        """What is to be asked next; None where the item is done."""
+        ...
+
+    def receive(self, answer: Answer) -> None:
+        """Take the answer to the last request."""
+        ...
+
+    def outcome(self) -> Outcome:
+        """The score of an item that is done."""
+        ...
+
+
+def read(answer: Answer, dialect: Dialect) -> Reply:
+    """A reply from an answer. Whatever a policy writes has one."""
+    if answer.calls is None:
+        return dialect.parse(answer.text)
+    calls = []
+    for call in answer.calls:
+        name, values = call.get("name"), call.get("arguments")
+        if not isinstance(name, str) or not isinstance(values, dict):
+            return dialect.parse("")
+        calls.append(ToolCall(name, values))
+    return Reply(
+        thought=None,
+        calls=tuple(calls),
+        response=answer.text or None,
+        status=ParseStatus.OK,
+        position=None,
+        well_formed=True,
+        calls_intact=True,
+        blocks=(Block.CALLS,),
+        spans=(),
+    )
+
+
+def status_of(answer: Answer, reply: Reply) -> str:
+    """The reply's parse status, or that the prompt did not fit."""
+    return answer.stop if answer.stop == "too_long" else str(reply.status)

@@ -1,0 +1,318 @@
+"""One evaluation: a policy on a benchmark, from its settings to its files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from toolrest.data.wording import default_style, style_names
+from toolrest.dialects import detect_dialect, get_dialect
+from toolrest.errors import InputError
+from toolrest.evaluate import apibank, world
+from toolrest.evaluate.answers import AnswerStore
+from toolrest.evaluate.bfcl import categories as bfcl_categories
+from toolrest.evaluate.bfcl import episodes as bfcl
+from toolrest.evaluate.bfcl.official import INSTALL, VERSIONS, OfficialBFCL
+from toolrest.evaluate.bfcl.result_files import write_result_files
+from toolrest.evaluate.episode import Answer, Backend, Episode, Outcome
+from toolrest.evaluate.play import play
+from toolrest.evaluate.results import summarise, write_results
+from toolrest.evaluate.target import Target, fingerprint
+from toolrest.naming import unknown_name
+from toolrest.policy import policy_path
+from toolrest.runs import write_whole
+
+EVALUATIONS = Path("evaluations")
+"""Where evaluations go that are of no run."""
+_MOST_TOKENS = {"bfcl": 1024, "apibank": 4096}
+"""New tokens an answer may have; API-Bank's is the published setting."""
+BENCHMARKS = ("bfcl", "apibank", "world")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked for, as on the command line."""
+
+    benchmark: str
+    """bfcl, apibank or world."""
+    version: str | None = None
+    """Of BFCL: v3 or v4; None: what is installed."""
+    categories: Sequence[str] = ()
+    """Names or groups; none: all."""
+    dialect: str | None = None
+    """None: the run's, or what the chat template shows."""
+    prompt: str | None = None
+    """Wording; None: the dialect's."""
+    backend: Literal["hf", "vllm", "openai"] = "hf"
+    base_url: str | None = None
+    """Of an OpenAI-compatible endpoint."""
+    api: Literal["chat", "completions"] = "chat"
+    """Which of its interfaces."""
+    tokenizer: str | None = None
+    """That writes prompts for the completions interface."""
+    limit: int | None = None
+    """Items of each category at most."""
+    out: Path | None = None
+    data: Path | None = None
+    """Folder with API-Bank's files."""
+    batch_size: int = 16
+    """Prompts at once, or requests in flight."""
+    max_tokens: int | None = None
+    max_prompt_tokens: int | None = None
+    result_files: bool = False
+    """Whether to write BFCL's own result files too."""
+    official_folder: Path | None = field(default=None)
+    """Where bfcl-eval is, if not beside toolrest."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found."""
+
+    folder: Path
+    result: dict[str, Any]
+    outcomes: list[Outcome]
+    result_files: Path | None = None
+
+
+class Progress:
+    """What an evaluation tells while it runs; does nothing itself."""
+
+    def begin(self, items: int, folder: Path) -> None:
+        """So many items are to be played."""
+
+    def answered(self, answer: Answer) -> None:
+        """A new answer is there."""
+
+    def done(self, outcome: Outcome) -> None:
+        """An item is done."""
+
+
+def evaluate(target: Target, options: Options, progress: Progress | None = None) -> Evaluation:
+    """Play a benchmark, write its files, and give its figures.
+
+    Raises:
+        InputError: options that do not fit, a policy or an endpoint that cannot be used, or a
+            folder that cannot be written.
+    """
+    progress = progress or Progress()
+    _check(options)
+    dialect, style = _speech(target, options)
+    with ExitStack() as closing:
+        official = None
+        if options.benchmark == "bfcl":
+            official = closing.enter_context(_official(options))
+        settings = _settings(target, options, dialect, style, official)
+        folder = options.out or _folder(target, options, settings)
+        groups = _episodes(options, dialect, style, official)
+        episodes = [episode for found in groups.values() for episode in found[: options.limit]]
+        played = Counter(episode.category for episode in episodes)
+        every = Counter(episode.category for found in groups.values() for episode in found)
+        whole = [name for name, count in every.items() if played[name] == count]
+        if not episodes:
+            raise InputError("--limit 0: no item is left to evaluate")
+        backend = _backend(target, options, dialect, settings["max_tokens"])
+        store = closing.enter_context(AnswerStore(folder, settings))
+        _write_first_prompt(folder, backend, episodes)
+        progress.begin(len(episodes), folder)
+        outcomes = play(episodes, backend, store, progress.done, progress.answered)
+        release = official.release if official is not None else None
+        result = {"settings": settings} | summarise(outcomes, whole, release)
+        write_results(folder, result, outcomes)
+        files = None
+        if options.result_files and release is not None:
+            files = write_result_files(
+                folder / "official",
+                release,
+                [e for e in episodes if isinstance(e, bfcl.SingleTurn | bfcl.MultiTurn)],
+            )
+    return Evaluation(folder, result, outcomes, files)
+
+
+def _check(options: Options) -> None:
+    if options.benchmark not in BENCHMARKS:
+        raise InputError(unknown_name("benchmark", options.benchmark, BENCHMARKS))
+    for value, name in ((options.limit, "--limit"), (options.max_tokens, "--max-tokens")):
+        if value is not None and value < 1:
+            raise InputError(f"{name} {value}: must be at least 1")
+    if options.batch_size < 1:
+        raise InputError(f"--batch-size {options.batch_size}: must be at least 1")
+    if options.benchmark == "apibank" and options.data is None:
+        raise InputError(
+            "--on apibank needs --data FOLDER with the three processed files "
+            f"({', '.join(apibank.LEVELS.values())}), which ResT's repository has"
+        )
+    if options.backend == "openai" and options.base_url is None:
+        raise InputError("--backend openai needs --base-url, as in http://localhost:8000/v1")
+    if options.version is not None and options.version not in VERSIONS:
+        raise InputError(unknown_name("BFCL version", options.version, VERSIONS))
+    if options.api == "completions" and options.tokenizer is None:
+        raise InputError(
+            "--api completions sends the prompt as one text, so it needs --tokenizer: the policy's "
+            "folder or hub name"
+        )
+
+
+def _speech(target: Target, options: Options) -> tuple[str, str]:
+    """(dialect, wording): the run's, the user's, or what the chat template shows."""
+    template: str | None = None
+    if options.backend != "openai" or options.api == "completions":
+        found = _tokenizer(target, options).chat_template
+        template = found if isinstance(found, str) else None
+    named = options.dialect or (target.run is not None and target.recipe.dialect) or None
+    if named is None and target.recipe.policy == "embedded":
+        named = "rlla"
+    if named is None and options.benchmark in ("apibank", "world"):
+        named = "rlla"
+    if named is None:
+        try:
+            named = detect_dialect(template)
+        except InputError as error:
+            raise InputError(f"{error} (--dialect)") from error
+    get_dialect(named)
+    if options.benchmark in ("apibank", "world") and named != "rlla":
+        raise InputError(
+            f"--dialect {named}: the prompts of {options.benchmark} ask for the dialect rlla"
+        )
+    style = options.prompt or default_style(
+        named, template if isinstance(template, str) else "tools"
+    )
+    if style not in style_names():
+        raise InputError(unknown_name("prompt", style, style_names()))
+    return named, style
+
+
+def _tokenizer(target: Target, options: Options) -> Any:
+    from toolrest.policy import load_tokenizer
+
+    recipe = target.recipe
+    if options.tokenizer is not None:
+        recipe = recipe.model_copy(update={"policy": options.tokenizer})
+    return load_tokenizer(recipe)
+
+
+def _official(options: Options) -> OfficialBFCL:
+    official = OfficialBFCL(folder=options.official_folder)
+    if options.version not in (None, official.release):
+        official.close()
+        raise InputError(
+            f"--version {options.version}: bfcl-eval {official.version} is installed, which holds "
+            f"BFCL {official.release}; for {options.version}: "
+            f"{INSTALL.format(version=VERSIONS[options.version or ''])}"
+        )
+    return official
+
+
+def _settings(
+    target: Target, options: Options, dialect: str, style: str, official: OfficialBFCL | None
+) -> dict[str, Any]:
+    """All that the answers depend on. Which items are asked is not among it."""
+    settings: dict[str, Any] = {
+        "policy": target.recipe.policy,
+        "benchmark": options.benchmark,
+        "version": None if official is None else f"{official.release} ({official.version})",
+        "dialect": dialect,
+        "prompt": style if options.benchmark == "bfcl" else "as in the data",
+        "backend": options.backend,
+        "decoding": "greedy",
+    }
+    if options.backend == "openai":
+        settings |= {"base_url": options.base_url, "api": options.api}
+        settings["max_tokens"] = options.max_tokens or _most_tokens(target, options, None)
+    else:
+        path = Path(policy_path(target.recipe))
+        settings["weights"] = fingerprint(path) if path.is_dir() else None
+        positions = _positions(target)
+        settings["max_tokens"] = options.max_tokens or _most_tokens(target, options, positions)
+        settings["max_prompt_tokens"] = options.max_prompt_tokens
+    return settings
+
+
+def _most_tokens(target: Target, options: Options, positions: int | None) -> int:
+    """New tokens an answer may have; a quarter of a short policy's positions at most."""
+    wanted = _MOST_TOKENS.get(options.benchmark, target.recipe.rollout.max_response_tokens)
+    return wanted if positions is None else min(wanted, max(1, positions // 4))
+
+
+def _positions(target: Target) -> int | None:
+    from transformers import AutoConfig
+
+    recipe = target.recipe
+    try:
+        config = AutoConfig.from_pretrained(
+            policy_path(recipe), trust_remote_code=recipe.trust_remote_code
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()
+        raise InputError(
+            f"policy={recipe.policy}: its config cannot be loaded ({reason[0] if reason else ''})"
+        ) from error
+    return getattr(config, "max_position_embeddings", None)
+
+
+def _folder(target: Target, options: Options, settings: dict[str, Any]) -> Path:
+    text = json.dumps(settings, sort_keys=True, default=str)
+    key = hashlib.sha256(text.encode()).hexdigest()[:8]
+    name = f"{options.benchmark}-{key}"
+    if target.run is not None:
+        return target.run.evaluation / f"{Path(target.recipe.policy).name}-{name}"
+    return EVALUATIONS / target.label / name
+
+
+def _episodes(
+    options: Options, dialect: str, style: str, official: OfficialBFCL | None
+) -> dict[str, list[Episode]]:
+    """The episodes by category."""
+    wanted = options.categories
+    if official is not None:
+        speech = bfcl.Speech(style, get_dialect(dialect))
+        names = bfcl_categories.choose(wanted, official.release)
+        return {name: bfcl.episodes(official, name, speech) for name in names}
+    if options.benchmark == "apibank":
+        assert options.data is not None
+        for name in wanted:
+            if name not in apibank.LEVELS:
+                raise InputError(unknown_name("level of API-Bank", name, apibank.LEVELS))
+        levels = [name for name in apibank.LEVELS if not wanted or name in wanted]
+        reader = get_dialect(dialect)
+        return {name: apibank.episodes(options.data, name, reader) for name in levels}
+    if wanted:
+        raise InputError("--categories: the embedded world's tasks have none to choose from")
+    return {"tasks": world.episodes(max(options.limit or 0, world.COUNT))}
+
+
+def _backend(target: Target, options: Options, dialect: str, max_tokens: int) -> Backend:
+    reader = get_dialect(dialect)
+    if options.backend == "openai":
+        from toolrest.evaluate.backends.hf import Rendering
+        from toolrest.evaluate.backends.openai import OpenAIBackend
+
+        assert options.base_url is not None
+        rendering = None
+        if options.api == "completions":
+            rendering = Rendering(_tokenizer(target, options), reader)
+        return OpenAIBackend(
+            target.recipe.policy, options.base_url, max_tokens, options.batch_size, rendering
+        )
+    if options.backend == "vllm":
+        from toolrest.evaluate.backends.vllm import VLLMBackend
+
+        return VLLMBackend(target.recipe, reader, max_tokens, options.max_prompt_tokens)
+    from toolrest.evaluate.backends.hf import HFBackend
+
+    return HFBackend(
+        target.recipe, reader, max_tokens, options.batch_size, options.max_prompt_tokens
+    )
+
+
+def _write_first_prompt(folder: Path, backend: Backend, episodes: Sequence[Episode]) -> None:
+    """The first item's prompt as the policy gets it."""
+    prompt = episodes[0].request()
+    if prompt is not None:
+        write_whole(folder / "prompt.txt", backend.show(prompt))

@@ -1,0 +1,74 @@
+"""Plays episodes through a backend, nothing asked twice."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from toolrest.evaluate.answers import AnswerStore
+from toolrest.evaluate.episode import Answer, Backend, Episode, Outcome, Request
+
+
+def play(
+    episodes: Sequence[Episode],
+    backend: Backend,
+    store: AnswerStore,
+    on_outcome: Callable[[Outcome], object] = lambda outcome: None,
+    on_answer: Callable[[Answer], object] = lambda answer: None,
+) -> list[Outcome]:
+    """The outcome of every episode, in order.
+
+    Args:
+        on_outcome: called when an episode is done.
+        on_answer: called when a new answer has come in.
+    """
+    found: dict[str, Outcome] = {}
+    waiting = deque(_Seat(episode) for episode in episodes)
+    while waiting:
+        asked: dict[str, tuple[_Seat, Request]] = {}
+        while waiting and len(asked) < backend.window:
+            seat = waiting.popleft()
+            request = seat.next_request(store)
+            if request is None:
+                outcome = seat.episode.outcome()
+                found[seat.episode.identity] = outcome
+                on_outcome(outcome)
+            else:
+                asked[request.key] = seat, request
+        if not asked:
+            continue
+        for key, answer in backend.answer([request for _, request in asked.values()]):
+            store.add(key, answer)
+            on_answer(answer)
+            seat, _ = asked.pop(key)
+            seat.receive(answer)
+            waiting.appendleft(seat)
+    return [found[episode.identity] for episode in episodes]
+
+
+class _Seat:
+    """An episode, and how far it is."""
+
+    def __init__(self, episode: Episode) -> None:
+        self.episode = episode
+        self._step = 0
+
+    def next_request(self, store: AnswerStore) -> Request | None:
+        """The next request whose answer is not in the store; None where the episode is done."""
+        while (prompt := self.episode.request()) is not None:
+            key = f"{self.episode.identity}/{self._step}"
+            known = store.get(key)
+            if known is None:
+                return Request(key, prompt)
+            self.receive(known)
+        return None
+
+    def receive(self, answer: Answer) -> None:
+        self.episode.receive(answer)
+        self._step += 1
+
+
+def limited(episodes: Iterable[Episode], limit: int | None) -> list[Episode]:
+    """The first `limit` episodes; all of them where there is none."""
+    chosen = list(episodes)
+    return chosen if limit is None else chosen[:limit]

@@ -1,0 +1,187 @@
+"""An evaluation's figures and files, from the outcomes of its items."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolrest.errors import InputError
+from toolrest.evaluate.bfcl.categories import means, official_means
+from toolrest.evaluate.episode import Outcome
+from toolrest.evaluate.intervals import (
+    PairedDifference,
+    bootstrap_combined,
+    bootstrap_mean,
+    paired,
+    wilson,
+)
+from toolrest.runs import write_json, write_whole
+
+SCORES = "scores.jsonl"
+FAILURES = "failures.jsonl"
+RESULT = "result.json"
+
+
+def summarise(outcomes: Sequence[Outcome], whole: Sequence[str], release: str | None) -> Any:
+    """The figures of an evaluation, as plain values.
+
+    Args:
+        whole: the categories of which every item was played, in order.
+        release: of BFCL, whose official means are taken over them; None for another benchmark.
+    """
+    names = list(dict.fromkeys(outcome.category for outcome in outcomes))
+    by_category = {name: [o for o in outcomes if o.category == name] for name in names}
+    categories = {
+        name: figures(found) | {"whole": name in whole} for name, found in by_category.items()
+    }
+    result: dict[str, Any] = {"categories": categories, "all": figures(outcomes)}
+    if release is not None:
+        result["means"] = _means(by_category, whole, release)
+    return result
+
+
+def figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Accuracy, further scores and mean tokens with 95 % intervals, and how replies were read."""
+    correct = sum(outcome.correct for outcome in outcomes)
+    low, high = wilson(correct, len(outcomes))
+    tokens = [float(sum(o.tokens)) for o in outcomes if o.tokens]
+    extra = sorted({name for outcome in outcomes for name in outcome.scores})
+    return {
+        "n": len(outcomes),
+        "correct": correct,
+        "accuracy": correct / len(outcomes),
+        "low": low,
+        "high": high,
+        "scores": {name: _mean([o.scores[name] for o in outcomes]) for name in extra},
+        "tokens": _mean(tokens) if tokens else None,
+        "statuses": dict(Counter(s for o in outcomes for s in o.statuses).most_common()),
+        "checks": dict(Counter(o.check for o in outcomes if o.check).most_common()),
+    }
+
+
+def _mean(values: list[float]) -> dict[str, float]:
+    low, high = bootstrap_mean(values)
+    return {"value": float(np.mean(values)), "low": low, "high": high}
+
+
+def _means(
+    by_category: dict[str, list[Outcome]], whole: Sequence[str], release: str
+) -> dict[str, dict[str, float]]:
+    """Official means of categories that were run whole; intervals by drawing their items anew."""
+    known = {name: by_category[name] for name in whole if name in by_category}
+    count = {name: len(found) for name, found in known.items()}
+    exact = {name: sum(o.correct for o in found) / len(found) for name, found in known.items()}
+    values = official_means(release, exact, count)
+    result = {}
+    for mean in means(release):
+        if mean.name not in values:
+            continue
+        names = list(known)
+
+        def combine(drawn: Any, name: str = mean.name, names: list[str] = names) -> Any:
+            return official_means(release, dict(zip(names, drawn, strict=True)), count)[name]
+
+        parts = [[float(o.correct) for o in known[name]] for name in names]
+        low, high = bootstrap_combined(parts, combine)
+        result[mean.name] = {"value": values[mean.name], "low": low, "high": high}
+    return result
+
+
+def write_results(folder: Path, result: Any, outcomes: Sequence[Outcome]) -> None:
+    """result.json, every item's score, and the failures with what was expected and got."""
+    write_whole(
+        folder / SCORES,
+        "".join(
+            _line(
+                {
+                    "identity": o.identity,
+                    "category": o.category,
+                    "correct": o.correct,
+                    "check": o.check,
+                    "scores": o.scores,
+                    "statuses": o.statuses,
+                    "tokens": o.tokens,
+                }
+            )
+            for o in outcomes
+        ),
+    )
+    write_whole(
+        folder / FAILURES,
+        "".join(
+            _line(
+                {
+                    "identity": o.identity,
+                    "category": o.category,
+                    "check": o.check,
+                    "expected": o.expected,
+                    "got": o.got,
+                }
+            )
+            for o in outcomes
+            if not o.correct
+        ),
+    )
+    write_json(folder / RESULT, result)
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(row, default=str) + "\n"
+
+
+def compare(first: Path, second: Path) -> dict[str, dict[str, Any]]:
+    """Paired differences of two evaluations' folders, by category and over all.
+
+    Raises:
+        InputError: a folder without results, of another benchmark, or without items in common.
+    """
+    settings = [_read_json(folder / "settings.json") for folder in (first, second)]
+    for key in ("benchmark", "version"):
+        if settings[0].get(key) != settings[1].get(key):
+            raise InputError(
+                f"{first} and {second} are not of one benchmark: {key} is "
+                f"{settings[0].get(key)!r} and {settings[1].get(key)!r}"
+            )
+    rows = [_scores(folder) for folder in (first, second)]
+    shared = [identity for identity in rows[0] if identity in rows[1]]
+    if not shared:
+        raise InputError(f"{first} and {second} have no items in common")
+    names = list(dict.fromkeys(rows[0][identity]["category"] for identity in shared))
+    groups = {name: [i for i in shared if rows[0][i]["category"] == name] for name in names}
+    if len(names) > 1:
+        groups["all"] = shared
+    return {name: asdict(_paired(rows, items)) for name, items in groups.items()}
+
+
+def _paired(rows: list[dict[str, dict[str, Any]]], items: list[str]) -> PairedDifference:
+    first, second = ([bool(side[item]["correct"]) for item in items] for side in rows)
+    return paired(first, second)
+
+
+def _scores(folder: Path) -> dict[str, dict[str, Any]]:
+    try:
+        lines = (folder / SCORES).read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
+        return {row["identity"]: row for row in rows if {"category", "correct"} <= row.keys()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{folder}: no finished evaluation is there ({SCORES}: {error}); --compare takes the "
+            "folders that toolrest evaluate names at its end"
+        ) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path.parent}: no evaluation is there ({path.name} cannot be read); --compare takes "
+            "the folders that toolrest evaluate names at its end"
+        ) from error
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,110 @@
+"""Which policy an evaluation is of, and how it was trained to be spoken to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolrest.errors import InputError
+from toolrest.recipe import EMBEDDED, Recipe, load_recipe
+from toolrest.runs import RunFolder
+
+_ENDS = 1 << 20
+"""Bytes of each end of a weights file that its fingerprint reads."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A policy to evaluate."""
+
+    recipe: Recipe
+    """Names the policy; of a run's checkpoint, the run's recipe with the checkpoint as policy."""
+    label: str
+    """Short, for folders and tables."""
+    run: RunFolder | None = None
+    """The run that it is of, whose dialect and folder are taken."""
+
+
+def find_target(policy: str, checkpoint: str = "last", trust_remote_code: bool = False) -> Target:
+    """The policy that a word stands for: a run's folder, a checkpoint's, `embedded` or a hub name.
+
+    Args:
+        checkpoint: of a run: `last`, `best` (by held-out exact match on the way) or a step.
+
+    Raises:
+        InputError: the run has no such checkpoint, or the folder is neither.
+    """
+    path = Path(policy).expanduser()
+    run = RunFolder(path)
+    if run.recipe.is_file():
+        folder = _checkpoint(run, checkpoint)
+        label = f"{path.resolve().name}-{folder.name}"
+        return Target(_of(load_recipe(run.recipe, []), folder, trust_remote_code), label, run)
+    if policy != EMBEDDED and path.is_dir():
+        above = RunFolder(path.resolve().parent.parent)
+        recipe = Recipe()
+        label = path.resolve().name
+        if above.recipe.is_file():
+            recipe = load_recipe(above.recipe, [])
+            label = f"{above.path.name}-{label}"
+        else:
+            above = None
+        return Target(_of(recipe, path, trust_remote_code), label, above)
+    recipe = Recipe(policy=policy, trust_remote_code=trust_remote_code)
+    return Target(recipe, re.sub(r"[^A-Za-z0-9._-]", "-", policy))
+
+
+def _of(recipe: Recipe, folder: Path, trust_remote_code: bool) -> Recipe:
+    changed = {"policy": str(folder)} | ({"trust_remote_code": True} if trust_remote_code else {})
+    return recipe.model_copy(update=changed)
+
+
+def _checkpoint(run: RunFolder, wanted: str) -> Path:
+    if wanted == "last":
+        found = run.last_checkpoint()
+        if found is None:
+            raise InputError(f"{run.path}: the run has no checkpoint yet")
+        return found
+    step = _best(run) if wanted == "best" else wanted
+    folder = run.checkpoints / f"checkpoint-{step}"
+    if not (folder / "config.json").is_file():
+        steps = sorted(
+            (p.name.removeprefix("checkpoint-") for p in run.checkpoints.glob("checkpoint-*")),
+            key=lambda text: (len(text), text),
+        )
+        raise InputError(
+            f"{run.path}: no checkpoint {step}; use last, best or one of {', '.join(steps)}"
+        )
+    return folder
+
+
+def _best(run: RunFolder) -> int:
+    """The step of the checkpoint with the greatest held-out exact match."""
+    points = []
+    if run.curve.is_file():
+        for line in run.curve.read_text(encoding="utf-8").splitlines():
+            point = json.loads(line)
+            if (run.checkpoints / f"checkpoint-{point['step']}").is_dir():
+                points.append((point["exact_match"], point["step"]))
+    if not points:
+        raise InputError(
+            f"{run.path}: no checkpoint was evaluated on the way, so which is best is not known; "
+            "use --checkpoint last, or train with evaluation.every equal to save_steps"
+        )
+    return int(max(points)[1])
+
+
+def fingerprint(folder: Path) -> str:
+    """Tells the weights of one folder from those of another: names, sizes and both ends."""
+    found = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")):
+        size = file.stat().st_size
+        found.update(f"{file.name}:{size};".encode())
+        with file.open("rb") as weights:
+            found.update(weights.read(_ENDS))
+            weights.seek(max(0, size - _ENDS))
+            found.update(weights.read(_ENDS))
+    return found.hexdigest()[:16]

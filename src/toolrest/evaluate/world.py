@@ -1,0 +1,67 @@
+"""The embedded world's held-out tasks as episodes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from toolrest.data.sample import Sample
+from toolrest.data.wording import Prompt
+from toolrest.dialects import get_dialect
+from toolrest.evaluate.episode import Answer, Episode, Outcome, read, status_of
+from toolrest.rewards import ToolReward
+from toolrest.world.tasks import Split, make_samples
+
+COUNT = 256
+"""Tasks, where no limit says otherwise; those that a run of the default seed is evaluated on."""
+
+
+def episodes(count: int = COUNT, seed: int = 0) -> list[Episode]:
+    """The first `count` held-out tasks of a seed."""
+    reward = ToolReward("rlla", "constant")
+    return [WorldEpisode(sample, reward) for sample in make_samples(Split.HELDOUT, count, seed)]
+
+
+@dataclass
+class WorldEpisode:
+    """One task, one reply."""
+
+    sample: Sample
+    reward: ToolReward
+    _answer: Answer | None = None
+
+    @property
+    def identity(self) -> str:
+        """See `Episode.identity`."""
+        return self.sample.identity
+
+    @property
+    def category(self) -> str:
+        """See `Episode.category`."""
+        return "calls" if get_dialect("rlla").parse(self.sample.ground_truth).calls else "talk"
+
+    def request(self) -> Prompt | None:
+        """See `Episode.request`."""
+        return Prompt(list(self.sample.prompt)) if self._answer is None else None
+
+    def receive(self, answer: Answer) -> None:
+        """See `Episode.receive`."""
+        self._answer = answer
+
+    def outcome(self) -> Outcome:
+        """See `Episode.outcome`. `correct` is the exact match."""
+        assert self._answer is not None
+        answer = self._answer
+        score = self.reward.score(answer.text, self.sample.ground_truth)
+        reply = read(answer, get_dialect("rlla"))
+        check = "" if score.exact else "format" if score.format < 1 else "calls"
+        return Outcome(
+            identity=self.identity,
+            category=self.category,
+            correct=score.exact,
+            check=check,
+            expected=self.sample.ground_truth,
+            got={"text": answer.text, "reward": asdict(score)},
+            statuses=(status_of(answer, reply),),
+            tokens=() if answer.tokens is None else (answer.tokens,),
+            scores={"reward": score.total},
+        )

@@ -1,0 +1,65 @@
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolrest.errors import InputError
+from toolrest.evaluate.answers import AnswerStore
+from toolrest.evaluate.episode import Answer
+
+SETTINGS = {"policy": "p", "max_tokens": 5}
+
+
+def test_answers_are_there_again(tmp_path):
+    answer = Answer("a\ud800\nb", "end", 3, 4, [{"name": "f", "arguments": {}}])
+    with AnswerStore(tmp_path, SETTINGS) as store:
+        store.add("x/0", answer)
+        assert store.path.read_bytes().endswith(b"\n")
+    with AnswerStore(tmp_path, SETTINGS) as store:
+        assert store.get("x/0") == answer
+        assert store.get("x/1") is None
+
+
+@given(cut=st.integers(1, 60))
+def test_a_torn_last_line_is_taken_out(tmp_path_factory, cut):
+    folder = tmp_path_factory.mktemp("torn")
+    with AnswerStore(folder, SETTINGS) as store:
+        store.add("a/0", Answer("first", "end"))
+        size = store.path.stat().st_size
+        store.add("b/0", Answer("second", "end"))
+    whole = store.path.stat().st_size
+    os.truncate(store.path, max(size, whole - cut))
+    with AnswerStore(folder, SETTINGS) as store:
+        assert store.get("a/0") is not None
+        assert store.get("b/0") is None
+        store.add("b/0", Answer("again", "end"))
+    with AnswerStore(folder, SETTINGS) as store:
+        assert store.get("b/0").text == "again"
+
+
+def test_other_settings_are_refused_by_name(tmp_path):
+    with AnswerStore(tmp_path, SETTINGS):
+        pass
+    with pytest.raises(InputError, match=r"max_tokens: 5, now 6.*--out"):
+        AnswerStore(tmp_path, SETTINGS | {"max_tokens": 6})
+
+
+def test_two_at_once_are_refused(tmp_path):
+    with AnswerStore(tmp_path, SETTINGS), pytest.raises(InputError, match="another evaluation"):
+        AnswerStore(tmp_path, SETTINGS)
+
+
+def test_a_broken_line_is_named(tmp_path):
+    with AnswerStore(tmp_path, SETTINGS) as store:
+        store.add("a/0", Answer("first", "end"))
+    with store.path.open("a") as file:
+        file.write('{"key": 1}\n')
+    with pytest.raises(InputError, match="line 2"):
+        AnswerStore(tmp_path, SETTINGS)
+
+
+def test_a_folder_that_cannot_be_made_is_one_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        AnswerStore(tmp_path / "file" / "x", SETTINGS)
