@@ -32,8 +32,14 @@ if ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
     pip install "$torch"
   fi
 fi
-pip install --editable '.[dev]'
+pip install --editable '.[dev,openai,bfcl]'
 # Tests read real vocabularies and gold answers from these packages' data files, and skip without them.
-pip install --no-deps qwen-agent mistral-common bfcl-eval==2026.3.23 ||
-  echo 'no real vocabularies and gold answers; their tests skip' >&2
+pip install --no-deps qwen-agent mistral-common ||
+  echo 'no real vocabularies; their tests skip' >&2
+# Both releases of BFCL, one beside the other, and what bfcl-eval's own runner imports first.
+{
+  pip install --no-deps bfcl-eval==2026.3.23
+  pip install --no-deps --upgrade --target "$venv/bfcl-v3" bfcl-eval==2025.8.5
+  pip install --no-deps tree_sitter==0.21.3 tree-sitter-java==0.21.0 tree-sitter-javascript==0.21.4 tenacity
+} || echo 'no BFCL, or a part of it; its tests skip' >&2
 touch "$venv/installed"

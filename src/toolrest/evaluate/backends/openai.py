@@ -47,7 +47,9 @@ class OpenAIBackend:
         rendering: Rendering | None = None,
     ) -> None:
         if find_spec("openai") is None:
-            raise InputError("--backend openai needs the openai package: pip install openai")
+            raise InputError(
+                "--backend openai needs the openai package: pip install 'toolrest[openai]'"
+            )
         import openai
 
         self._errors = openai

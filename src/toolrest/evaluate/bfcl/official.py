@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from toolrest.errors import InputError
 
-INSTALL = "pip install mpmath && pip install --no-deps bfcl-eval=={version}"
+INSTALL = "pip install 'toolrest[bfcl]' && pip install --no-deps bfcl-eval=={version}"
 """The light install; bfcl-eval's own requirements pin old packages and are not needed here."""
 VERSIONS = {"v3": "2025.8.5", "v4": "2026.3.23"}
 """The version of bfcl-eval that holds each release of the benchmark."""

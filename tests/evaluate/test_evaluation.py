@@ -1,0 +1,203 @@
+"""`toolrest evaluate` from end to end, with the embedded policy."""
+
+import json
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import toolrest
+from toolrest.cli.main import app
+from toolrest.errors import InputError
+from toolrest.evaluate.target import find_target
+from toolrest.recipe import Recipe, dump_recipe
+
+POLICY = Path(toolrest.__file__).parent / "world" / "policy"
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments, code=0):
+    done = CliRunner().invoke(app, ["evaluate", *map(str, arguments)], env={"COLUMNS": "200"})
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def result(folder):
+    return json.loads((Path(folder) / "result.json").read_text())
+
+
+def test_the_world_is_evaluated_and_goes_on_where_it_was(monkeypatch):
+    output = run("embedded", "--limit", 6, "--out", "a")
+    found = result("a")
+    assert found["all"]["n"] == 6
+    assert "reward" in output and "failures" in output
+    answers = Path("a/answers.jsonl").read_text()
+    Path("a/answers.jsonl").write_text("".join(answers.splitlines(keepends=True)[:4]) + '{"key": ')
+    run("embedded", "--limit", 6, "--out", "a")
+    assert sorted(Path("a/answers.jsonl").read_text().splitlines()) == sorted(answers.splitlines())
+    assert result("a") == found
+    failures = [json.loads(line) for line in Path("a/failures.jsonl").read_text().splitlines()]
+    assert len(failures) == 6 - found["all"]["correct"]
+    assert all(row["check"] and row["got"]["text"] for row in failures)
+    assert "You can use these tools" in Path("a/prompt.txt").read_text()
+
+
+def test_a_greedy_answer_is_that_of_a_training_runs_evaluation():
+    """The same text, item by item, as `evaluate_heldout` gives."""
+    from toolrest.evaluate.heldout import evaluate_heldout
+    from toolrest.policy import load_policy, load_tokenizer
+    from toolrest.world.tasks import Split, make_samples
+
+    run("embedded", "--limit", 5, "--out", "a")
+    recipe = Recipe()
+    samples = make_samples(Split.HELDOUT, 5)
+    _, rows = evaluate_heldout(
+        load_policy(recipe), load_tokenizer(recipe), samples, recipe, lambda done: None
+    )
+    greedy = {r["identity"]: r["response"] for r in rows if r["decoding"] == "greedy"}
+    answers = map(json.loads, Path("a/answers.jsonl").read_text().splitlines())
+    assert {a["key"].removesuffix("/0"): a["text"] for a in answers} == greedy
+
+
+def test_every_bfcl_category_goes_through(tmp_path):
+    pytest.importorskip("bfcl_eval", reason="bfcl-eval is not installed")
+    output = run(
+        *("embedded", "--on", "bfcl", "--limit", 1, "--max-tokens", 8, "--out", "b"),
+        *("--result-files", "--version", "v4"),
+    )
+    found = result("b")
+    assert len(found["categories"]) == 17
+    assert found["means"] == {}
+    assert found["settings"]["prompt"] == "rlla"
+    assert sum(found["all"]["statuses"].values()) >= 17
+    assert "bfcl evaluate" in output
+    assert len(list(Path("b/official/result").rglob("*_result.json"))) == 17
+    assert "v3" in run("embedded", "--on", "bfcl", "--version", "v3", code=2)
+
+
+def test_api_bank_needs_its_files_and_a_prompt_that_fits(tmp_path):
+    assert "--data FOLDER" in run("embedded", "--on", "apibank", code=2)
+    row = {"system": "S", "user": "U " * 3000, "answer": {"name": "f", "parameters": {}}}
+    for level in (1, 2, 3):
+        Path(f"level-{level}-api_processed.json").write_text(json.dumps([row]))
+    run("embedded", "--on", "apibank", "--data", ".", "--out", "c", "--max-tokens", 8)
+    assert result("c")["all"]["statuses"] == {"too_long": 3}
+    assert result("c")["categories"]["level-2"]["whole"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "name a policy"),
+        (("embedded", "--on", "bcfl"), "did you mean 'bfcl'"),
+        (("embedded", "--limit", 0), "--limit 0"),
+        (("embedded", "--batch-size", 0), "--batch-size 0"),
+        (("embedded", "--max-tokens", 5000), "--max-tokens 5000"),
+        (("embedded", "--categories", "x"), "--categories"),
+        (("no/such/folder",), "no such folder"),
+        (("x", "--backend", "openai"), "--base-url"),
+        (("embedded", "--dialect", "hermes"), "rlla"),
+        (("x", "--backend", "openai", "--base-url", "u", "--on", "bfcl"), "--dialect"),
+        (
+            ("x", "--backend", "openai", "--base-url", "u", "--api", "completions", "--on", "bfcl"),
+            "--tokenizer",
+        ),
+        (("embedded", "--on", "bfcl", "--prompt", "plian"), "did you mean 'plain'"),
+        (("embedded", "--on", "bfcl", "--categories", "liv"), "did you mean 'live'"),
+        (("--compare", "a", "b"), "no evaluation is there"),
+        (("embedded", "--compare", "a", "b"), "no policy"),
+    ],
+)
+def test_wrong_input_is_one_line(arguments, words):
+    output = run(*arguments, code=2)
+    assert words in output
+    assert "Traceback" not in output
+    assert not Path("evaluations").exists()
+
+
+def test_vllm_is_asked_for_by_name_and_fed_ids(monkeypatch):
+    """A stand-in with vLLM's interface: what is sent, and what is made of the answer."""
+    assert "toolrest[vllm]" in run("embedded", "--backend", "vllm", code=2)
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(POLICY)
+    sent = {}
+
+    class LLM:
+        def __init__(self, **options):
+            sent["options"] = options
+            config = types.SimpleNamespace(max_model_len=4096)
+            self.llm_engine = types.SimpleNamespace(model_config=config)
+
+        def generate(self, prompts, sampling, use_tqdm):
+            sent["prompts"], sent["sampling"] = prompts, sampling
+            ids = tokenizer("<think> t </think>", add_special_tokens=False)["input_ids"]
+            output = types.SimpleNamespace(token_ids=ids, finish_reason="stop")
+            return [types.SimpleNamespace(outputs=[output]) for _ in prompts]
+
+    stand_in = types.ModuleType("vllm")
+    stand_in.LLM, stand_in.SamplingParams = LLM, lambda **options: options
+    stand_in.__spec__ = types.SimpleNamespace()
+    monkeypatch.setitem(sys.modules, "vllm", stand_in)
+    monkeypatch.setattr("toolrest.evaluate.backends.vllm.find_spec", lambda name: stand_in)
+    run("embedded", "--backend", "vllm", "--limit", 2, "--out", "v")
+    assert sent["sampling"]["temperature"] == 0.0
+    assert sent["options"]["trust_remote_code"] is False
+    assert all(isinstance(t, int) for p in sent["prompts"] for t in p["prompt_token_ids"])
+    answers = map(json.loads, Path("v/answers.jsonl").read_text().splitlines())
+    assert {a["text"] for a in answers} == {"<think> t </think>"}
+
+
+def a_run(steps, exact=()):
+    """A run's folder with checkpoints of those steps, all the embedded policy."""
+    folder = Path("runs/a")
+    for step in steps:
+        target = folder / "checkpoints" / f"checkpoint-{step}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(POLICY)
+    (folder / "recipe.yaml").write_text(dump_recipe(Recipe()))
+    (folder / "evaluation").mkdir()
+    points = [{"step": step, "exact_match": value} for step, value in exact]
+    (folder / "evaluation" / "curve.jsonl").write_text(
+        "".join(json.dumps(p) + "\n" for p in points)
+    )
+    return folder
+
+
+def test_a_run_stands_for_a_checkpoint_of_it(monkeypatch):
+    folder = a_run([2, 10], exact=[(2, 0.9), (4, 1.0), (10, 0.5)])
+    monkeypatch.setattr(
+        "toolrest.runs.RunFolder.last_checkpoint",
+        lambda self: self.checkpoints / "checkpoint-10",
+    )
+    assert find_target(str(folder)).recipe.policy.endswith("checkpoint-10")
+    assert find_target(str(folder), "best").recipe.policy.endswith("checkpoint-2")
+    assert find_target(str(folder), "2").recipe.policy.endswith("checkpoint-2")
+    with pytest.raises(InputError, match="one of 2, 10"):
+        find_target(str(folder), "3")
+    run(folder, "--limit", 2, "--checkpoint", "best")
+    (made,) = folder.glob("evaluation/checkpoint-2-world-*")
+    assert result(made)["all"]["n"] == 2
+
+
+def test_compare_gives_paired_differences(tmp_path):
+    for name, right in (("a", [0, 0, 0, 1]), ("b", [1, 1, 0, 1])):
+        folder = Path(name)
+        folder.mkdir()
+        (folder / "settings.json").write_text('{"benchmark": "world", "version": null}')
+        rows = [
+            {"identity": str(i), "category": "calls", "correct": bool(r)}
+            for i, r in enumerate(right)
+        ]
+        (folder / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    output = run("--compare", "a", "b")
+    assert "+50.00%" in output
+    assert "0.500" in output
+    Path("b/settings.json").write_text('{"benchmark": "bfcl", "version": null}')
+    assert "not of one benchmark" in run("--compare", "a", "b", code=2)

@@ -1,0 +1,147 @@
+"""Against a local server of our own: many at once, failures, a stop and a resume."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from server import Script, serving
+
+from toolrest.data.wording import Prompt
+from toolrest.errors import InputError
+from toolrest.evaluate.episode import Request
+
+pytest.importorskip("openai", reason="the openai package is not installed")
+pytest.importorskip("bfcl_eval", reason="bfcl-eval is not installed")
+
+TOOLREST = [sys.executable, "-c", "from toolrest.cli.main import main; main()", "evaluate"]
+
+
+def backend(url, model="scripted", **options):
+    from toolrest.evaluate.backends.openai import OpenAIBackend
+
+    return OpenAIBackend(model, url, 50, **options)
+
+
+def requests(count):
+    return [
+        Request(f"item{n}/0", Prompt([{"role": "user", "content": f"question {n}"}]))
+        for n in range(count)
+    ]
+
+
+def test_every_request_is_answered_once_through_all_trouble(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "my-key")
+    script = Script(flaky=True, pause=0.3)
+    with serving(script) as url:
+        found = dict(backend(url).answer(requests(60)))
+    assert found.keys() == {f"item{n}/0" for n in range(60)}
+    assert {a.text for a in found.values()} == {"Done."}
+    assert {(a.stop, a.prompt_tokens, a.tokens) for a in found.values()} == {("end", 7, 3)}
+    assert set(script.answered.values()) == {1}
+    assert sum(script.asked.values()) > 60
+    assert 12 <= script.most_at_once <= 16
+    assert script.keys == {"Bearer my-key"}
+
+
+def test_a_prompt_that_does_not_fit_is_an_answer():
+    with serving(Script()) as url:
+        ((_, answer),) = backend(url, "short").answer(requests(1))
+    assert (answer.text, answer.stop) == ("", "too_long")
+
+
+@pytest.mark.parametrize(
+    ("model", "url", "words"),
+    [("unknown", None, "answers 404"), ("scripted", "http://127.0.0.1:9/v1", "cannot be reached")],
+)
+def test_a_wrong_model_or_address_is_one_error(model, url, words, monkeypatch):
+    monkeypatch.setattr("toolrest.evaluate.backends.openai._TRIES", 1)
+    with serving(Script()) as own, pytest.raises(InputError, match=words):
+        list(backend(url or own, model).answer(requests(2)))
+
+
+def test_answers_under_way_are_kept_when_one_fails(monkeypatch):
+    """The second of three is refused; the others still come, then the error."""
+    from toolrest.evaluate.backends import openai
+
+    one = openai.OpenAIBackend._one
+
+    def refusing(self, prompt):
+        if prompt.messages[0]["content"] == "question 1":
+            time.sleep(0.2)
+            raise InputError("refused")
+        time.sleep(0.5)
+        return one(self, prompt)
+
+    monkeypatch.setattr(openai.OpenAIBackend, "_one", refusing)
+    came = []
+    with serving(Script()) as url, pytest.raises(InputError, match="refused"):
+        for key, _ in backend(url).answer(requests(3)):
+            came.append(key)
+    assert sorted(came) == ["item0/0", "item2/0"]
+
+
+def command(url, *more):
+    return [
+        *TOOLREST,
+        *("scripted", "--on", "bfcl", "--backend", "openai", "--base-url", url),
+        *("--dialect", "hermes", "--limit", "3", "--out", "out", "--quiet", *more),
+    ]
+
+
+def started(url, script, answers, tmp_path):
+    """A run of the command, and wait until the server has answered so often."""
+    run = subprocess.Popen(
+        command(url), cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while sum(script.answered.values()) < answers and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return run
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_evaluation_goes_on_and_asks_nothing_twice(stop, tmp_path):
+    """All categories, dialogues with simulators among them. After Ctrl-C nothing is asked twice;
+    after a kill only what was under way.
+    """
+    script = Script(flaky=True, pause=0.02)
+    with serving(script) as url:
+        run = started(url, script, 25, tmp_path)
+        os.kill(run.pid, stop)
+        _, told = run.communicate(timeout=60)
+        if stop is signal.SIGINT:
+            assert run.returncode == 130
+            assert "Go on with: toolrest" in told
+        before = sum(script.answered.values())
+        again = subprocess.run(command(url), cwd=tmp_path, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert before < sum(script.answered.values())
+    answers = (tmp_path / "out" / "answers.jsonl").read_text().splitlines()
+    twice = sum(script.answered.values()) - len(answers)
+    assert twice == 0 if stop is signal.SIGINT else 0 <= twice <= 16
+    assert "mean" not in again.stdout
+    assert "multi_turn_long_context (in part)" in again.stdout
+
+
+def test_completions_send_ids_and_chat_sends_tools(tmp_path):
+    script = Script()
+    policy = str(Path(__import__("toolrest").__file__).parent / "world" / "policy")
+    with serving(script) as url:
+        for api, extra in (("chat", []), ("completions", ["--tokenizer", policy])):
+            done = subprocess.run(
+                command(url, "--categories", "multiple", "--api", api, *extra, "--out", api),
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 0, done.stderr
+    chat = [body for path, body in script.bodies if path.endswith("/chat/completions")]
+    written = [body for path, body in script.bodies if path.endswith("/v1/completions")]
+    assert chat[0]["tools"][0]["type"] == "function"
+    assert chat[0]["temperature"] == written[0]["temperature"] == 0.0
+    assert all(isinstance(token, int) for token in written[0]["prompt"])
+    assert "You can call tools" in (tmp_path / "completions" / "prompt.txt").read_text()
