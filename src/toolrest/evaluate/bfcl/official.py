@@ -14,8 +14,9 @@ from typing import Any, Self
 
 from toolrest.errors import InputError
 
-INSTALL = "pip install 'toolrest[bfcl]' && pip install --no-deps bfcl-eval=={version}"
-"""The light install; bfcl-eval's own requirements pin old packages and are not needed here."""
+INSTALL = "pip install --no-deps bfcl-eval=={version}"
+"""The light install: what bfcl-eval requires is pinned to old versions, and all that its checker
+needs is mpmath, which comes with torch."""
 VERSIONS = {"v3": "2025.8.5", "v4": "2026.3.23"}
 """The version of bfcl-eval that holds each release of the benchmark."""
 _WORKER = "toolrest.evaluate.bfcl.worker"
