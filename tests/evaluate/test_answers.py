@@ -45,16 +45,23 @@ def test_other_settings_are_refused_by_name(tmp_path):
         AnswerStore(tmp_path, SETTINGS | {"max_tokens": 6})
 
 
+def test_settings_that_are_none_are_others(tmp_path):
+    (tmp_path / "settings.json").write_text("[]")
+    with pytest.raises(InputError, match="other settings"):
+        AnswerStore(tmp_path, SETTINGS)
+
+
 def test_two_at_once_are_refused(tmp_path):
     with AnswerStore(tmp_path, SETTINGS), pytest.raises(InputError, match="another evaluation"):
         AnswerStore(tmp_path, SETTINGS)
 
 
-def test_a_broken_line_is_named(tmp_path):
+@pytest.mark.parametrize("line", ['{"key": 1}', "[]", '{"key": "a", "text": 5, "stop": "end"}'])
+def test_a_broken_line_is_named(tmp_path, line):
     with AnswerStore(tmp_path, SETTINGS) as store:
         store.add("a/0", Answer("first", "end"))
     with store.path.open("a") as file:
-        file.write('{"key": 1}\n')
+        file.write(line + "\n")
     with pytest.raises(InputError, match="line 2"):
         AnswerStore(tmp_path, SETTINGS)
 

@@ -85,6 +85,9 @@ def test_api_bank_needs_its_files_and_a_prompt_that_fits(tmp_path):
     assert "--data FOLDER" in run("embedded", "--on", "apibank", code=2)
     row = {"system": "S", "user": "U " * 3000, "answer": {"name": "f", "parameters": {}}}
     for level in (1, 2, 3):
+        Path(f"level-{level}-api_processed.json").write_text("[]")
+    assert "no item" in run("embedded", "--on", "apibank", "--data", ".", code=2)
+    for level in (1, 2, 3):
         Path(f"level-{level}-api_processed.json").write_text(json.dumps([row]))
     run("embedded", "--on", "apibank", "--data", ".", "--out", "c", "--max-tokens", 8)
     assert result("c")["all"]["statuses"] == {"too_long": 3}
@@ -100,6 +103,11 @@ def test_api_bank_needs_its_files_and_a_prompt_that_fits(tmp_path):
         (("embedded", "--batch-size", 0), "--batch-size 0"),
         (("embedded", "--max-tokens", 5000), "--max-tokens 5000"),
         (("embedded", "--categories", "x"), "--categories"),
+        (("embedded", "--max-prompt-tokens", -5), "--max-prompt-tokens -5"),
+        (
+            ("x", "--backend", "openai", "--base-url", "u", "--max-prompt-tokens", 5),
+            "the server decides",
+        ),
         (("no/such/folder",), "no such folder"),
         (("x", "--backend", "openai"), "--base-url"),
         (("embedded", "--dialect", "hermes"), "rlla"),
@@ -201,3 +209,42 @@ def test_compare_gives_paired_differences(tmp_path):
     assert "0.500" in output
     Path("b/settings.json").write_text('{"benchmark": "bfcl", "version": null}')
     assert "not of one benchmark" in run("--compare", "a", "b", code=2)
+
+
+def test_brackets_in_paths_are_shown_as_they_are():
+    assert "x[/b]y" in run("embedded", "--limit", 1, "--out", "x[/b]y")
+
+
+def test_a_checkpoints_own_generation_settings_are_left_aside():
+    """A repetition penalty would make greedy another thing with generate than without."""
+    import torch
+    from transformers import GenerationConfig
+
+    from toolrest.evaluate.generation import generate_batch
+    from toolrest.policy import load_policy, load_tokenizer
+
+    model, tokenizer = load_policy(Recipe()), load_tokenizer(Recipe())
+    prompts = [tokenizer("You can use these tools")["input_ids"]]
+    plain = generate_batch(model, tokenizer, prompts, 24, None, [2])
+    model.generation_config = GenerationConfig(repetition_penalty=5.0, no_repeat_ngram_size=1)
+    assert generate_batch(model, tokenizer, prompts, 24, None, [2]) == plain
+    assert model.generation_config.repetition_penalty == 5.0
+    torch.manual_seed(0)
+
+
+def test_a_fingerprint_sees_the_middle_of_the_weights_and_the_template(tmp_path):
+    import shutil
+
+    from toolrest.evaluate.target import fingerprint
+
+    folder = tmp_path / "policy"
+    shutil.copytree(POLICY, folder)
+    first = fingerprint(folder)
+    assert fingerprint(folder) == first
+    (folder / "chat_template.jinja").write_text("other")
+    second = fingerprint(folder)
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2 - 40_000 : len(data) // 2 + 40_000] = bytes(80_000)
+    weights.write_bytes(data)
+    assert len({first, second, fingerprint(folder)}) == 3

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -55,7 +56,11 @@ def test_a_prompt_that_does_not_fit_is_an_answer():
 
 @pytest.mark.parametrize(
     ("model", "url", "words"),
-    [("unknown", None, "answers 404"), ("scripted", "http://127.0.0.1:9/v1", "cannot be reached")],
+    [
+        ("unknown", None, "answers 404"),
+        ("scripted", "http://127.0.0.1:9/v1", "cannot be reached"),
+        ("scripted", "http://[::1", "not an address"),
+    ],
 )
 def test_a_wrong_model_or_address_is_one_error(model, url, words, monkeypatch):
     monkeypatch.setattr("toolrest.evaluate.backends.openai._TRIES", 1)
@@ -82,6 +87,44 @@ def test_answers_under_way_are_kept_when_one_fails(monkeypatch):
         for key, _ in backend(url).answer(requests(3)):
             came.append(key)
     assert sorted(came) == ["item0/0", "item2/0"]
+
+
+def test_an_interrupt_while_an_answer_is_worked_on_loses_none_that_is_under_way(tmp_path):
+    """The first answer's reader is interrupted; the other fifteen are kept before it ends."""
+    from toolrest.evaluate.answers import AnswerStore
+    from toolrest.evaluate.play import play
+
+    class Once:
+        category = "c"
+
+        def __init__(self, number):
+            self.identity, self.done = f"item{number}", False
+
+        def request(self):
+            return None if self.done else Prompt([{"role": "user", "content": self.identity}])
+
+        def receive(self, answer):
+            raise KeyboardInterrupt
+
+    script = Script(pause=0.3)
+    with serving(script) as url, AnswerStore(tmp_path, {}) as store:
+        with pytest.raises(KeyboardInterrupt):
+            play([Once(number) for number in range(64)], backend(url), store)
+        kept = sum(store.get(f"item{number}/0") is not None for number in range(64))
+        assert kept == sum(script.answered.values()) <= 32
+
+
+def test_a_second_interrupt_leaves_what_is_under_way():
+    script = Script(pause=30)
+    with serving(script) as url:
+        answers = backend(url).answer(requests(4))
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+        start = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            next(answers)
+        assert time.monotonic() - start < 10
+        script.pause.set()
 
 
 def command(url, *more):

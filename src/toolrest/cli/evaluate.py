@@ -1,7 +1,10 @@
 """`toolrest evaluate`: a policy on BFCL, API-Bank or the embedded world."""
 
+import os
 import shlex
+import signal
 import sys
+import threading
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +12,8 @@ from typing import Annotated
 import typer
 
 from toolrest.cli.errors import one_line_errors
+
+_INTERRUPTED = 130
 
 
 class BackendName(StrEnum):
@@ -82,7 +87,7 @@ def evaluate(
 
         from toolrest.errors import InputError
 
-        console = Console(highlight=False)
+        console = Console(highlight=False, markup=False)
         if compare is not None:
             if policy is not None:
                 raise InputError("--compare takes two folders of evaluations and no policy")
@@ -126,11 +131,14 @@ def evaluate(
             max_prompt_tokens=max_prompt_tokens,
             result_files=result_files,
         )
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             with EvaluationView(quiet) as view:
                 found = run_evaluation(target, options, view)
         except KeyboardInterrupt:
             again = shlex.join(["toolrest", *sys.argv[1:]])
             typer.echo(f"stopped; answers so far are kept. Go on with: {again}", err=True)
-            raise typer.Exit(130) from None
+            if threading.active_count() > 1:
+                os._exit(_INTERRUPTED)  # requests that a second Ctrl-C has left would be waited for
+            raise typer.Exit(_INTERRUPTED) from None
         print_evaluation(found, console)

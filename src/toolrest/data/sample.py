@@ -1,14 +1,15 @@
 """The one schema that every source of data is read into."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Sample:
     """One prompt and the ground truth of its next assistant action."""
 
-    prompt: tuple[dict[str, str], ...]
-    """Chat messages, each {"role", "content"}."""
+    prompt: tuple[dict[str, Any], ...]
+    """Chat messages, each {"role", "content"}; in the template's wording calls too."""
     ground_truth: str
     """A right reply, written in the dialect that the rewards read it with."""
     source: str
@@ -17,3 +18,7 @@ class Sample:
     """Which one of the source it is, for messages and for resuming."""
     demonstration: str | None = None
     """A right reply with its thought, for supervised learning; None where the source has none."""
+    tools: tuple[dict[str, Any], ...] | None = None
+    """Tools for the chat template to list, in OpenAI's form; None: the messages list them."""
+    group: str = ""
+    """The dialogue that it is a step of: steps of one stay on one side of a split."""

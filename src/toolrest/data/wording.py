@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from toolrest.data.dialogue import Action, Dialogue, Observation, Tool, UserTurn
 from toolrest.dialects import Dialect, ToolCall
@@ -35,19 +35,43 @@ class Prompt:
     """Tools for the chat template, in OpenAI's form; None where the messages list them."""
 
 
-def word(dialogue: Dialogue, style: str, dialect: Dialect) -> Prompt:
+Thoughts = Literal["none", "placeholder", "all"]
+"""What is kept of the thoughts of earlier actions: nothing; in RLLA's wording one of two set
+sentences in their place, as its rows have them, and elsewhere nothing; or what was thought."""
+
+
+def word(
+    dialogue: Dialogue, style: str, dialect: Dialect, thoughts: Thoughts = "placeholder"
+) -> Prompt:
     """The prompt of a dialogue.
 
     Args:
         style: `rlla`, `template` or `plain`.
         dialect: how the policy writes its actions.
+        thoughts: of earlier actions.
 
     Raises:
         InputError: no such style.
     """
     if style not in _STYLES:
         raise InputError(unknown_name("prompt", style, _STYLES))
-    return _STYLES[style](dialogue, dialect)
+    made = _STYLES[style](dialogue, dialect, thoughts)
+    return Prompt(_writable(made.messages), made.tools)
+
+
+def _writable(value: Any) -> Any:
+    """The value with lone surrogates, which UTF-8 has no bytes for, as U+FFFD."""
+    if isinstance(value, str):
+        return (
+            value
+            if value.isascii()
+            else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        )
+    if isinstance(value, list):
+        return [_writable(item) for item in value]
+    if isinstance(value, dict):
+        return {_writable(key): _writable(item) for key, item in value.items()}
+    return value
 
 
 def style_names() -> tuple[str, ...]:
@@ -62,7 +86,7 @@ def default_style(dialect: str, chat_template: str | None) -> str:
     return "template" if chat_template is not None and "tools" in chat_template else "plain"
 
 
-def _template(dialogue: Dialogue, dialect: Dialect) -> Prompt:
+def _template(dialogue: Dialogue, dialect: Dialect, thoughts: Thoughts) -> Prompt:
     messages: list[dict[str, Any]] = []
     if dialogue.system:
         messages.append({"role": "system", "content": dialogue.system})
@@ -72,7 +96,7 @@ def _template(dialogue: Dialogue, dialect: Dialect) -> Prompt:
             messages.append({"role": "user", "content": turn.text})
         elif isinstance(turn, Action):
             message: dict[str, Any] = {"role": "assistant", "content": turn.response or ""}
-            if turn.thought:
+            if turn.thought and thoughts == "all":
                 message["reasoning_content"] = turn.thought
             if turn.calls:
                 message["tool_calls"] = [
@@ -152,7 +176,7 @@ parameters. If no parameters are needed, leave the "parameters" field an empty d
 `<tool_call>`, `<response>`, and any tool feedback noted as `<obs>` (if exists)."""
 
 
-def _rlla(dialogue: Dialogue, dialect: Dialect) -> Prompt:
+def _rlla(dialogue: Dialogue, dialect: Dialect, thoughts: Thoughts) -> Prompt:
     listed = "\n".join(
         f"{number}. Name: {tool.name}\nDescription: {tool.description}\n"
         f"Parameters: {json.dumps(_rlla_parameters(tool), ensure_ascii=False)}"
@@ -166,7 +190,7 @@ def _rlla(dialogue: Dialogue, dialect: Dialect) -> Prompt:
         if isinstance(turn, UserTurn):
             history += f"\n<user> {turn.text} </user>\n"
         elif isinstance(turn, Action):
-            history += f"\n{_rlla_action(turn)}\n"
+            history += f"\n{_rlla_action(turn, thoughts)}\n"
         else:
             results = [{"name": name, "results": _value(text)} for name, text in turn.results]
             history += f"<obs> {json.dumps(results, ensure_ascii=False)} </obs>\n"
@@ -191,9 +215,10 @@ def _rlla_parameters(tool: Tool) -> dict[str, Any]:
     }
 
 
-def _rlla_action(action: Action) -> str:
-    thought = action.thought or (CALLING if action.calls else RESPONDING)
-    lines = [f"<think> {thought} </think>"]
+def _rlla_action(action: Action, thoughts: Thoughts) -> str:
+    placeholder = CALLING if action.calls else RESPONDING
+    thought = (action.thought or placeholder) if thoughts == "all" else placeholder
+    lines = [] if thoughts == "none" else [f"<think> {thought} </think>"]
     if action.calls:
         calls = [{"name": c.name, "parameters": c.parameters} for c in action.calls]
         written = [json.dumps(call, ensure_ascii=False) for call in calls]
@@ -214,7 +239,7 @@ def _value(text: str) -> Any:
 _EXAMPLE = (ToolCall("tool_name", {"parameter_name": "value"}),)
 
 
-def _plain(dialogue: Dialogue, dialect: Dialect) -> Prompt:
+def _plain(dialogue: Dialogue, dialect: Dialect, thoughts: Thoughts) -> Prompt:
     """Calls are written back as the dialect writes them; a call it cannot express as JSON."""
     listed = "\n".join(json.dumps(openai_tool(t)["function"]) for t in dialogue.tools)
     example = dialect.write(thought=None, calls=_EXAMPLE, response=None).strip()
@@ -230,7 +255,8 @@ def _plain(dialogue: Dialogue, dialect: Dialect) -> Prompt:
         if isinstance(turn, UserTurn):
             messages.append({"role": "user", "content": turn.text})
         elif isinstance(turn, Action):
-            text = dialect.write(thought=None, calls=turn.calls, response=turn.response)
+            thought = turn.thought if thoughts == "all" else None
+            text = dialect.write(thought=thought, calls=turn.calls, response=turn.response)
             messages.append({"role": "assistant", "content": text.strip()})
         else:
             assert isinstance(turn, Observation)
@@ -240,7 +266,7 @@ def _plain(dialogue: Dialogue, dialect: Dialect) -> Prompt:
     return Prompt(messages)
 
 
-_STYLES: dict[str, Callable[[Dialogue, Dialect], Prompt]] = {
+_STYLES: dict[str, Callable[[Dialogue, Dialect, Thoughts], Prompt]] = {
     "rlla": _rlla,
     "template": _template,
     "plain": _plain,

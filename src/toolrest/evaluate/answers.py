@@ -39,9 +39,12 @@ class AnswerStore:
             raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             self._file.close()
             raise InputError(f"{folder}: another evaluation is writing there") from None
+        except OSError as error:
+            self._file.close()
+            raise InputError(f"{folder}: cannot be locked: {error.strerror}") from error
         self._answers = self._load()
 
     def _check_settings(self, path: Path, settings: dict[str, Any]) -> None:
@@ -50,6 +53,7 @@ class AnswerStore:
                 before = json.loads(path.read_text(encoding="utf-8"))
             except ValueError:
                 before = {}
+            before = before if isinstance(before, dict) else {}
             changed = sorted(
                 key
                 for key in before.keys() | settings.keys()
@@ -74,8 +78,8 @@ class AnswerStore:
             try:
                 row = json.loads(line)
                 key = row.pop("key")
-                found[key] = Answer(**row)
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                found[key] = _checked(Answer(**row))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 raise InputError(
                     f"{self.path}, line {number}: not an answer ({error}); take the line out, and "
                     "it is asked for again"
@@ -119,3 +123,21 @@ class AnswerStore:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _checked(answer: Answer) -> Answer:
+    """The answer, if its parts are what they must be.
+
+    Raises:
+        TypeError: they are not.
+    """
+    numbers = (answer.prompt_tokens, answer.tokens)
+    fits = (
+        isinstance(answer.text, str)
+        and answer.stop in ("end", "length", "too_long")
+        and all(number is None or isinstance(number, int) for number in numbers)
+        and (answer.calls is None or all(isinstance(call, dict) for call in answer.calls))
+    )
+    if not fits:
+        raise TypeError("a part of it is of the wrong type")
+    return answer

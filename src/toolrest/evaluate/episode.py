@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -39,8 +39,10 @@ class Answer:
 class Backend(Protocol):
     """Something that a policy answers through."""
 
-    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[str, Answer]]:
-        """(key, answer) of every request, in any order, each as soon as it is there."""
+    def answer(self, requests: Sequence[Request]) -> Generator[tuple[str, Answer]]:
+        """(key, answer) of every request, in any order, each as soon as it is there. After a
+        KeyboardInterrupt thrown in, what is under way may still come, then the interrupt.
+        """
         ...
 
     def show(self, prompt: Prompt) -> str:

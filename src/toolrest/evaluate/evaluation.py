@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from toolrest.evaluate.results import summarise, write_results
 from toolrest.evaluate.target import Target, fingerprint
 from toolrest.naming import unknown_name
 from toolrest.policy import policy_path
+from toolrest.recipe import Recipe
 from toolrest.runs import write_whole
 
 EVALUATIONS = Path("evaluations")
@@ -116,22 +117,21 @@ def evaluate(target: Target, options: Options, progress: Progress | None = None)
         every = Counter(episode.category for found in groups.values() for episode in found)
         whole = [name for name, count in every.items() if played[name] == count]
         if not episodes:
-            raise InputError("--limit 0: no item is left to evaluate")
+            raise InputError(f"--on {options.benchmark}: there is no item to evaluate")
         backend = _backend(target, options, dialect, settings["max_tokens"])
         store = closing.enter_context(AnswerStore(folder, settings))
-        _write_first_prompt(folder, backend, episodes)
         progress.begin(len(episodes), folder)
+        with _writing(folder):
+            first = episodes[0].request()
+            assert first is not None
+            write_whole(folder / "prompt.txt", backend.show(first))
         outcomes = play(episodes, backend, store, progress.done, progress.answered)
         release = official.release if official is not None else None
-        result = {"settings": settings} | summarise(outcomes, whole, release)
-        write_results(folder, result, outcomes)
-        files = None
-        if options.result_files and release is not None:
-            files = write_result_files(
-                folder / "official",
-                release,
-                [e for e in episodes if isinstance(e, bfcl.SingleTurn | bfcl.MultiTurn)],
-            )
+        asked = {"limit": options.limit, "categories": list(options.categories)}
+        result = {"settings": settings, "asked": asked} | summarise(outcomes, whole, release)
+        with _writing(folder):
+            write_results(folder, result, outcomes)
+            files = _result_files(folder, release, episodes) if options.result_files else None
     return Evaluation(folder, result, outcomes, files)
 
 
@@ -148,6 +148,10 @@ def _check(options: Options) -> None:
             "--on apibank needs --data FOLDER with the three processed files "
             f"({', '.join(apibank.LEVELS.values())}), which ResT's repository has"
         )
+    if options.max_prompt_tokens is not None and options.max_prompt_tokens < 1:
+        raise InputError(f"--max-prompt-tokens {options.max_prompt_tokens}: must be at least 1")
+    if options.backend == "openai" and options.max_prompt_tokens is not None:
+        raise InputError("--max-prompt-tokens: with --backend openai the server decides what fits")
     if options.backend == "openai" and options.base_url is None:
         raise InputError("--backend openai needs --base-url, as in http://localhost:8000/v1")
     if options.version is not None and options.version not in VERSIONS:
@@ -224,6 +228,9 @@ def _settings(
     }
     if options.backend == "openai":
         settings |= {"base_url": options.base_url, "api": options.api}
+        if options.tokenizer is not None:
+            path = Path(policy_path(Recipe(policy=options.tokenizer)))
+            settings["tokenizer"] = fingerprint(path) if path.is_dir() else options.tokenizer
         settings["max_tokens"] = options.max_tokens or _most_tokens(target, options, None)
     else:
         path = Path(policy_path(target.recipe))
@@ -311,8 +318,19 @@ def _backend(target: Target, options: Options, dialect: str, max_tokens: int) ->
     )
 
 
-def _write_first_prompt(folder: Path, backend: Backend, episodes: Sequence[Episode]) -> None:
-    """The first item's prompt as the policy gets it."""
-    prompt = episodes[0].request()
-    if prompt is not None:
-        write_whole(folder / "prompt.txt", backend.show(prompt))
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written: {error.strerror or error}; answers are kept, and the "
+            "same command goes on"
+        ) from error
+
+
+def _result_files(folder: Path, release: str | None, episodes: Sequence[Episode]) -> Path | None:
+    if release is None:
+        return None
+    played = [e for e in episodes if isinstance(e, bfcl.SingleTurn | bfcl.MultiTurn)]
+    return write_result_files(folder / "official", release, played)

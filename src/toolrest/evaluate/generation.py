@@ -91,6 +91,9 @@ def generate_batch(
 ) -> list[list[int]]:
     """One response a prompt by transformers' generate, the end token included.
 
+    What the checkpoint's own generation config asks for (a repetition penalty, say) is left aside,
+    so that sampling is that of training and greedy is greedy.
+
     Args:
         temperature: None for greedy decoding.
         end_ids: a response ends with one of them.
@@ -103,13 +106,20 @@ def generate_batch(
         if temperature is None
         else {"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0}
     )
-    output = cast(Any, model).generate(
-        **batch,
-        max_new_tokens=max_response_tokens,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=list(end_ids),
-        **sampled,
-    )
+    from transformers import GenerationConfig
+
+    own = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        output = cast(Any, model).generate(
+            **batch,
+            max_new_tokens=max_response_tokens,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=list(end_ids),
+            **sampled,
+        )
+    finally:
+        model.generation_config = own
     rows = output[:, batch["input_ids"].size(1) :].tolist()
     return [_ended(row, end_ids) for row in rows]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 from toolrest.evaluate.answers import AnswerStore
 from toolrest.evaluate.episode import Answer, Backend, Episode, Outcome, Request
@@ -37,13 +37,29 @@ def play(
                 asked[request.key] = seat, request
         if not asked:
             continue
-        for key, answer in backend.answer([request for _, request in asked.values()]):
-            store.add(key, answer)
-            on_answer(answer)
-            seat, _ = asked.pop(key)
-            seat.receive(answer)
-            waiting.appendleft(seat)
+        answers = backend.answer([request for _, request in asked.values()])
+        try:
+            for key, answer in answers:
+                store.add(key, answer)
+                on_answer(answer)
+                seat, _ = asked.pop(key)
+                seat.receive(answer)
+                waiting.appendleft(seat)
+        except KeyboardInterrupt:
+            _keep_the_rest(answers, store)
+            raise
     return [found[episode.identity] for episode in episodes]
+
+
+def _keep_the_rest(answers: Generator[tuple[str, Answer]], store: AnswerStore) -> None:
+    """Keep what the backend still has under way when it is told to stop."""
+    try:
+        pair = answers.throw(KeyboardInterrupt())
+        while True:
+            store.add(*pair)
+            pair = next(answers)
+    except (StopIteration, KeyboardInterrupt):
+        return
 
 
 class _Seat:
@@ -66,9 +82,3 @@ class _Seat:
     def receive(self, answer: Answer) -> None:
         self.episode.receive(answer)
         self._step += 1
-
-
-def limited(episodes: Iterable[Episode], limit: int | None) -> list[Episode]:
-    """The first `limit` episodes; all of them where there is none."""
-    chosen = list(episodes)
-    return chosen if limit is None else chosen[:limit]

@@ -42,6 +42,8 @@ def summarise(outcomes: Sequence[Outcome], whole: Sequence[str], release: str | 
     }
     result: dict[str, Any] = {"categories": categories, "all": figures(outcomes)}
     if release is not None:
+        for made_up in ("correct", "accuracy", "low", "high"):
+            del result["all"][made_up]  # BFCL has no mean over the items of all categories
         result["means"] = _means(by_category, whole, release)
     return result
 
@@ -66,7 +68,11 @@ def figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def _mean(values: list[float]) -> dict[str, float]:
-    low, high = bootstrap_mean(values)
+    """Of a score that is 0 or 1, which is a proportion, with Wilson's interval."""
+    if set(values) <= {0.0, 1.0}:
+        low, high = wilson(int(sum(values)), len(values))
+    else:
+        low, high = bootstrap_mean(values)
     return {"value": float(np.mean(values)), "low": low, "high": high}
 
 

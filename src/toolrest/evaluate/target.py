@@ -12,8 +12,9 @@ from toolrest.errors import InputError
 from toolrest.recipe import EMBEDDED, Recipe, load_recipe
 from toolrest.runs import RunFolder
 
-_ENDS = 1 << 20
-"""Bytes of each end of a weights file that its fingerprint reads."""
+_BLOCKS = 64
+_BLOCK = 1 << 16
+"""A weights file's fingerprint reads so many blocks of so many bytes, evenly spread."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,9 @@ def _best(run: RunFolder) -> int:
     """The step of the checkpoint with the greatest held-out exact match."""
     points = []
     if run.curve.is_file():
-        for line in run.curve.read_text(encoding="utf-8").splitlines():
+        for line in run.curve.read_text(encoding="utf-8").splitlines(keepends=True):
+            if not line.endswith("\n"):
+                continue  # cut off by a kill
             point = json.loads(line)
             if (run.checkpoints / f"checkpoint-{point['step']}").is_dir():
                 points.append((point["exact_match"], point["step"]))
@@ -98,13 +101,18 @@ def _best(run: RunFolder) -> int:
 
 
 def fingerprint(folder: Path) -> str:
-    """Tells the weights of one folder from those of another: names, sizes and both ends."""
+    """Tells one policy's folder from another's: configuration and tokenizer whole, and of the
+    weights names, sizes and blocks spread over them.
+    """
     found = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")):
-        size = file.stat().st_size
-        found.update(f"{file.name}:{size};".encode())
-        with file.open("rb") as weights:
-            found.update(weights.read(_ENDS))
-            weights.seek(max(0, size - _ENDS))
-            found.update(weights.read(_ENDS))
+    for file in sorted(folder.iterdir()):
+        if file.suffix in (".json", ".jinja", ".model", ".txt") and file.is_file():
+            found.update(f"{file.name}:".encode() + file.read_bytes())
+        elif file.suffix == ".safetensors":
+            size = file.stat().st_size
+            found.update(f"{file.name}:{size};".encode())
+            with file.open("rb") as weights:
+                for block in range(_BLOCKS):
+                    weights.seek(max(0, size - _BLOCK) * block // (_BLOCKS - 1))
+                    found.update(weights.read(_BLOCK))
     return found.hexdigest()[:16]

@@ -21,7 +21,7 @@ class EvaluationView(evaluation.Progress):
     """A bar with rate and time left on a terminal, a line now and then elsewhere."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, markup=False)
         self._quiet = quiet
         self._bar: Progress | None = None
         if self._console.is_terminal and not quiet:
@@ -74,8 +74,10 @@ class EvaluationView(evaluation.Progress):
             self._bar.update(self._task, completed=self._finished, rate=rate)
         elif not self._quiet and now - self._last > _SECONDS_BETWEEN_LINES:
             self._last = now
+            left = (now - self._start) / max(1, self._finished) * (self._items - self._finished)
+            left_text = f"{left / 60:.0f} min left" if self._finished else "time left not known yet"
             self._console.print(
-                f"{self._finished}/{self._items} items, {self._right} right, {rate}",
+                f"{self._finished}/{self._items} items, {self._right} right, {rate}, {left_text}",
                 soft_wrap=True,
             )
 
@@ -88,7 +90,7 @@ def print_evaluation(found: evaluation.Evaluation, console: Console) -> None:
     for heading in ("", "n", "right", "95 %", *extra, "tokens"):
         table.add_column(heading, justify="right" if heading else "left")
     rows = dict(result["categories"])
-    if len(rows) > 1 and not result.get("means"):
+    if len(rows) > 1 and "accuracy" in result["all"]:
         rows["all"] = result["all"]
     for name, row in rows.items():
         tokens = "" if row["tokens"] is None else f"{row['tokens']['value']:.0f}"
@@ -134,8 +136,9 @@ def print_evaluation(found: evaluation.Evaluation, console: Console) -> None:
 def _interval(score: dict[str, float] | None, name: str) -> str:
     if score is None:
         return ""
-    form = "{:.2f}" if name == "reward" else "{:.2%}"
-    return form.format(score["value"])
+    form, ends = ("{:.2f}", "{:.2f}") if name == "reward" else ("{:.2%}", "{:.1%}")
+    low, high = (ends.format(score[end]) for end in ("low", "high"))
+    return f"{form.format(score['value'])} ({low} to {high})"
 
 
 def print_comparison(found: dict[str, dict[str, Any]], console: Console) -> None:

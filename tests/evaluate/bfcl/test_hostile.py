@@ -2,14 +2,18 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from gold import answer, play_gold
 
+from toolrest.errors import InputError
 from toolrest.evaluate.bfcl.episodes import MOST_STEPS, SingleTurn, episodes
-from toolrest.evaluate.bfcl.official import OfficialBFCL, OfficialFailure
+from toolrest.evaluate.bfcl.official import _KEPT, OfficialBFCL, OfficialFailure
+from toolrest.evaluate.bfcl.result_files import write_result_files
 from toolrest.evaluate.bfcl.worker import LONGEST_CALL, _write
 from toolrest.evaluate.episode import Answer
 
@@ -33,6 +37,8 @@ HOSTILE = {
     "a private method": ("_load_scenario", {"scenario": {}}),
     "ten megabytes": ("cd", {"folder": "x" * 10_000_000}),
     "deep": ("cd", {"folder": json.loads("[" * 900 + "]" * 900)}),
+    "a lone surrogate in the name": ("\ud800", {}),
+    "a lone surrogate in a value": ("cd", {"folder": "\ud800"}),
 }
 
 
@@ -40,10 +46,12 @@ HOSTILE = {
 def test_hostile_calls_are_wrong_and_do_nothing(official, speech, name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     called, values = HOSTILE[name]
-    for category in ("multiple", "multi_turn_base"):
+    java = "java" if official.release == "v3" else "simple_java"
+    for category in ("multiple", java, "multi_turn_base"):
         episode = episodes(official, category, speech)[0]
         episode.receive(text(called, values))
-        while episode.request() is not None:
+        while (prompt := episode.request()) is not None:
+            json.dumps(prompt.messages, ensure_ascii=False).encode()
             episode.receive(answer([]))
         assert not episode.outcome().correct
     assert not Path("HARM").exists()
@@ -147,11 +155,6 @@ def test_the_process_has_no_network_no_files_no_keys(official, tmp_path, monkeyp
         "worker._shut_in()\n"
         "print(json.dumps(bfcl_eval_probe.probe()))\n"
     )
-    import subprocess
-    import sys
-
-    from toolrest.evaluate.bfcl.official import _KEPT
-
     kept = {key: os.environ[key] for key in _KEPT if key in os.environ}
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, env=kept
@@ -159,6 +162,65 @@ def test_the_process_has_no_network_no_files_no_keys(official, tmp_path, monkeyp
     found = json.loads(done.stdout)
     assert found[:4] == ["PermissionError"] * 4
     assert found[4:] == ["MemoryError", "no key"]
+
+
+@pytest.mark.parametrize(
+    "category", ["irrelevance", "multiple", "live_relevance", "multi_turn_base"]
+)
+def test_a_prompt_that_was_not_asked_is_wrong_whatever_is_due(official, speech, category):
+    episode = episodes(official, category, speech)[0]
+    episode.receive(Answer("", "too_long"))
+    assert episode.request() is None
+    outcome = episode.outcome()
+    assert (outcome.correct, outcome.check) == (False, "too_long")
+
+
+def test_result_files_hold_no_code(official, speech, tmp_path):
+    """The official executor evaluates names and keys as they stand in the file."""
+    episode = episodes(official, "multi_turn_base", speech)[0]
+    harm = "open('HARM','w').write('x') or sorted"
+    episode.receive(text(harm, {}))
+    episode.receive(text("exec", {"source": "x"}))
+    episode.receive(text("ls", {"a=__import__('os') or": True}))
+    while episode.request() is not None:
+        episode.receive(answer([]))
+    folder = write_result_files(tmp_path, official.release, [episode])
+    (file,) = folder.glob("*.json")
+    written = file.read_text()
+    assert "open(" not in written and "import__(" not in written
+    names = [json.loads(c.split("\n")[1])["name"] for c in json.loads(written)["result"][0][:3]]
+    assert names == ["unknown_open__HARM___w___write__x___or_sorted", "unknown_exec", "ls"]
+
+
+def test_the_process_ends_with_its_parent(official):
+    """Even where the parent is killed while a request is computed."""
+    script = (
+        "import sys, time; from pathlib import Path\n"
+        "from toolrest.evaluate.bfcl.official import OfficialBFCL\n"
+        "own = OfficialBFCL(folder=Path(sys.argv[1]) if sys.argv[1:] else None)\n"
+        "print(own._process.pid, flush=True); time.sleep(60)\n"
+    )
+    folder = [str(official._folder)] if official._folder else []
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script, *folder], stdout=subprocess.PIPE, text=True
+    )
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{child}/stat").exists() and time.monotonic() < deadline:
+        if Path(f"/proc/{child}/stat").read_text().split()[2] == "Z":
+            break
+        time.sleep(0.05)
+    else:
+        assert not Path(f"/proc/{child}/stat").exists()
+
+
+def test_a_bfcl_eval_that_cannot_be_used_is_one_error(tmp_path):
+    (tmp_path / "bfcl_eval").mkdir()
+    (tmp_path / "bfcl_eval" / "__init__.py").write_text("")
+    with pytest.raises(InputError, match=r"cannot be used: .*ModuleNotFoundError.*2025\.8\.5"):
+        OfficialBFCL(folder=tmp_path)
 
 
 def test_unreadable_calls_count_as_none(official, speech):

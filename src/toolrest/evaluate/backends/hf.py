@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -85,7 +85,8 @@ class HFBackend:
                 f"--max-tokens {max_tokens}: the policy has {positions} positions, so no prompt "
                 "fits before that; ask for fewer"
             )
-        self._longest = room if max_prompt_tokens is None else max_prompt_tokens
+        known = [each for each in (room, max_prompt_tokens) if each is not None]
+        self._longest = min(known, default=None)
         named = getattr(self._model.generation_config, "eos_token_id", None)
         ends = named if isinstance(named, list) else [named]
         self._ends = sorted({self._rendering.end, *(end for end in ends if end is not None)})
@@ -100,7 +101,7 @@ class HFBackend:
         """See `Backend.show`."""
         return self._rendering.show(prompt)
 
-    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[str, Answer]]:
+    def answer(self, requests: Sequence[Request]) -> Generator[tuple[str, Answer]]:
         """See `Backend.answer`. Longest first, so that a batch that does not fit shows at once."""
         prompts = {request.key: self._rendering.ids(request.prompt) for request in requests}
         fitting = []

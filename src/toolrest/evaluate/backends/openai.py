@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections.abc import Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ _TRIES = 8
 """Times a request is tried again after a dropped connection, a 429 or a 5xx, waiting longer each
 time or as long as the server says."""
 _SECONDS = 600.0
+_TOO_LARGE = 413
 _TOO_LONG = ("context length", "context_length", "maximum context", "too long", "max_model_len")
 
 
@@ -53,12 +54,15 @@ class OpenAIBackend:
         import openai
 
         self._errors = openai
-        self._client = openai.OpenAI(
-            base_url=base_url,
-            api_key=os.environ.get(KEY) or "none",
-            max_retries=_TRIES,
-            timeout=_SECONDS,
-        )
+        try:
+            self._client = openai.OpenAI(
+                base_url=base_url,
+                api_key=os.environ.get(KEY) or "none",
+                max_retries=_TRIES,
+                timeout=_SECONDS,
+            )
+        except Exception as error:  # the client's and its transport's errors have no common class
+            raise InputError(f"--base-url {base_url}: not an address ({error})") from error
         self._model = model
         self._base_url = base_url
         self._max_tokens = max_tokens
@@ -77,32 +81,39 @@ class OpenAIBackend:
         sent = {"messages": prompt.messages} | ({"tools": prompt.tools} if prompt.tools else {})
         return json.dumps(sent, indent=2, ensure_ascii=False)
 
-    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[str, Answer]]:
-        """See `Backend.answer`. When one fails, or on Ctrl-C, what is under way is still taken.
+    def answer(self, requests: Sequence[Request]) -> Generator[tuple[str, Answer]]:
+        """See `Backend.answer`. When one fails, or on Ctrl-C, what is under way is still taken; a
+        second Ctrl-C leaves it.
 
         Raises:
             InputError: the endpoint refuses, or is gone after all tries.
         """
         failure: BaseException | None = None
-        with ThreadPoolExecutor(self._at_once) as pool:
-            jobs = {pool.submit(self._one, request.prompt): request.key for request in requests}
-            left = set(jobs)
-            while left:
+        pool = ThreadPoolExecutor(self._at_once)
+        jobs = {pool.submit(self._one, request.prompt): request.key for request in requests}
+        left, done = set(jobs), set[Future[Answer]]()
+        try:
+            while left or done:
                 try:
-                    done, left = wait(left, return_when=FIRST_COMPLETED)
+                    if not done:
+                        done, left = wait(left, return_when=FIRST_COMPLETED)
+                    while done:
+                        job = done.pop()
+                        if job.cancelled():
+                            continue
+                        error = job.exception()
+                        if error is None:
+                            yield jobs[job], job.result()
+                        else:
+                            failure = failure or error
                 except KeyboardInterrupt as stopped:
-                    failure = failure or stopped
-                    done = set()
-                for job in done:
-                    if job.cancelled():
-                        continue
-                    error = job.exception()
-                    if error is None:
-                        yield jobs[job], job.result()
-                    else:
-                        failure = failure or error
+                    if isinstance(failure, KeyboardInterrupt):
+                        raise
+                    failure = stopped
                 if failure is not None:
                     left = {job for job in left if not job.cancel()}
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
         if failure is not None:
             raise failure
 
@@ -112,7 +123,7 @@ class OpenAIBackend:
             if self._rendering is None:
                 return self._chat(prompt)
             return self._complete(self._rendering.ids(prompt))
-        except openai.BadRequestError as error:
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
             if any(words in str(error).lower() for words in _TOO_LONG):
                 return Answer("", "too_long")
             raise self._failed(error, "the request is refused") from error
@@ -121,6 +132,8 @@ class OpenAIBackend:
         except openai.APIConnectionError as error:
             raise self._failed(error, "it cannot be reached") from error
         except openai.APIStatusError as error:
+            if error.status_code == _TOO_LARGE:
+                return Answer("", "too_long")
             raise self._failed(error, f"it answers {error.status_code}") from error
         except (AttributeError, IndexError, TypeError, ValueError) as error:
             raise self._failed(error, "its answer is not one of that interface") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -62,7 +62,7 @@ class VLLMBackend:
         """See `Backend.show`."""
         return self._rendering.show(prompt)
 
-    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[str, Answer]]:
+    def answer(self, requests: Sequence[Request]) -> Generator[tuple[str, Answer]]:
         """See `Backend.answer`."""
         fitting: list[tuple[str, list[int]]] = []
         for request in requests:

@@ -7,7 +7,7 @@ from typing import Any
 
 from toolrest.data.dialogue import Action, Dialogue, Observation, Turn, UserTurn
 from toolrest.data.wording import Prompt, word
-from toolrest.dialects import Dialect, Reply
+from toolrest.dialects import Dialect, Reply, ToolCall
 from toolrest.evaluate.bfcl.official import OfficialBFCL, OfficialFailure
 from toolrest.evaluate.bfcl.syntax import in_syntax
 from toolrest.evaluate.bfcl.tools import language, to_tools
@@ -15,6 +15,8 @@ from toolrest.evaluate.episode import Answer, Episode, Outcome, read, status_of
 
 MOST_STEPS = 20
 """Calls are executed this often a turn; after one more the dialogue is broken off, as in BFCL."""
+MOST_LEVELS = 100
+"""Of lists and objects inside each other in a value."""
 MORE_FUNCTIONS = "I have updated some more functions you can choose from. What about now?"
 """What the user says where functions are added, in BFCL's words."""
 
@@ -45,9 +47,26 @@ def episodes(official: OfficialBFCL, category: str, speech: Speech) -> list[Epis
 
 def calls_of(reply: Reply) -> list[Call]:
     """A reply's calls; none where one of them could not be read, which the official decoders
-    count as no call.
+    count as no call. A value that is nested too deeply to be worked with becomes a text.
     """
-    return [{c.name: c.parameters} for c in reply.calls] if reply.calls_intact else []
+    if not reply.calls_intact:
+        return []
+    return [{c.name: {k: _shallow(v) for k, v in c.parameters.items()}} for c in reply.calls]
+
+
+def _shallow(value: Any) -> Any:
+    """The value, or a text that is no right answer where it has over `MOST_LEVELS` levels."""
+    levels, inside = 0, [value]
+    while inside := [
+        item
+        for each in inside
+        if isinstance(each, list | dict)
+        for item in (each.values() if isinstance(each, dict) else each)
+    ]:
+        levels += 1
+        if levels > MOST_LEVELS:
+            return "(nested too deeply)"
+    return value
 
 
 @dataclass
@@ -61,6 +80,8 @@ class SingleTurn:
     gold: Any
     calls: list[Call] | None = None
     """Of the reply, once it is there."""
+    too_long: bool = False
+    """Whether the prompt did not fit, so that nothing was asked: wrong, whatever is due."""
     _text: str = ""
     _status: str = ""
     _tokens: tuple[int, ...] = ()
@@ -82,6 +103,7 @@ class SingleTurn:
         """See `Episode.receive`."""
         reply = read(answer, self.speech.dialect)
         self.calls = self._in_syntax(calls_of(reply))
+        self.too_long = answer.stop == "too_long"
         self._text = answer.text
         self._status = status_of(answer, reply)
         self._tokens = () if answer.tokens is None else (answer.tokens,)
@@ -118,6 +140,8 @@ class SingleTurn:
         return "no call" if "irrelevance" in self.category else "any call"
 
     def _score(self, calls: list[Call]) -> tuple[bool, str, Any]:
+        if self.too_long:
+            return False, "too_long", None
         if "irrelevance" in self.category:
             return (True, "", None) if not calls else (False, "called", None)
         if not calls:
@@ -178,10 +202,13 @@ class MultiTurn:
         calls = calls_of(reply)
         self._texts.append(answer.text)
         self._statuses.append(status_of(answer, reply))
+        if answer.stop == "too_long":
+            self._broken_off = "too_long"
+            return
         if answer.tokens is not None:
             self._tokens.append(answer.tokens)
         self._turns.append(
-            Action(reply.calls if calls else (), reply.response or ("" if calls else answer.text))
+            Action(_actions(calls), reply.response or ("" if calls else answer.text))
         )
         if not calls:
             self._end_turn()
@@ -197,7 +224,7 @@ class MultiTurn:
         except OfficialFailure as failure:
             self._broken_off = f"simulator failed: {failure}"
             return
-        names = [name for call in calls for name in call]
+        names = [call.name for call in _actions(calls)]
         self._turns.append(Observation(tuple(zip(names, results, strict=True))))
         if len(self._steps) > MOST_STEPS:
             self._broken_off = "too many steps"
@@ -237,6 +264,8 @@ class MultiTurn:
     def _score(self) -> tuple[bool, str, Any]:
         if self._broken_off.startswith("simulator"):
             return False, "simulator failed", self._broken_off
+        if self._broken_off == "too_long":
+            return False, "too_long", None
         try:
             found = self.official.ask(
                 "check_turns", category=self.category, identity=self.identity, turns=self.played
@@ -246,6 +275,10 @@ class MultiTurn:
         if found["valid"]:
             return True, "", None
         return False, self._broken_off or found["type"], found["error"]
+
+
+def _actions(calls: list[Call]) -> tuple[ToolCall, ...]:
+    return tuple(ToolCall(name, values) for call in calls for name, values in call.items())
 
 
 def _said(messages: list[dict[str, str]]) -> tuple[tuple[Turn, ...], str | None]:

@@ -8,6 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
+from collections import deque
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
@@ -40,7 +41,7 @@ class OfficialBFCL:
         InputError: bfcl-eval is not installed.
     """
 
-    def __init__(self, seconds: float = 20.0, folder: Path | None = None) -> None:
+    def __init__(self, seconds: float = 60.0, folder: Path | None = None) -> None:
         if folder is None and find_spec("bfcl_eval") is None:
             raise InputError(
                 "--on bfcl needs bfcl-eval, which is not installed; for BFCL v3 (the paper's): "
@@ -49,7 +50,13 @@ class OfficialBFCL:
         self._seconds = seconds
         self._folder = folder
         self._process: subprocess.Popen[str] | None = None
-        found = self.ask("version")
+        try:
+            found = self.ask("version")
+        except OfficialFailure as failure:
+            raise InputError(
+                f"bfcl-eval cannot be used: {failure}; versions that can: "
+                f"{', '.join(VERSIONS.values())} ({INSTALL.format(version=VERSIONS['v3'])})"
+            ) from failure
         self.version: str = found["version"]
         """Of bfcl-eval."""
         self.release: str = found["release"]
@@ -75,7 +82,8 @@ class OfficialBFCL:
             line = ""
         if not line:
             self.close()
-            raise OfficialFailure("the process died: it took too much memory, or was killed")
+            told = f": {self._told[-1]}" if self._told else " (too much memory, or killed)"
+            raise OfficialFailure(f"the process died{told}")
         reply = json.loads(line)
         if "raised" in reply:
             raise OfficialFailure(reply["raised"])
@@ -91,12 +99,17 @@ class OfficialBFCL:
                 [sys.executable, "-m", _WORKER],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
                 encoding="utf-8",
+                errors="replace",
                 env=environment,
                 start_new_session=True,
             )
             self._answers: queue.Queue[str] = queue.Queue()
+            self._told: deque[str] = deque(maxlen=1)
+            threading.Thread(
+                target=_keep, args=(self._process.stderr, self._told), daemon=True
+            ).start()
             threading.Thread(
                 target=_read, args=(self._process.stdout, self._answers), daemon=True
             ).start()
@@ -114,6 +127,12 @@ class OfficialBFCL:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _keep(lines: Any, told: deque[str]) -> None:
+    for line in lines:
+        if line.strip():
+            told.append(line.strip()[:300])
 
 
 def _read(lines: Any, answers: queue.Queue[str]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +43,32 @@ def write_result_files(
 
 def _written(episode: SingleTurn | MultiTurn) -> Any:
     if isinstance(episode, SingleTurn):
+        if episode.too_long and "irrelevance" in episode.category:
+            return _tags([{"prompt_too_long": {}}])  # else an empty answer would be right
         return _tags(episode.calls or [])
-    return [[_tags(step) for step in turn] for turn in episode.played]
+    known = set(
+        episode.official.ask("methods", category=episode.category, identity=episode.identity)
+    )
+    return [
+        [_tags([_harmless(c, known) for c in step]) for step in turn] for turn in episode.played
+    ]
+
+
+def _harmless(call: Call, known: set[str]) -> Call:
+    """The call as the official executor may evaluate it: names of anything but methods, and of
+    parameters that are no identifiers, become words that nothing is called by.
+    """
+    return {
+        name if name in known else _word(name): {
+            key if key.isidentifier() and not iskeyword(key) else _word(key): value
+            for key, value in values.items()
+        }
+        for name, values in call.items()
+    }
+
+
+def _word(name: str) -> str:
+    return "unknown_" + re.sub(r"[^A-Za-z0-9]", "_", name)[:100]
 
 
 def _tags(calls: list[Call]) -> str:

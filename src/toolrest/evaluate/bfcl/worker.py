@@ -18,6 +18,7 @@ import keyword
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import types
@@ -40,6 +41,8 @@ _FORBIDDEN = (
 )
 _NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000
 """Linux's CLONE_NEWUSER and CLONE_NEWNET: a network of its own, with nothing in it."""
+_DIE_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG of Linux's prctl."""
 _LANGUAGES = {"java": "Java", "javascript": "JavaScript"}
 _PACKAGE = "bfcl_eval.eval_checker"
 
@@ -85,7 +88,9 @@ def _languages() -> dict[str, Any]:
 
 
 def _shut_in() -> None:
-    """No network, no process, no written file, bounded memory, from here on."""
+    """No network, no process, no written file, bounded memory, from here on; and an end when the
+    parent ends.
+    """
     import resource
 
     try:
@@ -96,7 +101,9 @@ def _shut_in() -> None:
         pass  # a system without them, or with tighter ones already
     if sys.platform == "linux":
         # Where this is not allowed it returns an error, and the hook below stays.
-        ctypes.CDLL(None).unshare(_NEW_USER | _NEW_NETWORK)
+        libc = ctypes.CDLL(None)
+        libc.unshare(_NEW_USER | _NEW_NETWORK)
+        libc.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
         if event.startswith(_FORBIDDEN):
@@ -152,6 +159,10 @@ class Official:
             "toolrest",
         )
         return {"valid": found["valid"], "error": found.get("error"), "type": _type(found)}
+
+    def methods(self, category: str, identity: str) -> list[str]:
+        """The methods that a dialogue's simulators have."""
+        return sorted(self._methods(tuple(self._items(category)[identity]["involved_classes"])))
 
     def execute(self, category: str, identity: str, steps: list[list[dict[str, Any]]]) -> list[str]:
         """What the simulated APIs answer to the calls of the last step, after all before it."""
@@ -277,7 +288,7 @@ def serve(requests: Any, answers: Any) -> None:
     _shut_in()
     known: dict[str, Callable[..., Any]] = {
         name: getattr(official, name)
-        for name in ("version", "load", "gold", "check", "execute", "check_turns")
+        for name in ("version", "load", "gold", "check", "methods", "execute", "check_turns")
     }
     for line in requests:
         try:

@@ -1,0 +1,100 @@
+"""A dialogue of K actions -> K samples, each with the whole history and one action to learn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from toolrest.data.dialogue import Action, Dialogue
+from toolrest.data.record import Record
+from toolrest.data.rows import BadRow
+from toolrest.data.sample import Sample
+from toolrest.data.wording import Thoughts, word
+from toolrest.dialects import get_dialect
+from toolrest.errors import InputError
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """How samples are written for a policy."""
+
+    dialect: str = "rlla"
+    """How it writes its actions."""
+    style: str = "rlla"
+    """Wording of prompts; see `toolrest.data.wording`."""
+    thoughts: Thoughts = "placeholder"
+    """What is kept of the thoughts of earlier actions."""
+    think: bool = True
+    """Whether a right reply has a thought: the ground truth then has an empty one."""
+
+
+def steps(dialogue: Dialogue) -> Iterator[tuple[Dialogue, Action]]:
+    """(what is known, what is right) of every action, in order (ResT, section 4: decomposition).
+
+    Every action is supervised exactly once, and its history is the exact prefix.
+    """
+    for at, turn in enumerate(dialogue.turns):
+        if isinstance(turn, Action):
+            yield replace(dialogue, turns=dialogue.turns[:at]), turn
+
+
+def to_samples(record: Record, rendering: Rendering, source: str, identity: str) -> list[Sample]:
+    """The samples of a record: one an action, or the last one alone where the source words its
+    prompt itself.
+
+    Raises:
+        BadRow: no action, an action before anything was said, or one that the dialect cannot write.
+    """
+    pairs = list(steps(record.dialogue))
+    if not pairs:
+        raise BadRow("no action to learn from")
+    worded = record.prompt is not None
+    if worded:
+        pairs = pairs[-1:]
+    made = []
+    for number, (known, action) in enumerate(pairs):
+        if not known.turns and not worded:
+            raise BadRow("the dialogue begins with an action")
+        prompt, tools = _prompt(record, known, rendering)
+        made.append(
+            Sample(
+                prompt=prompt,
+                ground_truth=_truth(record, action, rendering),
+                source=source,
+                identity=identity if len(pairs) == 1 else f"{identity}.{number}",
+                demonstration=_demonstration(record, action, rendering),
+                tools=tools,
+                group=f"{source}:{identity}",
+            )
+        )
+    return made
+
+
+def _prompt(record: Record, known: Dialogue, rendering: Rendering) -> tuple[tuple, tuple | None]:
+    if record.prompt is not None and rendering.style == "rlla":
+        return record.prompt, None
+    made = word(known, rendering.style, get_dialect(rendering.dialect), rendering.thoughts)
+    return tuple(made.messages), None if made.tools is None else tuple(made.tools)
+
+
+def _truth(record: Record, action: Action, rendering: Rendering) -> str:
+    if record.truth is not None and rendering.dialect == "rlla":
+        return record.truth
+    return _write(action, "" if rendering.think else None, rendering)
+
+
+def _demonstration(record: Record, action: Action, rendering: Rendering) -> str | None:
+    """A right reply with its thought; None where the source has no thought and one is asked for."""
+    if record.demonstration is not None and rendering.dialect == "rlla":
+        return record.demonstration
+    if action.thought is None and rendering.think:
+        return None
+    return _write(action, action.thought if rendering.think else None, rendering)
+
+
+def _write(action: Action, thought: str | None, rendering: Rendering) -> str:
+    dialect = get_dialect(rendering.dialect)
+    try:
+        return dialect.render(thought=thought, calls=action.calls, response=action.response)
+    except InputError as error:
+        raise BadRow(str(error)) from error

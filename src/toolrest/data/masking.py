@@ -1,0 +1,124 @@
+"""Hammer's masking: random names for tools and parameters, so that descriptions must be read.
+
+After Hammer (arXiv 2410.04587), which masks function and parameter names at random in training.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from typing import Any
+
+from toolrest.data.dialogue import Action, Dialogue, Observation, Tool, Turn
+from toolrest.dialects import ToolCall
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+_LENGTH = 8
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which name stands for which, both ways unique."""
+
+    tools: dict[str, str]
+    """Masked name by tool."""
+    parameters: dict[str, dict[str, str]]
+    """By tool, masked name by parameter."""
+
+    def call(self, call: ToolCall) -> ToolCall:
+        """The call under masked names; what is not known keeps its name."""
+        names = self.parameters.get(call.name, {})
+        values = {names.get(key, key): value for key, value in call.parameters.items()}
+        return ToolCall(self.tools.get(call.name, call.name), values)
+
+    def inverse(self) -> Mask:
+        """The mask that gives the true names back."""
+        return Mask(
+            {masked: name for name, masked in self.tools.items()},
+            {
+                self.tools[tool]: {masked: name for name, masked in names.items()}
+                for tool, names in self.parameters.items()
+            },
+        )
+
+    def dialogue(self, dialogue: Dialogue) -> Dialogue:
+        """The dialogue under masked names: tools, calls and results; what was said stays."""
+        return replace(
+            dialogue,
+            tools=tuple(map(self._tool, dialogue.tools)),
+            turns=tuple(map(self._turn, dialogue.turns)),
+        )
+
+    def _tool(self, tool: Tool) -> Tool:
+        names = self.parameters.get(tool.name, {})
+        schema = dict(tool.parameters)
+        if isinstance(schema.get("properties"), dict):
+            schema["properties"] = {
+                names.get(key, key): value for key, value in schema["properties"].items()
+            }
+        if isinstance(schema.get("required"), list):
+            schema["required"] = [names.get(key, key) for key in schema["required"]]
+        return replace(tool, name=self.tools.get(tool.name, tool.name), parameters=schema)
+
+    def _turn(self, turn: Turn) -> Turn:
+        if isinstance(turn, Action):
+            return replace(turn, calls=tuple(map(self.call, turn.calls)))
+        if isinstance(turn, Observation):
+            return Observation(
+                tuple((self.tools.get(name, name), text) for name, text in turn.results)
+            )
+        return turn
+
+
+def make_mask(dialogue: Dialogue, seed: str) -> Mask:
+    """A mask for the dialogue's tools; the same seed gives the same one.
+
+    The new names are in no text of the dialogue and differ from all true names.
+
+    Args:
+        seed: such as the run's seed and the row's number.
+    """
+    rng = random.Random(seed)
+    taken = _texts(dialogue)
+    used: set[str] = set()
+
+    def fresh() -> str:
+        while True:
+            name = rng.choice(_LETTERS[:26]) + "".join(rng.choices(_LETTERS, k=_LENGTH - 1))
+            if name not in used and name not in taken:
+                used.add(name)
+                return name
+
+    tools: dict[str, str] = {}
+    parameters: dict[str, dict[str, str]] = {}
+    for tool in dialogue.tools:
+        if tool.name not in tools:
+            tools[tool.name] = fresh()
+            parameters[tool.name] = {}
+        for key in tool.parameters.get("properties") or {}:
+            if key not in parameters[tool.name]:
+                parameters[tool.name][key] = fresh()
+    return Mask(tools, parameters)
+
+
+def _texts(dialogue: Dialogue) -> str:
+    """All that the dialogue says, for a look at whether a name is in it."""
+    return repr(dialogue)
+
+
+def masked(dialogue: Dialogue, seed: str) -> tuple[Dialogue, Mask]:
+    """The dialogue under random names, and the mask that it went through."""
+    mask = make_mask(dialogue, seed)
+    return mask.dialogue(dialogue), mask
+
+
+def unmasked(value: Any, mask: Mask) -> Any:
+    """A text with the true names back, for display."""
+    inverse = mask.inverse()
+    pairs = [
+        *inverse.tools.items(),
+        *(p for names in inverse.parameters.values() for p in names.items()),
+    ]
+    for name, true in pairs:
+        value = value.replace(name, true)
+    return value

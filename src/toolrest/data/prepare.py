@@ -1,0 +1,172 @@
+"""Sources -> one parquet file that training reads, with a manifest of where it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from toolrest.data.decompose import Rendering
+from toolrest.data.sample import Sample
+from toolrest.data.sources import Skipped, Source, iterate_samples
+from toolrest.errors import InputError
+
+_BATCH = 1000
+_CHUNK = 1 << 20
+
+
+def manifest_path(output: Path) -> Path:
+    """Where the manifest of a prepared file lies."""
+    return output.with_name(output.name + ".manifest.json")
+
+
+def prepare(
+    sources: Sequence[Source],
+    rendering: Rendering,
+    output: Path,
+    seed: int,
+    on_sample: Callable[[int], object] = lambda count: None,
+) -> dict[str, Any]:
+    """Write the samples of all sources, one after the other, whole or not at all.
+
+    The columns are those of RLLA's parquet, which verl reads too, and `dialect`, `tools`,
+    `messages` (JSON, where a prompt holds calls) and `demonstration`.
+
+    Args:
+        on_sample: called with the number of samples now and then.
+
+    Returns:
+        The manifest, which is written beside the file: sources with their hashes, rows left out by
+        reason, samples, seed, and how prompts are written.
+
+    Raises:
+        InputError: a source cannot be read, nothing is left, or the file cannot be written.
+    """
+    if output.suffix != ".parquet":
+        raise InputError(f"{output}: the output must end with .parquet")
+    for source in sources:
+        if output.exists() and Path(source.path).exists() and output.samefile(source.path):
+            raise InputError(f"{output}: the output would overwrite a source")
+    skipped = {number: Skipped() for number in range(len(sources))}
+    counts = [0] * len(sources)
+    part = output.with_name(output.name + ".part")
+
+    def samples() -> Iterator[Sample]:
+        for number, source in enumerate(sources):
+            for sample in iterate_samples(source, rendering, seed, skipped[number]):
+                counts[number] += 1
+                yield sample
+
+    try:
+        _write(part, samples(), rendering.dialect, on_sample)
+        if not sum(counts):
+            raise InputError(_nothing(sources, skipped))
+        part.replace(output)
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    manifest = {
+        "output": output.name,
+        "sha256": _hash(output),
+        "samples": sum(counts),
+        "seed": seed,
+        "rendering": asdict(rendering),
+        "sources": [
+            asdict(source)
+            | {
+                "sha256": _hash(Path(source.path)) if Path(source.path).is_file() else None,
+                "samples": counts[number],
+                "left_out": dict(skipped[number].reasons),
+                "left_out_rows": skipped[number].rows,
+            }
+            for number, source in enumerate(sources)
+        ],
+    }
+    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    manifest_path(output).write_text(text, encoding="utf-8")
+    return manifest
+
+
+def _nothing(sources: Sequence[Source], skipped: dict[int, Skipped]) -> str:
+    reasons = [
+        f"{sources[number].path}: {count} rows: {reason} (row {found.rows[reason][0]})"
+        for number, found in skipped.items()
+        for reason, count in found.reasons.most_common(1)
+    ]
+    return "no sample is left" + (f"; {'; '.join(reasons)}" if reasons else "")
+
+
+def _write(
+    path: Path, samples: Iterator[Sample], dialect: str, on_sample: Callable[[int], object]
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    message = pa.struct([("role", pa.string()), ("content", pa.string())])
+    schema = pa.schema(
+        [
+            ("data_source", pa.string()),
+            ("prompt", pa.list_(message)),
+            (
+                "reward_model",
+                pa.struct([("ground_truth", pa.string()), ("style", pa.string())]),
+            ),
+            (
+                "extra_info",
+                pa.struct(
+                    [("index", pa.int64()), ("identity", pa.string()), ("group", pa.string())]
+                ),
+            ),
+            ("dialect", pa.string()),
+            ("tools", pa.string()),
+            ("messages", pa.string()),
+            ("demonstration", pa.string()),
+        ]
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pq.ParquetWriter(path, schema) as writer:
+        batch: list[dict[str, Any]] = []
+        count = 0
+        for sample in samples:
+            batch.append(_row(sample, dialect, count))
+            count += 1
+            if len(batch) == _BATCH:
+                writer.write_table(pa.Table.from_pylist(batch, schema))
+                batch.clear()
+                on_sample(count)
+        if batch:
+            writer.write_table(pa.Table.from_pylist(batch, schema))
+        on_sample(count)
+
+
+def _row(sample: Sample, dialect: str, index: int) -> dict[str, Any]:
+    plain = all(set(message) == {"role", "content"} for message in sample.prompt)
+    return {
+        "data_source": sample.source,
+        "prompt": [
+            {"role": message["role"], "content": message.get("content") or ""}
+            for message in sample.prompt
+        ],
+        "reward_model": {"ground_truth": sample.ground_truth, "style": "rule"},
+        "extra_info": {"index": index, "identity": sample.identity, "group": sample.group},
+        "dialect": dialect,
+        "tools": None if sample.tools is None else _json(sample.tools),
+        "messages": None if plain else _json(sample.prompt),
+        "demonstration": sample.demonstration,
+    }
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _hash(path: Path) -> str:
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            found.update(chunk)
+    return found.hexdigest()

@@ -1,0 +1,34 @@
+"""A row of any source, read: a dialogue whose actions are right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from toolrest.data.dialogue import Action, Dialogue
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a row of a source says."""
+
+    dialogue: Dialogue
+    """The whole of it; its actions are ground truth."""
+    prompt: tuple[dict[str, Any], ...] | None = None
+    """Where the source words the prompt of its last action itself: the messages."""
+    truth: str | None = None
+    """The ground truth of the last action as the source writes it, in the rlla dialect."""
+    demonstration: str | None = None
+    """A right reply with its thought, as the source writes it."""
+
+    @property
+    def last(self) -> Action:
+        """The last turn, an action.
+
+        Raises:
+            ValueError: the dialogue ends with something else.
+        """
+        turn = self.dialogue.turns[-1] if self.dialogue.turns else None
+        if not isinstance(turn, Action):
+            raise ValueError("the dialogue does not end with an action")
+        return turn

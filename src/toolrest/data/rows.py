@@ -1,0 +1,148 @@
+"""Rows of a file or of a hub's data set, one at a time."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, cast
+
+from toolrest.errors import InputError
+
+LONGEST_LINE = 64 * 1024**2
+"""Bytes of a JSONL line; a longer one is not read."""
+_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_BATCH = 256
+
+
+class BadRow(Exception):
+    """A row that cannot be used, and why; `prepare` counts it, training stops at it."""
+
+
+Row = dict[str, Any] | BadRow
+
+
+def iterate_rows(source: str) -> Iterator[tuple[int, Row]]:
+    """(number from 0, row) of a `.json`, `.jsonl` or `.parquet` file, gzipped or not, or of the
+    training split of a data set on the hub, which is streamed.
+
+    A row that is no object, or no JSON, comes as a `BadRow`.
+
+    Raises:
+        InputError: no such file or data set, another kind of file, not UTF-8, or an empty one.
+    """
+    path = Path(source).expanduser()
+    if not path.is_file():
+        if _HUB.fullmatch(source) and not path.exists():
+            yield from _hub_rows(source)
+            return
+        raise InputError(f"data {source}: there is no such file")
+    kind = path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]
+    readers = {".json": _json_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
+    reader = readers.get(kind[0].lower()) if kind else None
+    if reader is None or (path.suffix == ".gz" and reader is _parquet_rows):
+        raise InputError(f"data {source}: expected .json, .jsonl (either .gz too) or .parquet")
+    none = True
+    for number, row in enumerate(reader(path)):
+        none = False
+        yield number, row
+    if none:
+        raise InputError(f"data {source}: the file holds no rows")
+
+
+def _binary(path: Path) -> IO[bytes]:
+    opening = gzip.open if path.suffix == ".gz" else open
+    return cast("IO[bytes]", opening(path, "rb"))
+
+
+def _failed(path: Path, error: Exception) -> InputError:
+    if isinstance(error, UnicodeDecodeError):
+        return InputError(
+            f"data {path}: not UTF-8 (byte {error.object[error.start]:#04x}); convert it first, as "
+            f"in: iconv -f LATIN1 -t UTF-8 {path.name}"
+        )
+    return InputError(f"data {path}: cannot be read ({str(error).strip() or type(error).__name__})")
+
+
+_ERRORS = (OSError, EOFError, ValueError, RecursionError)
+
+
+def _json_rows(path: Path) -> Iterator[Row]:
+    """Of a list of objects; of JSON lines too, which some call .json."""
+    try:
+        with _binary(path) as file:
+            text = io.TextIOWrapper(file, encoding="utf-8-sig").read()
+    except _ERRORS as error:
+        raise _failed(path, error) from error
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        first = text.lstrip()[:1]
+        if first == "{" and "\n" in text.strip():
+            yield from (_object(line) for line in text.splitlines() if line.strip())
+            return
+        if not first:
+            return
+        raise _failed(path, error) from error
+    if isinstance(rows, dict):
+        rows = [rows]
+    if not isinstance(rows, list):
+        raise InputError(f"data {path}: expected a list of rows, got {type(rows).__name__}")
+    for row in rows:
+        yield row if isinstance(row, dict) else BadRow(f"a {type(row).__name__}, not an object")
+
+
+def _jsonl_rows(path: Path) -> Iterator[Row]:
+    try:
+        with _binary(path) as file:
+            first = True
+            while line := file.readline(LONGEST_LINE + 1):
+                if len(line) > LONGEST_LINE:
+                    while line and not line.endswith(b"\n"):
+                        line = file.readline(LONGEST_LINE)
+                    yield BadRow(f"a line over {LONGEST_LINE // 1024**2} MiB")
+                    continue
+                text = line.decode("utf-8-sig" if first else "utf-8")
+                first = False
+                if text.strip():
+                    yield _object(text)
+    except _ERRORS as error:
+        raise _failed(path, error) from error
+
+
+def _object(line: str) -> Row:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return BadRow(f"not JSON ({str(error) or type(error).__name__})")
+    return row if isinstance(row, dict) else BadRow(f"a {type(row).__name__}, not an object")
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(_BATCH):
+                yield from batch.to_pylist()
+    except (pyarrow.ArrowException, *_ERRORS) as error:
+        raise InputError(f"data {path}: not a readable parquet file ({error})") from error
+
+
+def _hub_rows(name: str) -> Iterator[tuple[int, Row]]:
+    from datasets import load_dataset
+
+    try:
+        rows = load_dataset(name, split="train", streaming=True)
+        for number, row in enumerate(rows):
+            yield number, cast("dict[str, Any]", row)
+    except (OSError, ValueError, RuntimeError, ConnectionError) as error:
+        reason = str(error).strip().splitlines()
+        raise InputError(
+            f"data {name}: no such file, and the hub has no such data set or cannot be reached "
+            f"({reason[0][:200] if reason else type(error).__name__})"
+        ) from error
