@@ -19,8 +19,9 @@ from pathlib import Path
 
 import torch
 
-from toolrest.data.rlla import load_rlla
+from toolrest.data.decompose import Rendering
 from toolrest.data.sample import Sample
+from toolrest.data.sources import Source, iterate_samples
 from toolrest.dialects import ToolCall, get_dialect
 from toolrest.evaluate.heldout import evaluate_heldout
 from toolrest.policy import load_policy, load_tokenizer
@@ -62,7 +63,8 @@ def build(out: Path, data: Path | None, tiny: bool, device: str) -> None:
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
     lessons = [replace(lesson, learning_rate=lesson.learning_rate / 2) for lesson in LESSONS]
     if data is not None:
-        lessons.insert(3, rlla_lesson(load_rlla(data / "rlla_sft.json"), 300, tokenizer))
+        rows = list(iterate_samples(Source(str(data / "rlla_sft.json")), Rendering(), seed=0))
+        lessons.insert(3, rlla_lesson(rows, 300, tokenizer))
     for number, lesson in enumerate(lessons):
         lesson = replace(lesson, steps=2) if tiny else lesson
         teach(model, tokenizer, lesson, seed=SEED + number, report=lambda text: print(text))

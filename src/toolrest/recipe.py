@@ -19,13 +19,36 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+class DataSource(_Section):
+    """One part of a mixture."""
+
+    path: str
+    """A file of any format, or a data set on the hub."""
+    format: str | None = None
+    """rlla, rlla_json, apibank, toolace, xlam, bfcl or messages. None: seen from the rows."""
+    take: int | None = Field(default=None, ge=1)
+    """Samples at most, drawn at random. None: all."""
+    share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the rows, drawn at random before `take`."""
+    mask: float = Field(default=0.0, ge=0, le=1)
+    """Share of the rows whose tools and parameters get random names (Hammer)."""
+
+
 class Data(_Section):
     """Prompts and ground truths."""
 
     path: str | None = None
-    """An RLLA file, .parquet or .json. None: the embedded world's tasks."""
+    """A file of any format, or a data set on the hub. None: `sources`, or the embedded world."""
+    sources: list[DataSource] = Field(default_factory=list)
+    """A mixture, in place of `path`."""
+    prompt: Literal["rlla", "template", "plain"] | None = None
+    """How dialogues are worded. None: rlla for the dialect rlla, else the chat template's way."""
+    thoughts: Literal["none", "placeholder", "all"] = "placeholder"
+    """What prompts keep of the thoughts of earlier actions."""
+    think: bool | None = None
+    """Whether a right reply has a thought. None: in the dialect rlla."""
     heldout_fraction: float = Field(default=0.1, ge=0, lt=1)
-    """Share of a file's rows that is kept for evaluation."""
+    """Share of the rows that is kept for evaluation."""
     max_prompt_tokens: int = Field(default=1024, ge=1)
     """Rows with longer prompts are left out, counted and named."""
 
@@ -143,6 +166,9 @@ class Recipe(_Section):
     """The run's folder below `runs`; None: scheme, policy and seed, and a number if taken."""
     seed: int = Field(default=0, ge=0)
     """Seeds the data order and the sampling."""
+    method: Literal["rl", "sft", "tsft", "rsft"] = "rl"
+    """rl: reinforcement learning, after the warm start if there is one. sft, tsft, rsft: supervised
+    learning alone, with the steps, batch size and learning rate of `warm_start`."""
     policy: str = EMBEDDED
     """`embedded`, a folder with a Hugging Face checkpoint, or a hub name."""
     trust_remote_code: bool = False
@@ -209,10 +235,17 @@ def check_recipe(recipe: Recipe) -> None:
     from toolrest.rewards.correctness import check_correctness
     from toolrest.rewards.schedule import get_schedule
 
-    if get_dialect(recipe.dialect).name != "rlla":
+    own = recipe.data.path is not None or bool(recipe.data.sources)
+    if get_dialect(recipe.dialect).name != "rlla" and not own:
         raise InputError(
-            f"dialect={recipe.dialect}: the rows that toolrest train reads, and the embedded "
-            "tasks, ask for dialect=rlla; other dialects train through toolrest.engines.trl"
+            f"dialect={recipe.dialect}: the embedded tasks ask for dialect=rlla; give data.path"
+        )
+    if recipe.data.path is not None and recipe.data.sources:
+        raise InputError("data.path and data.sources: give one of them")
+    if recipe.method != "rl" and recipe.warm_start.method != "none":
+        raise InputError(
+            f"method={recipe.method} with warm_start.method={recipe.warm_start.method}: a warm "
+            "start comes before reinforcement learning; leave it out, or use method=rl"
         )
     get_schedule(recipe.reward.schedule)
     check_correctness(recipe.reward.correctness)

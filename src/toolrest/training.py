@@ -6,13 +6,13 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from toolrest.data.prompts import fit_prompts, hold_out
-from toolrest.data.rlla import load_rlla
 from toolrest.data.sample import Sample
+from toolrest.data.sources import iterate_samples
 from toolrest.errors import InputError
+from toolrest.mixture import recipe_rendering, recipe_sources
 from toolrest.policy import load_policy, load_tokenizer
 from toolrest.recipe import Recipe, dump_recipe
 from toolrest.runs import RunFolder, describe_environment, write_json, write_whole
@@ -64,10 +64,10 @@ def load_samples(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Samples:
     """The samples of a recipe that fit its policy.
 
     Raises:
-        InputError: the data cannot be used; see `load_rlla` and `fit_prompts`.
+        InputError: the data cannot be used; see `iterate_samples` and `fit_prompts`.
     """
     count = recipe.evaluation.samples
-    if recipe.data.path is None:
+    if recipe.data.path is None and not recipe.data.sources:
         from toolrest.world.demonstrations import demonstrated_samples
         from toolrest.world.tasks import Split, make_samples
 
@@ -76,12 +76,17 @@ def load_samples(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Samples:
             make_samples(Split.HELDOUT, count),
             [],
         )
-    fit = fit_prompts(load_rlla(Path(recipe.data.path)), tokenizer, recipe.data.max_prompt_tokens)
+    rows = [
+        sample
+        for source in recipe_sources(recipe)
+        for sample in iterate_samples(source, recipe_rendering(recipe), recipe.seed)
+    ]
+    fit = fit_prompts(rows, tokenizer, recipe.data.max_prompt_tokens)
     fraction = recipe.data.heldout_fraction if count else 0.0
     train, heldout = hold_out(fit.kept, fraction, recipe.seed)
     if len(train) < recipe.rollout.prompts_per_step:
         raise InputError(
-            f"data.path={recipe.data.path}: {len(train)} rows are left to train on, fewer than "
+            f"data: {len(train)} rows are left to train on, fewer than "
             f"rollout.prompts_per_step={recipe.rollout.prompts_per_step}; lower it, or raise "
             "data.max_prompt_tokens"
         )
@@ -115,6 +120,8 @@ def run_training(recipe: Recipe, run: RunFolder, view: View, *, resume: bool) ->
     from toolrest.engines.launch_trl import train_with_trl
 
     before = _evaluated(model, tokenizer, heldout, recipe, run, "before", view)
+    if recipe.method != "rl":
+        return _supervised(model, tokenizer, samples.train, heldout, recipe, run, view, before)
     start = before
     if recipe.warm_start.method != "none":
         model = _warm_started(model, tokenizer, samples.train, recipe, run, view)
@@ -150,6 +157,33 @@ def run_training(recipe: Recipe, run: RunFolder, view: View, *, resume: bool) ->
         "steps": steps,
         "seconds": round(time.monotonic() - started, 1),
         "scheme": recipe.weighting.scheme,
+        "seed": recipe.seed,
+    }
+    write_json(run.summary, summary)
+    return summary
+
+
+def _supervised(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    train: Sequence[Sample],
+    heldout: Sequence[Sample],
+    recipe: Recipe,
+    run: RunFolder,
+    view: View,
+    before: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """The rest of a run that is supervised alone; its policy is in the warm start's folder."""
+    started = time.monotonic()
+    warm = recipe.warm_start.model_copy(update={"method": recipe.method})
+    recipe = recipe.model_copy(update={"warm_start": warm})
+    model = _warm_started(model, tokenizer, train, recipe, run, view)
+    summary = {
+        "before": before,
+        "after": _evaluated(model, tokenizer, heldout, recipe, run, "after", view),
+        "steps": warm.steps,
+        "seconds": round(time.monotonic() - started, 1),
+        "scheme": recipe.method,
         "seed": recipe.seed,
     }
     write_json(run.summary, summary)
@@ -192,8 +226,9 @@ def _warm_started(
         shown = [sample for sample in samples if sample.demonstration is not None]
         if not shown:
             raise InputError(
-                f"warm_start.method={recipe.warm_start.method}: data.path={recipe.data.path} has "
-                "no demonstrations (an RLLA .json file has); use warm_start.method=none"
+                f"{recipe.warm_start.method}: no row has a demonstration; sources with thoughts "
+                "have them (an RLLA .json file, messages with reasoning_content), and any source "
+                "with data.think=false"
             )
         view.stage(f"warm start ({recipe.warm_start.method})", recipe.warm_start.steps)
         warm_start_with_trl(recipe, model, tokenizer, shown, run.warm_start, view.advance)

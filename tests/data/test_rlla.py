@@ -5,9 +5,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from toolrest.data.decompose import Rendering
 from toolrest.data.prompts import fit_prompts, hold_out
-from toolrest.data.rlla import load_rlla
 from toolrest.data.sample import Sample
+from toolrest.data.sources import Source, iterate_samples
 from toolrest.dialects import get_dialect
 from toolrest.errors import InputError
 from toolrest.regions import Region, label_tokens
@@ -15,6 +16,10 @@ from toolrest.rewards import ToolReward
 from toolrest.vocabulary import Vocabulary
 
 TRUTH = '<think> t </think>\n<tool_call>\n{"name": "a", "parameters": {}}\n</tool_call>'
+
+
+def load_rlla(path):
+    return list(iterate_samples(Source(str(path)), Rendering(), seed=0))
 
 
 def row(truth=TRUTH, content="hi"):
@@ -32,8 +37,10 @@ def parquet(path, rows):
 def test_a_parquet_of_the_published_layout(tmp_path):
     samples = load_rlla(parquet(tmp_path / "a.parquet", [row(), row(content="ho")]))
     assert samples == [
-        Sample(({"role": "user", "content": "hi"},), TRUTH, "a.parquet", "0"),
-        Sample(({"role": "user", "content": "ho"},), TRUTH, "a.parquet", "1"),
+        Sample(
+            ({"role": "user", "content": text},), TRUTH, "a.parquet", f"{n}", group=f"a.parquet:{n}"
+        )
+        for n, text in enumerate(("hi", "ho"))
     ]
 
 
@@ -50,37 +57,19 @@ def test_a_json_loses_its_thoughts(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "text"),
     [
-        ([{"question": "x"}], "no column prompt, reward_model; it has question"),
-        ([row(), row(truth=None)], "row 1: ground_truth is NoneType"),
+        ([{"question": "x"}], "its rows have question, which is none of the formats rlla, "),
+        ([row(), row(truth=None)], "row 1: there is no ground_truth"),
         ([row(), row(truth="<think> cut")], r"row 1: the ground truth does not parse \(unclosed\)"),
-        ([row(), row(), row(content=None)], "row 2: prompt's content is NoneType"),
-        ([{"prompt": "text", "reward_model": {"ground_truth": TRUTH}}], "row 0: `prompt` is not a"),
+        ([row(), row(), row(content=None)], "row 2: there is no prompt's content"),
+        (
+            [{"prompt": "text", "reward_model": {"ground_truth": TRUTH}}],
+            "row 0: prompt is not a list of objects",
+        ),
     ],
 )
 def test_a_broken_parquet_is_named(tmp_path, rows, text):
     with pytest.raises(InputError, match=text):
         load_rlla(parquet(tmp_path / "a.parquet", rows))
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "text"),
-    [
-        ("a.json", b"", "not a readable JSON"),
-        ("a.json", b"[]", "holds no rows"),
-        ("a.json", b"{}", "expected a list of rows, got dict"),
-        ("a.json", b"[1]", "row 0: expected an object, got int"),
-        ("a.json", b'[{"instruction": "s"}]', "row 0: input is NoneType"),
-        ("a.json", b"\xff\xfe", "not a readable JSON"),
-        ("a.json", b"[" * 100_000, "not a readable JSON"),
-        ("a.parquet", b"PAR1 but not", "not a readable parquet"),
-        ("a.parquet", b"", "not a readable parquet"),
-        ("a.csv", b"x", "expected a .parquet or a .json"),
-    ],
-)
-def test_a_file_that_is_not_rlla_is_named(tmp_path, name, content, text):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=text):
-        load_rlla(tmp_path / name)
 
 
 def test_no_such_file(tmp_path):

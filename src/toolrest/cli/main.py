@@ -3,6 +3,7 @@
 import typer
 
 from toolrest.cli.compare import compare
+from toolrest.cli.data import data
 from toolrest.cli.evaluate import evaluate
 from toolrest.cli.score import score
 from toolrest.cli.train import train
@@ -17,6 +18,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(evaluate)
+app.add_typer(data)
 app.command()(score)
 app.command()(compare)
 app.command()(variance)

@@ -55,7 +55,7 @@ def train(
 
 def _default_name(recipe: "Recipe") -> str:
     policy = Path(recipe.policy).name or "policy"
-    scheme = recipe.weighting.scheme.replace("*", "-")
+    scheme = recipe.weighting.scheme.replace("*", "-") if recipe.method == "rl" else recipe.method
     return f"{scheme}-{policy}-seed{recipe.seed}"
 
 
@@ -136,7 +136,15 @@ def _print_plan(recipe: "Recipe") -> None:
 
     get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
     typer.echo(dump_recipe(recipe), nl=False)
-    data = recipe.data.path or "the embedded world's tasks"
+    sources = ", ".join(source.path for source in recipe.data.sources)
+    data = recipe.data.path or sources or "the embedded world's tasks"
+    if recipe.method != "rl":
+        typer.echo(
+            f"# plan: {recipe.method}, {recipe.warm_start.steps} steps of "
+            f"{recipe.warm_start.batch_size} demonstrations from {data}; evaluation before and "
+            f"after on up to {recipe.evaluation.samples} held-out samples"
+        )
+        return
     typer.echo(
         f"# plan: {recipe.max_steps} steps of {recipe.rollout.prompts_per_step} prompts x "
         f"{recipe.rollout.group_size} responses from {data}; a checkpoint every "
@@ -168,9 +176,12 @@ def _print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
         f"{summary['seconds']:.0f} s"
     )
     console.print(f"run folder   {run.path}", soft_wrap=True)
-    console.print(f"a step each  tail -n 1 {run.metrics}", soft_wrap=True)
+    if run.metrics.is_file():
+        console.print(f"a step each  tail -n 1 {run.metrics}", soft_wrap=True)
     console.print(f"responses    head -n 1 {run.evaluation / 'after.jsonl'}", soft_wrap=True)
-    if summary["scheme"] != "uniform":
+    if summary["scheme"] in ("sft", "tsft", "rsft"):
+        console.print(f"policy       {run.warm_start}", soft_wrap=True)
+    elif summary["scheme"] != "uniform":
         console.print(f"with GRPO    {_same_with_grpo(run)}", soft_wrap=True)
 
 

@@ -118,6 +118,18 @@ def check(
     return reports
 
 
+def questions_of(source: Source, rendering: Rendering, seed: int) -> Iterator[tuple[str, str]]:
+    """(label, all that the user says) of every row of a source that can be read.
+
+    Raises:
+        InputError: the source cannot be read.
+    """
+    for read in read_rows(source, rendering, seed):
+        question = _question(read)
+        if question:
+            yield f"{source.path} row {read.number}", question
+
+
 def _check_row(read: Read, report: Report, seen: dict[bytes, str], rendering: Rendering) -> None:
     if read.bad is not None:
         report.add("unreadable", read.number, str(read.bad))

@@ -27,10 +27,12 @@ class Fit:
 
 def render_prompt(sample: Sample, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The prompt's token ids by the tokenizer's own chat template."""
-    encoded = tokenizer.apply_chat_template(
-        list(sample.prompt), add_generation_prompt=True, tokenize=True, return_dict=True
-    )
-    return cast("dict[str, list[int]]", encoded)["input_ids"]
+    return render_chat(sample_prompt(sample), tokenizer)
+
+
+def sample_prompt(sample: Sample) -> Prompt:
+    """The prompt of a sample."""
+    return Prompt(list(sample.prompt), None if sample.tools is None else list(sample.tools))
 
 
 def render_chat(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -97,11 +99,19 @@ def hold_out(
 ) -> tuple[list[Sample], list[Sample]]:
     """(training, held-out) samples: a seeded random split, the order kept.
 
-    At least one sample is held out if the fraction is not 0 and there are two samples.
+    Steps of one dialogue stay together. At least one is held out if the fraction is not 0 and
+    there are two.
     """
-    count = round(fraction * len(samples))
-    if fraction > 0 and len(samples) > 1:
-        count = min(max(1, count), len(samples) - 1)
-    chosen = set(random.Random(seed).sample(range(len(samples)), count))
-    train = [sample for index, sample in enumerate(samples) if index not in chosen]
-    return train, [samples[index] for index in sorted(chosen)]
+    groups = list(dict.fromkeys(_group(sample, index) for index, sample in enumerate(samples)))
+    count = round(fraction * len(groups))
+    if fraction > 0 and len(groups) > 1:
+        count = min(max(1, count), len(groups) - 1)
+    chosen = {groups[place] for place in random.Random(seed).sample(range(len(groups)), count)}
+    train, heldout = [], []
+    for index, sample in enumerate(samples):
+        (heldout if _group(sample, index) in chosen else train).append(sample)
+    return train, heldout
+
+
+def _group(sample: Sample, index: int) -> str:
+    return sample.group or f"{index}"

@@ -20,6 +20,7 @@ from transformers import (
     TrainerCallback,
 )
 
+from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
 from toolrest.engines.trl import ResTConfig, ResTTrainer, RolloutBatch
 from toolrest.engines.trl_rollout import shared_prefix_rollout
@@ -105,6 +106,19 @@ class _Follow(TrainerCallback):
             control.should_training_stop = True
 
 
+def _prompt(sample: Sample, tokenizer: PreTrainedTokenizerBase) -> Any:
+    """Messages, or their text where the chat template has to list tools or write calls; TRL knows
+    no tools of single rows. A text begins without the token that the tokenizer adds itself.
+    """
+    if sample.tools is None and all(set(m) == {"role", "content"} for m in sample.prompt):
+        return list(sample.prompt)
+    ids = render_prompt(sample, tokenizer)
+    added = tokenizer("")["input_ids"]
+    if added and ids[: len(added)] == added:
+        ids = ids[len(added) :]
+    return tokenizer.decode(ids)
+
+
 def train_with_trl(
     recipe: Recipe,
     run: RunFolder,
@@ -129,8 +143,12 @@ def train_with_trl(
     """
     dataset = Dataset.from_list(
         [
-            {"prompt": list(s.prompt), "ground_truth": s.ground_truth, "identity": s.identity}
-            for s in samples
+            {
+                "prompt": _prompt(sample, tokenizer),
+                "ground_truth": sample.ground_truth,
+                "identity": sample.identity,
+            }
+            for sample in samples
         ]
     )
     reward = ToolReward(

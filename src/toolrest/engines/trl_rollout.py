@@ -20,12 +20,15 @@ def shared_prefix_rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str,
     are, and a resumed run goes on exactly.
 
     Args:
-        prompts: chat messages, each prompt as often as it has responses, next to each other.
+        prompts: chat messages or texts, each as often as it has responses, next to each other.
     """
     tokenizer = cast(Any, trainer.processing_class)
-    encoded = tokenizer.apply_chat_template(
-        prompts, add_generation_prompt=True, tokenize=True, return_dict=True
-    )
+    if isinstance(prompts[0], str):
+        encoded = tokenizer(prompts)
+    else:
+        encoded = tokenizer.apply_chat_template(
+            prompts, add_generation_prompt=True, tokenize=True, return_dict=True
+        )
     prompt_ids: list[list[int]] = encoded["input_ids"]
     group = _group_size(prompt_ids)
     trainer_model = cast(Any, trainer.model)

@@ -66,6 +66,8 @@ def _of(recipe: Recipe, folder: Path, trust_remote_code: bool) -> Recipe:
 def _checkpoint(run: RunFolder, wanted: str) -> Path:
     if wanted == "last":
         found = run.last_checkpoint()
+        if found is None and (run.warm_start / "config.json").is_file():
+            return run.warm_start
         if found is None:
             raise InputError(f"{run.path}: the run has no checkpoint yet")
         return found

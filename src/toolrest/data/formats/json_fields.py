@@ -18,7 +18,7 @@ def field(row: dict[str, Any], name: str, kind: type, where: str = "") -> Any:
     """
     label = f"{where}{name}"
     if name not in row or row[name] is None:
-        raise BadRow(f"no {label}; it has {', '.join(sorted(row)) or 'nothing'}")
+        raise BadRow(f"there is no {label}; the row has {', '.join(sorted(row)) or 'nothing'}")
     value = row[name]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise BadRow(f"{label} is {type(value).__name__}, not {kind.__name__}")

@@ -33,7 +33,7 @@ def read(row: dict[str, Any]) -> Record:
         raise BadRow("prompt is empty")
     for message in messages:
         for key in ("role", "content"):
-            field(message, key, str, "a prompt's ")
+            field(message, key, str, "prompt's ")
     truth = field(field(row, "reward_model", dict), "ground_truth", str)
     prompt = tuple({"role": m["role"], "content": m["content"]} for m in messages)
     return _record(prompt, truth, "the ground truth", truth, None)

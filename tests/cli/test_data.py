@@ -1,0 +1,146 @@
+"""`toolrest data` and training on what it makes, as a user types it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from test_formats import MESSAGES, TOOLACE, XLAM
+from typer.testing import CliRunner
+
+from toolrest.cli.main import app
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments, code=0):
+    done = CliRunner().invoke(app, [*map(str, arguments)], env={"COLUMNS": "200"})
+    assert done.exit_code == code, done.output
+    assert "Traceback" not in done.output
+    return done.output
+
+
+def lines(name, rows):
+    Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return name
+
+
+def mixture():
+    """The paper's mixture in four lines, small."""
+    lines("toolace.jsonl", [TOOLACE] * 4)
+    lines("xlam.jsonl", [XLAM | {"query": f"q{n}"} for n in range(9)])
+    Path("recipe.yaml").write_text(
+        "data:\n  sources:\n"
+        "    - {path: toolace.jsonl, take: 4}\n"
+        "    - {path: xlam.jsonl, take: 2, mask: 1}\n"
+        "    - {path: xlam.jsonl, take: 3}\n"
+    )
+
+
+def test_a_mixture_is_prepared_checked_and_shown():
+    mixture()
+    output = run("data", "prepare", "recipe.yaml", "--output", "train.parquet")
+    assert "toolace.jsonl: 4 samples" in output
+    assert "9 samples in train.parquet; train.parquet.manifest.json" in output
+    manifest = json.loads(Path("train.parquet.manifest.json").read_text())
+    assert [source["samples"] for source in manifest["sources"]] == [4, 2, 3]
+    output = run("data", "check", "train.parquet", "--policy", "embedded", "--output", "c.json")
+    assert "9 rows, 9 samples" in output
+    assert "duplicate" in output
+    assert "prompt tokens: median" in output and "#" in output
+    assert json.loads(Path("c.json").read_text())[0]["rows"] == 9
+    shown = run("data", "show", "train.parquet", "--row", 8)
+    assert "[system] You are a helpful" in shown
+    assert "live_giveaways_by_type" in shown and "[ground truth]" in shown
+    shown = run("data", "show", "train.parquet", "--policy", "embedded")
+    assert "tokens" in shown and "<|im_start|>" in shown
+
+
+def test_files_are_named_without_a_recipe_and_in_another_dialect():
+    lines("m.jsonl", [MESSAGES, {"messages": 5}])
+    output = run("data", "prepare", "m.jsonl", "dialect=hermes", "--output", "o.parquet")
+    assert "left out 1: messages is not a list of objects (rows 1)" in output
+    shown = run("data", "show", "m.jsonl", "dialect=hermes", "--row", 1)
+    assert '"tool_calls"' in shown and "[tools]" in shown
+    assert "Blue and grey." in shown
+
+
+def test_check_against_benchmarks():
+    pytest.importorskip("bfcl_eval", reason="bfcl-eval is not installed")
+    asked = "Find the area of a triangle with a base of 10 units and height of 5 units."
+    lines("x.jsonl", [XLAM | {"query": asked}, XLAM])
+    output = run("data", "check", "x.jsonl", "--against", "bfcl")
+    assert "equal to BFCL v4 simple_python_0" in output
+    lines("test.jsonl", [XLAM | {"query": asked}])
+    assert "equal to test.jsonl row 0" in run("data", "check", "x.jsonl", "--against", "test.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("check", "none.jsonl"), "there is no such file"),
+        (("check", "dialect=hermes"), "data.path"),
+        (("check", "seed=1"), "no data: name files"),
+        (("show", "x.jsonl", "--row", "99"), "no such sample"),
+        (("show", "x.jsonl", "--row", "-1"), "no such sample"),
+        (("prepare", "x.jsonl", "--output", "o.csv"), "must end with .parquet"),
+        (("prepare", "x.jsonl", "--output", "o.parquet", "dialct=hermes"), "did you mean"),
+        (("prepare", "x.jsonl", "data.prompt=rla", "--output", "o.parquet"), "data.prompt"),
+    ],
+)
+def test_wrong_input_is_one_line(arguments, words):
+    lines("x.jsonl", [XLAM])
+    assert words in run("data", *arguments, code=2)
+
+
+TINY = ("rollout.prompts_per_step=1", "rollout.group_size=2", "rollout.max_response_tokens=8")
+TINY += ("evaluation.samples=0", "max_steps=1", "save_steps=1", "--quiet")
+
+
+def test_training_reads_a_mixture_and_a_prepared_file():
+    mixture()
+    run("train", "recipe.yaml", *TINY, "name=a", "data.max_prompt_tokens=4000")
+    run(
+        "data",
+        "prepare",
+        "recipe.yaml",
+        "dialect=hermes",
+        "data.prompt=plain",
+        "--output",
+        "h.parquet",
+    )
+    options = ("dialect=hermes", "data.prompt=plain", "data.max_prompt_tokens=4000")
+    run("train", *TINY, "name=b", "data.path=h.parquet", *options)
+    assert json.loads(Path("runs/b/data.json").read_text())["rows"] == 9
+    assert "prepared for dialect=hermes" in run("train", "data.path=h.parquet", code=2)
+
+
+@pytest.mark.parametrize("method", ["sft", "rsft"])
+def test_supervised_learning_alone_is_a_method(method):
+    """And its policy can be evaluated by the run's name."""
+    run(
+        *("train", f"method={method}", "warm_start.steps=2", "warm_start.batch_size=2", "name=s"),
+        *("evaluation.samples=2", "rollout.max_response_tokens=8", "--quiet"),
+    )
+    summary = json.loads(Path("runs/s/summary.json").read_text())
+    assert (summary["scheme"], summary["steps"]) == (method, 2)
+    assert Path("runs/s/warm_start/model.safetensors").is_file()
+    assert "runs/s/evaluation" in run("evaluate", "runs/s", "--limit", 1)
+    words = "leave it out, or use method=rl"
+    assert words in run("train", f"method={method}", "warm_start.method=sft", code=2)
+
+
+def test_rows_without_thoughts_are_demonstrations_only_where_none_is_asked_for():
+    lines("x.jsonl", [XLAM | {"query": f"q{n}"} for n in range(4)])
+    base = (
+        "train",
+        "method=sft",
+        "warm_start.steps=1",
+        "warm_start.batch_size=1",
+        "data.path=x.jsonl",
+    )
+    more = ("evaluation.samples=0", "rollout.prompts_per_step=1", "--quiet")
+    assert "no row has a demonstration" in run(*base, *more, code=2)
+    run(*base, *more, "data.think=false", "name=ok")

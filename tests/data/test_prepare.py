@@ -1,0 +1,228 @@
+"""Sources -> parquet and manifest; what check finds."""
+
+import hashlib
+import json
+
+import pytest
+from test_formats import MESSAGES, TOOLACE, XLAM
+
+from toolrest.data.check import check
+from toolrest.data.decompose import Rendering
+from toolrest.data.overlap import Questions
+from toolrest.data.prepare import manifest_path, prepare
+from toolrest.data.sources import Skipped, Source, iterate_samples
+from toolrest.errors import InputError
+
+HERMES = Rendering("hermes", "template", think=False)
+
+
+def lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def samples(path, rendering=None, seed=0, **options):
+    return list(iterate_samples(Source(str(path), **options), rendering or Rendering(), seed))
+
+
+@pytest.mark.parametrize("rendering", [Rendering(), HERMES, Rendering("hermes", "plain", "all")])
+def test_what_is_prepared_is_what_is_read_back(tmp_path, rendering):
+    sources = [
+        Source(lines(tmp_path / "t.jsonl", [TOOLACE])),
+        Source(lines(tmp_path / "m.jsonl", [MESSAGES])),
+        Source(lines(tmp_path / "x.jsonl", [XLAM, XLAM | {"query": "again"}]), mask=1.0),
+    ]
+    output = tmp_path / "out.parquet"
+    manifest = prepare(sources, rendering, output, seed=3)
+    made = [s for source in sources for s in iterate_samples(source, rendering, 3)]
+    assert samples(output, rendering) == made
+    assert manifest["samples"] == len(made) == 6
+    assert json.loads(manifest_path(output).read_text()) == manifest
+    assert manifest["sha256"] == hashlib.sha256(output.read_bytes()).hexdigest()
+    first = output.read_bytes()
+    prepare(sources, rendering, output, seed=3)
+    assert output.read_bytes() == first
+
+
+def test_the_columns_are_those_that_verl_reads(tmp_path):
+    import pyarrow.parquet as pq
+
+    output = tmp_path / "out.parquet"
+    prepare([Source(lines(tmp_path / "x.jsonl", [XLAM]))], Rendering(), output, seed=0)
+    (row,) = pq.read_table(output).to_pylist()
+    assert [m["role"] for m in row["prompt"]] == ["system", "user"]
+    assert row["reward_model"]["style"] == "rule"
+    assert row["extra_info"]["index"] == 0
+    assert row["data_source"] == "x.jsonl"
+
+
+def test_bad_rows_are_counted_with_their_numbers(tmp_path):
+    rows = [XLAM, {"query": 1, "tools": "[]", "answers": "[]"}, XLAM, XLAM | {"answers": "[]"}]
+    path = lines(tmp_path / "x.jsonl", rows)
+    manifest = prepare([Source(path)], Rendering(), tmp_path / "o.parquet", seed=0)
+    (source,) = manifest["sources"]
+    assert source["samples"] == 2
+    assert source["left_out"] == {"query is int, not str": 1, "answers is empty": 1}
+    assert source["left_out_rows"]["answers is empty"] == ["3"]
+    with pytest.raises(InputError, match=r"row 1: query is int.*prepare"):
+        samples(path)
+
+
+def test_take_and_share_draw_by_the_seed(tmp_path):
+    path = lines(tmp_path / "x.jsonl", [XLAM | {"query": f"q{n}"} for n in range(400)])
+    taken = samples(path, take=50, seed=1)
+    assert len(taken) == 50
+    assert taken == samples(path, take=50, seed=1) != samples(path, take=50, seed=2)
+    numbers = [int(sample.identity) for sample in taken]
+    assert numbers == sorted(numbers)
+    assert 60 < len(samples(path, share=0.25)) < 140
+    assert len(samples(path, take=1000)) == 400
+    masked = samples(path, mask=0.5)
+    assert 120 < sum("live_giveaways" not in s.ground_truth for s in masked) < 280
+
+
+def test_bfcl_questions_find_their_answers_beside_them(tmp_path):
+    question = {
+        "id": "a_0",
+        "question": [[{"role": "user", "content": "The area?"}]],
+        "function": [{"name": "area", "parameters": {"type": "dict", "properties": {}}}],
+    }
+    path = lines(tmp_path / "BFCL_v4_a.json", [question])
+    (tmp_path / "possible_answer").mkdir()
+    answer = {"id": "a_0", "ground_truth": [{"area": {"base": [10]}}]}
+    lines(tmp_path / "possible_answer" / "BFCL_v4_a.json", [answer])
+    (sample,) = samples(path)
+    assert '{"base": 10}' in sample.ground_truth
+
+
+def test_nothing_left_or_a_bad_output_is_one_error(tmp_path):
+    path = lines(tmp_path / "x.jsonl", [XLAM | {"answers": "[]"}])
+    with pytest.raises(InputError, match=r"no sample is left; .*answers is empty"):
+        prepare([Source(path)], Rendering(), tmp_path / "o.parquet", seed=0)
+    assert [file.name for file in tmp_path.iterdir()] == ["x.jsonl"]
+    with pytest.raises(InputError, match=r"must end with \.parquet"):
+        prepare([Source(path)], Rendering(), tmp_path / "o.json", seed=0)
+    with pytest.raises(InputError, match="cannot be written"):
+        prepare(
+            [Source(lines(tmp_path / "y.jsonl", [XLAM]))],
+            Rendering(),
+            tmp_path / "x.jsonl" / "o.parquet",
+            seed=0,
+        )
+
+
+def test_a_file_prepared_for_another_dialect_is_refused(tmp_path):
+    output = tmp_path / "out.parquet"
+    prepare([Source(lines(tmp_path / "x.jsonl", [XLAM]))], HERMES, output, seed=0)
+    with pytest.raises(InputError, match="prepared for dialect=hermes"):
+        samples(output)
+
+
+def found(tmp_path, rows, **options):
+    (report,) = check([Source(lines(tmp_path / "c.jsonl", rows))], Rendering(), **options)
+    return {kind: [row for row, _ in each] for kind, each in report.findings.items()}
+
+
+def answers(*calls):
+    return json.dumps([{"name": n, "arguments": a} for n, a in calls])
+
+
+def test_check_names_each_kind_by_row(tmp_path):
+    tool = "live_giveaways_by_type"
+    rows = [
+        XLAM,
+        XLAM,
+        XLAM | {"query": "one", "answers": answers(("other", {}))},
+        XLAM | {"query": "two", "answers": answers((tool, {"n": "5"}))},
+        XLAM | {"query": "three", "answers": answers((tool, {"type": '[{"a": 1'}))},
+        XLAM | {"query": "four", "answers": "[]"},
+        XLAM | {"query": "five", "answers": answers((tool, {"n": 5}), (tool, {"unknown": True}))},
+        XLAM | {"query": "six", "answers": answers((tool, {"n": True}))},
+    ]
+    assert found(tmp_path, rows) == {
+        "duplicate": ["1"],
+        "unlisted tool": ["2"],
+        "wrong type": ["3", "7"],
+        "cut apart": ["4"],
+        "unreadable": ["5"],
+    }
+
+
+def test_check_measures_lengths(tmp_path):
+    rows = [XLAM, XLAM | {"query": "much " * 100}]
+    (report,) = check(
+        [Source(lines(tmp_path / "c.jsonl", rows))],
+        Rendering(),
+        length=lambda sample: len(sample.prompt[-1]["content"]),
+        max_prompt_tokens=200,
+    )
+    assert len(report.lengths) == 2
+    assert [row for row, _ in report.findings["too long"]] == ["1"]
+
+
+LONG = "Please tell me how the weather in the old city of Rome will be on the third of May"
+
+
+def test_check_finds_overlaps_between_sources_and_with_benchmarks(tmp_path):
+    one = lines(tmp_path / "a.jsonl", [XLAM | {"query": LONG}, XLAM | {"query": "Hi there"}])
+    near = LONG.upper().replace("MAY", "June") + "!"
+    two = lines(
+        tmp_path / "b.jsonl", [XLAM | {"query": q} for q in (near, "Hi there", LONG + "?!")]
+    )
+    reports = check([Source(one), Source(two)], Rendering())
+    assert "overlap" not in reports[0].findings
+    overlaps = reports[1].findings["overlap"]
+    assert [row for row, _ in overlaps] == ["0", "2"]
+    assert overlaps[0][1].startswith("near to") and overlaps[1][1].startswith("equal to")
+    (report,) = check([Source(one)], Rendering(), against=Questions([("bench 5", LONG)]))
+    assert report.findings["overlap"] == [("0", "equal to bench 5")]
+
+
+def test_a_prepared_file_is_checked_too(tmp_path):
+    tool = answers(("other", {}))
+    path = lines(tmp_path / "x.jsonl", [XLAM | {"answers": tool}])
+    for number, rendering in enumerate((Rendering(), HERMES)):
+        output = tmp_path / f"o{number}.parquet"
+        prepare([Source(path)], rendering, output, seed=0)
+        (report,) = check([Source(str(output))], rendering)
+        assert "unlisted tool" in report.findings
+
+
+def test_the_real_files_agree_with_what_is_known_of_them(data_folder):
+    """Level 2's unlisted tools, one overlap between the RLLA files, rows split at commas."""
+    names = ("rlla_test.parquet", "rlla_sft.json", "apibank/level-2-api_processed.json")
+    reports = check([Source(str(data_folder / name)) for name in names], Rendering())
+    assert [report.rows for report in reports] == [80, 400, 67]
+    rows = [
+        {kind: [int(row) for row, _ in each] for kind, each in report.findings.items()}
+        for report in reports
+    ]
+    assert rows[2]["unlisted tool"] == [6, 13, 14, 19, 25, 54]
+    assert [r.get("overlap") for r in rows] == [None, [393], None]
+    assert 9 in rows[0]["cut apart"]
+    assert 130 in rows[1]["cut apart"]
+    assert not any("unreadable" in row for row in rows)
+
+
+def test_every_real_file_goes_through_prepare_and_comes_back(data_folder, tmp_path):
+    levels = [f"apibank/level-{level}-api_processed.json" for level in (1, 2, 3)]
+    sources = [
+        Source(str(data_folder / name)) for name in ("rlla_test.parquet", "rlla_sft.json", *levels)
+    ]
+    for rendering in (Rendering(), HERMES):
+        output = tmp_path / "o.parquet"
+        manifest = prepare(sources, rendering, output, seed=0)
+        assert (
+            manifest["samples"] + sum(sum(s["left_out"].values()) for s in manifest["sources"])
+            == 80 + 400 + 597
+        )
+        assert manifest["samples"] >= (1077 if rendering.dialect == "rlla" else 1000)
+        assert len(samples(output, rendering)) == manifest["samples"]
+
+
+def test_skipped_rows_are_named_up_to_a_limit():
+    skipped = Skipped()
+    for number in range(100):
+        skipped.add(str(number), "reason")
+    assert skipped.count == 100
+    assert len(skipped.rows["reason"]) == 20
