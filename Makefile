@@ -21,6 +21,7 @@ benchmark: $(VENV)/installed
 	$(BIN)/python benchmarks/weighting.py
 	$(BIN)/python benchmarks/rewards.py
 	$(BIN)/python benchmarks/rollout.py
+	$(BIN)/python benchmarks/prepare.py
 	$(BIN)/python benchmarks/bfcl.py
 	$(BIN)/python benchmarks/step.py
 

@@ -173,11 +173,13 @@ def _json(value: Any) -> str:
 
 def _read(inputs: list[str]) -> "tuple[Recipe, list[Source], Rendering]":
     """The recipe of the overrides, the sources that it or the arguments name, and the wording."""
+    from toolrest.cli.train import calm_libraries
     from toolrest.data.sources import Source
     from toolrest.errors import InputError
     from toolrest.mixture import recipe_rendering, recipe_sources
     from toolrest.recipe import load_recipe
 
+    calm_libraries()
     overrides = [text for text in inputs if "=" in text and not Path(text).exists()]
     files = [text for text in inputs if text not in overrides]
     recipes = [text for text in files if text.endswith((".yaml", ".yml"))]
