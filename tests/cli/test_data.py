@@ -54,6 +54,9 @@ def test_a_mixture_is_prepared_checked_and_shown():
     shown = run("data", "show", "train.parquet", "--row", 8)
     assert "[system] You are a helpful" in shown
     assert "live_giveaways_by_type" in shown and "[ground truth]" in shown
+    secret, true = run("data", "show", "train.parquet", "--row", 5).split("[with true names]")
+    assert "live_giveaways_by_type" in true
+    assert "live_giveaways_by_type" not in secret
     shown = run("data", "show", "train.parquet", "--policy", "embedded")
     assert "tokens" in shown and "<|im_start|>" in shown
 

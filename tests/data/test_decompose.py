@@ -111,7 +111,7 @@ def test_the_masked_gold_earns_the_most_and_reads_true_when_unmasked(dialogue, s
         strict=True,
     ):
         assert ToolReward().score(secret.ground_truth, secret.ground_truth).exact
-        assert unmasked(secret.ground_truth, mask) == plain.ground_truth
+        assert unmasked(secret.ground_truth, mask.true_names()) == plain.ground_truth
 
 
 def test_steps_of_a_dialogue_stay_on_one_side_of_a_split():

@@ -155,6 +155,10 @@ def show(
             typer.echo(f"{len(ids)} tokens")
         typer.echo(f"{sample.source}, {sample.identity}\n\n{prompt}\n\n[ground truth]")
         typer.echo(sample.ground_truth)
+        if sample.true_names is not None:
+            from toolrest.data.masking import unmasked
+
+            typer.echo(f"\n[with true names]\n{unmasked(sample.ground_truth, sample.true_names)}")
         if sample.demonstration is not None:
             typer.echo(f"\n[demonstration]\n{sample.demonstration}")
 

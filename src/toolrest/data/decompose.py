@@ -64,6 +64,7 @@ def to_samples(record: Record, rendering: Rendering, source: str, identity: str)
                 identity=identity if len(pairs) == 1 else f"{identity}.{number}",
                 demonstration=_demonstration(record, action, rendering),
                 tools=tools,
+                true_names=record.true_names,
                 group=f"{source}:{identity}",
             )
         )

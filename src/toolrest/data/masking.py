@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
-from typing import Any
 
 from toolrest.data.dialogue import Action, Dialogue, Observation, Tool, Turn
 from toolrest.dialects import ToolCall
@@ -40,6 +39,14 @@ class Mask:
                 for tool, names in self.parameters.items()
             },
         )
+
+    def true_names(self) -> dict[str, str]:
+        """True name by masked name, of tools and parameters together: all masked names differ."""
+        inverse = self.inverse()
+        names = dict(inverse.tools)
+        for each in inverse.parameters.values():
+            names |= each
+        return names
 
     def dialogue(self, dialogue: Dialogue) -> Dialogue:
         """The dialogue under masked names: tools, calls and results; what was said stays."""
@@ -112,13 +119,8 @@ def masked(dialogue: Dialogue, seed: str) -> tuple[Dialogue, Mask]:
     return mask.dialogue(dialogue), mask
 
 
-def unmasked(value: Any, mask: Mask) -> Any:
+def unmasked(text: str, true_names: dict[str, str]) -> str:
     """A text with the true names back, for display."""
-    inverse = mask.inverse()
-    pairs = [
-        *inverse.tools.items(),
-        *(p for names in inverse.parameters.values() for p in names.items()),
-    ]
-    for name, true in pairs:
-        value = value.replace(name, true)
-    return value
+    for name, true in true_names.items():
+        text = text.replace(name, true)
+    return text

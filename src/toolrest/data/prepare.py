@@ -126,6 +126,7 @@ def _write(
             ("dialect", pa.string()),
             ("tools", pa.string()),
             ("messages", pa.string()),
+            ("true_names", pa.string()),
             ("demonstration", pa.string()),
         ]
     )
@@ -158,6 +159,7 @@ def _row(sample: Sample, dialect: str, index: int) -> dict[str, Any]:
         "dialect": dialect,
         "tools": None if sample.tools is None else _json(sample.tools),
         "messages": None if plain else _json(sample.prompt),
+        "true_names": None if sample.true_names is None else _json(sample.true_names),
         "demonstration": sample.demonstration,
     }
 

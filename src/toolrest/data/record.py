@@ -20,6 +20,8 @@ class Record:
     """The ground truth of the last action as the source writes it, in the rlla dialect."""
     demonstration: str | None = None
     """A right reply with its thought, as the source writes it."""
+    true_names: dict[str, str] | None = None
+    """Of tools and parameters by their masked names; None: nothing is masked."""
 
     @property
     def last(self) -> Action:

@@ -20,5 +20,7 @@ class Sample:
     """A right reply with its thought, for supervised learning; None where the source has none."""
     tools: tuple[dict[str, Any], ...] | None = None
     """Tools for the chat template to list, in OpenAI's form; None: the messages list them."""
+    true_names: dict[str, str] | None = None
+    """Of tools and parameters by their masked names; None: nothing is masked."""
     group: str = ""
     """The dialogue that it is a step of: steps of one stay on one side of a split."""

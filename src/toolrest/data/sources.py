@@ -7,7 +7,7 @@ import random
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +173,8 @@ def _seen(row: dict[str, Any], source: Source) -> Format:
 
 def _masked(record: Record, seed: str) -> Record:
     """Under random names; the prompt is then worded here, not by the source."""
-    dialogue, _ = masked(record.dialogue, seed)
-    return replace(record, dialogue=dialogue, prompt=None, truth=None, demonstration=None)
+    dialogue, mask = masked(record.dialogue, seed)
+    return Record(dialogue, true_names=mask.true_names())
 
 
 def _answers(path: str) -> dict[Any, Any]:
@@ -199,7 +199,7 @@ def _prepared(row: dict[str, Any], rendering: Rendering, name: str, number: int)
         )
     messages = row.get("messages")
     prompt = row["prompt"] if messages is None else json.loads(messages)
-    tools = row.get("tools")
+    tools, names = row.get("tools"), row.get("true_names")
     extra = row.get("extra_info") or {}
     return Sample(
         prompt=tuple(objects(prompt, "prompt")),
@@ -208,5 +208,6 @@ def _prepared(row: dict[str, Any], rendering: Rendering, name: str, number: int)
         identity=str(extra.get("identity") or number),
         demonstration=row.get("demonstration"),
         tools=None if tools is None else tuple(json.loads(tools)),
+        true_names=None if names is None else json.loads(names),
         group=str(extra.get("group") or ""),
     )
