@@ -95,6 +95,23 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
             episodes(tmp_path, "level-1", RLLA)
 
 
+def test_another_dialect_gets_its_own_prompt_and_is_read_in_its_own_way(tmp_path):
+    system = (
+        "S\nuse the following tools:\n1. Name: Book\nDescription: Books.\n"
+        "Parameters: {'hotel': {'type': 'str'}}\n\n**Steps for Each Turn**"
+    )
+    user = "**Dialogue Records History**\n<user>Book it.</user>\n<response>Where?</response>\n"
+    folder = files(tmp_path, system=system, user=user + "<user> At the Ritz. </user>")
+    hermes = get_dialect("hermes")
+    (episode,) = episodes(folder, "level-1", hermes, "template")
+    prompt = episode.request()
+    assert [m["content"] for m in prompt.messages] == ["Book it.", "Where?", "At the Ritz."]
+    assert prompt.tools[0]["function"]["name"] == "Book"
+    text = hermes.render(thought=None, calls=[GOLD], response=None)
+    episode.receive(Answer(text, "end"))
+    assert episode.outcome().correct and episode.outcome().scores["strict"] == 1
+
+
 @pytest.mark.skipif("TOOLREST_DATA" not in os.environ, reason="TOOLREST_DATA is not set")
 def test_gold_answers_of_the_real_files_are_all_right():
     folder = Path(os.environ["TOOLREST_DATA"]) / "apibank"

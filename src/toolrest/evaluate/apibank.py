@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from toolrest.data.wording import Prompt
+from toolrest.data.formats import apibank
+from toolrest.data.rows import BadRow
+from toolrest.data.wording import Prompt, word
 from toolrest.dialects import Dialect, ToolCall
 from toolrest.errors import InputError
 from toolrest.evaluate.episode import Answer, Episode, Outcome, read, status_of
@@ -18,8 +20,11 @@ LEVELS = {f"level-{level}": f"level-{level}-api_processed.json" for level in (1,
 _TAG = "<tool_call>"
 
 
-def episodes(folder: Path, level: str, dialect: Dialect) -> list[Episode]:
+def episodes(folder: Path, level: str, dialect: Dialect, style: str = "rlla") -> list[Episode]:
     """The episodes of a level.
+
+    Args:
+        style: `rlla` leaves the files' prompts as they are; another words them anew.
 
     Raises:
         InputError: no such file, or a row that is not one of API-Bank's, by its number.
@@ -36,26 +41,27 @@ def episodes(folder: Path, level: str, dialect: Dialect) -> list[Episode]:
         raise InputError(f"{path}: not a JSON file ({error})") from error
     if not isinstance(rows, list):
         raise InputError(f"{path}: expected a list of rows, got {type(rows).__name__}")
-    return [_episode(path, level, number, row, dialect) for number, row in enumerate(rows)]
+    made: list[Episode] = []
+    for number, row in enumerate(rows):
+        try:
+            if not isinstance(row, dict):
+                raise BadRow(f"a {type(row).__name__}, not an object")
+            prompt, gold = _read(row, dialect, style)
+        except BadRow as bad:
+            raise InputError(f"{path}: row {number}: {bad}") from bad
+        made.append(APIBankEpisode(f"{level}/{number}", level, prompt, gold, dialect))
+    return made
 
 
-def _episode(path: Path, level: str, number: int, row: Any, dialect: Dialect) -> APIBankEpisode:
-    try:
-        answers = row["answer"] if isinstance(row["answer"], list) else [row["answer"]]
-        (answer,) = answers
-        gold = ToolCall(str(answer["name"]), dict(answer["parameters"]))
-        prompt = Prompt(
-            [
-                {"role": "system", "content": str(row["system"])},
-                {"role": "user", "content": str(row["user"])},
-            ]
-        )
-    except (TypeError, KeyError, ValueError) as error:
-        raise InputError(
-            f"{path}: row {number}: expected system, user and an answer of one call with name and "
-            f"parameters ({type(error).__name__}: {error})"
-        ) from error
-    return APIBankEpisode(f"{level}/{number}", level, prompt, gold, dialect)
+def _read(row: dict[str, Any], dialect: Dialect, style: str) -> tuple[Prompt, ToolCall]:
+    record = apibank.read(row)
+    (gold, *more) = record.last.calls
+    if more:
+        raise BadRow(f"its answer has {len(more) + 1} calls, not one")
+    if style == "rlla" and record.prompt is not None:
+        return Prompt(list(record.prompt)), gold
+    known = replace(record.dialogue, turns=record.dialogue.turns[:-1])
+    return word(known, style, dialect), gold
 
 
 def soft_calls(text: str, gold_name: str) -> list[ToolCall]:

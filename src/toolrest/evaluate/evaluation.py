@@ -172,7 +172,7 @@ def _speech(target: Target, options: Options) -> tuple[str, str]:
     named = options.dialect or (target.run is not None and target.recipe.dialect) or None
     if named is None and target.recipe.policy == "embedded":
         named = "rlla"
-    if named is None and options.benchmark in ("apibank", "world"):
+    if named is None and options.benchmark == "world":
         named = "rlla"
     if named is None:
         try:
@@ -180,10 +180,8 @@ def _speech(target: Target, options: Options) -> tuple[str, str]:
         except InputError as error:
             raise InputError(f"{error} (--dialect)") from error
     get_dialect(named)
-    if options.benchmark in ("apibank", "world") and named != "rlla":
-        raise InputError(
-            f"--dialect {named}: the prompts of {options.benchmark} ask for the dialect rlla"
-        )
+    if options.benchmark == "world" and named != "rlla":
+        raise InputError(f"--dialect {named}: the world's prompts ask for the dialect rlla")
     style = options.prompt or default_style(
         named, template if isinstance(template, str) else "tools"
     )
@@ -222,7 +220,7 @@ def _settings(
         "benchmark": options.benchmark,
         "version": None if official is None else f"{official.release} ({official.version})",
         "dialect": dialect,
-        "prompt": style if options.benchmark == "bfcl" else "as in the data",
+        "prompt": "as it is" if options.benchmark == "world" else style,
         "backend": options.backend,
         "decoding": "greedy",
     }
@@ -288,7 +286,7 @@ def _episodes(
                 raise InputError(unknown_name("level of API-Bank", name, apibank.LEVELS))
         levels = [name for name in apibank.LEVELS if not wanted or name in wanted]
         reader = get_dialect(dialect)
-        return {name: apibank.episodes(options.data, name, reader) for name in levels}
+        return {name: apibank.episodes(options.data, name, reader, style) for name in levels}
     if wanted:
         raise InputError("--categories: the embedded world's tasks have none to choose from")
     return {"tasks": world.episodes(max(options.limit or 0, world.COUNT))}

@@ -90,7 +90,9 @@ def call(value: dict[str, Any], key: str) -> ToolCall:
         BadRow: it is something else.
     """
     name = field(value, "name", str, "a call's ")
-    arguments = loaded(value.get(key) if value.get(key) is not None else {}, f"a call's {key}")
+    if value.get(key) is None:
+        raise BadRow(f"the call of {name} has no {key}")
+    arguments = loaded(value[key], f"a call's {key}")
     if not isinstance(arguments, dict):
         raise BadRow(f"the {key} of {name} are {type(arguments).__name__}, not an object")
     return ToolCall(name, arguments)
