@@ -5,6 +5,7 @@ import typer
 from toolrest.cli.compare import compare
 from toolrest.cli.data import data
 from toolrest.cli.evaluate import evaluate
+from toolrest.cli.inspect import inspect
 from toolrest.cli.score import score
 from toolrest.cli.train import train
 from toolrest.cli.variance import variance
@@ -19,6 +20,7 @@ app = typer.Typer(
 app.command()(train)
 app.command()(evaluate)
 app.add_typer(data)
+app.command()(inspect)
 app.command()(score)
 app.command()(compare)
 app.command()(variance)

@@ -1,0 +1,112 @@
+"""`toolrest inspect`: a response, token by token."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from toolrest.cli.errors import one_line_errors
+
+if TYPE_CHECKING:
+    from toolrest.watch.inspection import Inspection
+
+
+def inspect(
+    source: Annotated[
+        Path | None,
+        typer.Argument(help="A run's folder, a rollouts file (.jsonl), or a file with a response."),
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="The response itself.")] = None,
+    step: Annotated[int | None, typer.Option(help="Of a run. Default: its last.")] = None,
+    row: Annotated[int, typer.Option(help="Which response of the step or file, from 0.")] = 0,
+    policy: Annotated[
+        str | None, typer.Option(help="Tokenizer. Default: the run's, else the embedded one.")
+    ] = None,
+    prompt: Annotated[
+        Path | None, typer.Option(help="File with the prompt; the policy then gives entropies.")
+    ] = None,
+    truth: Annotated[str | None, typer.Option(help="The ground truth, for the reward.")] = None,
+    dialect: Annotated[str | None, typer.Option(help="How it is written. Default: rlla.")] = None,
+    scheme: Annotated[
+        str | None, typer.Option(help="Weighting. Default: the run's, or rest.")
+    ] = None,
+    entropy: Annotated[
+        list[str] | None,
+        typer.Option(help="REGION=NATS, as in reasoning=0.8; default: the run's, or measured."),
+    ] = None,
+    progress: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Of the curriculum. Default: the step's.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the same as a page.")] = None,
+) -> None:
+    """Show a response coloured by region, with the weight under each token."""
+    with one_line_errors():
+        from rich.console import Console
+
+        from toolrest.cli.train import calm_libraries
+        from toolrest.watch.inspect import Subject, look
+
+        calm_libraries()
+        found = look(
+            Subject(
+                source=source,
+                text=text,
+                step=step,
+                row=row,
+                policy=policy,
+                prompt=prompt,
+                truth=truth,
+                dialect=dialect,
+                scheme=scheme,
+                entropy=tuple(entropy or ()),
+                progress=progress,
+            )
+        )
+        if html is not None:
+            from toolrest.watch.inspection_page import write_page
+
+            write_page(html, found)
+        _print(found, Console(highlight=False, markup=False))
+        if html is not None:
+            typer.echo(f"page         {html}")
+
+
+def _print(found: "Inspection", console: Any) -> None:
+    from rich.table import Table
+
+    from toolrest.regions import Region
+    from toolrest.watch.shading import legend, token_lines, visible
+
+    measured = any(token.entropy is not None for token in found.tokens)
+    console.print(legend())
+    console.print("token / weight" + (" / entropy, nats" if measured else ""), style="dim")
+    for line in token_lines(found.tokens, console.width, measured):
+        console.print(line)
+    table = Table()
+    for heading in ("region", "tokens", "weight", "share of weight"):
+        table.add_column(heading, justify="left" if heading == "region" else "right")
+    total = sum(token.weight for token in found.tokens) or 1.0
+    for region in Region:
+        weights = [token.weight for token in found.tokens if token.region == region]
+        if weights:
+            table.add_row(
+                region.name.lower(),
+                str(len(weights)),
+                f"{sum(weights) / len(weights):.2f}",
+                f"{sum(weights) / total:.0%}",
+            )
+    console.print(table)
+    reply = found.reply
+    console.print(
+        f"parse status {reply.status}" + ("" if reply.position is None else f" at {reply.position}")
+    )
+    for call in reply.calls:
+        console.print(
+            f"call         {visible(call.name)} {visible(repr(call.parameters))}", soft_wrap=True
+        )
+    if found.reward is not None:
+        reward = found.reward
+        console.print(
+            f"reward       {reward.total:.2f} = format {reward.format_reward:.2f} + correctness "
+            f"{reward.correctness_reward:.2f}; exact match: {'yes' if reward.exact else 'no'}"
+        )

@@ -1,0 +1,82 @@
+"""One response, token by token: regions, weights, entropies, calls and reward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from toolrest.dialects import Dialect, Reply
+from toolrest.regions import Region, label_tokens
+from toolrest.rewards import ToolReward
+from toolrest.rewards.score import RewardBreakdown
+from toolrest.vocabulary import Vocabulary
+from toolrest.weights import RegionEntropy, Scheme
+
+
+@dataclass(frozen=True)
+class Token:
+    """A sampled token, and what is known of it."""
+
+    text: str
+    """Its text; bytes that are no UTF-8 by themselves become U+FFFD."""
+    region: Region
+    """Its region."""
+    weight: float
+    """Its weight in the policy gradient."""
+    entropy: float | None = None
+    """Of the distribution that it was drawn from, nats, where a policy is at hand."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A response as toolrest sees it."""
+
+    tokens: list[Token]
+    reply: Reply
+    reward: RewardBreakdown | None
+    """What it earns, where a ground truth is known."""
+
+
+def inspect_response(
+    ids: Sequence[int],
+    vocabulary: Vocabulary,
+    dialect: Dialect,
+    scheme: Scheme,
+    entropy: RegionEntropy | None,
+    progress: float,
+    *,
+    entropies: Sequence[float] | None = None,
+    truth: str | None = None,
+) -> Inspection:
+    """Look at a response.
+
+    Args:
+        ids: its sampled tokens, the end of the turn included where there is one.
+        entropy: the region entropies that the scheme weighs by.
+        progress: of the curriculum, in [0, 1].
+        entropies: of the tokens' distributions, nats, where a policy has measured them.
+        truth: the ground truth, in the same dialect.
+
+    Raises:
+        ValueError: the scheme weighs tokens one by one, or needs region entropies and has none.
+    """
+    if scheme.reads_tokens:
+        raise ValueError("this scheme weighs tokens by what their group did; inspect a run instead")
+    row = torch.tensor([list(ids)], dtype=torch.int64)
+    mask = torch.ones_like(row, dtype=torch.bool)
+    regions = label_tokens(row, mask, vocabulary, dialect, scaffolding=scheme.scaffolding)
+    weights = scheme(regions, mask, entropy, progress)[0].tolist()
+    known = [None] * len(ids) if entropies is None else list(entropies)
+    tokens = [
+        Token(vocabulary.text([token]), Region(region), weight, each)
+        for token, region, weight, each in zip(
+            ids, regions[0].tolist(), weights, known, strict=True
+        )
+    ]
+    text = vocabulary.text(ids)
+    reward = None
+    if truth is not None:
+        reward = ToolReward(dialect.name, "constant").score(text, truth)
+    return Inspection(tokens, dialect.parse(text), reward)

@@ -1,0 +1,130 @@
+"""`toolrest inspect`: texts, files and runs."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from toolrest.cli.main import app
+from toolrest.dialects import get_dialect
+from toolrest.recipe import Recipe, dump_recipe
+from toolrest.regions import Region, label_tokens
+from toolrest.vocabulary import Vocabulary
+from toolrest.weights import RegionEntropy, get_scheme
+
+TEXT = '<think> I look. </think>\n<tool_call>\n{"name": "a", "parameters": {"b": 1}}\n</tool_call>'
+GIVEN = ("--entropy", "format=0.1", "--entropy", "reasoning=0.8", "--entropy", "parameters=0.4")
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments, code=0, columns=200):
+    done = CliRunner().invoke(app, ["inspect", *map(str, arguments)], env={"COLUMNS": str(columns)})
+    assert done.exit_code == code, done.output
+    assert "Traceback" not in done.output
+    return done.output
+
+
+def expected_weights(text, tokenizer, progress):
+    """Straight from the core."""
+    vocabulary = Vocabulary.from_tokenizer(tokenizer)
+    ids = torch.tensor([tokenizer(text)["input_ids"]])
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    regions = label_tokens(ids, mask, vocabulary, get_dialect("rlla"))
+    total, count = torch.zeros(len(Region)).double(), torch.zeros(len(Region)).double()
+    for region, mean in ((Region.FORMAT, 0.1), (Region.REASONING, 0.8), (Region.PARAMETERS, 0.4)):
+        total[region], count[region] = mean, 1.0
+    return get_scheme("rest")(regions, mask, RegionEntropy(total, count), progress)[0].tolist()
+
+
+@pytest.mark.parametrize("progress", [0.0, 1.0])
+def test_the_page_has_the_weights_that_the_core_gives(embedded_tokenizer, progress):
+    run("--text", TEXT, *GIVEN, "--progress", progress, "--html", "i.html")
+    page = Path("i.html").read_text()
+    shown = [float(part.split('"')[0]) for part in page.split('data-weight="')[1:]]
+    assert shown == pytest.approx(expected_weights(TEXT, embedded_tokenizer, progress), abs=1e-5)
+
+
+def test_the_terminal_shows_regions_weights_calls_and_reward():
+    output = run("--text", TEXT, *GIVEN, "--truth", TEXT)
+    for part in ("reasoning", "share of weight", "parse status ok", "call         a {'b': 1}"):
+        assert part in output
+    assert "reward       4.00" in output and "exact match: yes" in output
+
+
+@pytest.mark.parametrize("columns", [20, 80, 200])
+def test_no_line_is_wider_than_the_terminal(columns):
+    Path("r.txt").write_text(TEXT * 3)
+    for line in run("r.txt", *GIVEN, columns=columns).splitlines()[2:12]:
+        assert len(line) <= columns
+
+
+def test_a_prompt_gives_entropies(embedded_tokenizer):
+    Path("p.txt").write_text("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n")
+    output = run("--text", TEXT, "--prompt", "p.txt", "--html", "i.html")
+    assert "entropy, nats" in output
+    assert "nats" in Path("i.html").read_text()
+
+
+def a_run():
+    folder = Path("runs/a")
+    (folder / "rollouts").mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(dump_recipe(Recipe(max_steps=10)))
+    metrics = {"step": 3, "share/format": 0.5, "share/reasoning": 0.5}
+    metrics |= {"entropy/format": 0.1, "entropy/reasoning": 0.8}
+    (folder / "metrics.jsonl").write_text(json.dumps(metrics) + '\n{"step": 4, "ent')
+    rows = [{"step": 2, "response": text, "ground_truth": TEXT} for text in (TEXT, "none")]
+    (folder / "rollouts" / "step-000002.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows)
+    )
+    return folder
+
+
+def test_a_runs_rollouts_are_looked_at_with_its_own_entropies():
+    folder = a_run()
+    assert "exact match: yes" in run(folder)
+    assert "stray_text" in run(folder, "--row", 1)
+    assert "exact match: yes" in run(folder / "rollouts" / "step-000002.jsonl", *GIVEN)
+
+
+HOSTILE = (
+    '<script>alert(1)</script></style>javascript:alert(1) \u202eevil\u0007\x1b[31m " onload="x'
+)
+
+
+def test_hostile_text_is_text_in_the_page_and_in_the_terminal():
+    output = run("--text", HOSTILE, *GIVEN, "--html", "i.html")
+    page = Path("i.html").read_text()
+    assert "<script" not in page
+    assert "</style>javascript" not in page
+    assert "\u202e" not in page + output and "\x1b" not in output and "\x07" not in page + output
+    assert 'onload="x' not in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "name a run"),
+        (("--text", ""), "empty"),
+        (("--text", "x"), "--entropy format=0.1"),
+        (("--text", "x", "--entropy", "formt=1"), "did you mean 'format'"),
+        (("--text", "x", "--entropy", "format=x"), "give nats"),
+        (("--text", "x", "--scheme", "rset"), "did you mean 'rest'"),
+        (("--text", "x", "--scheme", "gtpo"), "inspect a run"),
+        (("none.txt",), "cannot be read"),
+        ((".",), "neither a run"),
+        (("runs/a", "--row", "9"), "2 responses"),
+        (("runs/a", "--step", "7"), "no rollouts of step 7"),
+        (("broken.jsonl",), "not a rollout"),
+        (("--text", "x", "--scheme", "uniform", "--html", "no/folder/i.html"), "cannot be written"),
+    ],
+)
+def test_wrong_input_is_one_line(arguments, words):
+    a_run()
+    Path("broken.jsonl").write_text('{"response": 5}\n')
+    assert words in run(*arguments, code=2)
