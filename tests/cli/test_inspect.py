@@ -92,6 +92,19 @@ def test_a_runs_rollouts_are_looked_at_with_its_own_entropies():
     assert "exact match: yes" in run(folder / "rollouts" / "step-000002.jsonl", *GIVEN)
 
 
+def test_recorded_weights_are_shown_as_they_are_unless_others_are_asked_for(embedded_tokenizer):
+    """Of a scheme, too, that weighs tokens by what their group did."""
+    folder = a_run()
+    ids = embedded_tokenizer(TEXT)["input_ids"]
+    row = {"step": 2, "response": TEXT, "ids": ids, "regions": ["format"] * len(ids)}
+    row["weights"] = [round(0.01 * number, 4) for number in range(len(ids))]
+    (folder / "rollouts" / "step-000002.jsonl").write_text(json.dumps(row) + "\n")
+    run(folder, "--html", "i.html")
+    shown = [float(p.split('"')[0]) for p in Path("i.html").read_text().split('data-weight="')[1:]]
+    assert shown == row["weights"]
+    assert "reasoning" in run(folder, "--scheme", "uniform").split("share of weight")[1]
+
+
 HOSTILE = (
     '<script>alert(1)</script></style>javascript:alert(1) \u202eevil\u0007\x1b[31m " onload="x'
 )

@@ -17,7 +17,7 @@ from toolrest.recipe import Recipe, load_recipe
 from toolrest.regions import Region, label_tokens
 from toolrest.runs import RunFolder
 from toolrest.vocabulary import Vocabulary
-from toolrest.watch.inspection import Inspection, inspect_response
+from toolrest.watch.inspection import Inspection, inspect_recorded, inspect_response
 from toolrest.weights import RegionEntropy, get_scheme
 
 if TYPE_CHECKING:
@@ -69,6 +69,22 @@ def look(subject: Subject) -> Inspection:
     entropies = None
     if subject.prompt is not None:
         entropies = _measured(recipe, tokenizer, _text(subject.prompt), ids)
+    truth = subject.truth or record.get("ground_truth")
+    asked = (subject.scheme, subject.progress, subject.entropy or None)
+    if {"ids", "regions", "weights"} <= record.keys() and all(each is None for each in asked):
+        try:
+            regions = [Region[name.upper()] for name in record["regions"]]
+            return inspect_recorded(
+                ids,
+                regions,
+                record["weights"],
+                vocabulary,
+                dialect,
+                entropies=entropies,
+                truth=truth,
+            )
+        except (ValueError, KeyError, AttributeError) as error:
+            raise InputError(f"the recorded tokens do not fit together ({error})") from error
     progress = subject.progress
     if progress is None:
         progress = min(1.0, record.get("step", 0) / max(1, recipe.max_steps))
@@ -92,7 +108,7 @@ def look(subject: Subject) -> Inspection:
             region_entropy,
             progress,
             entropies=entropies,
-            truth=subject.truth or record.get("ground_truth"),
+            truth=truth,
         )
     except ValueError as error:
         raise InputError(str(error)) from error

@@ -68,12 +68,31 @@ def inspect_response(
     mask = torch.ones_like(row, dtype=torch.bool)
     regions = label_tokens(row, mask, vocabulary, dialect, scaffolding=scheme.scaffolding)
     weights = scheme(regions, mask, entropy, progress)[0].tolist()
+    found = [Region(region) for region in regions[0].tolist()]
+    return inspect_recorded(
+        ids, found, weights, vocabulary, dialect, entropies=entropies, truth=truth
+    )
+
+
+def inspect_recorded(
+    ids: Sequence[int],
+    regions: Sequence[Region],
+    weights: Sequence[float],
+    vocabulary: Vocabulary,
+    dialect: Dialect,
+    *,
+    entropies: Sequence[float] | None = None,
+    truth: str | None = None,
+) -> Inspection:
+    """Look at a response whose regions and weights are known; as `inspect_response`.
+
+    Raises:
+        ValueError: not as many regions, weights or entropies as tokens.
+    """
     known = [None] * len(ids) if entropies is None else list(entropies)
     tokens = [
-        Token(vocabulary.text([token]), Region(region), weight, each)
-        for token, region, weight, each in zip(
-            ids, regions[0].tolist(), weights, known, strict=True
-        )
+        Token(vocabulary.text([token]), region, weight, each)
+        for token, region, weight, each in zip(ids, regions, weights, known, strict=True)
     ]
     text = vocabulary.text(ids)
     reward = None
