@@ -150,7 +150,10 @@ def _agreement(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """
     import torch
 
+    from toolrest.study.policy_gradients import FEW
     from toolrest.study.variance import excess_variance, least_variance_weights, typical_factor
+
+    rows = [row for row in rows if row["tokens"] >= FEW]
 
     def column(key: str) -> torch.Tensor:
         return torch.tensor([row[key] for row in rows], dtype=torch.float64)
@@ -225,7 +228,10 @@ def _print(label: str, result: dict[str, Any]) -> None:
     lines = [
         (
             name,
-            *(_number(found["weights"][region]) for region in names),
+            *(
+                _number(w) if (w := found["weights"].get(region)) is not None else ""
+                for region in names
+            ),
             *(_number(found[key]) for key in ("off_by", "variance", "variance_with_advantages")),
         )
         for name, found in result["agreement"].items()

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 REGIONS = len(Region)
+FEW = 32
+"""A region of fewer tokens says nothing of its second moment: it takes no part in the weights of
+least variance, and weighs 1."""
 STATISTICS = (
     *("entropy", "bound", "collision", "sampled"),
     *("last_layer_expected", "last_layer", "last_layer_sum", "single_tokens"),
@@ -242,8 +245,11 @@ def region_means(gradients: Gradients) -> dict[str, torch.Tensor]:
 
 
 def optimum(gradients: Gradients) -> torch.Tensor:
-    """The weights of least variance by the second moments of all parameters, [R]."""
-    return least_variance_weights(token_moments(gradients), gradients.counts.sum(0))
+    """The weights of least variance by the second moments of all parameters, [R]; see `FEW`."""
+    counts = gradients.counts.sum(0)
+    common = torch.where(counts >= FEW, counts, 0.0)
+    weights = least_variance_weights(token_moments(gradients), common)
+    return torch.where(counts >= FEW, weights, 1.0)
 
 
 def summary(

@@ -13,6 +13,7 @@ from toolrest.errors import InputError
 from toolrest.recipe import Recipe
 from toolrest.regions import Region
 from toolrest.study.policy_gradients import (
+    FEW,
     STATISTICS,
     fixed_weights,
     measure,
@@ -87,9 +88,10 @@ def variance_at(
     found = measure(model, second, weighings, temperature, lambda row: on_row(done + row))
     means, counts = region_means(found), found.counts.sum(0)
     parameters = token_moments(found)
-    proxies = {name: least_variance_weights(means[name], counts) for name in STATISTICS[1:]}
-    proxies["inverse_entropy"] = least_variance_weights(means["entropy"], counts)
-    proxies["parameters"] = least_variance_weights(parameters, counts)
+    common = torch.where(counts >= FEW, counts, 0.0)
+    proxies = {name: least_variance_weights(means[name], common) for name in STATISTICS[1:]}
+    proxies["inverse_entropy"] = least_variance_weights(means["entropy"], common)
+    proxies["parameters"] = least_variance_weights(parameters, common)
     signal = region_moments(found, second)
     regions = [
         {
