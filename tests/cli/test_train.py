@@ -145,7 +145,7 @@ def test_wrong_input_is_one_line(tmp_path):
     broken_parquet(tmp_path / "row.parquet")
     (tmp_path / "folder").mkdir()
     assert "no such file" in refused("data.path=none.parquet")
-    assert "no column prompt" in refused("data.path=columns.parquet")
+    assert "none of the formats" in refused("data.path=columns.parquet")
     assert "row 1" in refused("data.path=row.parquet")
     assert "did you mean 'max_steps'" in refused("max_step=3")
     assert "unknown dialect 'rlle'" in refused("dialect=rlle")
@@ -262,5 +262,5 @@ def test_data_without_demonstrations_cannot_warm_start(tmp_path):
         *("rollout.prompts_per_step=1", "rollout.group_size=2"),
     )
     assert failed.returncode == 2
-    assert "no demonstrations" in failed.stderr
+    assert "no row has a demonstration" in failed.stderr
     assert "Traceback" not in failed.stderr

@@ -6,6 +6,7 @@ from toolrest.cli.compare import compare
 from toolrest.cli.data import data
 from toolrest.cli.evaluate import evaluate
 from toolrest.cli.inspect import inspect
+from toolrest.cli.report import report
 from toolrest.cli.score import score
 from toolrest.cli.train import train
 from toolrest.cli.variance import variance
@@ -21,6 +22,7 @@ app.command()(train)
 app.command()(evaluate)
 app.add_typer(data)
 app.command()(inspect)
+app.command()(report)
 app.command()(score)
 app.command()(compare)
 app.command()(variance)

@@ -8,10 +8,10 @@ from toolrest.regions import Region
 from toolrest.watch.shading import COLOURS, visible
 
 _POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'nonce-toolrest'; "
-    "base-uri 'none'; form-action 'none'"
+    "default-src 'none'; style-src 'unsafe-inline'; script-src {script}; base-uri 'none'; "
+    "form-action 'none'"
 )
-"""What the browser may load: nothing; only the page's own script runs."""
+"""What the browser may load: nothing; only the page's own script runs, known by its hash."""
 
 _STYLE = """
 :root { color-scheme: light dark; --ground: #ffffff; --ink: #1f2937; --soft: #4b5563;
@@ -48,12 +48,17 @@ def shown(text: str) -> str:
     return html.escape(visible(text), quote=True)
 
 
-def document(title: str, body: str, style: str = "") -> str:
-    """A whole page."""
+def document(title: str, body: str, style: str = "", script_hash: str | None = None) -> str:
+    """A whole page.
+
+    Args:
+        script_hash: SHA-256 of its one script, base64; None: it has none.
+    """
+    policy = _POLICY.format(script="'none'" if script_hash is None else f"'sha256-{script_hash}'")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         f"<title>{shown(title)}</title>\n<style>{_STYLE}{region_style()}{style}</style>\n</head>\n"
         f"<body>\n{body}\n</body>\n</html>\n"
     )

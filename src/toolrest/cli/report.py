@@ -1,0 +1,25 @@
+"""`toolrest report`: runs as one page, or as figures."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toolrest.cli.errors import one_line_errors
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Runs' folders.")],
+    output: Annotated[
+        Path | None, typer.Option(help="The page. Default: report.html in the first run.")
+    ] = None,
+) -> None:
+    """Write one self-contained page of a run, or of several side by side."""
+    with one_line_errors():
+        from toolrest.cli.train import calm_libraries
+        from toolrest.watch.report.write import write_report
+
+        calm_libraries()
+        target = output or runs[0] / "report.html"
+        write_report(runs, target)
+        typer.echo(f"{target}, {target.stat().st_size / 1e6:.1f} MB")

@@ -1,0 +1,1 @@
+"""`toolrest report`: runs as one page that opens from disk."""

@@ -1,0 +1,289 @@
+"use strict";
+const data = JSON.parse(document.getElementById("data").textContent);
+const runs = data.runs;
+const regionNames = data.regions;
+const state = { run: 0, group: 0, shade: "weight", filter: "all" };
+
+function make(tag, attributes = {}, ...children) {
+  const svg = ["svg", "path", "line", "text", "title", "g"].includes(tag);
+  const element = svg && tag !== "title"
+    ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  for (const child of children) element.append(child);
+  return element;
+}
+
+function number(value, digits = 2) {
+  return value === null || value === undefined ? "–" : value.toFixed(digits);
+}
+
+function percent(value) { return (100 * value).toFixed(1) + " %"; }
+
+function table(heads, rows) {
+  const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text)));
+  const body = rows.map((cells) => make("tr", {}, ...cells.map((text, place) =>
+    place ? make("td", {}, text) : make("th", { scope: "row" }, text))));
+  return make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "table" },
+    make("table", {}, make("thead", {}, head), make("tbody", {}, ...body)));
+}
+
+function chart(title, lines, unit = "") {
+  const shown = lines.filter((line) => line.points.length);
+  if (!shown.length) return null;
+  const width = 420, height = 220, left = 46, bottom = 26, top = 8, right = 8;
+  const xs = shown.flatMap((line) => line.points.map((point) => point[0]));
+  const ys = shown.flatMap((line) => line.points.map((point) => point[1]));
+  const x0 = Math.min(...xs), x1 = Math.max(...xs);
+  let y0 = Math.min(...ys), y1 = Math.max(...ys);
+  if (y0 === y1) { y0 -= 0.5; y1 += 0.5; }
+  const px = (x) => left + (x1 === x0 ? 0.5 : (x - x0) / (x1 - x0)) * (width - left - right);
+  const py = (y) => top + (1 - (y - y0) / (y1 - y0)) * (height - top - bottom);
+  const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": title });
+  for (let tick = 0; tick <= 4; tick++) {
+    const value = y0 + (tick / 4) * (y1 - y0), at = py(value);
+    svg.append(make("line", { class: "axis", x1: left, x2: width - right, y1: at, y2: at }));
+    const digits = Math.abs(y1 - y0) < 0.1 ? 3 : Math.abs(y1 - y0) < 20 ? 2 : 0;
+    svg.append(make("text", { x: left - 4, y: at + 4, "text-anchor": "end" }, value.toFixed(digits)));
+  }
+  for (const x of new Set([x0, Math.round((x0 + x1) / 2), x1])) {
+    svg.append(make("text", { x: px(x), y: height - 8, "text-anchor": "middle" }, String(x)));
+  }
+  shown.forEach((line) => {
+    const path = line.points.map((point, place) =>
+      (place && !line.gaps.has(place) ? "L" : "M") + px(point[0]).toFixed(1) + " " + py(point[1]).toFixed(1));
+    const dot = line.points.length === 1 ? " l 0.01 0" : "";
+    svg.append(make("path", { class: "c" + line.colour, d: path.join("") + dot,
+      "stroke-dasharray": line.dash, "stroke-linecap": "round",
+      "stroke-width": dot ? 6 : null }));
+  });
+  const key = shown.map((line) => make("span", {}, make("i", { class: "c" + line.colour }), line.name +
+    " (" + number(line.points[line.points.length - 1][1]) + ")"));
+  return make("figure", {}, make("figcaption", {}, title + (unit ? ", " + unit : "")), svg,
+    make("div", { class: "key" }, ...key));
+}
+
+function points(series, name) {
+  const found = series[name];
+  const kept = [], gaps = new Set();
+  let gap = false;
+  if (found) found[0].forEach((step, place) => {
+    if (found[1][place] === null) { gap = true; return; }
+    if (gap) gaps.add(kept.length);
+    gap = false;
+    kept.push([step, found[1][place]]);
+  });
+  return { points: kept, gaps };
+}
+
+const dashes = [null, "6 4", "2 3", "8 3 2 3"];
+
+function lines(pick, names) {
+  return runs.flatMap((run, r) => names.map((name, n) => ({
+    name: (runs.length > 1 ? run.name + " " : "") + name[1],
+    colour: (runs.length > 1 && names.length === 1 ? r : n) % 8,
+    dash: runs.length > 1 && names.length > 1 ? dashes[r % 4] : null,
+    ...points(pick(run), name[0]),
+  })));
+}
+
+function byRegion(prefix) {
+  return regionNames.map((name) => [prefix + "/" + name, name]);
+}
+
+function summaryView(section) {
+  for (const run of runs) {
+    section.append(make("h2", {}, run.name));
+    const facts = [["weighting", run.scheme], ["policy", run.policy], ["seed", run.seed],
+      ["steps", run.steps], ["seconds", run.seconds], ["commit", run.commit]];
+    section.append(table(["", "value"], facts.filter((fact) => fact[1] !== null && fact[1] !== undefined)
+      .map((fact) => [fact[0], String(fact[1])])));
+    if (run.table.length) {
+      const cell = (row, when) => {
+        const found = row[when];
+        if (!found) return "–";
+        return row.percent ? `${percent(found.value)} (${percent(found.low)} to ${percent(found.high)})`
+          : number(found.value);
+      };
+      const n = (run.table[0].after || run.table[0].before).n;
+      section.append(make("h3", {}, `Held-out tasks, n = ${n}; 95 % intervals (Wilson)`));
+      section.append(table(["", "before", "after"],
+        run.table.map((row) => [row.label, cell(row, "before"), cell(row, "after")])));
+    }
+    if (run.missing.length) {
+      section.append(make("h3", {}, "What is missing"),
+        make("ul", {}, ...run.missing.map((text) => make("li", {}, text))));
+    }
+    const versions = Object.entries(run.versions).map((pair) => [pair[0], String(pair[1])]);
+    if (versions.length) {
+      section.append(make("details", {}, make("summary", {}, "versions"), table(["package", "version"], versions)));
+    }
+    section.append(make("details", {}, make("summary", {}, "recipe"),
+      make("pre", { tabindex: "0" }, JSON.stringify(run.recipe, null, 1))));
+  }
+}
+
+function curvesView(section) {
+  const series = (run) => run.series, curve = (run) => run.curve;
+  const entropy = runs.some((run) => Object.keys(run.series).some((name) => name.startsWith("collision/")))
+    ? "collision" : "entropy";
+  const charts = [
+    chart("Reward, sampled", lines(series, [["reward", "reward"]])),
+    chart("Reward by part", lines(series, [["reward/format", "format"], ["reward/names", "names"],
+      ["reward/parameters", "parameters"], ["reward/values", "values"], ["reward/exact_match", "exact match"]])),
+    chart("Held-out exact match", lines(curve, [["exact_match", "sampled"], ["greedy_exact_match", "greedy"]])),
+    chart("Entropy by region", lines(series, byRegion(entropy)), entropy === "entropy" ? "nats" : ""),
+    chart("Mean weight by region", lines(series, byRegion("weight"))),
+    chart("Share of the gradient signal", lines(series, byRegion("signal"))),
+    chart("Share of tokens", lines(series, byRegion("share"))),
+    chart("Response length", lines(series, [["completions/mean_length", "mean"]]), "tokens"),
+    chart("Gradient norm", lines(series, [["grad_norm", "norm"]])),
+    chart("Time of a step", lines(series, [["step_time", "time"]]), "s"),
+  ].filter(Boolean);
+  section.append(charts.length ? make("div", { class: "charts" }, ...charts)
+    : make("p", {}, "No metrics were recorded."));
+}
+
+const filters = {
+  all: ["all groups", () => true],
+  format: ["a response of failed format", (group) => group.rows.some((row) => row.reward.format !== null && row.reward.format < 1)],
+  value: ["a wrong value", (group) => group.rows.some((row) => row.reward.format === 1 && !row.exact)],
+  equal: ["all rewards equal", (group) => group.rows.every((row) => row.reward.total === group.rows[0].reward.total)],
+};
+
+function shadeOf(row, place) {
+  if (state.shade === "region") return 14;
+  const values = state.shade === "entropy" ? row.entropies : row.weights;
+  if (!values) return 0;
+  const most = Math.max(...values) || 1;
+  return Math.round(40 * values[place] / most);
+}
+
+function card(row, place) {
+  const parts = [`reward ${number(row.reward.total)}`, `format ${number(row.reward.format_reward)}`,
+    `correctness ${number(row.reward.correctness_reward)}`, row.status];
+  const article = make("article", {}, make("h3", {}, `Response ${place + 1}: advantage ${number(row.advantage)}`),
+    make("p", { class: "soft" }, parts.join(", ") + (row.exact ? ", exact" : "")));
+  if (row.tokens) {
+    const box = make("div", { class: "tokens" });
+    row.tokens.forEach((text, at) => {
+      const region = regionNames[row.regions[at]];
+      const told = `${region}, weight ${number(row.weights[at], 3)}` +
+        (row.entropies ? `, entropy ${number(row.entropies[at], 3)} nats` : "");
+      const token = make("span", { class: "token " + region, title: told, "data-weight": row.weights[at],
+        "data-region": region }, text);
+      token.style.background = `color-mix(in srgb, currentColor ${shadeOf(row, at)}%, transparent)`;
+      box.append(token);
+      if (text.endsWith("⏎")) box.append(make("br"));
+    });
+    article.append(box);
+    if (row.cut) article.append(make("p", { class: "soft" }, "The rest is not shown."));
+    if (state.shade === "entropy" && !row.entropies) {
+      article.append(make("p", { class: "soft" }, "Entropies of single tokens were not recorded."));
+    }
+  } else {
+    article.append(make("pre", { tabindex: "0" }, row.text || ""));
+  }
+  return article;
+}
+
+function select(label, options, value, change) {
+  const element = make("select", {}, ...options.map((option) =>
+    make("option", { value: option[0], selected: String(option[0]) === String(value) ? "" : null }, option[1])));
+  element.addEventListener("change", () => change(element.value));
+  return make("label", {}, label + " ", element);
+}
+
+function rolloutsView(section) {
+  section.replaceChildren(make("h2", {}, "Rollouts"));
+  const run = runs[state.run];
+  const chosen = run.groups.filter(filters[state.filter][1]);
+  state.group = Math.max(0, Math.min(state.group, chosen.length - 1));
+  const redo = (change) => { change(); rolloutsView(section); };
+  const controls = make("div", { class: "controls" });
+  if (runs.length > 1) {
+    controls.append(select("run", runs.map((each, place) => [place, each.name]), state.run,
+      (value) => redo(() => { state.run = Number(value); state.group = 0; })));
+  }
+  controls.append(
+    select("show", Object.entries(filters).map((pair) => [pair[0], pair[1][0]]), state.filter,
+      (value) => redo(() => { state.filter = value; state.group = 0; })),
+    select("shade by", [["weight", "weight"], ["region", "region"], ["entropy", "entropy"]], state.shade,
+      (value) => redo(() => { state.shade = value; })));
+  if (chosen.length) {
+    controls.append(select("group", chosen.map((group, place) =>
+      [place, `step ${group.step}, ${group.identity}`]), state.group,
+      (value) => redo(() => { state.group = Number(value); })));
+    for (const [text, by] of [["previous", -1], ["next", 1]]) {
+      const button = make("button", { type: "button" }, text);
+      button.addEventListener("click", () => redo(() => { state.group += by; }));
+      controls.append(button, " ");
+    }
+  }
+  const legend = make("p", { class: "legend" }, ...regionNames.map((name) => make("span", { class: name }, name)));
+  section.append(controls, make("p", { class: "soft", id: "sampled" },
+    (run.sampled ? run.sampled + "; " : "") + `${chosen.length} groups shown. Keys: left and right.`), legend);
+  const group = chosen[state.group];
+  if (!group) { section.append(make("p", {}, "No group.")); return; }
+  if (group.prompt) {
+    section.append(make("details", {}, make("summary", {}, "prompt"), make("pre", { tabindex: "0" }, group.prompt)));
+  }
+  section.append(make("details", {}, make("summary", {}, "ground truth"), make("pre", { tabindex: "0" }, group.truth)),
+    make("div", { class: "group" }, ...group.rows.map(card)));
+}
+
+function failuresView(section) {
+  let any = false;
+  for (const run of runs) {
+    if (!run.failures.length) continue;
+    any = true;
+    section.append(make("h2", {}, `${run.name}: held-out failures after training`));
+    for (const row of run.failures) {
+      section.append(make("article", {}, make("h3", {}, `${row.identity}, ${row.decoding}`),
+        make("p", { class: "soft" }, `${row.status}, format ${number(row.format)}, correctness ${number(row.correctness)}`),
+        make("p", {}, "expected"), make("pre", { tabindex: "0" }, row.truth),
+        make("p", {}, "got"), make("pre", { tabindex: "0" }, row.response)));
+    }
+  }
+  if (!any) section.append(make("p", {}, "None are recorded."));
+}
+
+const views = [["summary", "Summary", summaryView], ["curves", "Curves", curvesView],
+  ["rollouts", "Rollouts", rolloutsView], ["failures", "Failures", failuresView]];
+const nav = make("nav", { role: "tablist", "aria-label": "views" });
+const main = make("main");
+const drawn = new Set();
+
+function open(name) {
+  for (const [key, , draw] of views) {
+    const section = document.getElementById("view-" + key);
+    document.getElementById("tab-" + key).setAttribute("aria-selected", String(key === name));
+    section.hidden = key !== name;
+    if (key === name && !drawn.has(key)) { draw(section); drawn.add(key); }
+  }
+}
+
+for (const [key, title] of views) {
+  const tab = make("button", { type: "button", role: "tab", id: "tab-" + key, "aria-controls": "view-" + key }, title);
+  tab.addEventListener("click", () => open(key));
+  nav.append(tab);
+  main.append(make("section", { id: "view-" + key, role: "tabpanel", "aria-labelledby": "tab-" + key, hidden: "" }));
+}
+document.body.append(nav, main);
+open("summary");
+addEventListener("beforeprint", () => views.forEach(([key, , draw]) => {
+  if (!drawn.has(key)) { draw(document.getElementById("view-" + key)); drawn.add(key); }
+}));
+addEventListener("keydown", (event) => {
+  if (event.target instanceof HTMLSelectElement || event.ctrlKey || event.altKey || event.metaKey) return;
+  if (event.target instanceof HTMLButtonElement && event.target.getAttribute("role") === "tab") {
+    const tabs = [...nav.children], step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
+    if (step) { tabs[(tabs.indexOf(event.target) + step + tabs.length) % tabs.length].focus(); }
+    return;
+  }
+  const section = document.getElementById("view-rollouts");
+  if (section.hidden) return;
+  if (event.key === "ArrowRight") { state.group += 1; rolloutsView(section); }
+  if (event.key === "ArrowLeft") { state.group -= 1; rolloutsView(section); }
+});
