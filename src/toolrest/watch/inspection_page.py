@@ -40,15 +40,14 @@ def inspection_page(found: Inspection) -> str:
 
 
 def _token(token: Token, heaviest: float) -> str:
-    shade = round(22 * token.weight / heaviest)
+    shade = round(40 * token.weight / heaviest)
     region = token.region.name.lower()
     told = f"{region}, weight {token.weight:.3f}"
     if token.entropy is not None:
         told += f", entropy {token.entropy:.3f} nats"
-    ground = f"background: color-mix(in srgb, currentColor {shade}%, transparent)"
     written = (
         f'<span class="token {region}" title="{shown(told)}" data-weight="{token.weight:.6f}" '
-        f'style="{ground}">{shown(token.text)}<sub>{token.weight:.2f}</sub></span>'
+        f'style="--shade: {shade}">{shown(token.text)}<sub>{token.weight:.2f}</sub></span>'
     )
     return written + ("<br>" if token.text.endswith("\n") else "")
 

@@ -27,7 +27,9 @@ th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align
 th:first-child, td:first-child { text-align: left; }
 .tokens { font: .95rem/2.6 ui-monospace, monospace; overflow-wrap: anywhere; padding: .6rem;
   background: var(--panel); border: 1px solid var(--line); border-radius: .4rem; }
-.token { position: relative; white-space: pre-wrap; border-radius: .2rem; padding: .15rem 0; }
+.tokens .token { color: var(--ink); white-space: pre-wrap; padding: .1rem 0 0;
+  border-bottom: 2px solid var(--region);
+  background: color-mix(in srgb, var(--region) calc(var(--shade, 0) * 1%), transparent); }
 .token sub { font-size: .65rem; color: var(--soft); vertical-align: -0.9em; margin-left: .1rem; }
 code, pre { font-family: ui-monospace, monospace; overflow-wrap: anywhere; white-space: pre-wrap; }
 .soft { color: var(--soft); }
@@ -38,8 +40,13 @@ code, pre { font-family: ui-monospace, monospace; overflow-wrap: anywhere; white
 
 def region_style() -> str:
     """The regions' colours as style rules, on a light and on a dark ground."""
-    light = "".join(f".{r.name.lower()} {{ color: {COLOURS[r][0]}; }}\n" for r in Region)
-    dark = "".join(f".{r.name.lower()} {{ color: {COLOURS[r][1]}; }}\n" for r in Region)
+    light, dark = (
+        "".join(
+            f".{r.name.lower()} {{ color: {COLOURS[r][side]}; --region: {COLOURS[r][side]}; }}\n"
+            for r in Region
+        )
+        for side in (0, 1)
+    )
     return f"{light}@media (prefers-color-scheme: dark) {{\n{dark}}}\n"
 
 

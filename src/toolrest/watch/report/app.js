@@ -54,12 +54,15 @@ function chart(title, lines, unit = "") {
     const path = line.points.map((point, place) =>
       (place && !line.gaps.has(place) ? "L" : "M") + px(point[0]).toFixed(1) + " " + py(point[1]).toFixed(1));
     const dot = line.points.length === 1 ? " l 0.01 0" : "";
-    svg.append(make("path", { class: "c" + line.colour, d: path.join("") + dot,
+    svg.append(make("path", { class: line.look, d: path.join("") + dot,
       "stroke-dasharray": line.dash, "stroke-linecap": "round",
       "stroke-width": dot ? 6 : null }));
   });
-  const key = shown.map((line) => make("span", {}, make("i", { class: "c" + line.colour }), line.name +
-    " (" + number(line.points[line.points.length - 1][1]) + ")"));
+  const key = shown.map((line) => {
+    const stroke = make("svg", { viewBox: "0 0 24 8", "aria-hidden": "true" },
+      make("path", { class: line.look, d: "M0 4L24 4", "stroke-dasharray": line.dash }));
+    return make("span", {}, stroke, line.name + " (" + number(line.points[line.points.length - 1][1]) + ")");
+  });
   return make("figure", {}, make("figcaption", {}, title + (unit ? ", " + unit : "")), svg,
     make("div", { class: "key" }, ...key));
 }
@@ -82,7 +85,7 @@ const dashes = [null, "6 4", "2 3", "8 3 2 3"];
 function lines(pick, names) {
   return runs.flatMap((run, r) => names.map((name, n) => ({
     name: (runs.length > 1 ? run.name + " " : "") + name[1],
-    colour: (runs.length > 1 && names.length === 1 ? r : n) % 8,
+    look: regionNames.includes(name[1]) ? name[1] : "c" + ((runs.length > 1 && names.length === 1 ? r : n) % 8),
     dash: runs.length > 1 && names.length > 1 ? dashes[r % 4] : null,
     ...points(pick(run), name[0]),
   })));
@@ -173,7 +176,7 @@ function card(row, place) {
         (row.entropies ? `, entropy ${number(row.entropies[at], 3)} nats` : "");
       const token = make("span", { class: "token " + region, title: told, "data-weight": row.weights[at],
         "data-region": region }, text);
-      token.style.background = `color-mix(in srgb, currentColor ${shadeOf(row, at)}%, transparent)`;
+      token.style.setProperty("--shade", shadeOf(row, at));
       box.append(token);
       if (text.endsWith("⏎")) box.append(make("br"));
     });
