@@ -118,6 +118,7 @@ def test_a_second_interrupt_leaves_what_is_under_way():
     script = Script(pause=30)
     with serving(script) as url:
         answers = backend(url).answer(requests(4))
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # may be ignored, under nohup
         threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
         threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
         start = time.monotonic()

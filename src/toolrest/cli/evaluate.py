@@ -131,7 +131,8 @@ def evaluate(
             max_prompt_tokens=max_prompt_tokens,
             result_files=result_files,
         )
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
         try:
             with EvaluationView(quiet) as view:
                 found = run_evaluation(target, options, view)

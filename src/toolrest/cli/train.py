@@ -93,7 +93,23 @@ def _run(recipe: "Recipe", run: "RunFolder", *, resume: bool, quiet: bool) -> No
             raise InputError(
                 f"the disk is full ({run.path}); make room, then go on with: {goes_on}"
             ) from error
+    page = _report(run)
     _print_summary(summary, run)
+    if page is not None:
+        typer.echo(f"report       {page}")
+
+
+def _report(run: "RunFolder") -> Path | None:
+    """The run's page; a run is no worse for one that cannot be written."""
+    from toolrest.watch.report.write import write_report
+
+    page = run.path / "report.html"
+    try:
+        write_report([run.path], page)
+    except InputError as error:
+        typer.echo(f"toolrest: {error}", err=True)
+        return None
+    return page
 
 
 def calm_libraries() -> None:

@@ -22,6 +22,7 @@ from transformers import (
 
 from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
+from toolrest.dialects import get_dialect
 from toolrest.engines.trl import ResTConfig, ResTTrainer, RolloutBatch
 from toolrest.engines.trl_rollout import shared_prefix_rollout
 from toolrest.recipe import Recipe
@@ -29,6 +30,7 @@ from toolrest.regions import Region
 from toolrest.rewards import ToolReward
 from toolrest.rollout.sampler import shares_prefix
 from toolrest.runs import RunFolder
+from toolrest.vocabulary import Vocabulary
 
 OnStep = Callable[[int, dict[str, Any]], None]
 OnEvaluation = Callable[[int], None]
@@ -189,6 +191,13 @@ def _rollout_function(recipe: Recipe, model: PreTrainedModel) -> Any:
     return shared_prefix_rollout if shares_prefix(model, recipe.rollout.sampler) else None
 
 
+def _prompt_text(prompt: Any) -> str:
+    """A prompt to read: messages one after the other, or the text that it is."""
+    if isinstance(prompt, str):
+        return prompt
+    return "\n".join(f"[{message['role']}] {message['content']}" for message in prompt)
+
+
 def _rollout_writer(
     recipe: Recipe, run: RunFolder, tokenizer: PreTrainedTokenizerBase
 ) -> Callable[[RolloutBatch], None] | None:
@@ -196,6 +205,9 @@ def _rollout_writer(
     if rows == 0:
         return None
     run.rollouts.mkdir(exist_ok=True)
+    vocabulary = Vocabulary.from_tokenizer(
+        tokenizer, written_special_tokens=get_dialect(recipe.dialect).special_tokens
+    )
 
     def write(batch: RolloutBatch) -> None:
         lines = []
@@ -210,9 +222,12 @@ def _rollout_writer(
                 "advantage": batch.advantages[row].item(),
                 "reward": asdict(batch.breakdowns[row]),
                 "ids": ids,
+                "tokens": [vocabulary.text([token]) for token in ids],
                 "regions": [Region(r).name.lower() for r in batch.regions[row][kept].tolist()],
                 "weights": [round(w, 4) for w in batch.weights[row][kept].tolist()],
             }
+            if row % recipe.rollout.group_size == 0:
+                record["prompt"] = _prompt_text(batch.inputs[row]["prompt"])
             lines.append(json.dumps(record, ensure_ascii=False) + "\n")
         path = run.rollouts / f"step-{batch.step:06d}.jsonl"
         path.write_text("".join(lines), encoding="utf-8")

@@ -195,6 +195,7 @@ function select(label, options, value, change) {
   const element = make("select", {}, ...options.map((option) =>
     make("option", { value: option[0], selected: String(option[0]) === String(value) ? "" : null }, option[1])));
   element.addEventListener("change", () => change(element.value));
+  element.setAttribute("aria-label", label);
   return make("label", {}, label + " ", element);
 }
 
