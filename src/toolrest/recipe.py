@@ -179,6 +179,8 @@ class Recipe(_Section):
     """Optimiser steps."""
     save_steps: int = Field(default=10, ge=1)
     """Steps between checkpoints."""
+    report_to: list[Literal["tensorboard", "wandb", "trackio"]] = Field(default_factory=list)
+    """Where TRL sends metrics besides the run's own files; each needs its package."""
     data: Data = Data()
     warm_start: WarmStart = WarmStart()
     rollout: Rollout = Rollout()

@@ -79,7 +79,7 @@ def _run(recipe: "Recipe", run: "RunFolder", *, resume: bool, quiet: bool) -> No
 
     goes_on = f"toolrest train --resume {run.path}"
     calm_libraries()
-    with LiveView(quiet=quiet) as view:
+    with LiveView(quiet=quiet, rollouts=run.rollouts) as view:
         try:
             summary = run_training(recipe, run, view, resume=resume)
         except (KeyboardInterrupt, Interrupted):

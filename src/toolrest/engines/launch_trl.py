@@ -73,7 +73,7 @@ def trl_config(recipe: Recipe, checkpoints: Path) -> ResTConfig:
         use_cpu=not gpu,
         bf16=gpu,
         remove_unused_columns=False,
-        report_to="none",
+        report_to=list(recipe.report_to) or "none",
         disable_tqdm=True,
     )
 

@@ -1,14 +1,52 @@
-"""The live view of a run: a progress bar on a terminal, plain lines elsewhere."""
+"""The live view of a run: a calm board on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import json
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from toolrest.watch.shading import visible
 
 _REGIONS = ("format", "name", "parameters", "reasoning", "response")
+_BARS = "▁▂▃▄▅▆▇█"
+_WIDTH = 24
+"""Values of a sparkline."""
+_NARROW = 60
+"""Columns under which the board is the bar and one line."""
+_EVERY = 10
+"""Steps between looks at the best and the worst response."""
+_CURVES = (
+    ("reward", "reward", "{:.2f}"),
+    ("reward/exact_match", "exact match", "{:.2f}"),
+    ("reward/format", "format", "{:.2f}"),
+    ("reward/correctness", "correctness", "{:.2f}"),
+    ("completions/mean_length", "tokens a response", "{:.0f}"),
+    ("grad_norm", "gradient norm", "{:.2f}"),
+    ("tokens/s", "tokens/s", "{:.0f}"),
+)
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """The last values as bars between their least and greatest; a gap where one is no number."""
+    last = list(values)[-_WIDTH:]
+    finite = [value for value in last if math.isfinite(value)]
+    if not finite:
+        return " " * len(last)
+    low, high = min(finite), max(finite)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(
+        _BARS[round((value - low) * scale)] if math.isfinite(value) else " " for value in last
+    )
 
 
 class LiveView:
@@ -16,13 +54,24 @@ class LiveView:
 
     Args:
         quiet: show nothing.
+        rollouts: the run's folder of rollouts, whose best and worst response is shown now and then.
+        console: where to; standard output if None.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        rollouts: Path | None = None,
+        console: Console | None = None,
+    ) -> None:
         self._quiet = quiet
-        self._console = Console(highlight=False)
+        self._rollouts = rollouts
+        self._console = console or Console(highlight=False, markup=False)
         self._total: int | None = None
-        self._progress: Progress | None = None
+        self._history: defaultdict[str, list[float]] = defaultdict(list)
+        self._seen: dict[str, Any] = {}
+        self._live: Live | None = None
 
     def __enter__(self) -> LiveView:
         if self._console.is_terminal and not self._quiet:
@@ -34,8 +83,10 @@ class LiveView:
                 TimeRemainingColumn(),
                 console=self._console,
             )
-            self._progress.start()
             self._task = self._progress.add_task("starting", total=None)
+            self._live = Live(console=self._console, refresh_per_second=4)
+            self._live.start()
+            self._refresh()
         return self
 
     def __exit__(
@@ -48,22 +99,24 @@ class LiveView:
 
     def close(self) -> None:
         """Leave the terminal as it was."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
     def stage(self, text: str, total: int | None = None) -> None:
         """A new part of the job begins; `total`: how much there is to do in it."""
         self._total = total
-        if self._progress is not None:
+        if self._live is not None:
             self._progress.reset(self._task, description=text, total=total)
+            self._refresh()
         else:
             self.note(text)
 
     def advance(self, done: int) -> None:
         """So much of the part is done."""
-        if self._progress is not None:
+        if self._live is not None:
             self._progress.update(self._task, completed=done)
+            self._refresh()
 
     def note(self, text: str) -> None:
         """Something that the user should know."""
@@ -72,8 +125,73 @@ class LiveView:
 
     def step(self, step: int, metrics: dict[str, Any]) -> None:
         """An optimiser step is done."""
+        self._remember(metrics)
         self.advance(step)
-        self.note(f"step {step}/{self._total}  {describe_step(metrics)}")
+        if self._live is None:
+            self.note(f"step {step}/{self._total}  {describe_step(metrics)}")
+        if self._rollouts is not None and step % _EVERY == 0 and not self._quiet:
+            for line in best_and_worst(self._rollouts, step - 1):
+                self.note(line)
+
+    def _remember(self, metrics: dict[str, Any]) -> None:
+        shown = dict(metrics)
+        both = [
+            [each.get(key) for key in ("num_tokens", "seconds")] for each in (self._seen, metrics)
+        ]
+        if all(isinstance(value, int | float) for pair in both for value in pair):
+            (tokens, seconds), (more, later) = both
+            if later > seconds:
+                shown["tokens/s"] = (more - tokens) / (later - seconds)
+        self._seen = metrics
+        for name, value in shown.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                self._history[name].append(float(value))
+
+    def _refresh(self) -> None:
+        if self._live is not None:
+            self._live.update(self._board())
+
+    def _board(self) -> RenderableType:
+        """The bar, and once there are steps the curves and the regions."""
+        if not self._history:
+            return self._progress
+        if self._console.width < _NARROW:
+            return Group(self._progress, describe_step(self._seen))
+        curves = Table.grid(padding=(0, 1))
+        for name, label, form in _CURVES:
+            values = self._history.get(name)
+            if values:
+                curves.add_row(label, sparkline(values), form.format(values[-1]))
+        regions = Table(box=None, padding=(0, 1))
+        statistic = (
+            "entropy" if any(f"entropy/{r}" in self._history for r in _REGIONS) else ("collision")
+        )
+        for heading in ("region", statistic, "", "weight", ""):
+            regions.add_column(heading)
+        for region in _REGIONS:
+            row = [region]
+            for name in (statistic, "weight"):
+                values = self._history.get(f"{name}/{region}", [])
+                row += [sparkline(values), f"{values[-1]:.2f}" if values else ""]
+            if any(row[1:]):
+                regions.add_row(*row)
+        return Group(self._progress, curves, regions)
+
+
+def best_and_worst(rollouts: Path, step: int) -> list[str]:
+    """The best and the worst of the responses that were saved at a step, a line each."""
+    try:
+        text = (rollouts / f"step-{step:06d}.jsonl").read_text(encoding="utf-8")
+        rows = [json.loads(line) for line in text.splitlines()]
+        ranked = sorted(rows, key=lambda row: row["reward"]["total"])
+        pairs = (("best", ranked[-1]), ("worst", ranked[0]))
+        return [
+            f"{label} saved response, reward {row['reward']['total']:.2f}: "
+            f"{visible(row['response'])[:300]}"
+            for label, row in pairs
+        ]
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return []
 
 
 def describe_step(metrics: dict[str, Any]) -> str:
