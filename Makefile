@@ -9,7 +9,7 @@ train: $(VENV)/installed
 	$(BIN)/toolrest train $(ARGS)
 
 test: lint
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -135,13 +135,12 @@ class LiveView:
 
     def _remember(self, metrics: dict[str, Any]) -> None:
         shown = dict(metrics)
-        both = [
-            [each.get(key) for key in ("num_tokens", "seconds")] for each in (self._seen, metrics)
-        ]
-        if all(isinstance(value, int | float) for pair in both for value in pair):
-            (tokens, seconds), (more, later) = both
-            if later > seconds:
-                shown["tokens/s"] = (more - tokens) / (later - seconds)
+        tokens, seconds = (
+            metrics.get(key, 0.0) - self._seen.get(key, math.inf)
+            for key in ("num_tokens", "seconds")
+        )
+        if seconds > 0:
+            shown["tokens/s"] = tokens / seconds
         self._seen = metrics
         for name, value in shown.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
