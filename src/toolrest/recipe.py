@@ -67,6 +67,9 @@ class Rollout(_Section):
     sampler: Literal["auto", "shared_prefix", "generate"] = "auto"
     """shared_prefix: groups share their prompt, for small policies; generate: transformers'. auto:
     the former on a CPU where the policy's attention allows it."""
+    saved_entropies: bool = False
+    """Whether the rollouts that are written have every token's entropy, which costs one more
+    forward a generation; schemes that read it anyway have it at no cost."""
     saved_groups: int = Field(default=2, ge=0)
     """Groups a step that are written to the run's rollouts folder."""
 

@@ -13,6 +13,9 @@ def report(
     output: Annotated[
         Path | None, typer.Option(help="The page. Default: report.html in the first run.")
     ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Folder for the curves as PNG and SVG, for papers.")
+    ] = None,
 ) -> None:
     """Write one self-contained page of a run, or of several side by side."""
     with one_line_errors():
@@ -22,4 +25,9 @@ def report(
         calm_libraries()
         target = output or runs[0] / "report.html"
         write_report(runs, target)
+        if figures is not None:
+            from toolrest.watch.report.figures import write_figures
+
+            for made in write_figures(runs, figures):
+                typer.echo(str(made))
         typer.echo(f"{target}, {target.stat().st_size / 1e6:.1f} MB")

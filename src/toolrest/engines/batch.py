@@ -30,6 +30,8 @@ class RolloutBatch:
     """Their weights, [B, T]."""
     advantages: torch.Tensor
     """One advantage a response, [B]."""
+    entropies: torch.Tensor | None
+    """Entropy of the distribution that each token was drawn from, nats, [B, T], if measured."""
     breakdowns: Sequence[RewardBreakdown]
     """Reward parts, one a response; empty where no `ToolReward` is used."""
 

@@ -53,6 +53,7 @@ def trl_config(recipe: Recipe, checkpoints: Path) -> ResTConfig:
         scale_rewards=recipe.advantage.scale,
         credit=recipe.advantage.credit,
         credit_discount=recipe.advantage.discount,
+        record_entropies=recipe.rollout.saved_entropies,
         beta=0.0,
         num_iterations=recipe.optimizer.iterations,
         num_generations=recipe.rollout.group_size,
@@ -226,6 +227,9 @@ def _rollout_writer(
                 "regions": [Region(r).name.lower() for r in batch.regions[row][kept].tolist()],
                 "weights": [round(w, 4) for w in batch.weights[row][kept].tolist()],
             }
+            if batch.entropies is not None:
+                entropies = batch.entropies[row][kept].tolist()
+                record["entropies"] = [round(entropy, 4) for entropy in entropies]
             if row % recipe.rollout.group_size == 0:
                 record["prompt"] = _prompt_text(batch.inputs[row]["prompt"])
             lines.append(json.dumps(record, ensure_ascii=False) + "\n")

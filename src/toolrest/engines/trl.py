@@ -153,7 +153,9 @@ class ResTTrainer(GRPOTrainer):
         )
         entropy = self._region_entropy(output, regions, mask)
         advantages = output["advantages"]
-        tokens = self._token_statistics(output) if self.scheme.reads_tokens else None
+        tokens = None
+        if self.scheme.reads_tokens or self.config.record_entropies:
+            tokens = self._token_statistics(output)
         weights = self.scheme(regions, mask, entropy, self._progress(), tokens)
         credited = advantages
         if self.config.credit == Credit.SPANS:
@@ -174,6 +176,7 @@ class ResTTrainer(GRPOTrainer):
                     regions=regions,
                     weights=weights,
                     advantages=advantages,
+                    entropies=None if tokens is None else tokens.entropy,
                     breakdowns=breakdowns,
                 )
             )

@@ -59,6 +59,10 @@ class ResTConfig(GRPOConfig):
         default=1.0,
         metadata={"help": "With credit=spans: what a later decision counts, in [0, 1]."},
     )
+    record_entropies: bool = field(
+        default=False,
+        metadata={"help": "Hand on_rollouts every token's entropy: one more forward a generation."},
+    )
     entropy_source: str = field(
         default="online", metadata={"help": "online, static or exact; see EntropySource."}
     )
