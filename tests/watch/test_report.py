@@ -66,6 +66,10 @@ def a_run(folder, steps=3):
     failure = {"identity": "t", "decoding": "greedy", "response": HOSTILE, "ground_truth": "g"}
     failure["reward"] = {"exact": False, "status": "bad_call", "format": 0, "correctness": 0}
     (folder / "evaluation" / "after.jsonl").write_text(json.dumps(failure) + "\n")
+    (folder / "evaluation" / "bfcl-1").mkdir()
+    wrong = {"identity": "simple_1", "check": "no call", "expected": [{"f": {}}]}
+    wrong["got"] = {"text": HOSTILE}
+    (folder / "evaluation" / "bfcl-1" / "failures.jsonl").write_text(json.dumps(wrong) + "\n")
     return folder
 
 
@@ -144,6 +148,18 @@ def test_tokens_are_shaded_by_the_recorded_weights_and_hostile_text_is_text(brow
     assert "\\u202e" in texts[3] and "\u202e" not in "".join(texts)
     assert len(texts[4]) == 20_000
     assert opened.page.evaluate("document.querySelectorAll('img, script:not(#data)').length") == 1
+    assert opened.trouble == []
+    opened.page.close()
+
+
+def test_failures_of_training_and_of_later_evaluations_are_shown(browser, page_file):
+    opened = Opened(browser, page_file)
+    opened.page.click("#tab-failures")
+    shown = opened.page.locator("#view-failures article").all_text_contents()
+    assert len(shown) == 4
+    assert "held-out t, greedy" in shown[0] and "bad_call" in shown[0]
+    assert "bfcl-1 simple_1" in shown[1] and '[{"f": {}}]' in shown[1]
+    assert "<script>bad()" in shown[1]
     assert opened.trouble == []
     opened.page.close()
 

@@ -242,12 +242,11 @@ function failuresView(section) {
   for (const run of runs) {
     if (!run.failures.length) continue;
     any = true;
-    section.append(make("h2", {}, `${run.name}: held-out failures after training`));
+    section.append(make("h2", {}, `${run.name}: failures`));
     for (const row of run.failures) {
-      section.append(make("article", {}, make("h3", {}, `${row.identity}, ${row.decoding}`),
-        make("p", { class: "soft" }, `${row.status}, format ${number(row.format)}, correctness ${number(row.correctness)}`),
-        make("p", {}, "expected"), make("pre", { tabindex: "0" }, row.truth),
-        make("p", {}, "got"), make("pre", { tabindex: "0" }, row.response)));
+      section.append(make("article", {}, make("h3", {}, row.what), make("p", { class: "soft" }, row.check),
+        make("p", {}, "expected"), make("pre", { tabindex: "0" }, row.expected),
+        make("p", {}, "got"), make("pre", { tabindex: "0" }, row.got)));
     }
   }
   if (!any) section.append(make("p", {}, "None are recorded."));

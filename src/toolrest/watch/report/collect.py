@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ MOST_TOKENS = 3000
 MOST_CHARACTERS = 20_000
 """Of a prompt, a ground truth, or a response without recorded tokens."""
 MOST_FAILURES = 60
+"""Of each evaluation."""
 _SUMMARY = (
     ("exact_match", "exact match, sampled"),
     ("greedy_exact_match", "exact match, greedy"),
@@ -285,23 +287,45 @@ def _parts(calls: Any) -> dict[str, float | None]:
 
 
 def _failures(run: RunFolder, missing: list[str]) -> list[dict[str, Any]]:
-    """Held-out responses after training that are not exactly right."""
-    path = run.evaluation / "after.jsonl"
-    if not path.is_file():
-        return []
-    found = []
-    for row in _lines(path, missing, ""):
-        reward = _object(row.get("reward"))
-        if not reward.get("exact") and len(found) < MOST_FAILURES:
-            found.append(
-                {
-                    "identity": visible(str(row.get("identity", "?"))),
-                    "decoding": visible(str(row.get("decoding", "?"))),
-                    "truth": _short(row.get("ground_truth")),
-                    "response": _short(row.get("response")),
-                    "status": visible(str(reward.get("status", "?"))),
-                    "format": _finite(reward.get("format")),
-                    "correctness": _finite(reward.get("correctness")),
-                }
+    """Held-out responses after training that are not exactly right, and what `toolrest evaluate`
+    has found wrong since.
+    """
+    found = [
+        _failure(
+            f"held-out {row.get('identity', '?')}, {row.get('decoding', '?')}",
+            row.get("ground_truth"),
+            row.get("response"),
+            _object(row.get("reward")).get("status"),
+        )
+        for row in _some(run.evaluation / "after.jsonl", missing)
+        if not _object(row.get("reward")).get("exact")
+    ]
+    for path in sorted(run.evaluation.glob("*/failures.jsonl")):
+        found += [
+            _failure(
+                f"{path.parent.name} {row.get('identity', '?')}",
+                _text(row.get("expected")),
+                _text(_object(row.get("got")).get("text", row.get("got"))),
+                row.get("check"),
             )
+            for row in _some(path, missing)
+        ]
     return found
+
+
+def _some(path: Path, missing: list[str]) -> list[dict[str, Any]]:
+    """The first rows of a file, if it is there."""
+    return list(islice(_lines(path, missing, ""), MOST_FAILURES)) if path.is_file() else []
+
+
+def _failure(what: str, expected: Any, got: Any, check: Any) -> dict[str, str]:
+    return {
+        "what": visible(what),
+        "expected": _short(expected),
+        "got": _short(got),
+        "check": visible(str(check or "?")),
+    }
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
