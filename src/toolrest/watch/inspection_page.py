@@ -46,8 +46,9 @@ def _token(token: Token, heaviest: float) -> str:
     if token.entropy is not None:
         told += f", entropy {token.entropy:.3f} nats"
     written = (
-        f'<span class="token {region}" title="{shown(told)}" data-weight="{token.weight:.6f}" '
-        f'style="--shade: {shade}">{shown(token.text)}<sub>{token.weight:.2f}</sub></span>'
+        f'<span class="pair"><span class="token {region}" title="{shown(told)}" '
+        f'data-weight="{token.weight:.6f}" style="--shade: {shade}">{shown(token.text)}</span>'
+        f"<small>{token.weight:.2f}</small></span>"
     )
     return written + ("<br>" if token.text.endswith("\n") else "")
 

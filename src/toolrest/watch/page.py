@@ -30,7 +30,9 @@ th:first-child, td:first-child { text-align: left; }
 .tokens .token { color: var(--ink); white-space: pre-wrap; padding: .1rem 0 0;
   border-bottom: 2px solid var(--region);
   background: color-mix(in srgb, var(--region) calc(var(--shade, 0) * 1%), transparent); }
-.token sub { font-size: .65rem; color: var(--soft); vertical-align: -0.9em; margin-left: .1rem; }
+.pair { display: inline-flex; flex-direction: column; vertical-align: top; line-height: 1.5;
+  margin: 0 .15rem .5rem 0; }
+.pair small { color: var(--soft); font-size: .7rem; }
 code, pre { font-family: ui-monospace, monospace; overflow-wrap: anywhere; white-space: pre-wrap; }
 .soft { color: var(--soft); }
 .legend span { display: inline-block; margin-right: 1rem; }

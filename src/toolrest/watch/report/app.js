@@ -155,12 +155,12 @@ const filters = {
   equal: ["all rewards equal", (group) => group.rows.every((row) => row.reward.total === group.rows[0].reward.total)],
 };
 
-function shadeOf(row, place) {
-  if (state.shade === "region") return 14;
+function shadesOf(row) {
+  if (state.shade === "region") return row.tokens.map(() => 14);
   const values = state.shade === "entropy" ? row.entropies : row.weights;
-  if (!values) return 0;
-  const most = Math.max(...values) || 1;
-  return Math.round(40 * values[place] / most);
+  if (!values) return row.tokens.map(() => 0);
+  const most = values.reduce((a, b) => Math.max(a, b), 0) || 1;
+  return values.map((value) => Math.round(40 * value / most));
 }
 
 function card(row, place) {
@@ -169,14 +169,14 @@ function card(row, place) {
   const article = make("article", {}, make("h3", {}, `Response ${place + 1}: advantage ${number(row.advantage)}`),
     make("p", { class: "soft" }, parts.join(", ") + (row.exact ? ", exact" : "")));
   if (row.tokens) {
-    const box = make("div", { class: "tokens" });
+    const box = make("div", { class: "tokens" }), shades = shadesOf(row);
     row.tokens.forEach((text, at) => {
       const region = regionNames[row.regions[at]];
       const told = `${region}, weight ${number(row.weights[at], 3)}` +
         (row.entropies ? `, entropy ${number(row.entropies[at], 3)} nats` : "");
       const token = make("span", { class: "token " + region, title: told, "data-weight": row.weights[at],
         "data-region": region }, text);
-      token.style.setProperty("--shade", shadeOf(row, at));
+      token.style.setProperty("--shade", shades[at]);
       box.append(token);
       if (text.endsWith("⏎")) box.append(make("br"));
     });
