@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from toolrest.cli.main import app
 
 TINY = (
-    *("max_steps=3", "save_steps=1", "rollout.prompts_per_step=2", "rollout.group_size=8"),
-    *("rollout.max_response_tokens=96", "evaluation.samples=4", "evaluation.every=1"),
+    *("max_steps=3", "save_steps=1", "rollout.prompts_per_step=1", "rollout.group_size=4"),
+    *("rollout.max_response_tokens=48", "evaluation.samples=2", "evaluation.every=1"),
 )
 
 

@@ -220,14 +220,16 @@ def test_real_rows_train(data_folder):
     recipe = Path(__file__).parents[2] / "recipes" / "rlla-smoke.yaml"
     for name, count in (("rlla_test.parquet", 80), ("rlla_sft.json", 400)):
         done = run(
-            "train", str(recipe), f"data.path={data_folder / name}", "max_steps=1", f"name={name}"
+            *("train", str(recipe), f"data.path={data_folder / name}", "max_steps=1"),
+            *(f"name={name}", "evaluation.samples=2", "rollout.max_response_tokens=24"),
+            *("rollout.prompts_per_step=1", "rollout.group_size=2"),
         )
         assert done.returncode == 0, done.stderr
         folder = Path("runs") / name
         data = json.loads((folder / "data.json").read_text())
         assert data["rows"] == count
         assert data["train"] + data["heldout"] + len(data["too_long"]) == count
-        assert data["evaluated"] == min(8, data["heldout"])
+        assert data["evaluated"] == min(2, data["heldout"])
         assert len(records(folder)) == 1
 
 

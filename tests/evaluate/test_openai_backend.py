@@ -132,7 +132,7 @@ def command(url, *more):
     return [
         *TOOLREST,
         *("scripted", "--on", "bfcl", "--backend", "openai", "--base-url", url),
-        *("--dialect", "hermes", "--limit", "3", "--out", "out", "--quiet", *more),
+        *("--dialect", "hermes", "--limit", "2", "--out", "out", "--quiet", *more),
     ]
 
 
@@ -154,7 +154,7 @@ def test_a_stopped_evaluation_goes_on_and_asks_nothing_twice(stop, tmp_path):
     """
     script = Script(flaky=True, pause=0.02)
     with serving(script) as url:
-        run = started(url, script, 25, tmp_path)
+        run = started(url, script, 15, tmp_path)
         os.kill(run.pid, stop)
         _, told = run.communicate(timeout=60)
         if stop is signal.SIGINT:
