@@ -105,6 +105,13 @@ def test_recorded_weights_are_shown_as_they_are_unless_others_are_asked_for(embe
     assert "reasoning" in run(folder, "--scheme", "uniform").split("share of weight")[1]
 
 
+def test_broken_metrics_and_odd_steps_are_passed_over():
+    folder = a_run()
+    whole = (folder / "metrics.jsonl").read_text()
+    (folder / "metrics.jsonl").write_text('not json\n[1]\n{"step": "x"}\n' + whole)
+    assert "exact match: yes" in run(folder)
+
+
 HOSTILE = (
     '<script>alert(1)</script></style>javascript:alert(1) \u202eevil\u0007\x1b[31m " onload="x'
 )

@@ -189,6 +189,14 @@ def test_a_run_stands_for_a_checkpoint_of_it(monkeypatch):
     assert find_target(str(folder), "2").recipe.policy.endswith("checkpoint-2")
     with pytest.raises(InputError, match="one of 2, 10"):
         find_target(str(folder), "3")
+    curve = folder / "evaluation" / "curve.jsonl"
+    whole = curve.read_text()
+    curve.write_text(whole + '{"step": 12, "exa')
+    assert find_target(str(folder), "best").recipe.policy.endswith("checkpoint-2")
+    curve.write_text("[1]\n" + whole)
+    with pytest.raises(InputError, match="a broken line"):
+        find_target(str(folder), "best")
+    curve.write_text(whole)
     run(folder, "--limit", 2, "--checkpoint", "best")
     (made,) = folder.glob("evaluation/checkpoint-2-world-*")
     assert result(made)["all"]["n"] == 2

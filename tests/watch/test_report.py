@@ -249,6 +249,20 @@ def test_broken_runs_open_and_say_what_is_missing(browser, tmp_path):
         opened.page.close()
 
 
+def test_figures_that_json_does_not_have_break_no_page(tmp_path):
+    """A finished run must not end in an error because of its report."""
+    folder = a_run(tmp_path / "odd", steps=1)
+    endless = Recipe(optimizer={"max_grad_norm": float("inf")})
+    (folder / "recipe.yaml").write_text(dump_recipe(endless))
+    odd = {"n": 8, "exact_match": float("nan"), "greedy_exact_match": 1.5, "reward": float("inf")}
+    (folder / "summary.json").write_text(json.dumps({"before": odd, "after": odd, "seconds": 1}))
+    page = report_page([folder])
+    embedded = page.split('id="data">')[1].split("</script>")[0]
+    (run,) = json.loads(embedded, parse_constant=lambda text: pytest.fail(text))["runs"]
+    assert run["recipe"]["optimizer"]["max_grad_norm"] == "inf"
+    assert run["table"] == []
+
+
 def test_a_large_run_is_sampled_and_says_so(tmp_path):
     """2,000 steps of 50 saved responses: 100,000 rollouts."""
     folder = tmp_path / "large"

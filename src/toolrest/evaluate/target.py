@@ -91,9 +91,13 @@ def _best(run: RunFolder) -> int:
         for line in run.curve.read_text(encoding="utf-8").splitlines(keepends=True):
             if not line.endswith("\n"):
                 continue  # cut off by a kill
-            point = json.loads(line)
-            if (run.checkpoints / f"checkpoint-{point['step']}").is_dir():
-                points.append((point["exact_match"], point["step"]))
+            try:
+                point = json.loads(line)
+                exact, step = float(point["exact_match"]), int(point["step"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"{run.curve}: a broken line ({error}); take it out") from error
+            if (run.checkpoints / f"checkpoint-{step}").is_dir():
+                points.append((exact, step))
     if not points:
         raise InputError(
             f"{run.path}: no checkpoint was evaluated on the way, so which is best is not known; "

@@ -87,7 +87,7 @@ def look(subject: Subject) -> Inspection:
             raise InputError(f"the recorded tokens do not fit together ({error})") from error
     progress = subject.progress
     if progress is None:
-        progress = min(1.0, record.get("step", 0) / max(1, recipe.max_steps))
+        progress = min(1.0, _step(record) / max(1, recipe.max_steps))
     region_entropy = _region_entropy(subject, run, record)
     if region_entropy is None and entropies is not None:
         row = torch.tensor([ids])
@@ -177,8 +177,8 @@ def _region_entropy(
     found = _given(subject.entropy)
     if not found and run is not None and run.metrics.is_file():
         for line in run.metrics.read_text(encoding="utf-8").splitlines(keepends=True):
-            metrics = json.loads(line) if line.endswith("\n") else {}
-            if metrics.get("step", 0) > record.get("step", 0):
+            metrics = _object(line)
+            if _step(metrics) > _step(record):
                 shares = {r: metrics.get(f"share/{r.name.lower()}", 0.0) for r in Region}
                 means = {r: metrics.get(f"entropy/{r.name.lower()}") for r in Region}
                 found = {r: (m, shares[r]) for r, m in means.items() if m is not None}
@@ -189,6 +189,20 @@ def _region_entropy(
     for region, (mean, share) in found.items():
         total[region], count[region] = mean * share, share
     return RegionEntropy(total, count)
+
+
+def _object(line: str) -> dict[str, Any]:
+    """The object of a line; an empty one where it is none."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _step(record: dict[str, Any]) -> int:
+    step = record.get("step", 0)
+    return step if isinstance(step, int) and step >= 0 else 0
 
 
 def _given(written: tuple[str, ...]) -> dict[Region, tuple[float, float]]:

@@ -121,7 +121,9 @@ def _table(run: RunFolder, summary: dict[str, Any] | None) -> list[dict[str, Any
         row: dict[str, Any] = {"label": label, "percent": "exact" in key}
         for when, found in sides.items():
             value, n = found.get(key), found.get("n")
-            if isinstance(value, int | float) and isinstance(n, int) and n > 0:
+            if _finite(value) is None or not isinstance(n, int) or n < 1:
+                continue
+            if not row["percent"] or 0 <= value <= 1:
                 row[when] = {"value": value, "n": n}
                 if row["percent"]:
                     row[when]["low"], row[when]["high"] = wilson(round(value * n), n)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -46,7 +47,16 @@ def report_page(runs: Sequence[Path]) -> str:
     return document(f"toolrest report: {names}", body, style, script_hash=hashed)
 
 
+def _finite(value: object) -> object:
+    """The value with numbers that JSON does not have, such as a limit of infinity, as texts."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list) else value
+
+
 def _embedded(value: object) -> str:
     """JSON that no HTML parser sees an end or a comment in."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
