@@ -34,11 +34,10 @@ def requests(count):
     ]
 
 
-def test_every_request_is_answered_once_through_all_trouble(monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", "my-key")
+def test_every_request_is_answered_once_through_all_trouble():
     script = Script(flaky=True, pause=0.3)
     with serving(script) as url:
-        found = dict(backend(url).answer(requests(60)))
+        found = dict(backend(url, api_key="my-key").answer(requests(60)))
     assert found.keys() == {f"item{n}/0" for n in range(60)}
     assert {a.text for a in found.values()} == {"Done."}
     assert {(a.stop, a.prompt_tokens, a.tokens) for a in found.values()} == {("end", 7, 3)}
@@ -181,8 +180,13 @@ def test_completions_send_ids_and_chat_sends_tools(tmp_path):
                 cwd=tmp_path,
                 capture_output=True,
                 text=True,
+                env=os.environ | {"OPENAI_API_KEY": "secret-key"},
             )
             assert done.returncode == 0, done.stderr
+            assert "secret-key" not in done.stdout + done.stderr
+            written = [file.read_text() for file in (tmp_path / api).iterdir() if file.is_file()]
+            assert not any("secret-key" in text for text in written)
+    assert script.keys == {"Bearer secret-key"}
     chat = [body for path, body in script.bodies if path.endswith("/chat/completions")]
     written = [body for path, body in script.bodies if path.endswith("/v1/completions")]
     assert chat[0]["tools"][0]["type"] == "function"

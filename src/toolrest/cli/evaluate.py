@@ -121,6 +121,7 @@ def evaluate(
             prompt=prompt,
             backend=backend.value,
             base_url=base_url,
+            api_key=os.environ.get("OPENAI_API_KEY"),
             api=api.value,
             tokenizer=tokenizer,
             limit=limit,

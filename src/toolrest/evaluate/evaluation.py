@@ -53,6 +53,8 @@ class Options:
     backend: Literal["hf", "vllm", "openai"] = "hf"
     base_url: str | None = None
     """Of an OpenAI-compatible endpoint."""
+    api_key: str | None = field(default=None, repr=False)
+    """The endpoint's key; in no file and no message."""
     api: Literal["chat", "completions"] = "chat"
     """Which of its interfaces."""
     tokenizer: str | None = None
@@ -303,7 +305,12 @@ def _backend(target: Target, options: Options, dialect: str, max_tokens: int) ->
         if options.api == "completions":
             rendering = Rendering(_tokenizer(target, options), reader)
         return OpenAIBackend(
-            target.recipe.policy, options.base_url, max_tokens, options.batch_size, rendering
+            target.recipe.policy,
+            options.base_url,
+            max_tokens,
+            options.batch_size,
+            rendering,
+            options.api_key,
         )
     if options.backend == "vllm":
         from toolrest.evaluate.backends.vllm import VLLMBackend

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from importlib.util import find_spec
@@ -14,8 +13,6 @@ from toolrest.errors import InputError
 from toolrest.evaluate.backends.hf import Rendering
 from toolrest.evaluate.episode import Answer, Request
 
-KEY = "OPENAI_API_KEY"
-"""The environment variable with the key; local servers need none."""
 _TRIES = 8
 """Times a request is tried again after a dropped connection, a 429 or a 5xx, waiting longer each
 time or as long as the server says."""
@@ -32,6 +29,7 @@ class OpenAIBackend:
         base_url: of the endpoint, such as http://localhost:8000/v1.
         max_tokens: an answer that has not ended by then is cut.
         at_once: requests in flight.
+        api_key: the endpoint's key; None: it needs none, as local servers.
         rendering: writes the prompt for the completions interface; None: the chat interface, whose
             server writes it.
 
@@ -46,6 +44,7 @@ class OpenAIBackend:
         max_tokens: int,
         at_once: int = 16,
         rendering: Rendering | None = None,
+        api_key: str | None = None,
     ) -> None:
         if find_spec("openai") is None:
             raise InputError(
@@ -57,7 +56,7 @@ class OpenAIBackend:
         try:
             self._client = openai.OpenAI(
                 base_url=base_url,
-                api_key=os.environ.get(KEY) or "none",
+                api_key=api_key or "none",
                 max_retries=_TRIES,
                 timeout=_SECONDS,
             )
@@ -128,7 +127,7 @@ class OpenAIBackend:
                 return Answer("", "too_long")
             raise self._failed(error, "the request is refused") from error
         except openai.AuthenticationError as error:
-            raise self._failed(error, f"the key in {KEY} is not taken") from error
+            raise self._failed(error, "the key (OPENAI_API_KEY) is not taken") from error
         except openai.APIConnectionError as error:
             raise self._failed(error, "it cannot be reached") from error
         except openai.APIStatusError as error:
