@@ -53,20 +53,38 @@ class Data(_Section):
     """Rows with longer prompts are left out, counted and named."""
 
 
+class Vllm(_Section):
+    """vLLM as the sampler; the old policy's log-probabilities correct for what it rounds."""
+
+    mode: Literal["colocate", "server"] = "colocate"
+    """colocate: in the training processes, on their GPUs. server: TRL's `trl vllm-serve`."""
+    memory: float = Field(default=0.3, gt=0, lt=1)
+    """Share of each GPU's memory that a colocated vLLM takes."""
+    tensor_parallel: int = Field(default=1, ge=1)
+    """GPUs that one copy of the policy is spread over."""
+    server: str = "http://localhost:8000"
+    """Where the server of mode `server` listens."""
+    correction: bool = True
+    """Whether gradients are corrected by the ratio of the policy's probabilities to vLLM's."""
+
+
 class Rollout(_Section):
     """How responses are sampled."""
 
     prompts_per_step: int = Field(default=16, ge=1)
-    """Prompts of one optimiser step."""
+    """Prompts of one generation, and of one optimiser step unless `optimizer.mini_batch` splits
+    them."""
     group_size: int = Field(default=8, ge=2)
     """Responses to each prompt (G)."""
     max_response_tokens: int = Field(default=192, ge=1)
     """A response that has not ended by then is truncated."""
     temperature: float = Field(default=1.0, gt=0)
     """Sampling temperature; entropies are those at this temperature."""
-    sampler: Literal["auto", "shared_prefix", "generate"] = "auto"
-    """shared_prefix: groups share their prompt, for small policies; generate: transformers'. auto:
-    the former on a CPU where the policy's attention allows it."""
+    sampler: Literal["auto", "shared_prefix", "generate", "vllm"] = "auto"
+    """shared_prefix: groups share their prompt, for small policies; generate: transformers'; vllm:
+    see `vllm`. auto: shared_prefix on a CPU where the policy's attention allows it, else generate;
+    vllm with the engine verl."""
+    vllm: Vllm = Vllm()
     saved_entropies: bool = False
     """Whether the rollouts that are written have every token's entropy, which costs one more
     forward a generation; schemes that read it anyway have it at no cost."""
@@ -128,8 +146,10 @@ class Optimizer(_Section):
     """Upper clipping range where it differs (DAPO's clip-higher; CISPO's cap)."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are clipped to this norm."""
+    mini_batch: int | None = Field(default=None, ge=1)
+    """Prompts of one optimiser step; None: all of a generation."""
     micro_batch: int | None = Field(default=None, ge=1)
-    """Responses in one forward and backward; None: all of a step."""
+    """Responses in one forward and backward of one process; None: all of its part of a step."""
     iterations: int = Field(default=1, ge=1)
     """Optimiser passes over each batch of rollouts (mu)."""
     gradient_checkpointing: bool = False
@@ -162,6 +182,40 @@ class Evaluation(_Section):
     """Responses that are sampled at once."""
 
 
+class Lora(_Section):
+    """Low-rank adapters (arXiv 2106.09685) in place of all parameters."""
+
+    rank: int = Field(default=0, ge=0)
+    """Rank of the adapters; 0: none, all parameters are trained."""
+    alpha: float = Field(default=32.0, gt=0)
+    """Adapters are scaled by alpha / rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout on the adapters' input."""
+    target_modules: str | list[str] = "all-linear"
+    """Which modules get them: all linear layers but the head, or modules' names."""
+
+
+class Engine(_Section):
+    """Who runs the training loop, and on what. `engine=verl` is short for `engine.name=verl`."""
+
+    name: Literal["trl", "verl"] = "trl"
+    """trl: one machine. verl: one machine of several GPUs, or a cluster."""
+    processes: int = Field(default=1, ge=1)
+    """Processes on each machine: one a GPU, or any number on a CPU."""
+    nodes: int = Field(default=1, ge=1)
+    """Machines; more than one with the engine verl."""
+    sharding: str = "ddp"
+    """How TRL's processes share the policy: ddp (a copy each), fsdp, zero2, zero3, or a
+    configuration file of accelerate."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of forwards and backwards; parameters of the optimiser are float32. auto:
+    bfloat16 on a GPU."""
+    mode: Literal["sync", "colocate_async", "separate_async"] = "sync"
+    """verl's trainer: sync samples and trains in turn; the others overlap the two."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """verl's own settings by their dotted names, passed on as they are."""
+
+
 class Recipe(_Section):
     """A run. Every field has a default; together they are the embedded default run."""
 
@@ -192,11 +246,38 @@ class Recipe(_Section):
     advantage: Advantage = Advantage()
     optimizer: Optimizer = Optimizer()
     evaluation: Evaluation = Evaluation()
+    lora: Lora = Lora()
+    engine: Engine = Engine()
 
     @property
-    def responses_per_step(self) -> int:
-        """Responses of one optimiser step."""
+    def responses_per_generation(self) -> int:
+        """Responses that are sampled at once."""
         return self.rollout.prompts_per_step * self.rollout.group_size
+
+    @property
+    def updates_per_generation(self) -> int:
+        """Optimiser steps that one generation is split into, in one pass over it."""
+        return self.rollout.prompts_per_step // self._mini_batch
+
+    @property
+    def responses_per_update(self) -> int:
+        """Responses of one optimiser step."""
+        return self._mini_batch * self.rollout.group_size
+
+    @property
+    def responses_per_forward(self) -> int:
+        """Responses in one forward and backward of one process."""
+        share = self.responses_per_update // self.engine.processes // self.engine.nodes
+        return self.optimizer.micro_batch or share
+
+    @property
+    def steps_per_generation(self) -> int:
+        """Optimiser steps from one generation to the next."""
+        return self.updates_per_generation * self.optimizer.iterations
+
+    @property
+    def _mini_batch(self) -> int:
+        return self.optimizer.mini_batch or self.rollout.prompts_per_step
 
 
 def load_recipe(path: Path | None, overrides: list[str]) -> Recipe:
@@ -217,6 +298,8 @@ def load_recipe(path: Path | None, overrides: list[str]) -> Recipe:
 
 def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
     """The recipe of plain values; `source` is named in errors."""
+    if isinstance(values.get("engine"), str):
+        values = values | {"engine": {"name": values["engine"]}}
     _check_keys(values, Recipe, "")
     try:
         recipe = Recipe.model_validate(values)
@@ -254,17 +337,60 @@ def check_recipe(recipe: Recipe) -> None:
         )
     get_schedule(recipe.reward.schedule)
     check_correctness(recipe.reward.correctness)
-    micro = recipe.optimizer.micro_batch
-    if micro is not None and recipe.responses_per_step % micro:
+    _check_split(recipe)
+    _check_engine(recipe)
+
+
+def _check_split(recipe: Recipe) -> None:
+    """Generation, optimiser steps, processes and forwards must divide each other."""
+    mini, prompts = recipe.optimizer.mini_batch, recipe.rollout.prompts_per_step
+    if mini is not None and prompts % mini:
         raise InputError(
-            f"optimizer.micro_batch={micro} does not divide the {recipe.responses_per_step} "
-            "responses of a step (rollout.prompts_per_step * rollout.group_size)"
+            f"optimizer.mini_batch={mini} does not divide rollout.prompts_per_step={prompts}"
         )
-    if recipe.save_steps % recipe.optimizer.iterations:
-        fits = math.ceil(recipe.save_steps / recipe.optimizer.iterations)
+    processes = recipe.engine.processes * recipe.engine.nodes
+    responses = recipe.responses_per_update
+    if responses % processes:
         raise InputError(
-            f"save_steps={recipe.save_steps} falls between passes over the same rollouts; use "
-            f"{fits * recipe.optimizer.iterations}"
+            f"engine.processes={recipe.engine.processes}: {processes} processes do not divide the "
+            f"{responses} responses of an optimiser step "
+            "(rollout.prompts_per_step or optimizer.mini_batch, times rollout.group_size)"
+        )
+    micro = recipe.optimizer.micro_batch
+    if micro is not None and (responses // processes) % micro:
+        part = "" if processes == 1 else f" on each of {processes} processes"
+        raise InputError(
+            f"optimizer.micro_batch={micro} does not divide the {responses // processes} "
+            f"responses of an optimiser step{part} (rollout.prompts_per_step or "
+            "optimizer.mini_batch, times rollout.group_size)"
+        )
+    steps = recipe.steps_per_generation
+    if recipe.save_steps % steps:
+        raise InputError(
+            f"save_steps={recipe.save_steps} falls between optimiser steps on the same rollouts; "
+            f"use {math.ceil(recipe.save_steps / steps) * steps}"
+        )
+
+
+def _check_engine(recipe: Recipe) -> None:
+    """What an engine cannot do."""
+    engine = recipe.engine
+    if engine.name == "verl":
+        return
+    if engine.nodes > 1:
+        raise InputError(
+            f"engine.nodes={engine.nodes}: TRL's processes are started on one machine; use "
+            "engine=verl, or start them on every machine as docs/scaling.md shows"
+        )
+    for key, value, usual in (("mode", engine.mode, "sync"), ("options", engine.options, {})):
+        if value != usual:
+            raise InputError(f"engine.{key} is a setting of verl; use it with engine=verl")
+    split = engine.processes > 1 and engine.sharding != "ddp"
+    if split and recipe.evaluation.every:
+        raise InputError(
+            f"evaluation.every={recipe.evaluation.every} with engine.sharding={engine.sharding}: "
+            "no process has the whole policy on the way; use evaluation.every=0, and "
+            "`toolrest evaluate RUN --checkpoint STEP` afterwards"
         )
 
 
@@ -305,8 +431,12 @@ def override(values: dict[str, Any], written: str) -> None:
         raise InputError(f"{written!r}: the value is not YAML") from error
     if isinstance(value, str):
         value = _number(value)
+    if key == "engine" and isinstance(value, str):
+        key = "engine.name"
     *parents, last = key.split(".")
     for parent in parents:
+        if parent == "engine" and isinstance(values.get(parent), str):
+            values[parent] = {"name": values[parent]}
         child = values.setdefault(parent, {})
         if not isinstance(child, dict):
             raise InputError(f"{written!r}: {parent} is a value, not a section")

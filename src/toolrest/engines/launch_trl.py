@@ -38,7 +38,8 @@ OnEvaluation = Callable[[int], None]
 
 def trl_config(recipe: Recipe, checkpoints: Path) -> ResTConfig:
     """The trainer's arguments of a recipe."""
-    micro = recipe.optimizer.micro_batch or recipe.responses_per_step
+    micro = recipe.responses_per_forward
+    accumulated = recipe.responses_per_update // recipe.engine.processes // micro
     gpu = torch.cuda.is_available()
     return ResTConfig(
         output_dir=str(checkpoints),
@@ -60,7 +61,8 @@ def trl_config(recipe: Recipe, checkpoints: Path) -> ResTConfig:
         max_completion_length=recipe.rollout.max_response_tokens,
         temperature=recipe.rollout.temperature,
         per_device_train_batch_size=micro,
-        gradient_accumulation_steps=recipe.responses_per_step // micro,
+        gradient_accumulation_steps=accumulated,
+        steps_per_generation=accumulated * recipe.updates_per_generation,
         gradient_checkpointing=recipe.optimizer.gradient_checkpointing,
         learning_rate=recipe.optimizer.learning_rate,
         lr_scheduler_type="constant",
