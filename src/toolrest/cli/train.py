@@ -24,14 +24,23 @@ def train(
         str | None,
         typer.Option(help="Go on with a stopped run: its folder, or 'auto' for the newest."),
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="trl or verl; the same as engine.name=...")
+    ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved recipe and the plan; do nothing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print the resolved recipe and the plan, or verl's command; do nothing.",
+        ),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the result alone.")] = False,
 ) -> None:
     """Train a policy. Without a recipe: the embedded world and policy, ResT."""
     with one_line_errors():
         path, overrides = split_arguments(arguments or [])
+        if engine is not None:
+            overrides.append(f"engine.name={engine}")
         if resume is not None:
             if path is not None or overrides:
                 raise InputError("--resume goes on with the run's own recipe; give nothing else")
@@ -75,13 +84,17 @@ def _run(recipe: "Recipe", run: "RunFolder", *, resume: bool, quiet: bool) -> No
     from safetensors import SafetensorError
 
     from toolrest.training import Interrupted, run_training
+    from toolrest.verl_training import run_verl_training
     from toolrest.watch.live import LiveView
 
     goes_on = f"toolrest train --resume {run.path}"
     calm_libraries()
     with LiveView(quiet=quiet, rollouts=run.rollouts) as view:
         try:
-            summary = run_training(recipe, run, view, resume=resume)
+            if recipe.engine.name == "verl":
+                summary = run_verl_training(recipe, run, view, resume=resume)
+            else:
+                summary = run_training(recipe, run, view, resume=resume)
         except (KeyboardInterrupt, Interrupted):
             view.close()
             typer.echo(f"stopped; what is done is kept. Go on with: {goes_on}", err=True)
@@ -150,6 +163,9 @@ def _print_plan(recipe: "Recipe") -> None:
     from toolrest.recipe import dump_recipe
     from toolrest.weights import get_scheme
 
+    if recipe.engine.name == "verl":
+        _print_verl_command(recipe)
+        return
     get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
     typer.echo(dump_recipe(recipe), nl=False)
     sources = ", ".join(source.path for source in recipe.data.sources)
@@ -169,6 +185,29 @@ def _print_plan(recipe: "Recipe") -> None:
     )
 
 
+def _print_verl_command(recipe: "Recipe") -> None:
+    from toolrest.engines.verl_overrides import (
+        run_paths,
+        shell_command,
+        verl_command,
+        verl_notes,
+        verl_steps,
+    )
+    from toolrest.runs import RUNS
+
+    name = recipe.name or _default_name(recipe)
+    paths = run_paths(RUNS / name, evaluated=recipe.evaluation.samples > 0)
+    environment, command = verl_command(recipe, name, paths)
+    typer.echo(
+        f"# {verl_steps(recipe)} generations of {recipe.rollout.prompts_per_step} prompts x "
+        f"{recipe.rollout.group_size} responses, {recipe.max_steps} optimiser steps; "
+        f"`toolrest train` writes the rows to {paths.train.parent} before it runs this"
+    )
+    for note in verl_notes(recipe):
+        typer.echo(f"# note: {note}")
+    typer.echo(shell_command(environment, command))
+
+
 def _print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
     from rich.console import Console
     from rich.table import Table
@@ -185,7 +224,8 @@ def _print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
             ("reward, sampled (-3 to 4)", "reward", "{:.2f}"),
             ("reward, greedy (-3 to 4)", "greedy_reward", "{:.2f}"),
         ):
-            table.add_row(label, form.format(before[key]), form.format(after[key]))
+            if key in before and key in after:
+                table.add_row(label, form.format(before[key]), form.format(after[key]))
         console.print(table)
     console.print(
         f"{summary['scheme']}, seed {summary['seed']}: {summary['steps']} steps, "

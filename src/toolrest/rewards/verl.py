@@ -1,10 +1,11 @@
 """The rewards as a reward function of verl.
 
-custom_reward_function.path=.../toolrest/rewards/verl.py
-custom_reward_function.name=compute_score
-+custom_reward_function.reward_kwargs.dialect=hermes
+reward.custom_reward_function.path=pkg://toolrest.rewards.verl
+reward.custom_reward_function.name=compute_score
++reward.custom_reward_function.reward_kwargs.dialect=hermes
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -12,9 +13,20 @@ from toolrest.rewards.function import ToolReward
 
 
 @lru_cache(maxsize=8)
-def _reward(dialect: str, schedule: str, correctness: str, punish_over_calls: bool) -> ToolReward:
+def _reward(
+    dialect: str,
+    correctness: tuple[tuple[str, float], ...],
+    punish_over_calls: bool,
+    normalise_strings: bool,
+    lenient_types: bool,
+) -> ToolReward:
     return ToolReward(
-        dialect, schedule, correctness=correctness, punish_over_calls=punish_over_calls
+        dialect,
+        "constant",
+        correctness=dict(correctness),
+        punish_over_calls=punish_over_calls,
+        normalise_strings=normalise_strings,
+        lenient_types=lenient_types,
     )
 
 
@@ -25,22 +37,43 @@ def compute_score(
     extra_info: dict[str, Any] | None = None,
     *,
     dialect: str = "rlla",
-    correctness: str = "partial",
+    correctness: str | Mapping[str, float] = "partial",
     punish_over_calls: bool = True,
+    normalise_strings: bool = False,
+    lenient_types: bool = False,
 ) -> dict[str, float]:
     """The reward of one response on the constant ranges (verl tells no progress), and its parts.
+
+    The verl engine's trainer puts the parts on the schedule's ranges.
 
     Args:
         data_source: not used; verl gives it.
         solution_str: the response.
         ground_truth: a right reply, written in the dialect.
         extra_info: not used; verl gives it.
+
+    Returns:
+        `score`, which verl trains on, and what its metrics average. `correctness_counts` is 0 where
+        the ground truth has no call and over-calling is not punished: the correctness then earns 0
+        on every range.
     """
-    reward = _reward(dialect, "constant", correctness, punish_over_calls)
+    weights = {correctness: 1.0} if isinstance(correctness, str) else correctness
+    reward = _reward(
+        dialect,
+        tuple(sorted(weights.items())),
+        punish_over_calls,
+        normalise_strings,
+        lenient_types,
+    )
     found = reward.score(solution_str, ground_truth)
     return {
         "score": found.total,
         "exact_match": float(found.exact),
         "format": found.format,
         "correctness": found.correctness,
+        "correctness_counts": float(punish_over_calls or bool(reward.truth(ground_truth).calls)),
+        "names": found.calls.names,
+        "parameters": found.calls.parameters,
+        "values": found.calls.values,
+        "over_called": float(found.over_called),
     }

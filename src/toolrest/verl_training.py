@@ -1,0 +1,107 @@
+"""The whole job of a run with the verl engine: rows, verl's processes, metrics, summary."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from toolrest.engines.launch_verl import check_machine, last_step, train_with_verl
+from toolrest.engines.verl_overrides import (
+    run_paths,
+    verl_notes,
+    verl_overrides,
+    writes_out,
+)
+from toolrest.engines.verl_rows import write_rows
+from toolrest.policy import load_tokenizer
+from toolrest.recipe import Recipe, dump_recipe
+from toolrest.runs import RunFolder, begin_run, write_json
+from toolrest.training import Interrupted, Samples, View, load_samples
+
+
+def run_verl_training(
+    recipe: Recipe, run: RunFolder, view: View, *, resume: bool
+) -> dict[str, Any]:
+    """Do the job of a recipe in a run's folder. verl evaluates by itself, greedily, on the held-out
+    rows.
+
+    Args:
+        resume: go on from verl's newest checkpoint.
+
+    Returns:
+        What summary.json holds.
+
+    Raises:
+        InputError: something given cannot be used, this machine lacks something, or verl failed.
+        Interrupted: the user asked to stop.
+    """
+    started = time.monotonic()
+    paths = run_paths(run.path, evaluated=recipe.evaluation.samples > 0)
+    verl_overrides(recipe, run.path.name, paths)
+    check_machine()
+    for note in verl_notes(recipe):
+        view.note(note)
+    tokenizer = load_tokenizer(recipe)
+    samples = load_samples(recipe, tokenizer)
+    heldout = samples.heldout[: recipe.evaluation.samples]
+    first = last_step(run.checkpoints) if resume else 0
+    paths = run_paths(run.path, evaluated=bool(heldout), first=first)
+    written_out = writes_out(recipe)
+    write_rows(samples.train, paths.train, tokenizer, written_out=written_out)
+    if paths.heldout is not None:
+        write_rows(heldout, paths.heldout, tokenizer, written_out=written_out)
+    done = first * recipe.steps_per_generation
+    if resume:
+        run.rewind(done)
+        view.note(f"going on from step {done} of {recipe.max_steps}")
+    begin_run(run, dump_recipe(recipe), recipe.seed)
+    _write_data(samples, len(heldout), run)
+    view.stage("training with verl", recipe.max_steps)
+    view.advance(done)
+
+    def record(step: int, metrics: dict[str, Any]) -> None:
+        with run.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **metrics}) + "\n")
+        view.step(step, metrics)
+
+    def evaluated(step: int, result: dict[str, Any]) -> None:
+        run.evaluation.mkdir(exist_ok=True)
+        with run.curve.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "n": len(heldout), **result}) + "\n")
+
+    steps = train_with_verl(recipe, run.path.name, paths, record, evaluated)
+    if steps < recipe.max_steps:
+        raise Interrupted
+    curve = _curve(run)
+    summary = {
+        "before": curve.get(0),
+        "after": curve.get(steps),
+        "steps": steps,
+        "seconds": round(time.monotonic() - started, 1),
+        "scheme": recipe.weighting.scheme,
+        "seed": recipe.seed,
+    }
+    write_json(run.summary, summary)
+    return summary
+
+
+def _write_data(samples: Samples, evaluated: int, run: RunFolder) -> None:
+    write_json(
+        run.data,
+        {
+            "rows": len(samples.train) + len(samples.heldout) + len(samples.dropped),
+            "train": len(samples.train),
+            "heldout": len(samples.heldout),
+            "evaluated": evaluated,
+            "too_long": [{"row": row, "prompt_tokens": n} for row, n in samples.dropped],
+        },
+    )
+
+
+def _curve(run: RunFolder) -> dict[int, dict[str, Any]]:
+    """The evaluations by optimiser step; a step that was evaluated again has the newer result."""
+    if not run.curve.is_file():
+        return {}
+    points = map(json.loads, run.curve.read_text(encoding="utf-8").splitlines())
+    return {point.pop("step"): point for point in points}
