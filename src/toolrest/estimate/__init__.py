@@ -1,0 +1,22 @@
+"""What a recipe needs: memory, time and disk, calculated before anything is started."""
+
+from toolrest.estimate.gpus import GPUS, Gpu, get_gpu
+from toolrest.estimate.memory import Memory, memory
+from toolrest.estimate.plan import Estimate, estimate
+from toolrest.estimate.shape import PUBLISHED, ModelShape, get_shape
+from toolrest.estimate.time import Seconds, seconds
+
+__all__ = [
+    "GPUS",
+    "PUBLISHED",
+    "Estimate",
+    "Gpu",
+    "Memory",
+    "ModelShape",
+    "Seconds",
+    "estimate",
+    "get_gpu",
+    "get_shape",
+    "memory",
+    "seconds",
+]

@@ -1,0 +1,127 @@
+"""A recipe on given GPUs: memory, time and disk in one place."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from toolrest.errors import InputError
+from toolrest.estimate.gpus import Efficiency, Gpu
+from toolrest.estimate.memory import (
+    Memory,
+    cache_bytes,
+    memory,
+    trained_parameters,
+    uses_vllm,
+)
+from toolrest.estimate.shape import ModelShape
+from toolrest.estimate.time import Seconds, Work, seconds, work
+from toolrest.recipe import Recipe
+
+PROMPT_TOKENS = 764
+"""Mean prompt of RLLA's 80 published test rows by Qwen's tokenizer, measured: docs/scaling.md."""
+RESPONSE_TOKENS = 600
+"""An assumption: RLLA's 400 demonstrations have 368 on average, and responses grow in training."""
+_KEPT = 3
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a recipe needs. Calculated, not measured."""
+
+    gpu: Gpu
+    """Which GPU."""
+    gpus: int
+    """How many."""
+    memory: Memory
+    """Bytes of one GPU."""
+    seconds: Seconds
+    """Seconds of one generation with its updates."""
+    work: Work
+    """Operations and bytes of one generation."""
+    updates: int
+    """Optimiser steps a generation."""
+    generations: int
+    """In the run."""
+    tokens: float
+    """Prompt and response tokens of one generation, without padding."""
+    response_tokens: float
+    """Response tokens of one generation."""
+    checkpoint_bytes: float
+    """One checkpoint, float32: what is trained and AdamW's moments, 12 bytes a parameter; with verl
+    the policy once more as a Hugging Face checkpoint, 16."""
+    disk_bytes: float
+    """The policy's download, and three checkpoints (two are kept, one is being written)."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether the peak is within the GPU's memory."""
+        return self.memory.peak <= self.gpu.memory
+
+    @property
+    def seconds_per_update(self) -> float:
+        """Of one optimiser step, its part of the generation included."""
+        return self.seconds.total / self.updates
+
+    @property
+    def run_seconds(self) -> float:
+        """All generations, without evaluation, loading and saving."""
+        return self.seconds.total * self.generations
+
+    @property
+    def update_tokens_per_second(self) -> float:
+        """Tokens that one GPU trains on in a second of updates."""
+        return self.tokens / self.gpus / self.seconds.update
+
+    @property
+    def update_bound(self) -> float:
+        """The same, were all of the GPU's operations reached."""
+        return self.tokens * self.gpu.flops / self.work.update_flops
+
+    @property
+    def decode_tokens_per_second(self) -> float:
+        """Tokens that one GPU samples in a second of decoding."""
+        return self.response_tokens / self.gpus / self.seconds.decode
+
+
+def estimate(
+    recipe: Recipe,
+    shape: ModelShape,
+    gpu: Gpu,
+    mean_prompt_tokens: float = PROMPT_TOKENS,
+    mean_response_tokens: float = RESPONSE_TOKENS,
+    efficiency: Efficiency | None = None,
+) -> Estimate:
+    """Memory, time and disk of a recipe for reinforcement learning.
+
+    Means are cut to the recipe's limits.
+
+    Raises:
+        InputError: vLLM's share of the memory does not hold the policy's weights.
+    """
+    efficiency = efficiency or Efficiency()
+    prompt = min(mean_prompt_tokens, recipe.data.max_prompt_tokens)
+    response = min(mean_response_tokens, recipe.rollout.max_response_tokens)
+    if uses_vllm(recipe) and cache_bytes(recipe, shape, gpu) <= 0:
+        raise InputError(
+            f"rollout.vllm.memory={recipe.rollout.vllm.memory}: that share of {gpu.name}'s "
+            f"{gpu.memory / 1e9:.0f} GB does not hold the policy's weights "
+            f"({2 * shape.parameters / 1e9:.1f} GB); raise it, or rollout.vllm.tensor_parallel"
+        )
+    trained = trained_parameters(recipe, shape)
+    responses = recipe.responses_per_generation
+    copies = 16.0 if recipe.engine.name == "verl" and not recipe.lora.rank else 12.0
+    checkpoint = copies * trained
+    return Estimate(
+        gpu=gpu,
+        gpus=recipe.engine.processes * recipe.engine.nodes,
+        memory=memory(recipe, shape, gpu, efficiency),
+        seconds=seconds(recipe, shape, gpu, efficiency, prompt, response),
+        work=work(recipe, shape, gpu, prompt, response),
+        updates=recipe.steps_per_generation,
+        generations=math.ceil(recipe.max_steps / recipe.steps_per_generation),
+        tokens=responses * (prompt + response),
+        response_tokens=responses * response,
+        checkpoint_bytes=checkpoint,
+        disk_bytes=2.0 * shape.parameters + _KEPT * checkpoint,
+    )

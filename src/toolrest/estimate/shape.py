@@ -1,0 +1,163 @@
+"""The shape of a dense decoder, and how many parameters and operations follow from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from toolrest.errors import InputError
+from toolrest.naming import unknown_name
+
+_KNOWN = ("llama", "mistral", "qwen2", "qwen3")
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """A decoder with grouped-query attention and a gated MLP (Llama, Mistral, Qwen2, Qwen3)."""
+
+    layers: int
+    """Decoder layers (L)."""
+    hidden: int
+    """Width of the residual stream (h)."""
+    heads: int
+    """Query heads (a)."""
+    kv_heads: int
+    """Key and value heads (k)."""
+    head_dim: int
+    """Width of a head (d)."""
+    intermediate: int
+    """Width of the MLP (f)."""
+    vocab: int
+    """Rows of the embedding (V)."""
+    tied: bool
+    """Whether the output head is the embedding."""
+    head_norms: bool = False
+    """Whether queries and keys are normalised in each head (Qwen3)."""
+    qkv_bias: bool = False
+    """Whether queries, keys and values have a bias (Qwen2)."""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> ModelShape:
+        """The shape that a Hugging Face config.json describes.
+
+        Raises:
+            InputError: another architecture, or a key is missing.
+        """
+        kind = config.get("model_type")
+        if kind not in _KNOWN:
+            raise InputError(
+                f"model_type={kind!r}: memory and time are calculated for {', '.join(_KNOWN)} only"
+            )
+        try:
+            hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
+            return cls(
+                layers=int(config["num_hidden_layers"]),
+                hidden=hidden,
+                heads=heads,
+                kv_heads=int(config.get("num_key_value_heads") or heads),
+                head_dim=int(config.get("head_dim") or hidden // heads),
+                intermediate=int(config["intermediate_size"]),
+                vocab=int(config["vocab_size"]),
+                tied=bool(config.get("tie_word_embeddings", False)),
+                head_norms=kind == "qwen3",
+                qkv_bias=kind == "qwen2",
+            )
+        except KeyError as error:
+            raise InputError(f"the policy's config has no {error.args[0]}") from None
+
+    @property
+    def query_width(self) -> int:
+        """Width of all query heads (a d)."""
+        return self.heads * self.head_dim
+
+    @property
+    def kv_width(self) -> int:
+        """Width of all key heads, or of all value heads (k d)."""
+        return self.kv_heads * self.head_dim
+
+    @property
+    def linear_layers(self) -> dict[str, tuple[int, int]]:
+        """Inputs and outputs of each matrix of a layer, by its name in transformers."""
+        h, q, kv, f = self.hidden, self.query_width, self.kv_width, self.intermediate
+        return {
+            "self_attn.q_proj": (h, q),
+            "self_attn.k_proj": (h, kv),
+            "self_attn.v_proj": (h, kv),
+            "self_attn.o_proj": (q, h),
+            "mlp.gate_proj": (h, f),
+            "mlp.up_proj": (h, f),
+            "mlp.down_proj": (f, h),
+        }
+
+    @property
+    def layer_matrices(self) -> int:
+        """Parameters of one layer's matrices: 2 h a d + 2 h k d + 3 h f."""
+        return sum(inputs * outputs for inputs, outputs in self.linear_layers.values())
+
+    @property
+    def layer_parameters(self) -> int:
+        """Parameters of one layer: its matrices, two norms, and head norms or biases."""
+        extra = 2 * self.head_dim if self.head_norms else 0
+        extra += self.query_width + 2 * self.kv_width if self.qkv_bias else 0
+        return self.layer_matrices + 2 * self.hidden + extra
+
+    @property
+    def head_matrix(self) -> int:
+        """Parameters of the output head: V h, in memory once if it is tied."""
+        return self.vocab * self.hidden
+
+    @property
+    def parameters(self) -> int:
+        """All parameters, a tied head counted once."""
+        embeddings = self.head_matrix * (1 if self.tied else 2)
+        return embeddings + self.layers * self.layer_parameters + self.hidden
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Bytes of the key and value cache of one token in bfloat16: 2 x 2 L k d."""
+        return 2 * 2 * self.layers * self.kv_width
+
+    def lora_parameters(self, rank: int, targets: str | list[str] = "all-linear") -> int:
+        """Parameters of adapters: rank (inputs + outputs) of each matrix (arXiv 2106.09685).
+
+        Args:
+            targets: `all-linear`, names such as `q_proj`, or a regular expression, as PEFT has it.
+        """
+
+        def has(name: str) -> bool:
+            if isinstance(targets, list):
+                return name.split(".")[-1] in targets
+            path = f"model.layers.0.{name}"
+            return targets == "all-linear" or re.fullmatch(targets, path) is not None
+
+        sizes = [sum(size) for name, size in self.linear_layers.items() if has(name)]
+        return self.layers * rank * sum(sizes)
+
+
+def _qwen3(layers: int, hidden: int, heads: int, intermediate: int, tied: bool) -> ModelShape:
+    return ModelShape(layers, hidden, heads, 8, 128, intermediate, 151_936, tied, True)
+
+
+PUBLISHED: dict[str, ModelShape] = {
+    "Qwen/Qwen3-1.7B": _qwen3(28, 2048, 16, 6144, True),
+    "Qwen/Qwen3-4B-Instruct-2507": _qwen3(36, 2560, 32, 9728, True),
+    "Qwen/Qwen3-8B": _qwen3(36, 4096, 32, 12_288, False),
+    "Qwen/Qwen3-14B": _qwen3(40, 5120, 40, 17_408, False),
+    "meta-llama/Llama-3.2-3B-Instruct": ModelShape(28, 3072, 24, 8, 128, 8192, 128_256, True),
+}
+"""The paper's policies by their names on the hub: the sizes of https://huggingface.co/NAME, file
+config.json. Their parameters equal the count that the hub shows for the safetensors (for
+Qwen3-1.7B, whose file holds the tied head twice, that count less V h)."""
+
+
+def get_shape(name: str) -> ModelShape:
+    """The shape of a published policy.
+
+    Raises:
+        InputError: it is none of `PUBLISHED`.
+    """
+    if name not in PUBLISHED:
+        raise InputError(unknown_name("policy of known shape", name, list(PUBLISHED)))
+    return PUBLISHED[name]
