@@ -1,0 +1,73 @@
+"""The recipes' heads and docs/scaling.md say what the calculation says."""
+
+from pathlib import Path
+
+import pytest
+
+from toolrest.estimate import Estimate, estimate, get_gpu, get_shape
+from toolrest.estimate.__main__ import machines
+from toolrest.estimate.table import header, row, summary
+from toolrest.recipe import load_recipe
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted([*ROOT.glob("recipes/verl-*.yaml"), *ROOT.glob("recipes/trl-lora-*.yaml")])
+
+
+def plan(path: Path, overrides: list[str] | None = None) -> Estimate:
+    recipe = load_recipe(path, overrides or [])
+    return estimate(recipe, get_shape(recipe.policy), get_gpu("h100"))
+
+
+def test_all_recipes_are_there():
+    assert len(RECIPES) == 8
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_head_says_what_the_calculation_says(path):
+    found = plan(path)
+    assert f"# {summary(found)}\n" in path.read_text(encoding="utf-8")
+    assert found.fits
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_run_is_the_papers(path):
+    recipe = load_recipe(path, [])
+    assert recipe.rollout.prompts_per_step == 512
+    assert recipe.rollout.group_size == 4
+    assert recipe.optimizer.mini_batch == 64
+    assert recipe.data.max_prompt_tokens == recipe.rollout.max_response_tokens == 2048
+    assert recipe.max_steps == 15 * (4000 // 512) * 8
+    if recipe.lora.rank == 0:
+        assert recipe.optimizer.learning_rate == 1e-6
+
+
+def test_the_documents_table_is_the_computed_one():
+    text = (ROOT / "docs/scaling.md").read_text(encoding="utf-8")
+    table = "\n".join([*header(), *(row(path.stem, plan(path)) for path in RECIPES)])
+    assert table in text
+
+
+def test_the_documents_growth_is_the_computed_one():
+    text = (ROOT / "docs/scaling.md").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("| `--gpus")]
+    assert len(lines) == 6
+    for line in lines:
+        _, arguments, rest = line.split("`")
+        _, gpus, *overrides = arguments.split()
+        found = plan(ROOT / "recipes/verl-qwen3-4b-2507.yaml", machines(int(gpus)) + overrides)
+        computed = row("", found).strip("| ").split(" | ")
+        assert rest.strip("| ").split(" | ") == computed[2:-1], arguments
+
+
+def test_the_command_line(capsys, monkeypatch):
+    from toolrest.estimate.__main__ import main
+
+    path = str(ROOT / "recipes/verl-qwen3-8b.yaml")
+    monkeypatch.setattr("sys.argv", ["estimate", path, "--gpu", "a100", "--gpus", "16"])
+    main()
+    shown = capsys.readouterr().out
+    assert "16 x A100" in shown
+    assert "optimizer" in shown
+    monkeypatch.setattr("sys.argv", ["estimate", path, "rollout.vllm.memory=0.1"])
+    with pytest.raises(SystemExit, match=r"error: rollout\.vllm\.memory=0\.1"):
+        main()
