@@ -1,3 +1,5 @@
+import pytest
+
 from toolrest.rewards.verl import compute_score
 
 TRUTH = '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>'
@@ -9,6 +11,11 @@ def test_the_parts_that_verl_logs():
         "exact_match": 1.0,
         "format": 1.0,
         "correctness": 1.0,
+        "correctness_counts": 1.0,
+        "names": 1.0,
+        "parameters": 1.0,
+        "values": 1.0,
+        "over_called": 0.0,
     }
     wrong = compute_score("any", TRUTH.replace("1", "2"), TRUTH, dialect="hermes")
     # names 1 + parameters 1 + values 0 of (1 + 1 + 1): 2/3; reward 1 + (-3 + 6 * 2/3) = 2
@@ -17,3 +24,22 @@ def test_the_parts_that_verl_logs():
         "any", TRUTH.replace("1", "2"), TRUTH, dialect="hermes", correctness="exact"
     )
     assert exact["score"] == -2.0
+
+
+def test_the_recipes_ways_of_comparing():
+    text = TRUTH.replace("1", '"1"')
+    assert compute_score("any", text, TRUTH, dialect="hermes")["exact_match"] == 0.0
+    lenient = compute_score("any", text, TRUTH, dialect="hermes", lenient_types=True)
+    assert lenient["exact_match"] == 1.0
+    both = {"partial": 1.0, "exact": 1.0}
+    wrong = compute_score("any", TRUTH.replace("1", "2"), TRUTH, dialect="hermes", correctness=both)
+    # (2/3 + 0) / 2
+    assert wrong["correctness"] == pytest.approx(1 / 3)
+
+
+def test_correctness_that_earns_nothing_on_any_range():
+    said = "It is sunny."
+    allowed = compute_score("any", said, said, dialect="hermes", punish_over_calls=False)
+    assert (allowed["correctness_counts"], allowed["score"]) == (0.0, 1.0)
+    punished = compute_score("any", said, said, dialect="hermes")
+    assert (punished["correctness_counts"], punished["score"]) == (1.0, 4.0)

@@ -224,8 +224,8 @@ def _check_recipe(recipe: Recipe) -> None:
     scheme = get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
     if scheme.statistic is Statistic.COLLISION:
         raise InputError(
-            "weighting.options.statistic=collision: verl's old policy gives entropies alone; use "
-            "statistic=entropy, or engine=trl"
+            "weighting.options.rule=collision: verl's old policy gives entropies alone; use "
+            "another rule, or engine=trl"
         )
 
 

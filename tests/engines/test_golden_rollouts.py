@@ -1,0 +1,33 @@
+"""The TRL engine on the golden rollouts; tests/engines/verl has the verl engine on the same."""
+
+import pytest
+import torch
+from golden_rollouts import read, run_trl
+
+
+@pytest.fixture(scope="module")
+def replayed():
+    pytest.importorskip("trl")
+    return run_trl([[row["ids"] for row in generation["rows"]] for generation in read()])
+
+
+def test_the_trl_engine_gives_the_golden_weights(replayed):
+    golden = read()
+    assert [g["step"] for g in replayed] == [g["step"] for g in golden] == [0, 1, 2]
+    for made, expected in zip(replayed, golden, strict=True):
+        for row, wanted in zip(made["rows"], expected["rows"], strict=True):
+            assert row["ids"] == wanted["ids"]
+            assert row["mask"] == wanted["mask"]
+            assert row["advantage"] == pytest.approx(wanted["advantage"], abs=1e-5)
+            weights, right = torch.tensor(row["weights"]), torch.tensor(wanted["weights"])
+            torch.testing.assert_close(weights, right, rtol=0, atol=1e-6)
+
+
+def test_the_golden_rows_can_tell_a_wrong_weighting():
+    for generation in read():
+        for row in generation["rows"]:
+            kept = [w for w, m in zip(row["weights"], row["mask"], strict=True) if m]
+            assert sum(kept) / len(kept) == pytest.approx(1.0, abs=1e-5)
+            assert max(kept) - min(kept) > 0.5
+            assert all(w == 0 for w, m in zip(row["weights"], row["mask"], strict=True) if not m)
+        assert any(0 in row["mask"] for row in generation["rows"])

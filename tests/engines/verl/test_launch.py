@@ -1,0 +1,182 @@
+"""Starting verl and following it, with a stand-in for verl's process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+from toolrest.engines import launch_verl, verl_environment
+from toolrest.engines.launch_verl import last_step, train_with_verl
+from toolrest.engines.verl_environment import check_verl, missing_for_launch
+from toolrest.engines.verl_overrides import run_paths
+from toolrest.engines.verl_weights import SIGNAL, SPREAD
+from toolrest.errors import InputError
+from toolrest.recipe import load_recipe
+
+OURS = {SIGNAL: 40.0, SPREAD: 1.0, "share/format": 0.2, "signal/format": 0.3}
+
+
+@pytest.fixture
+def verl(tmp_path, monkeypatch):
+    """Write what `python -m verl.trainer.main_ppo` does."""
+
+    def write(body):
+        folder = tmp_path / "stand-in" / "verl" / "trainer"
+        folder.mkdir(parents=True)
+        (folder.parent / "__init__.py").touch()
+        (folder / "__init__.py").touch()
+        head = """
+            import json, os, sys, time
+            def log(step, **data):
+                with open(os.environ["VERL_FILE_LOGGER_PATH"], "a") as file:
+                    file.write(json.dumps({"step": step, "data": data}) + "\\n")
+            def trained(step, **data):
+                log(step, **{"training/global_step": step, **data})
+            OURS = json.loads(%r)
+        """
+        source = textwrap.dedent(head) % json.dumps(OURS) + textwrap.dedent(body)
+        (folder / "main_ppo.py").write_text(source)
+        monkeypatch.setenv("PYTHONPATH", str(folder.parents[1]))
+
+    return write
+
+
+def run(folder, **calls):
+    recipe = load_recipe(
+        None,
+        [
+            "engine=verl",
+            "policy=some/policy",
+            "data.path=x.parquet",
+            "max_steps=4",
+            "save_steps=2",
+            "optimizer.iterations=2",
+        ],
+    )
+    paths = run_paths(folder, evaluated=True)
+    steps, results = [], []
+    done = train_with_verl(
+        recipe,
+        "one",
+        paths,
+        calls.get("record", lambda step, metrics: steps.append((step, metrics))),
+        lambda step, result: results.append((step, result)),
+    )
+    return done, steps, results
+
+
+def test_metrics_and_evaluations_are_followed(verl, tmp_path):
+    verl("""
+        exact = {"val-aux/toolrest/exact_match/mean@1": 0.25}
+        log(0, **{"val-core/toolrest/reward/mean@1": 1.0}, **exact)
+        trained(1, **OURS, **{"actor/grad_norm": 2.0})
+        trained(2, **OURS, **{"val-core/toolrest/reward/mean@1": 3.0})
+    """)
+    done, steps, results = run(tmp_path)
+    assert done == 4
+    assert [step for step, _ in steps] == [2, 4]
+    assert steps[0][1]["grad_norm"] == 2.0
+    assert results == [
+        (0, {"greedy_reward": 1.0, "greedy_exact_match": 0.25}),
+        (4, {"greedy_reward": 3.0}),
+    ]
+    assert "verl.trainer.main_ppo" in (tmp_path / "verl" / "command.sh").read_text()
+
+
+def test_a_step_without_weights_stops_the_run(verl, tmp_path):
+    verl("""
+        trained(1, **{"actor/grad_norm": 2.0})
+        time.sleep(60)
+    """)
+    started = time.monotonic()
+    with pytest.raises(InputError, match=r"trained without toolrest's weights.*log\.txt"):
+        run(tmp_path)
+    assert time.monotonic() - started < 30
+
+
+def test_a_failure_is_one_line_with_the_logs_path(verl, tmp_path):
+    verl("""
+        print("Unknown trainer is what a line before said")
+        raise ValueError("Unknown trainer 'toolrest_sync'. Available trainers: sync.")
+    """)
+    with pytest.raises(InputError, match=r"ended with 1: ValueError: Unknown trainer.*log\.txt"):
+        run(tmp_path)
+
+
+def test_an_end_before_the_end_is_no_success(verl, tmp_path):
+    verl("trained(1, **OURS)")
+    with pytest.raises(InputError, match="after 1 of 2 steps"):
+        run(tmp_path)
+
+
+def test_ctrl_c_is_handed_on(verl, tmp_path):
+    verl("""
+        import signal
+        def ended(number, frame):
+            open(os.environ["VERL_FILE_LOGGER_PATH"] + ".ended", "w").close()
+            sys.exit(1)
+        signal.signal(signal.SIGINT, ended)
+        trained(1, **OURS)
+        time.sleep(60)
+    """)
+
+    def interrupt(step, metrics):
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    done, _, _ = run(tmp_path, record=interrupt)
+    assert done == 2
+    assert (tmp_path / "verl" / "metrics-000000.jsonl.ended").is_file()
+
+
+def test_the_step_to_resume_from(tmp_path):
+    assert last_step(tmp_path) == 0
+    (tmp_path / "latest_checkpointed_iteration.txt").write_text("6")
+    (tmp_path / "global_step_6").mkdir()
+    with pytest.raises(InputError, match="was not written by this engine"):
+        last_step(tmp_path)
+    (tmp_path / "global_step_6" / "toolrest_state.json").write_text("{}")
+    assert last_step(tmp_path) == 6
+
+
+def test_without_verl_the_error_names_the_extra(monkeypatch):
+    def missing(name):
+        raise verl_environment.metadata.PackageNotFoundError
+
+    monkeypatch.setattr(verl_environment.metadata, "version", missing)
+    with pytest.raises(InputError, match=r"verl missing.*pip install 'toolrest\[verl\]'"):
+        launch_verl.check_machine()
+
+
+def test_without_gpus_the_error_says_so(monkeypatch):
+    versions = {"verl": "0.9.1", "ray": "2.60.0", "TransferQueue": "0.1.11"}
+    monkeypatch.setattr(
+        verl_environment.metadata, "version", lambda name: versions.get(name, "2.13.0+cpu")
+    )
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    check = missing_for_launch()
+    assert check is not None and check.name == "GPUs"
+
+
+def test_versions_that_do_not_fit_are_named(monkeypatch):
+    versions = {"verl": "0.9.1", "transformers": "5.23.0", "torch": "2.13.0+cpu"}
+    monkeypatch.setattr(
+        verl_environment.metadata, "version", lambda name: versions.get(name, "9.9")
+    )
+    checks = {check.name: check for check in check_verl()}
+    assert checks["verl"].ok and checks["torch"].ok
+    assert not checks["transformers"].ok
+    assert "environment of its own" in checks["transformers"].mend
+
+
+def test_the_checks_import_no_verl():
+    code = (
+        "import sys; from toolrest.engines.verl_environment import check_verl; check_verl(); "
+        "assert 'verl' not in sys.modules and 'ray' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,237 @@
+"""A recipe as verl's settings; tests/engines/verl/test_config.py reads them against verl itself."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from toolrest.cli.main import app
+from toolrest.engines.verl_overrides import (
+    hydra_value,
+    run_paths,
+    shell_command,
+    verl_command,
+    verl_notes,
+    verl_overrides,
+)
+from toolrest.errors import InputError
+from toolrest.recipe import load_recipe
+
+ACTOR = "actor_rollout_ref.actor"
+ROLLOUT = "actor_rollout_ref.rollout"
+RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("verl-*.yaml"))
+PATHS = run_paths(Path("/runs/one"), evaluated=True)
+
+
+def recipe(*overrides):
+    return load_recipe(
+        None, ["engine=verl", "policy=Qwen/Qwen3-1.7B", "data.path=rows.parquet", *overrides]
+    )
+
+
+def settings(*overrides):
+    return verl_overrides(recipe(*overrides), "one", PATHS)
+
+
+def test_generations_updates_and_forwards():
+    found = settings(
+        "rollout.prompts_per_step=512",
+        "rollout.group_size=4",
+        "optimizer.mini_batch=64",
+        "optimizer.micro_batch=4",
+        "optimizer.iterations=2",
+        "engine.processes=8",
+        "engine.nodes=2",
+        "max_steps=160",
+        "save_steps=32",
+        "evaluation.every=48",
+    )
+    # 512 / 64 mini-batches, twice: 16 optimiser steps a generation
+    assert found["trainer.total_training_steps"] == 10
+    assert found["trainer.save_freq"] == 2
+    assert found["trainer.test_freq"] == 3
+    assert found["data.train_batch_size"] == 512
+    assert found[f"{ACTOR}.ppo_mini_batch_size"] == 64
+    assert found[f"{ACTOR}.ppo_micro_batch_size_per_gpu"] == 4
+    assert found[f"{ROLLOUT}.log_prob_micro_batch_size_per_gpu"] == 4
+    assert found[f"{ACTOR}.ppo_epochs"] == 2
+    assert found[f"{ROLLOUT}.n"] == 4
+    assert (found["trainer.nnodes"], found["trainer.n_gpus_per_node"]) == (2, 8)
+
+
+def test_a_forward_takes_a_processs_whole_part_by_default():
+    found = settings("rollout.prompts_per_step=16", "rollout.group_size=8", "engine.processes=4")
+    assert found[f"{ACTOR}.ppo_micro_batch_size_per_gpu"] == 32
+
+
+def test_the_loss_is_the_papers():
+    found = settings("optimizer.clip_epsilon_high=0.28")
+    assert found[f"{ACTOR}.policy_loss.loss_mode"] == "toolrest_vanilla"
+    assert found[f"{ACTOR}.loss_agg_mode"] == "seq-mean-token-mean"
+    assert found[f"{ACTOR}.clip_ratio_c"] == 1e6
+    assert (found[f"{ACTOR}.clip_ratio_low"], found[f"{ACTOR}.clip_ratio_high"]) == (0.2, 0.28)
+    assert found[f"{ACTOR}.use_kl_loss"] is False
+    assert found["algorithm.use_kl_in_reward"] is False
+    assert found["algorithm.norm_adv_by_std_in_grpo"] is True
+    assert settings("optimizer.loss=dapo")[f"{ACTOR}.loss_agg_mode"] == "token-mean"
+    dr_grpo = settings(
+        "optimizer.loss=dr_grpo", "advantage.scale=none", "rollout.max_response_tokens=512"
+    )
+    assert dr_grpo[f"{ACTOR}.loss_agg_mode"] == "seq-mean-token-sum-norm"
+    assert dr_grpo[f"{ACTOR}.loss_scale_factor"] == 512
+    assert dr_grpo["algorithm.norm_adv_by_std_in_grpo"] is False
+
+
+def test_our_trainer_and_what_it_reads():
+    found = settings("weighting={scheme: rest, options: {curriculum: false}}", "dialect=hermes")
+    assert found["trainer.v1.trainer_mode"] == "toolrest_sync"
+    assert found["+toolrest.scheme"] == "rest"
+    assert found["+toolrest.options"] == {"curriculum": False}
+    assert found["+toolrest.dialect"] == "hermes"
+    assert found["+toolrest.reward_schedule"] == "rest"
+    variables = "+ray_kwargs.ray_init.runtime_env.env_vars"
+    assert found[f"{variables}.VERL_USE_EXTERNAL_MODULES"] == "toolrest.engines.verl"
+    assert found[f"{variables}.VERL_FILE_LOGGER_PATH"] == "/runs/one/verl/metrics-000000.jsonl"
+
+
+def test_prompts_that_the_template_words_are_written_out():
+    key = "actor_rollout_ref.model.custom_chat_template"
+    assert key not in settings("dialect=rlla")
+    assert "message.content" in settings("dialect=hermes")[key]
+    assert key not in settings("dialect=hermes", "data.prompt=plain")
+
+
+def test_lora():
+    found = settings("lora={rank: 16, alpha: 32, target_modules: [q_proj, v_proj]}")
+    assert found["actor_rollout_ref.model.lora_rank"] == 16
+    assert found["actor_rollout_ref.model.lora_alpha"] == 32
+    assert found["actor_rollout_ref.model.target_modules"] == ["q_proj", "v_proj"]
+    assert found[f"{ROLLOUT}.load_format"] == "safetensors"
+
+
+def test_asynchronous_trainers():
+    assert settings("engine.mode=colocate_async")["trainer.v1.trainer_mode"] == (
+        "toolrest_colocate_async"
+    )
+    found = settings(
+        "engine.mode=separate_async",
+        f"engine.options={{{ROLLOUT}.nnodes: 1}}",
+        "optimizer.mini_batch=4",
+        "max_steps=24",
+        "save_steps=8",
+    )
+    # verl wants data.train_batch_size = parameter_sync_step * ppo_mini_batch_size
+    assert found["trainer.v1.separate_async.parameter_sync_step"] == 4
+    assert found[f"{ROLLOUT}.checkpoint_engine.backend"] == "nccl"
+
+
+def test_options_come_last_and_replace_ours():
+    found = settings(
+        f"engine.options={{{ACTOR}.optim.weight_decay: 0.1, ++toolrest_free.key: 1, "
+        f"{ACTOR}.policy_loss.loss_mode: cispo}}"
+    )
+    assert found[f"{ACTOR}.optim.weight_decay"] == 0.1
+    assert found["++toolrest_free.key"] == 1
+    assert found[f"{ACTOR}.policy_loss.loss_mode"] == "toolrest_cispo"
+    assert f"{ACTOR}.clip_ratio_c" not in found
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["policy=embedded"], "policy=embedded"),
+        (["data.path=null"], "data.path"),
+        (["method=sft"], "engine=trl"),
+        (["warm_start.method=sft"], "runs/<name>/warm_start"),
+        (["advantage.credit=spans"], "advantage.credit=spans"),
+        (["advantage.scale=batch"], "group or none"),
+        (["optimizer.loss=luspo"], "optimizer.loss=luspo"),
+        (["rollout.sampler=generate"], "rollout.sampler=generate"),
+        (["rollout.vllm.mode=server"], "server"),
+        (["lora={rank: 8, dropout: 0.1}"], "lora.dropout"),
+        (["weighting.options={rule: collision}"], "rule=collision"),
+        (["max_steps=25", "optimizer.iterations=2"], "max_steps=25.*use 26"),
+        (["evaluation.every=3", "optimizer.iterations=2", "max_steps=4"], "evaluation.every=3"),
+        (["engine.mode=separate_async"], "rollout.nnodes: 1"),
+    ],
+)
+def test_what_verl_cannot_do_is_refused(overrides, words):
+    with pytest.raises(InputError, match=words):
+        settings(*overrides)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("algorithm.rollout_correction.bypass_mode: true", "entropies"),
+        (f"{ACTOR}.policy_loss.loss_mode: kl_cov", "kl_cov: that loss does not weigh"),
+        (f"{ACTOR}.policy_loss.loss_mode: geo_mean", "geo_mean"),
+        (f"+{ACTOR}.policy_loss.loss_mode: clip_cov", "clip_cov"),
+        ("trainer.use_v1: false", "use_v1"),
+        ("trainer.v1.trainer_mode: sync", "engine.mode"),
+        ("distillation.enabled: true", "distillation"),
+        ("+toolrest.scheme: uniform", "comes from the recipe"),
+        ("reward.custom_reward_function.path: mine.py", "reward.schedule=constant"),
+    ],
+)
+def test_options_that_break_the_weights_are_refused(option, words):
+    with pytest.raises(InputError, match=words):
+        settings(f"engine.options={{{option}}}")
+
+
+def test_dual_clip_left_on_is_said():
+    assert verl_notes(recipe()) == []
+    (note,) = verl_notes(recipe(f"engine.options={{{ACTOR}.clip_ratio_c: 3.0}}"))
+    assert "dual clip is on" in note
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (None, "null"),
+        (True, "true"),
+        (1e-6, "1e-06"),
+        ("Qwen/Qwen3-1.7B", "Qwen/Qwen3-1.7B"),
+        ("1.5", "'1.5'"),
+        ("true", "'true'"),
+        ("it's", r"'it\'s'"),
+        ("", "''"),
+        (["a", "b c"], "[a,'b c']"),
+        ({"options": {"low": 0.5}, "on": False}, "{options:{low:0.5},on:false}"),
+    ],
+)
+def test_values_in_hydras_grammar(value, written):
+    assert hydra_value(value) == written
+
+
+def test_the_command_survives_the_shell():
+    environment, arguments = verl_command(recipe("name=it-s"), "it's one", PATHS)
+    words = shlex.split(shell_command(environment, arguments).replace("\\\n", " "))
+    assert words[len(environment) :] == arguments
+    assert words[: len(environment)] == [f"{k}={v}" for k, v in environment.items()]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_dry_run_of_every_shipped_recipe(path):
+    result = CliRunner().invoke(app, ["train", str(path), "--dry-run"])
+    assert result.exit_code == 0, result.output
+    comment, command = result.output.split("\n", 1)
+    assert comment.startswith("# ")
+    words = shlex.split(command.replace("\\\n", " "))
+    assert "verl.trainer.main_ppo" in words
+    assert "trainer.v1.trainer_mode=toolrest_sync" in words
+
+
+def test_recipes_for_verl_are_shipped():
+    assert RECIPES
+
+
+def test_engine_is_an_option_of_train():
+    words = ["train", "--engine", "verl", "--dry-run", "policy=Qwen/Qwen3-1.7B"]
+    result = CliRunner().invoke(app, [*words, "data.path=rows.parquet"])
+    assert result.exit_code == 0, result.output
+    assert "verl.trainer.main_ppo" in result.output
+    refused = CliRunner().invoke(app, words)
+    assert refused.exit_code == 2
+    assert "data.path" in refused.output
