@@ -32,7 +32,7 @@ if ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
     pip install "$torch"
   fi
 fi
-pip install --editable '.[dev,openai,bfcl]'
+pip install --editable '.[dev,lora,openai,bfcl]'
 # Tests read real vocabularies and gold answers from these packages' data files, and skip without them.
 pip install --no-deps qwen-agent mistral-common ||
   echo 'no real vocabularies; their tests skip' >&2

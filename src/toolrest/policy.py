@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,7 +27,7 @@ def policy_path(recipe: Recipe) -> str:
         return str(files("toolrest.world") / "policy")
     path = Path(recipe.policy).expanduser()
     if path.is_dir():
-        if not (path / "config.json").is_file():
+        if not (path / "config.json").is_file() and not has_adapters(path):
             raise InputError(
                 f"policy={recipe.policy}: not a checkpoint folder (it has no config.json)"
             )
@@ -74,7 +76,8 @@ def load_policy(recipe: Recipe, folder: Path | None = None) -> PreTrainedModel:
     """The policy's weights, float32, from safetensors only; on the GPU where there is one.
 
     Args:
-        folder: a checkpoint of the policy to take instead of the recipe's.
+        folder: a checkpoint of the policy to take instead of the recipe's. One of adapters is
+            merged into the policy that they were trained on.
 
     Raises:
         InputError: they cannot be loaded.
@@ -83,16 +86,49 @@ def load_policy(recipe: Recipe, folder: Path | None = None) -> PreTrainedModel:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
+    path = policy_path(recipe) if folder is None else str(folder)
+    adapters = has_adapters(Path(path))
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            policy_path(recipe) if folder is None else str(folder),
+            whole_policy(path),
             dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=recipe.trust_remote_code,
         )
+        if adapters:
+            require_peft()
+            from peft import PeftModel
+
+            model = cast(Any, PeftModel.from_pretrained(model, path)).merge_and_unload()
         return cast(Any, model).to("cuda") if torch.cuda.is_available() else model
     except (*_LOADING_ERRORS, SafetensorError) as error:
         raise _not_loaded(recipe, "policy", error) from error
+
+
+def has_adapters(folder: Path) -> bool:
+    """Whether the folder has low-rank adapters in place of a whole policy."""
+    return (folder / "adapter_config.json").is_file()
+
+
+def whole_policy(path: str) -> str:
+    """The path itself, or that of the policy that a folder's adapters were trained on."""
+    folder = Path(path)
+    if not has_adapters(folder):
+        return path
+    named = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    base = str(named["base_model_name_or_path"])
+    warm_start = folder.parent.parent / "warm_start"
+    return str(warm_start) if Path(base).name == warm_start.name and warm_start.is_dir() else base
+
+
+def require_peft() -> None:
+    """Say how adapters are had.
+
+    Raises:
+        InputError: peft is not installed.
+    """
+    if find_spec("peft") is None:
+        raise InputError("low-rank adapters need peft: pip install 'toolrest[lora]'")
 
 
 def _not_loaded(recipe: Recipe, what: str, error: Exception) -> InputError:

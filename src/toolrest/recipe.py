@@ -203,7 +203,7 @@ class Engine(_Section):
     processes: int = Field(default=1, ge=1)
     """Processes on each machine: one a GPU, or any number on a CPU."""
     nodes: int = Field(default=1, ge=1)
-    """Machines; more than one with the engine verl."""
+    """Machines. With TRL, processes are started on each of them by hand (docs/scaling.md)."""
     sharding: str = "ddp"
     """How TRL's processes share the policy: ddp (a copy each), fsdp, zero2, zero3, or a
     configuration file of accelerate."""
@@ -377,15 +377,15 @@ def _check_engine(recipe: Recipe) -> None:
     engine = recipe.engine
     if engine.name == "verl":
         return
-    if engine.nodes > 1:
-        raise InputError(
-            f"engine.nodes={engine.nodes}: TRL's processes are started on one machine; use "
-            "engine=verl, or start them on every machine as docs/scaling.md shows"
-        )
     for key, value, usual in (("mode", engine.mode, "sync"), ("options", engine.options, {})):
         if value != usual:
             raise InputError(f"engine.{key} is a setting of verl; use it with engine=verl")
-    split = engine.processes > 1 and engine.sharding != "ddp"
+    split = engine.processes * engine.nodes > 1 and engine.sharding != "ddp"
+    if split and recipe.lora.rank and (recipe.method != "rl" or recipe.warm_start.method != "none"):
+        raise InputError(
+            f"engine.sharding={engine.sharding} with lora and supervised learning: adapters are "
+            "merged after it, for which a process needs the whole policy; use engine.sharding=ddp"
+        )
     if split and recipe.evaluation.every:
         raise InputError(
             f"evaluation.every={recipe.evaluation.every} with engine.sharding={engine.sharding}: "

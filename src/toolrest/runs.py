@@ -133,6 +133,17 @@ def new_run(name: str | None, default: str) -> RunFolder:
         raise InputError(f"the run's folder cannot be made: {error}") from error
 
 
+def begin_run(run: RunFolder, recipe: str, seed: int) -> None:
+    """Write what is known before a run begins, once.
+
+    Args:
+        recipe: the resolved recipe, YAML.
+    """
+    if not run.environment.is_file():
+        write_whole(run.recipe, recipe)
+        write_json(run.environment, describe_environment(seed))
+
+
 def find_run(resume: str) -> RunFolder:
     """The run to resume: a run's folder, or `auto` for the newest one that is not done.
 

@@ -14,8 +14,9 @@ from toolrest.data.sources import iterate_samples
 from toolrest.errors import InputError
 from toolrest.mixture import recipe_rendering, recipe_sources
 from toolrest.policy import load_policy, load_tokenizer
+from toolrest.ranks import ALONE, Ranks
 from toolrest.recipe import Recipe, dump_recipe
-from toolrest.runs import RunFolder, describe_environment, write_json, write_whole
+from toolrest.runs import RunFolder, begin_run, write_json, write_whole
 from toolrest.weights import get_scheme
 
 if TYPE_CHECKING:
@@ -93,11 +94,14 @@ def load_samples(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Samples:
     return Samples(train, heldout, fit.dropped)
 
 
-def run_training(recipe: Recipe, run: RunFolder, view: View, *, resume: bool) -> dict[str, Any]:
+def run_training(
+    recipe: Recipe, run: RunFolder, view: View, *, resume: bool, ranks: Ranks = ALONE
+) -> dict[str, Any]:
     """Do the job of a recipe in a run's folder.
 
     Args:
         resume: go on from the run's last checkpoint.
+        ranks: the processes that do it together; each of them calls this.
 
     Returns:
         What summary.json holds.
@@ -110,46 +114,49 @@ def run_training(recipe: Recipe, run: RunFolder, view: View, *, resume: bool) ->
     get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
     tokenizer = load_tokenizer(recipe)
     samples = load_samples(recipe, tokenizer)
-    if not resume:
-        write_whole(run.recipe, dump_recipe(recipe))
-        write_json(run.environment, describe_environment(recipe.seed))
+    if ranks.main:
+        begin_run(run, dump_recipe(recipe), recipe.seed)
     heldout = samples.heldout[: recipe.evaluation.samples]
-    _report_data(samples, len(heldout), run, view)
+    if ranks.main:
+        _report_data(samples, len(heldout), run, view)
     view.stage("loading the policy and the training engine")
     model = load_policy(recipe)
     from toolrest.engines.launch_trl import train_with_trl
 
-    before = _evaluated(model, tokenizer, heldout, recipe, run, "before", view)
+    before = _evaluated(model, tokenizer, heldout, recipe, run, "before", view, ranks)
     if recipe.method != "rl":
-        return _supervised(model, tokenizer, samples.train, heldout, recipe, run, view, before)
+        return _supervised(
+            model, tokenizer, samples.train, heldout, recipe, run, view, before, ranks
+        )
     start = before
     if recipe.warm_start.method != "none":
-        model = _warm_started(model, tokenizer, samples.train, recipe, run, view)
-        start = _evaluated(model, tokenizer, heldout, recipe, run, "warm_start", view)
-    checkpoint = run.last_checkpoint() if resume else None
+        model = _warm_started(model, tokenizer, samples.train, recipe, run, view, ranks)
+        start = _evaluated(model, tokenizer, heldout, recipe, run, "warm_start", view, ranks)
+    checkpoint = ranks.first(run.last_checkpoint) if resume else None
     first = int(checkpoint.name.split("-")[1]) if checkpoint else 0
-    if resume:
+    if resume and ranks.main:
         run.rewind(first)
         view.note(f"going on from step {first} of {recipe.max_steps}")
     view.stage("training", recipe.max_steps)
     view.advance(first)
 
     def evaluate(step: int) -> None:
-        _evaluate_on_the_way(model, tokenizer, heldout, recipe, run, step)
+        _evaluate_on_the_way(model, tokenizer, heldout, recipe, run, step, ranks)
 
-    if heldout and recipe.evaluation.every and first == 0:
+    if ranks.main and heldout and recipe.evaluation.every and first == 0:
         _add_to_curve(run, 0, start)
     steps = first
-    if checkpoint is not None and first >= recipe.max_steps:
-        model = load_policy(recipe, checkpoint)
-    else:
+    if checkpoint is None or first < recipe.max_steps:
         steps = train_with_trl(
-            recipe, run, model, tokenizer, samples.train, view.step, evaluate, checkpoint
+            recipe, run, model, tokenizer, samples.train, view.step, evaluate, checkpoint, ranks
         )
     if steps < recipe.max_steps:
         raise Interrupted
-    after = _evaluated(model, tokenizer, heldout, recipe, run, "after", view)
-    if heldout and recipe.evaluation.every:
+    ranks.wait()
+    if first == steps or (ranks.count > 1 and recipe.engine.sharding != "ddp"):
+        model = load_policy(recipe, run.last_checkpoint())
+    after = _evaluated(model, tokenizer, heldout, recipe, run, "after", view, ranks)
+    if ranks.main and heldout and recipe.evaluation.every:
         _add_to_curve(run, steps, after)
     summary = {
         "before": before,
@@ -159,7 +166,8 @@ def run_training(recipe: Recipe, run: RunFolder, view: View, *, resume: bool) ->
         "scheme": recipe.weighting.scheme,
         "seed": recipe.seed,
     }
-    write_json(run.summary, summary)
+    if ranks.main:
+        write_json(run.summary, summary)
     return summary
 
 
@@ -172,21 +180,23 @@ def _supervised(
     run: RunFolder,
     view: View,
     before: dict[str, Any] | None,
+    ranks: Ranks,
 ) -> dict[str, Any]:
     """The rest of a run that is supervised alone; its policy is in the warm start's folder."""
     started = time.monotonic()
     warm = recipe.warm_start.model_copy(update={"method": recipe.method})
     recipe = recipe.model_copy(update={"warm_start": warm})
-    model = _warm_started(model, tokenizer, train, recipe, run, view)
+    model = _warm_started(model, tokenizer, train, recipe, run, view, ranks)
     summary = {
         "before": before,
-        "after": _evaluated(model, tokenizer, heldout, recipe, run, "after", view),
+        "after": _evaluated(model, tokenizer, heldout, recipe, run, "after", view, ranks),
         "steps": warm.steps,
         "seconds": round(time.monotonic() - started, 1),
         "scheme": recipe.method,
         "seed": recipe.seed,
     }
-    write_json(run.summary, summary)
+    if ranks.main:
+        write_json(run.summary, summary)
     return summary
 
 
@@ -218,11 +228,12 @@ def _warm_started(
     recipe: Recipe,
     run: RunFolder,
     view: View,
+    ranks: Ranks,
 ) -> PreTrainedModel:
     """The policy after the warm start; one that was finished before the run was stopped is read."""
     from toolrest.engines.launch_sft import warm_start_with_trl
 
-    if not run.warm_start.is_dir():
+    if not ranks.first(run.warm_start.is_dir):
         shown = [sample for sample in samples if sample.demonstration is not None]
         if not shown:
             raise InputError(
@@ -231,7 +242,7 @@ def _warm_started(
                 "with data.think=false"
             )
         view.stage(f"warm start ({recipe.warm_start.method})", recipe.warm_start.steps)
-        warm_start_with_trl(recipe, model, tokenizer, shown, run.warm_start, view.advance)
+        warm_start_with_trl(recipe, model, tokenizer, shown, run.warm_start, view.advance, ranks)
     return load_policy(recipe, run.warm_start)
 
 
@@ -242,12 +253,14 @@ def _evaluate_on_the_way(
     recipe: Recipe,
     run: RunFolder,
     step: int,
+    ranks: Ranks,
 ) -> None:
     from toolrest.evaluate.heldout import evaluate_heldout
 
     if heldout:
-        result, _ = evaluate_heldout(model, tokenizer, heldout, recipe, lambda done: None)
-        _add_to_curve(run, step, asdict(result))
+        result, _ = evaluate_heldout(model, tokenizer, heldout, recipe, lambda done: None, ranks)
+        if ranks.main:
+            _add_to_curve(run, step, asdict(result))
 
 
 def _add_to_curve(run: RunFolder, step: int, result: dict[str, Any] | None) -> None:
@@ -267,6 +280,7 @@ def _evaluated(
     run: RunFolder,
     when: str,
     view: View,
+    ranks: Ranks,
 ) -> dict[str, Any] | None:
     """The result of an evaluation; one that was finished before the run was stopped is read."""
     from toolrest.evaluate.heldout import evaluate_heldout
@@ -274,12 +288,13 @@ def _evaluated(
     if not heldout:
         return None
     path = run.evaluation / f"{when}.json"
-    if path.is_file():
+    if ranks.first(path.is_file):
         return json.loads(path.read_text(encoding="utf-8"))
     view.stage(f"evaluating {when} training on {len(heldout)} held-out samples", 2 * len(heldout))
-    result, rows = evaluate_heldout(model, tokenizer, heldout, recipe, view.advance)
-    run.evaluation.mkdir(exist_ok=True)
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_whole(run.evaluation / f"{when}.jsonl", "".join(lines))
-    write_json(path, asdict(result))
+    result, rows = evaluate_heldout(model, tokenizer, heldout, recipe, view.advance, ranks)
+    if ranks.main:
+        run.evaluation.mkdir(exist_ok=True)
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        write_whole(run.evaluation / f"{when}.jsonl", "".join(lines))
+        write_json(path, asdict(result))
     return asdict(result)

@@ -1,5 +1,6 @@
 """Wrong input is one line on standard error and exit code 2."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,5 +15,6 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        typer.echo(f"toolrest: {error}", err=True)
+        if os.environ.get("RANK", "0") == "0":
+            typer.echo(f"toolrest: {error}", err=True)
         raise typer.Exit(2) from None

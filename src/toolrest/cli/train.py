@@ -11,6 +11,7 @@ from toolrest.cli.recipes import ARGUMENTS, split_arguments
 from toolrest.errors import InputError
 
 if TYPE_CHECKING:
+    from toolrest.ranks import Ranks
     from toolrest.recipe import Recipe
     from toolrest.runs import RunFolder
 
@@ -52,13 +53,16 @@ def train(
         if dry_run:
             _print_plan(recipe)
             return
-        from toolrest.runs import new_run
+        from toolrest.ranks import join_ranks
+        from toolrest.runs import RunFolder, new_run
 
-        run = new_run(recipe.name, _default_name(recipe))
+        ranks = join_ranks()
+        run = RunFolder(ranks.first(lambda: new_run(recipe.name, _default_name(recipe)).path))
         try:
-            _run(recipe, run, resume=False, quiet=quiet)
+            _run(recipe, run, ranks, resume=False, quiet=quiet)
         except InputError:
-            _remove_if_unused(run)
+            if ranks.main:
+                _remove_if_unused(run)
             raise
 
 
@@ -69,18 +73,54 @@ def _default_name(recipe: "Recipe") -> str:
 
 
 def _resume(resume: str, dry_run: bool, quiet: bool) -> None:
+    from toolrest.ranks import join_ranks
     from toolrest.recipe import load_recipe
-    from toolrest.runs import find_run
+    from toolrest.runs import RunFolder, find_run
 
-    run = find_run(resume)
+    ranks = join_ranks()
+    run = RunFolder(ranks.first(lambda: find_run(resume).path))
     recipe = load_recipe(run.recipe, [])
     if dry_run:
         _print_plan(recipe)
     else:
-        _run(recipe, run, resume=True, quiet=quiet)
+        _run(recipe, run, ranks, resume=True, quiet=quiet)
 
 
-def _run(recipe: "Recipe", run: "RunFolder", *, resume: bool, quiet: bool) -> None:
+def _run(recipe: "Recipe", run: "RunFolder", ranks: "Ranks", *, resume: bool, quiet: bool) -> None:
+    """Do the job of a recipe here, or in the processes that it asks for."""
+    engine = recipe.engine
+    if engine.name == "verl":
+        train_in_this_process(recipe, run, ranks, resume=resume, quiet=quiet)
+        return
+    if ranks.count not in (1, engine.processes * engine.nodes):
+        raise InputError(
+            f"engine.processes={engine.processes}, engine.nodes={engine.nodes}, but the launcher "
+            f"has started {ranks.count} processes; say the same to both"
+        )
+    if engine.nodes > ranks.count:
+        raise InputError(
+            f"engine.nodes={engine.nodes}: TRL's processes have to be started on every machine "
+            "(docs/scaling.md shows how); or use engine=verl"
+        )
+    if ranks.count > 1 or engine.processes == 1:
+        train_in_this_process(recipe, run, ranks, resume=resume, quiet=quiet)
+        return
+    from toolrest.engines.processes import run_processes
+    from toolrest.recipe import dump_recipe
+    from toolrest.runs import begin_run
+
+    begin_run(run, dump_recipe(recipe), recipe.seed)
+    code = run_processes(engine, run, quiet=quiet)
+    if code:
+        if code == 2 and not resume:
+            _remove_if_unused(run)
+        raise typer.Exit(code)
+
+
+def train_in_this_process(
+    recipe: "Recipe", run: "RunFolder", ranks: "Ranks", *, resume: bool, quiet: bool
+) -> None:
+    """Do the job of a recipe, shown and reported by process 0."""
     from safetensors import SafetensorError
 
     from toolrest.training import Interrupted, run_training
@@ -89,15 +129,16 @@ def _run(recipe: "Recipe", run: "RunFolder", *, resume: bool, quiet: bool) -> No
 
     goes_on = f"toolrest train --resume {run.path}"
     calm_libraries()
-    with LiveView(quiet=quiet, rollouts=run.rollouts) as view:
+    with LiveView(quiet=quiet or not ranks.main, rollouts=run.rollouts) as view:
         try:
             if recipe.engine.name == "verl":
                 summary = run_verl_training(recipe, run, view, resume=resume)
             else:
-                summary = run_training(recipe, run, view, resume=resume)
+                summary = run_training(recipe, run, view, resume=resume, ranks=ranks)
         except (KeyboardInterrupt, Interrupted):
             view.close()
-            typer.echo(f"stopped; what is done is kept. Go on with: {goes_on}", err=True)
+            if ranks.main:
+                typer.echo(f"stopped; what is done is kept. Go on with: {goes_on}", err=True)
             raise typer.Exit(130) from None
         except (OSError, RuntimeError, SafetensorError) as error:
             if not _disk_is_full(error, run):
@@ -106,6 +147,8 @@ def _run(recipe: "Recipe", run: "RunFolder", *, resume: bool, quiet: bool) -> No
             raise InputError(
                 f"the disk is full ({run.path}); make room, then go on with: {goes_on}"
             ) from error
+    if not ranks.main:
+        return
     page = _report(run)
     _print_summary(summary, run)
     if page is not None:
@@ -183,6 +226,11 @@ def _print_plan(recipe: "Recipe") -> None:
         f"{recipe.save_steps} steps; evaluation before and after on up to "
         f"{recipe.evaluation.samples} held-out samples"
     )
+    if recipe.engine.processes > 1:
+        typer.echo(
+            f"# {recipe.engine.processes} processes ({recipe.engine.sharding}), "
+            f"{recipe.responses_per_forward} responses a forward in each"
+        )
 
 
 def _print_verl_command(recipe: "Recipe") -> None:

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from datasets import Dataset
@@ -20,7 +21,10 @@ from trl.trainer.sft_config import SFTConfig
 from toolrest.data.prompts import render_prompt, single_id
 from toolrest.data.sample import Sample
 from toolrest.dialects import get_dialect
+from toolrest.engines.trl_settings import lora_config, uses_bfloat16
 from toolrest.engines.trl_sft import RegionSFTTrainer, region_scales
+from toolrest.errors import InputError
+from toolrest.ranks import ALONE, Ranks
 from toolrest.recipe import Recipe
 
 
@@ -39,14 +43,24 @@ def warm_start_with_trl(
     samples: Sequence[Sample],
     out: Path,
     on_step: Callable[[int], None],
+    ranks: Ranks = ALONE,
 ) -> None:
     """Teach the model the samples' demonstrations and save it, whole or not at all, in `out`.
 
     Args:
         samples: each with a demonstration.
         on_step: called after each optimiser step with its number.
+        ranks: the processes that train together. Adapters are merged before the model is saved.
+
+    Raises:
+        InputError: the processes do not divide the batch.
     """
     warm = recipe.warm_start
+    if warm.batch_size % ranks.count:
+        raise InputError(
+            f"warm_start.batch_size={warm.batch_size} is not a multiple of the {ranks.count} "
+            "processes"
+        )
     end = single_id(tokenizer.eos_token_id)
     rows = []
     for sample in samples:
@@ -60,12 +74,13 @@ def warm_start_with_trl(
             model=model,
             processing_class=tokenizer,
             train_dataset=Dataset.from_list(rows),
+            peft_config=lora_config(recipe),
             scales=region_scales(warm.method, warm.scale),
             dialect=get_dialect(recipe.dialect),
             args=SFTConfig(
                 output_dir=scratch,
                 max_steps=warm.steps,
-                per_device_train_batch_size=warm.batch_size,
+                per_device_train_batch_size=warm.batch_size // ranks.count,
                 learning_rate=warm.learning_rate,
                 lr_scheduler_type="constant",
                 weight_decay=0.0,
@@ -77,14 +92,23 @@ def warm_start_with_trl(
                 report_to="none",
                 disable_tqdm=True,
                 use_cpu=not gpu,
-                bf16=gpu,
+                bf16=uses_bfloat16(recipe),
             ),
             callbacks=[_Progress(on_step)],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
         part = out.with_name(out.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)
-        trainer.save_model(str(part))
-        tokenizer.save_pretrained(part)
-        part.replace(out)
+        if ranks.main:
+            shutil.rmtree(part, ignore_errors=True)
+        ranks.wait()
+        if recipe.lora.rank:
+            if ranks.main:
+                adapted: Any = trainer.accelerator.unwrap_model(cast(Any, trainer.model))
+                adapted.merge_and_unload().save_pretrained(part)
+        else:
+            trainer.save_model(str(part))
+        if ranks.main:
+            tokenizer.save_pretrained(part)
+            part.replace(out)
+        ranks.wait()

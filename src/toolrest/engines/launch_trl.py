@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,6 +26,9 @@ from toolrest.data.sample import Sample
 from toolrest.dialects import get_dialect
 from toolrest.engines.trl import ResTConfig, ResTTrainer, RolloutBatch
 from toolrest.engines.trl_rollout import shared_prefix_rollout
+from toolrest.engines.trl_settings import lora_config, uses_bfloat16
+from toolrest.errors import InputError
+from toolrest.ranks import ALONE, Ranks
 from toolrest.recipe import Recipe
 from toolrest.regions import Region
 from toolrest.rewards import ToolReward
@@ -39,8 +43,9 @@ OnEvaluation = Callable[[int], None]
 def trl_config(recipe: Recipe, checkpoints: Path) -> ResTConfig:
     """The trainer's arguments of a recipe."""
     micro = recipe.responses_per_forward
-    accumulated = recipe.responses_per_update // recipe.engine.processes // micro
-    gpu = torch.cuda.is_available()
+    processes = recipe.engine.processes * recipe.engine.nodes
+    accumulated = recipe.responses_per_update // processes // micro
+    vllm = recipe.rollout.vllm
     return ResTConfig(
         output_dir=str(checkpoints),
         weighting=recipe.weighting.scheme,
@@ -73,8 +78,15 @@ def trl_config(recipe: Recipe, checkpoints: Path) -> ResTConfig:
         save_total_limit=2,
         logging_steps=1,
         seed=recipe.seed,
-        use_cpu=not gpu,
-        bf16=gpu,
+        use_cpu=not torch.cuda.is_available(),
+        bf16=uses_bfloat16(recipe),
+        use_vllm=recipe.rollout.sampler == "vllm",
+        vllm_mode=vllm.mode,
+        vllm_gpu_memory_utilization=vllm.memory,
+        vllm_tensor_parallel_size=vllm.tensor_parallel,
+        vllm_server_base_url=vllm.server if vllm.mode == "server" else None,
+        vllm_importance_sampling_correction=vllm.correction,
+        ddp_find_unused_parameters=False,
         remove_unused_columns=False,
         report_to=list(recipe.report_to) or "none",
         disable_tqdm=True,
@@ -85,17 +97,23 @@ class _Follow(TrainerCallback):
     """Writes metrics, tells the view, and stops at the next whole step when asked to."""
 
     def __init__(
-        self, run: RunFolder, recipe: Recipe, on_step: OnStep, evaluate: OnEvaluation
+        self,
+        run: RunFolder,
+        recipe: Recipe,
+        on_step: OnStep,
+        evaluate: OnEvaluation,
+        ranks: Ranks,
     ) -> None:
         self.run = run
         self.recipe = recipe
+        self.ranks = ranks
         self.on_step = on_step
         self.evaluate = evaluate
         self.stop_asked = False
         self.started = time.monotonic()
 
     def on_log(self, args, state, control, logs=None, **rest):
-        if not logs or "reward" not in logs:
+        if not logs or "reward" not in logs or not self.ranks.main:
             return
         record = {"step": state.global_step, "seconds": time.monotonic() - self.started, **logs}
         with self.run.metrics.open("a", encoding="utf-8") as file:
@@ -106,7 +124,8 @@ class _Follow(TrainerCallback):
         every, step = self.recipe.evaluation.every, state.global_step
         if every and step % every == 0 and step < self.recipe.max_steps:
             self.evaluate(step)
-        if self.stop_asked and step % self.recipe.optimizer.iterations == 0:
+        whole = step % self.recipe.steps_per_generation == 0
+        if whole and self.ranks.any(self.stop_asked):
             control.should_save = True
             control.should_training_stop = True
 
@@ -133,6 +152,7 @@ def train_with_trl(
     on_step: OnStep,
     evaluate: OnEvaluation,
     resume_from: Path | None,
+    ranks: Ranks = ALONE,
 ) -> int:
     """Train the model in place; checkpoints, metrics and rollouts go to the run's folder.
 
@@ -142,6 +162,7 @@ def train_with_trl(
         on_step: called after each optimiser step with its number and metrics.
         evaluate: called after the steps at which the recipe has the policy evaluated on the way.
         resume_from: the checkpoint to go on from, or None.
+        ranks: the processes that train together, each of which calls this.
 
     Returns:
         The optimiser steps done; fewer than the recipe's if it was interrupted.
@@ -164,7 +185,7 @@ def train_with_trl(
         normalise_strings=recipe.reward.normalise_strings,
         lenient_types=recipe.reward.lenient_types,
     )
-    follow = _Follow(run, recipe, on_step, evaluate)
+    follow = _Follow(run, recipe, on_step, evaluate, ranks)
     trainer = ResTTrainer(
         model=model,
         processing_class=tokenizer,
@@ -173,7 +194,8 @@ def train_with_trl(
         args=trl_config(recipe, run.checkpoints),
         callbacks=[follow],
         rollout_func=_rollout_function(recipe, model),
-        on_rollouts=_rollout_writer(recipe, run, tokenizer),
+        on_rollouts=_rollout_writer(recipe, run, tokenizer) if ranks.main else None,
+        peft_config=lora_config(recipe),
     )
     trainer.remove_callback(PrinterCallback)
 
@@ -191,6 +213,10 @@ def train_with_trl(
 
 
 def _rollout_function(recipe: Recipe, model: PreTrainedModel) -> Any:
+    if recipe.rollout.sampler == "vllm":
+        if find_spec("vllm") is None:
+            raise InputError("rollout.sampler=vllm needs vLLM: pip install 'toolrest[vllm]'")
+        return None
     return shared_prefix_rollout if shares_prefix(model, recipe.rollout.sampler) else None
 
 

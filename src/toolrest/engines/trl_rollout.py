@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from accelerate.utils import broadcast_object_list
 
 from toolrest.rollout.shared_prefix import sample_groups
 
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 def shared_prefix_rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
     """A `rollout_func` of TRL.
 
-    Takes one number from torch's global generator and draws all uniform numbers from it, so that
-    runs of one seed sample with the same numbers at the same step, however long their responses
-    are, and a resumed run goes on exactly.
+    Takes one number from torch's global generator of process 0 and draws all processes' uniform
+    numbers from it, so that runs of one seed sample with the same numbers at the same step, however
+    long their responses are and however many processes share them, and a resumed run goes on
+    exactly.
 
     Args:
         prompts: chat messages or texts, each as often as it has responses, next to each other.
@@ -32,15 +34,24 @@ def shared_prefix_rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str,
     prompt_ids: list[list[int]] = encoded["input_ids"]
     group = _group_size(prompt_ids)
     trainer_model = cast(Any, trainer.model)
-    model = trainer.accelerator.unwrap_model(trainer_model)
+    accelerator = trainer.accelerator
+    model = accelerator.unwrap_model(trainer_model)
+    if hasattr(model, "get_base_model"):
+        model = model.get_base_model()
     most = cast(int, trainer.max_completion_length)
-    seed = int(torch.randint(2**62, ()))
+    seed = [int(torch.randint(2**62, ()))]
+    everyones = accelerator.num_processes * len(prompts)
+    if everyones > len(prompts):
+        broadcast_object_list(seed)
+        # TRL shuffles each process's rows by randperm, which takes a number a row but the first.
+        # What one process would take of all rows is taken here, so that the next seed is its too.
+        torch.randperm(everyones - len(prompts) + 1)
     uniforms = torch.rand(
-        len(prompts),
+        everyones,
         most,
         dtype=torch.float64,
-        generator=torch.Generator().manual_seed(seed),
-    )
+        generator=torch.Generator().manual_seed(seed[0]),
+    )[accelerator.process_index * len(prompts) :][: len(prompts)]
     was_training = model.training
     model.eval()
     completion_ids = sample_groups(

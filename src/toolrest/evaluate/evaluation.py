@@ -25,7 +25,7 @@ from toolrest.evaluate.play import play
 from toolrest.evaluate.results import summarise, write_results
 from toolrest.evaluate.target import Target, fingerprint
 from toolrest.naming import unknown_name
-from toolrest.policy import policy_path
+from toolrest.policy import policy_path, whole_policy
 from toolrest.recipe import Recipe
 from toolrest.runs import write_whole
 
@@ -253,7 +253,7 @@ def _positions(target: Target) -> int | None:
     recipe = target.recipe
     try:
         config = AutoConfig.from_pretrained(
-            policy_path(recipe), trust_remote_code=recipe.trust_remote_code
+            whole_policy(policy_path(recipe)), trust_remote_code=recipe.trust_remote_code
         )
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()

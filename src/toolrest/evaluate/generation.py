@@ -9,6 +9,7 @@ import torch
 
 from toolrest.data.prompts import render_prompt, single_id
 from toolrest.data.sample import Sample
+from toolrest.ranks import ALONE, Ranks
 from toolrest.rollout.sampler import Sampler, shares_prefix
 from toolrest.rollout.shared_prefix import sample_groups
 
@@ -28,8 +29,12 @@ def generate(
     batch_size: int = 128,
     sampler: Sampler = "auto",
     on_batch: Callable[[int], object] = lambda done: None,
+    ranks: Ranks = ALONE,
 ) -> list[list[int]]:
     """One response a sample, as token ids, the end token included where there is one.
+
+    Several processes share the samples, and each has all responses at the end. With shared
+    prefixes they are those that one process samples.
 
     Args:
         temperature: None for greedy decoding.
@@ -40,6 +45,7 @@ def generate(
     end = single_id(tokenizer.eos_token_id)
     prompts = [render_prompt(sample, tokenizer) for sample in samples]
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    order = order[ranks.index :: ranks.count]
     responses: list[list[int]] = [[] for _ in prompts]
     was_training = model.training
     model.eval()
@@ -52,7 +58,7 @@ def generate(
     )
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+        torch.manual_seed(seed + ranks.index)
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             if shared:
@@ -76,8 +82,11 @@ def generate(
                 )
             for index, response in zip(chosen, batch, strict=True):
                 responses[index] = response
-            on_batch(start + len(chosen))
+            on_batch(min(len(prompts), ranks.count * (start + len(chosen))))
     model.train(was_training)
+    parts = ranks.each({index: responses[index] for index in order})
+    for index, response in (pair for part in parts for pair in part.items()):
+        responses[index] = response
     return responses
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolrest.data.sample import Sample
 from toolrest.evaluate.generation import generate
+from toolrest.ranks import ALONE, Ranks
 from toolrest.recipe import Recipe
 from toolrest.rewards import ToolReward
 from toolrest.vocabulary import Vocabulary
@@ -38,11 +39,13 @@ def evaluate_heldout(
     samples: Sequence[Sample],
     recipe: Recipe,
     on_progress: Callable[[int], None],
+    ranks: Ranks = ALONE,
 ) -> tuple[HeldOutResult, list[dict[str, Any]]]:
     """Evaluate a policy.
 
     Args:
         on_progress: called with the number of responses so far, of two a sample.
+        ranks: the processes that share the work; each gets the whole result.
 
     Returns:
         The result, and one row a response: the sample's identity, the text and the breakdown.
@@ -68,6 +71,7 @@ def evaluate_heldout(
             batch_size=recipe.evaluation.batch_size,
             sampler=recipe.rollout.sampler,
             on_batch=lambda done, before=before: on_progress(before + done),
+            ranks=ranks,
         )
         texts = [vocabulary.text(ids) for ids in responses]
         scores = [

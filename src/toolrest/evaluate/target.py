@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolrest.errors import InputError
+from toolrest.policy import has_adapters
 from toolrest.recipe import EMBEDDED, Recipe, load_recipe
 from toolrest.runs import RunFolder
 
@@ -73,7 +74,7 @@ def _checkpoint(run: RunFolder, wanted: str) -> Path:
         return found
     step = _best(run) if wanted == "best" else wanted
     folder = run.checkpoints / f"checkpoint-{step}"
-    if not (folder / "config.json").is_file():
+    if not (folder / "config.json").is_file() and not has_adapters(folder):
         steps = sorted(
             (p.name.removeprefix("checkpoint-") for p in run.checkpoints.glob("checkpoint-*")),
             key=lambda text: (len(text), text),

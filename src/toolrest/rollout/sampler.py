@@ -10,9 +10,10 @@ from toolrest.rollout.shared_prefix import can_share_prefix
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Sampler = Literal["auto", "shared_prefix", "generate"]
-"""shared_prefix: `toolrest.rollout.shared_prefix`; generate: transformers'. auto: the former on a
-CPU, where the policy's attention allows it."""
+Sampler = Literal["auto", "shared_prefix", "generate", "vllm"]
+"""shared_prefix: `toolrest.rollout.shared_prefix`; generate: transformers'; vllm: vLLM in training,
+transformers' where vLLM does not hold the policy. auto: shared_prefix on a CPU, where the policy's
+attention allows it."""
 
 
 def shares_prefix(model: PreTrainedModel, sampler: Sampler) -> bool:

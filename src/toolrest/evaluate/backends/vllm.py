@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from toolrest.data.wording import Prompt
@@ -12,7 +13,7 @@ from toolrest.dialects import Dialect
 from toolrest.errors import InputError
 from toolrest.evaluate.backends.hf import Rendering
 from toolrest.evaluate.episode import Answer, Request
-from toolrest.policy import load_tokenizer, policy_path
+from toolrest.policy import has_adapters, load_tokenizer, policy_path
 from toolrest.recipe import Recipe
 
 _WINDOW = 1024
@@ -39,6 +40,11 @@ class VLLMBackend:
     ) -> None:
         if find_spec("vllm") is None:
             raise InputError("--backend vllm needs vLLM: pip install 'toolrest[vllm]'")
+        if has_adapters(Path(policy_path(recipe))):
+            raise InputError(
+                f"policy={recipe.policy}: vLLM is given whole policies; these are adapters, which "
+                "--backend hf merges"
+            )
         vllm: Any = import_module("vllm")
         self._rendering = Rendering(load_tokenizer(recipe), dialect)
         try:

@@ -1,0 +1,5 @@
+"""`python -m toolrest` is `toolrest`."""
+
+from toolrest.cli.main import main
+
+main()

@@ -1,0 +1,37 @@
+"""Settings that both of TRL's trainers take from a recipe."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+
+from toolrest.policy import require_peft
+from toolrest.recipe import Recipe
+
+
+def uses_bfloat16(recipe: Recipe) -> bool:
+    """Whether forwards and backwards are computed in bfloat16."""
+    auto = recipe.engine.precision == "auto" and torch.cuda.is_available()
+    return auto or recipe.engine.precision == "bfloat16"
+
+
+def lora_config(recipe: Recipe) -> Any:
+    """peft's configuration of the recipe's adapters, or None where it has none.
+
+    Raises:
+        InputError: peft is not installed.
+    """
+    if recipe.lora.rank == 0:
+        return None
+    require_peft()
+    from peft import LoraConfig
+
+    modules = recipe.lora.target_modules
+    return LoraConfig(
+        r=recipe.lora.rank,
+        lora_alpha=cast(Any, recipe.lora.alpha),
+        lora_dropout=recipe.lora.dropout,
+        target_modules=modules if isinstance(modules, str) else list(modules),
+        task_type="CAUSAL_LM",
+    )

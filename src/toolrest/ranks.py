@@ -1,0 +1,85 @@
+"""The processes that train one policy together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from toolrest.errors import InputError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those of its run."""
+
+    index: int = 0
+    """From 0; the process of index 0 writes the run's files and speaks to the user."""
+    count: int = 1
+    """All of them, on all machines."""
+
+    @property
+    def main(self) -> bool:
+        """Whether this process writes and speaks."""
+        return self.index == 0
+
+    def first(self, make: Callable[[], T]) -> T:
+        """What process 0 makes, in every process; the others wait for it.
+
+        Raises:
+            InputError: process 0 raised it; every process does then.
+        """
+        if self.count == 1:
+            return make()
+        import torch.distributed as dist
+
+        said: list[Any] = [None, None]
+        if self.main:
+            try:
+                said[0] = make()
+            except InputError as error:
+                said[1] = str(error)
+        dist.broadcast_object_list(said, src=0)
+        if said[1] is not None:
+            raise InputError(said[1])
+        return cast(T, said[0])
+
+    def each(self, value: T) -> list[T]:
+        """Every process's value, in their order, in every process."""
+        if self.count == 1:
+            return [value]
+        import torch.distributed as dist
+
+        values: list[Any] = [None] * self.count
+        dist.all_gather_object(values, value)
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in one of the processes."""
+        return any(self.each(flag))
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        self.each(None)
+
+
+ALONE = Ranks()
+
+
+def started_ranks() -> int:
+    """How many processes a launcher (accelerate launch, torchrun) has started; 1 without one."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def join_ranks() -> Ranks:
+    """Meet the other processes that the launcher has started, if there are any."""
+    if started_ranks() == 1:
+        return ALONE
+    import torch
+    from accelerate import PartialState
+
+    state = PartialState(cpu=not torch.cuda.is_available())
+    return Ranks(state.process_index, state.num_processes)
