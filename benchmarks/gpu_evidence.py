@@ -1,6 +1,6 @@
 """The comparison of docs/evidence.md with a larger policy, in one call on one GPU.
 
-    python benchmarks/gpu.py OUT --data FOLDER
+    python benchmarks/gpu_evidence.py OUT --data FOLDER
 
 A Qwen3 of about 25 M parameters is trained from nothing on the embedded world's tasks and on the
 RLLA rows of FOLDER/rlla_sft.json, then reinforced by each method and seed on the world's tasks.
