@@ -1,6 +1,6 @@
 """What a recipe needs: memory, time and disk, calculated before anything is started."""
 
-from toolrest.estimate.gpus import GPUS, Gpu, get_gpu
+from toolrest.estimate.gpus import GPUS, Efficiency, Gpu, get_gpu
 from toolrest.estimate.memory import Memory, memory
 from toolrest.estimate.plan import Estimate, estimate
 from toolrest.estimate.shape import PUBLISHED, ModelShape, get_shape
@@ -9,6 +9,7 @@ from toolrest.estimate.time import Seconds, seconds
 __all__ = [
     "GPUS",
     "PUBLISHED",
+    "Efficiency",
     "Estimate",
     "Gpu",
     "Memory",
