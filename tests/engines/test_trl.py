@@ -9,6 +9,7 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from toolrest.engines.trl import ResTConfig, ResTTrainer
+from toolrest.engines.trl_config import check_whole_groups
 from toolrest.engines.trl_rollout import shared_prefix_rollout
 from toolrest.errors import InputError
 from toolrest.policy import load_policy, load_tokenizer
@@ -365,3 +366,16 @@ def test_spans_need_a_reward_whose_parts_are_known(tmp_path, dataset, embedded_t
             train_dataset=dataset,
             args=ResTConfig(credit="spans", **settings(tmp_path)),
         )
+
+
+@pytest.mark.parametrize("more", [{"weighting": "gtpo"}, {"credit": "spans"}])
+def test_groups_that_processes_would_cut_are_refused(tmp_path, dataset, embedded_tokenizer, more):
+    """A generation of 6 rows in groups of 4 is what 2 processes of 2 x 3 rows would have."""
+    config = ResTConfig(**settings(tmp_path), **more)
+    check_whole_groups(config, reads_tokens=True)
+    config.per_device_train_batch_size = 6
+    with pytest.raises(InputError, match="gets 6 responses a generation and groups have 4"):
+        check_whole_groups(config, reads_tokens=True)
+    check_whole_groups(
+        ResTConfig(**settings(tmp_path, per_device_train_batch_size=6, num_generations=3)), False
+    )

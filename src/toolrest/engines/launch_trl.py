@@ -113,7 +113,7 @@ class _Follow(TrainerCallback):
         self.started = time.monotonic()
 
     def on_log(self, args, state, control, logs=None, **rest):
-        if not logs or "reward" not in logs or not self.ranks.main:
+        if not logs or "grad_norm" not in logs or not self.ranks.main:
             return
         record = {"step": state.global_step, "seconds": time.monotonic() - self.started, **logs}
         with self.run.metrics.open("a", encoding="utf-8") as file:

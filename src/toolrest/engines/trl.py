@@ -25,6 +25,7 @@ from toolrest.engines.trl_config import (
     check_reward_dialect,
     check_save_steps,
     check_settings,
+    check_whole_groups,
 )
 from toolrest.errors import InputError
 from toolrest.regions import Region, label_tokens
@@ -60,6 +61,7 @@ class ResTTrainer(GRPOTrainer):
         check_settings(args)
         super().__init__(*positional, args=args, **keywords)
         check_save_steps(args)
+        check_whole_groups(args, self.scheme.reads_tokens)
         check_credit(args, self.reward_funcs, self.tools)
         self.config = args
         self.dialect = get_dialect(
@@ -194,11 +196,6 @@ class ResTTrainer(GRPOTrainer):
     ) -> torch.Tensor:
         """What was undecided when each token was sampled, against the group's mean of it."""
         reward = cast(ToolReward, self.reward_funcs[0])
-        if len(inputs) % self._group_size:
-            raise InputError(
-                "credit='spans' needs whole groups on every process: make "
-                f"per_device_train_batch_size a multiple of num_generations={self._group_size}"
-            )
         truths = [sample["ground_truth"] for sample in inputs]
         locked, stages = decided_parts(ids, mask, truths, reward, self.vocabulary, self._progress())
         rewards = torch.tensor([b.total for b in reward.breakdowns], device=ids.device)

@@ -136,6 +136,25 @@ def check_credit(args: ResTConfig, rewards: Sequence[Any], tools: object) -> Non
         raise InputError("credit='spans' reads one turn; use credit='response' with tools")
 
 
+def check_whole_groups(args: ResTConfig, reads_tokens: bool) -> None:
+    """Refuse groups that are cut in two by processes, where tokens are compared within a group.
+
+    Args:
+        reads_tokens: whether the scheme does so; credit by spans does.
+
+    Raises:
+        InputError: naming the sizes.
+    """
+    rows = args.per_device_train_batch_size * (args.steps_per_generation or 1)
+    group = args.num_generations or 1
+    if rows % group and (reads_tokens or args.credit == Credit.SPANS):
+        what = "credit='spans'" if args.credit == Credit.SPANS else f"weighting={args.weighting!r}"
+        raise InputError(
+            f"{what} compares the responses of a group, but a process gets {rows} responses a "
+            f"generation and groups have {group}: use a multiple of {group}, or fewer processes"
+        )
+
+
 def check_save_steps(args: ResTConfig) -> None:
     """Refuse checkpoints inside a generation window, from which no run resumes exactly.
 

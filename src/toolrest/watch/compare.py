@@ -86,7 +86,8 @@ class CompareView:
         except (OSError, ValueError, IndexError):
             return f"seed {cell[1]}: starting"
         text = f"seed {cell[1]}: step {last['step']}/{self._cells.plan.recipe.max_steps}"
-        text += f" reward {last['reward']:.2f}"
+        if "reward" in last:
+            text += f" reward {last['reward']:.2f}"
         if "reward/exact_match" in last:
             text += f" exact {last['reward/exact_match']:.2f}"
         return text

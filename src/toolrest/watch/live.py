@@ -194,8 +194,11 @@ def best_and_worst(rollouts: Path, step: int) -> list[str]:
 
 
 def describe_step(metrics: dict[str, Any]) -> str:
-    """Reward, exact match and region entropies of a step in one line."""
-    parts = [f"reward {metrics['reward']:.2f}"]
+    """Reward, exact match and region entropies of a step in one line.
+
+    A step on responses that an earlier one was on has no reward of its own.
+    """
+    parts = [f"reward {metrics['reward']:.2f}"] if "reward" in metrics else []
     if "reward/exact_match" in metrics:
         parts.append(f"exact {metrics['reward/exact_match']:.2f}")
     statistic = "entropy" if any(f"entropy/{r}" in metrics for r in _REGIONS) else "collision"

@@ -133,7 +133,7 @@ def _table(run: RunFolder, summary: dict[str, Any] | None) -> list[dict[str, Any
 
 
 def _series(rows: Any) -> dict[str, list[list[float | None]]]:
-    """[steps, values] by name, thinned evenly; what is no finite number is null."""
+    """[steps that have it, values] by name, thinned evenly; what is no finite number is null."""
     listed = [row for row in rows if isinstance(row.get("step"), int)]
     if len(listed) > MOST_POINTS:
         places = {round(i * (len(listed) - 1) / (MOST_POINTS - 1)) for i in range(MOST_POINTS)}
@@ -141,8 +141,8 @@ def _series(rows: Any) -> dict[str, list[list[float | None]]]:
     names = {name for row in listed for name, value in row.items() if _is_number(value)}
     return {
         name: [
-            [row["step"] for row in listed],
-            [_finite(row.get(name)) for row in listed],
+            [row["step"] for row in listed if name in row],
+            [_finite(row[name]) for row in listed if name in row],
         ]
         for name in sorted(names - {"step"})
     }
