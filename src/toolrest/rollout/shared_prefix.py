@@ -80,6 +80,10 @@ class _Room(CacheLayerMixin):
     def get_max_length(self) -> int:
         return self.most
 
+    def get_max_cache_shape(self) -> int:
+        """What transformers 5.9 and 5.10 call it."""
+        return self.most
+
     def move(self, sources: torch.Tensor, targets: torch.Tensor, rows: int) -> None:
         """Rows move into the places of others, then only the first `rows` rows go on."""
         if self.is_initialized:
