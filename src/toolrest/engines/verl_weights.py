@@ -21,7 +21,8 @@ from toolrest.vocabulary import Vocabulary
 from toolrest.weights import RegionEntropy, Scheme, TokenStatistics
 
 SIGNAL = "actor/toolrest_signal"
-"""Metric of the loss: sum of |advantage| of a response, averaged over responses."""
+"""Metric of the loss: sum of the squared advantages of a response, averaged over responses. Squared,
+since weights of mean 1 leave the plain sum as it is."""
 SPREAD = "actor/toolrest_spread"
 """Metric of the loss: share of responses whose tokens have different advantages."""
 _TOLERANCE = 1e-3
@@ -213,11 +214,11 @@ def received(advantages: torch.Tensor, mask: torch.Tensor) -> dict[str, float]:
         mask: the tokens that the loss counts, bool or 0/1, [B, T].
     """
     counted = mask.bool()
-    sizes = torch.where(counted, advantages.detach().double().abs(), 0.0)
-    least = torch.where(counted, sizes, math.inf).amin(dim=1)
-    spread = (sizes.amax(dim=1) > least) & counted.any(dim=1)
+    squares = torch.where(counted, advantages.detach().double().square(), 0.0)
+    least = torch.where(counted, squares, math.inf).amin(dim=1)
+    spread = (squares.amax(dim=1) > least) & counted.any(dim=1)
     return {
-        SIGNAL: sizes.sum(dim=1).mean().item(),
+        SIGNAL: squares.sum(dim=1).mean().item(),
         SPREAD: spread.double().mean().item(),
     }
 
@@ -243,14 +244,14 @@ def check_received(
             "loss, so nobody knows which advantages they saw"
         )
     signal, spread = float(metrics[SIGNAL]), float(metrics[SPREAD])
-    close = math.isclose(signal, sent[SIGNAL], rel_tol=_TOLERANCE, abs_tol=1e-6)
-    if (comparable and not close) or (sent[SIGNAL] > 0) != (signal > 0):
-        raise WeightsNotApplied(
-            f"the workers' loss saw advantages of size {signal:.6g} a response, but the weighted "
-            f"ones have {sent[SIGNAL]:.6g}"
-        )
     if sent[SPREAD] > 0 and spread == 0:
         raise WeightsNotApplied(
             "the workers' loss saw one advantage over all tokens of every response: plain GRPO, "
             "not the weighted advantages"
+        )
+    close = math.isclose(signal, sent[SIGNAL], rel_tol=_TOLERANCE, abs_tol=1e-6)
+    if (comparable and not close) or (sent[SIGNAL] > 0) != (signal > 0):
+        raise WeightsNotApplied(
+            f"the workers' loss saw advantages whose squares sum to {signal:.6g} a response, but "
+            f"those of the weighted ones to {sent[SIGNAL]:.6g}"
         )

@@ -147,9 +147,9 @@ def test_a_resumed_run_weighs_as_a_straight_one(vocabulary, source):
 def test_what_a_loss_sees():
     advantages = torch.tensor([[1.0, -3.0, 9.0], [2.0, 2.0, 0.0], [5.0, 7.0, 7.0]])
     mask = torch.tensor([[1, 1, 0], [1, 1, 0], [0, 0, 0]])
-    # 1 + 3, 2 + 2 and nothing; the first row alone has different sizes
+    # 1 + 9, 4 + 4 and nothing; the first row alone has different sizes
     assert received(advantages, mask) == {
-        SIGNAL: pytest.approx(8 / 3),
+        SIGNAL: pytest.approx(18 / 3),
         SPREAD: pytest.approx(1 / 3),
     }
 
@@ -162,7 +162,7 @@ SENT = {SIGNAL: 40.0, SPREAD: 0.9}
     [
         ({}, "did not use toolrest's loss"),
         ({SIGNAL: 40.0, SPREAD: 0.0}, "plain GRPO"),
-        ({SIGNAL: 41.0, SPREAD: 0.9}, "41 a response, but the weighted ones have 40"),
+        ({SIGNAL: 41.0, SPREAD: 0.9}, "41 a response, but those of the weighted ones to 40"),
         ({SIGNAL: 0.0, SPREAD: 0.9}, "0 a response"),
     ],
 )
