@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from toolrest.errors import InputError
+from toolrest.files import only_one, whole_lines, write_json, write_whole
 
 RUNS = Path("runs")
+CHECKPOINT_STATE = "toolrest_state.json"
+"""The last file of a checkpoint to be written; it has the others' sizes."""
 _VERSIONED = ("toolrest", "torch", "transformers", "trl", "accelerate", "datasets", "tokenizers")
 
 
@@ -75,30 +80,77 @@ class RunFolder:
         """Before and after; written when the run is done."""
         return self.path / "summary.json"
 
+    @property
+    def lock(self) -> Path:
+        """Held by the process that trains."""
+        return self.path / "lock"
+
     def last_checkpoint(self) -> Path | None:
-        """The newest checkpoint whose last file is there, or None."""
-        whole = [
-            folder
-            for folder in self.checkpoints.glob("checkpoint-*")
-            if folder.name.split("-")[1].isdigit() and (folder / "toolrest_state.json").is_file()
-        ]
-        return max(whole, key=lambda folder: int(folder.name.split("-")[1]), default=None)
+        """The newest checkpoint that is whole, or None."""
+        whole = [folder for folder in self._checkpoints() if is_whole(folder)]
+        return max(whole, key=checkpoint_step, default=None)
+
+    def _checkpoints(self) -> list[Path]:
+        found = self.checkpoints.glob("checkpoint-*")
+        return [folder for folder in found if folder.name.split("-")[1].isdigit()]
+
+    def held(self) -> AbstractContextManager[None]:
+        """Nobody else trains in this folder meanwhile.
+
+        Raises:
+            InputError: somebody does, or the folder cannot be written in.
+        """
+        return only_one(
+            self.lock,
+            f"{self.path}: another process is training there; wait for it, or stop it first",
+        )
 
     def rewind(self, step: int) -> None:
-        """Drop metrics, evaluations and rollouts that were written after optimiser step `step`."""
+        """Drop what was written after optimiser step `step`, and what was not written whole.
+
+        Raises:
+            InputError: a line of a file is broken.
+        """
         for path in (self.metrics, self.curve):
             if path.is_file():
-                kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
+                kept = [line for line in whole_lines(path) if _step_of(line, path) <= step]
                 write_whole(path, "".join(kept))
         for file in self.rollouts.glob("step-*.jsonl"):
-            if int(file.stem.split("-")[1]) >= step:
+            written = file.stem.split("-")[1]
+            if written.isdigit() and int(written) >= step:
                 file.unlink()
+        for folder in self._checkpoints():
+            if checkpoint_step(folder) > step or not is_whole(folder):
+                shutil.rmtree(folder)
+
+    def seconds(self) -> float:
+        """What the steps so far took, by the last line of the metrics; 0.0 without any."""
+        if not self.metrics.is_file():
+            return 0.0
+        lines = whole_lines(self.metrics)
+        return float(json.loads(lines[-1]).get("seconds", 0.0)) if lines else 0.0
 
 
-def _whole_lines(path: Path) -> list[str]:
-    """The file's lines but for a last one that a kill has cut off."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [line for line in lines if line.endswith("\n")]
+def checkpoint_step(folder: Path) -> int:
+    """The optimiser steps done in a checkpoint's folder."""
+    return int(folder.name.split("-")[1])
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether every file of a checkpoint is there in the size that was written."""
+    try:
+        state = json.loads((checkpoint / CHECKPOINT_STATE).read_text(encoding="utf-8"))
+        sizes = state.get("files", {})
+        return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return False
+
+
+def _step_of(line: str, path: Path) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{path}: a broken line ({error}); take it out") from error
 
 
 def new_run(name: str | None, default: str) -> RunFolder:
@@ -162,21 +214,6 @@ def find_run(resume: str) -> RunFolder:
     if run.summary.is_file():
         raise InputError(f"--resume {resume}: that run is done")
     return run
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all."""
-    write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def describe_environment(seed: int) -> dict[str, Any]:

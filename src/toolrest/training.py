@@ -12,11 +12,13 @@ from toolrest.data.prompts import fit_prompts, hold_out
 from toolrest.data.sample import Sample
 from toolrest.data.sources import iterate_samples
 from toolrest.errors import InputError
+from toolrest.files import append_json, whole_lines, write_json, write_whole
+from toolrest.machine import record_machine
 from toolrest.mixture import recipe_rendering, recipe_sources
 from toolrest.policy import load_policy, load_tokenizer
 from toolrest.ranks import ALONE, Ranks
 from toolrest.recipe import Recipe, dump_recipe
-from toolrest.runs import RunFolder, begin_run, write_json, write_whole
+from toolrest.runs import RunFolder, begin_run
 from toolrest.weights import get_scheme
 
 if TYPE_CHECKING:
@@ -116,6 +118,9 @@ def run_training(
     samples = load_samples(recipe, tokenizer)
     if ranks.main:
         begin_run(run, dump_recipe(recipe), recipe.seed)
+        changed = record_machine(run, recipe.seed, ranks.count)
+        if changed:
+            view.note(f"the rest may differ from an undisturbed run: {'; '.join(changed)}")
     heldout = samples.heldout[: recipe.evaluation.samples]
     if ranks.main:
         _report_data(samples, len(heldout), run, view)
@@ -266,10 +271,9 @@ def _evaluate_on_the_way(
 def _add_to_curve(run: RunFolder, step: int, result: dict[str, Any] | None) -> None:
     """One more point of the curve; one that a stopped run wrote already stays as it is."""
     run.evaluation.mkdir(exist_ok=True)
-    written = run.curve.read_text(encoding="utf-8").splitlines() if run.curve.is_file() else []
+    written = whole_lines(run.curve) if run.curve.is_file() else []
     if all(json.loads(line)["step"] != step for line in written):
-        with run.curve.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **(result or {})}) + "\n")
+        append_json(run.curve, {"step": step, **(result or {})})
 
 
 def _evaluated(

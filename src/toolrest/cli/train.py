@@ -120,7 +120,27 @@ def _run(recipe: "Recipe", run: "RunFolder", ranks: "Ranks", *, resume: bool, qu
 def train_in_this_process(
     recipe: "Recipe", run: "RunFolder", ranks: "Ranks", *, resume: bool, quiet: bool
 ) -> None:
-    """Do the job of a recipe, shown and reported by process 0."""
+    """Do the job of a recipe, shown and reported by process 0, which holds the run's folder.
+
+    Raises:
+        InputError: something given cannot be used, or another process trains in the folder.
+    """
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        ranks.first(lambda: stack.enter_context(run.held()))
+        summary = _trained(recipe, run, ranks, resume=resume, quiet=quiet)
+        if ranks.main:
+            page = _report(run)
+            _print_summary(summary, run)
+            if page is not None:
+                typer.echo(f"report       {page}")
+
+
+def _trained(
+    recipe: "Recipe", run: "RunFolder", ranks: "Ranks", *, resume: bool, quiet: bool
+) -> dict[str, Any]:
+    """What summary.json holds, at the end of training."""
     from safetensors import SafetensorError
 
     from toolrest.training import Interrupted, run_training
@@ -132,27 +152,19 @@ def train_in_this_process(
     with LiveView(quiet=quiet or not ranks.main, rollouts=run.rollouts) as view:
         try:
             if recipe.engine.name == "verl":
-                summary = run_verl_training(recipe, run, view, resume=resume)
-            else:
-                summary = run_training(recipe, run, view, resume=resume, ranks=ranks)
+                return run_verl_training(recipe, run, view, resume=resume)
+            return run_training(recipe, run, view, resume=resume, ranks=ranks)
         except (KeyboardInterrupt, Interrupted):
             view.close()
             if ranks.main:
                 typer.echo(f"stopped; what is done is kept. Go on with: {goes_on}", err=True)
             raise typer.Exit(130) from None
         except (OSError, RuntimeError, SafetensorError) as error:
-            if not _disk_is_full(error, run):
+            reason = _cannot_write(error, run)
+            if reason is None:
                 raise
             view.close()
-            raise InputError(
-                f"the disk is full ({run.path}); make room, then go on with: {goes_on}"
-            ) from error
-    if not ranks.main:
-        return
-    page = _report(run)
-    _print_summary(summary, run)
-    if page is not None:
-        typer.echo(f"report       {page}")
+            raise InputError(f"{reason}, then go on with: {goes_on}") from error
 
 
 def _report(run: "RunFolder") -> Path | None:
@@ -182,23 +194,31 @@ def calm_libraries() -> None:
     warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
 
 
-def _disk_is_full(error: Exception, run: "RunFolder") -> bool:
-    """Writers of weights report a full disk in errors of their own."""
+def _cannot_write(error: Exception, run: "RunFolder") -> str | None:
+    """Why the run's folder cannot be written, with the mend; None where that is not the error.
+
+    Writers of weights report a full disk in errors of their own.
+    """
     import shutil
 
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return True
+    full = f"the disk is full ({run.path}); make room"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return full
     if "No space left" in str(error):
-        return True
+        return full
+    locked = (errno.EROFS, errno.EACCES, errno.EPERM)
+    if (isinstance(error, OSError) and error.errno in locked) or "Read-only file" in str(error):
+        return f"{run.path} cannot be written ({error}); make it writable"
     writes = isinstance(error, OSError | RuntimeError)
-    return writes and shutil.disk_usage(run.path).free < _DISK_FULL
+    return full if writes and shutil.disk_usage(run.path).free < _DISK_FULL else None
 
 
 def _remove_if_unused(run: "RunFolder") -> None:
     """A run that never began leaves no folder behind."""
     import shutil
 
-    if not run.metrics.exists() and not run.evaluation.exists():
+    begun = (run.metrics, run.evaluation, run.path / "verl")
+    if not any(path.exists() for path in begun):
         shutil.rmtree(run.path)
 
 

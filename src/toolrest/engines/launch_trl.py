@@ -28,6 +28,7 @@ from toolrest.engines.trl import ResTConfig, ResTTrainer, RolloutBatch
 from toolrest.engines.trl_rollout import shared_prefix_rollout
 from toolrest.engines.trl_settings import lora_config, uses_bfloat16
 from toolrest.errors import InputError
+from toolrest.files import append_json, write_whole
 from toolrest.ranks import ALONE, Ranks
 from toolrest.recipe import Recipe
 from toolrest.regions import Region
@@ -35,6 +36,8 @@ from toolrest.rewards import ToolReward
 from toolrest.rollout.sampler import shares_prefix
 from toolrest.runs import RunFolder
 from toolrest.vocabulary import Vocabulary
+
+_KEPT_CHECKPOINTS = 2
 
 OnStep = Callable[[int, dict[str, Any]], None]
 OnEvaluation = Callable[[int], None]
@@ -75,7 +78,7 @@ def trl_config(recipe: Recipe, checkpoints: Path) -> ResTConfig:
         max_grad_norm=recipe.optimizer.max_grad_norm,
         max_steps=recipe.max_steps,
         save_steps=recipe.save_steps,
-        save_total_limit=2,
+        save_total_limit=_KEPT_CHECKPOINTS,
         logging_steps=1,
         seed=recipe.seed,
         use_cpu=not torch.cuda.is_available(),
@@ -110,14 +113,13 @@ class _Follow(TrainerCallback):
         self.on_step = on_step
         self.evaluate = evaluate
         self.stop_asked = False
-        self.started = time.monotonic()
+        self.started = time.monotonic() - run.seconds()
 
     def on_log(self, args, state, control, logs=None, **rest):
         if not logs or "grad_norm" not in logs or not self.ranks.main:
             return
         record = {"step": state.global_step, "seconds": time.monotonic() - self.started, **logs}
-        with self.run.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        append_json(self.run.metrics, record)
         self.on_step(state.global_step, record)
 
     def on_step_end(self, args, state, control, **rest):
@@ -156,7 +158,8 @@ def train_with_trl(
 ) -> int:
     """Train the model in place; checkpoints, metrics and rollouts go to the run's folder.
 
-    Ctrl-C ends training after the current step, with a checkpoint; a second one ends it at once.
+    Ctrl-C, or SIGTERM, ends training after the current step, with a checkpoint; a second one ends
+    it at once.
 
     Args:
         on_step: called after each optimiser step with its number and metrics.
@@ -204,11 +207,13 @@ def train_with_trl(
             raise KeyboardInterrupt
         follow.stop_asked = True
 
-    before = signal.signal(signal.SIGINT, ask_to_stop)
+    asked_by = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, ask_to_stop) for number in asked_by]
     try:
         trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in zip(asked_by, before, strict=True):
+            signal.signal(number, handler)
     return trainer.state.global_step
 
 
@@ -262,6 +267,6 @@ def _rollout_writer(
                 record["prompt"] = _prompt_text(batch.inputs[row]["prompt"])
             lines.append(json.dumps(record, ensure_ascii=False) + "\n")
         path = run.rollouts / f"step-{batch.step:06d}.jsonl"
-        path.write_text("".join(lines), encoding="utf-8")
+        write_whole(path, "".join(lines))
 
     return write

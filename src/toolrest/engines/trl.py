@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import pickle
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
@@ -28,12 +31,25 @@ from toolrest.engines.trl_config import (
     check_whole_groups,
 )
 from toolrest.errors import InputError
+from toolrest.files import sync_tree, write_json
 from toolrest.regions import Region, label_tokens
 from toolrest.rewards import ToolReward
+from toolrest.runs import CHECKPOINT_STATE, checkpoint_step
 from toolrest.vocabulary import Vocabulary
 from toolrest.weights import RegionEntropy, Scheme, Statistic, TokenStatistics, get_scheme
 
-STATE_FILE = "toolrest_state.json"
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    EOFError,
+    pickle.UnpicklingError,
+    SafetensorError,
+)
+"""What reading a broken checkpoint ends in."""
 
 
 class ResTTrainer(GRPOTrainer):
@@ -311,31 +327,77 @@ class ResTTrainer(GRPOTrainer):
         super().log(logs, start_time)
 
     def _save_checkpoint(self, model, trial):
-        super()._save_checkpoint(model, trial)
+        """The parent's files, then ours, which says that all are there; older ones go after it."""
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
         window = self._reduce(self._window)
+        self.accelerator.wait_for_everyone()
         if self.args.should_save:
             folder = Path(self._get_output_dir(trial=trial))
             folder /= f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
             followed = None if self._followed is None else self._followed.to_lists()
-            state = {"followed": followed, "window": window.to_lists()}
-            (folder / STATE_FILE).write_text(json.dumps(state))
+            (folder / CHECKPOINT_STATE).unlink(missing_ok=True)
+            sizes = sync_tree(folder)
+            state = {"followed": followed, "window": window.to_lists(), "files": sizes}
+            write_json(folder / CHECKPOINT_STATE, state)
+            self._prune(folder, limit)
+
+    def _prune(self, newest: Path, limit: int | None) -> None:
+        """Keep the newest `limit` checkpoints, by their steps, and the best one if there is one."""
+        if limit is None or limit <= 0:
+            return
+        found = [
+            folder
+            for folder in newest.parent.glob(f"{PREFIX_CHECKPOINT_DIR}-*")
+            if folder.name.split("-")[1].isdigit()
+        ]
+        found.sort(key=checkpoint_step)
+        best = self.state.best_model_checkpoint
+        for folder in found[: -max(1, limit)]:
+            if best is None or Path(best).resolve() != folder.resolve():
+                shutil.rmtree(folder)
+
+    @contextmanager
+    def _reading(self, checkpoint: object) -> Iterator[None]:
+        """A checkpoint that cannot be read is wrong input."""
+        try:
+            yield
+        except _UNREADABLE as error:
+            text = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InputError(
+                f"{checkpoint}: the checkpoint cannot be read ({text}); remove that folder to go "
+                "on from the one before"
+            ) from error
+
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+        with self._reading(resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_rng_state(self, checkpoint):
+        with self._reading(checkpoint):
+            super()._load_rng_state(checkpoint)
 
     def _load_optimizer_and_scheduler(self, checkpoint):
-        super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
+            super()._load_optimizer_and_scheduler(checkpoint)
             return
-        path = Path(checkpoint) / STATE_FILE
+        path = Path(checkpoint) / CHECKPOINT_STATE
         if not path.is_file():
             raise InputError(
-                f"{checkpoint}: no {STATE_FILE}, so the region entropies of that run are unknown; "
-                "resume from a checkpoint that ResTTrainer wrote whole"
+                f"{checkpoint}: no {CHECKPOINT_STATE}, so the region entropies of that run are "
+                "unknown; resume from a checkpoint that ResTTrainer wrote whole"
             )
-        state = json.loads(path.read_text())
-        device = self.accelerator.device
-        if state["followed"] is not None:
-            self._followed = RegionEntropy.from_lists(state["followed"], device)
-        if self.accelerator.is_main_process:
-            self._window = RegionEntropy.from_lists(state["window"], device)
+        with self._reading(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+            state = json.loads(path.read_text(encoding="utf-8"))
+            device = self.accelerator.device
+            if state["followed"] is not None:
+                self._followed = RegionEntropy.from_lists(state["followed"], device)
+            if self.accelerator.is_main_process:
+                self._window = RegionEntropy.from_lists(state["window"], device)
 
 
 __all__ = ["ResTConfig", "ResTTrainer", "RolloutBatch"]

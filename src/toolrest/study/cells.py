@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import shutil
 import signal
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO
 
+from toolrest import files
 from toolrest.errors import InputError
 from toolrest.study.plan import CompareFolder, Plan, cell_name
 
@@ -36,19 +36,12 @@ def only_one(folder: CompareFolder) -> Iterator[None]:
     """
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        opened = folder.lock.open("w")
     except OSError as error:
         raise InputError(
             f"--out {folder.path}: no folder to write in ({error.strerror}); use another --out"
         ) from error
-    with opened as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                f"{folder.path}: another toolrest compare is at work there; wait for it, or use "
-                "another --out"
-            ) from None
+    at_work = f"{folder.path}: another toolrest compare is at work there; wait for it, or use "
+    with files.only_one(folder.lock, at_work + "another --out"):
         yield
 
 

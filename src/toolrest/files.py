@@ -1,0 +1,98 @@
+"""Files that are whole or not there, lines that are whole or cut off, and folders that are held."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from toolrest.errors import InputError
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all, whatever happens meanwhile."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    _sync(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def append_json(path: Path, value: Any) -> None:
+    """Add a line to a JSONL file and see it onto the disk.
+
+    What a full disk cut off is taken back, so that the next line starts a line.
+    """
+    line = (json.dumps(value, ensure_ascii=False) + "\n").encode()
+    with path.open("ab") as file:
+        before = file.tell()
+        try:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            os.truncate(path, before)
+            raise
+
+
+def whole_lines(path: Path) -> list[str]:
+    """A file's lines but for a last one that a kill has cut off."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [line for line in lines if line.endswith("\n")]
+
+
+def sync_tree(folder: Path) -> dict[str, int]:
+    """See every file below a folder onto the disk.
+
+    Returns:
+        Their sizes in bytes, by their paths below the folder.
+    """
+    sizes = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            sizes[path.relative_to(folder).as_posix()] = path.stat().st_size
+        else:
+            _sync(path)
+    _sync(folder)
+    return sizes
+
+
+def _sync(folder: Path) -> None:
+    """Names of new files are on the disk once their folder is."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+@contextmanager
+def only_one(path: Path, message: str) -> Iterator[None]:
+    """Nobody else holds this file meanwhile, on this machine; it is let go however this ends.
+
+    Raises:
+        InputError: somebody does (`message`), or the file cannot be written.
+    """
+    try:
+        opened = path.open("w")
+    except OSError as error:
+        raise InputError(f"{path.parent}: cannot be written in ({error.strerror})") from error
+    with opened as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(message) from None
+        yield
