@@ -1,15 +1,20 @@
 # make train: the embedded default run. make test: every check. Both install first when needed.
 #   make train ARGS="max_steps=5 weighting.scheme=uniform"
+# make test-verl: the tests of the verl engine, in an environment of their own.
 VENV := .venv
+VENV_VERL := .venv-verl
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: train test lint benchmark
+.PHONY: train test test-verl lint benchmark
 train: $(VENV)/installed
 	$(BIN)/toolrest train $(ARGS)
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
+
+test-verl: $(VENV_VERL)/installed
+	OMP_NUM_THREADS=1 $(VENV_VERL)/bin/python -m pytest tests/engines/verl
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -27,3 +32,6 @@ benchmark: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml scripts/make_venv.sh
 	scripts/make_venv.sh $(VENV)
+
+$(VENV_VERL)/installed: pyproject.toml tests/engines/verl/environment.sh
+	tests/engines/verl/environment.sh $(VENV_VERL)

@@ -21,8 +21,8 @@ from toolrest.vocabulary import Vocabulary
 from toolrest.weights import RegionEntropy, Scheme, TokenStatistics
 
 SIGNAL = "actor/toolrest_signal"
-"""Metric of the loss: sum of the squared advantages of a response, averaged over responses. Squared,
-since weights of mean 1 leave the plain sum as it is."""
+"""Metric of the loss: sum of the squared advantages of a response, averaged over responses.
+Squared, since weights of mean 1 leave the plain sum as it is."""
 SPREAD = "actor/toolrest_spread"
 """Metric of the loss: share of responses whose tokens have different advantages."""
 _TOLERANCE = 1e-3

@@ -10,14 +10,19 @@ import threading
 import time
 
 import pytest
+from typer.testing import CliRunner
 
+from toolrest.cli.main import app
 from toolrest.engines import launch_verl, verl_environment
 from toolrest.engines.launch_verl import last_step, train_with_verl
 from toolrest.engines.verl_environment import check_verl, missing_for_launch
 from toolrest.engines.verl_overrides import run_paths
+from toolrest.engines.verl_rows import write_rows
 from toolrest.engines.verl_weights import SIGNAL, SPREAD
 from toolrest.errors import InputError
-from toolrest.recipe import load_recipe
+from toolrest.policy import policy_path
+from toolrest.recipe import Recipe, load_recipe
+from toolrest.world.tasks import Split, make_samples
 
 OURS = {SIGNAL: 40.0, SPREAD: 1.0, "share/format": 0.2, "signal/format": 0.3}
 
@@ -180,3 +185,59 @@ def test_the_checks_import_no_verl():
         "assert 'verl' not in sys.modules and 'ray' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture
+def arguments(tmp_path, monkeypatch, embedded_tokenizer):
+    """`toolrest train` on rows of its own, in an empty folder, as if this machine had GPUs."""
+    rows = tmp_path / "rows.parquet"
+    write_rows(make_samples(Split.TRAIN, 40), rows, embedded_tokenizer, written_out=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("toolrest.verl_training.check_machine", lambda: None)
+    policy = policy_path(Recipe())
+    return ["train", "engine=verl", f"policy={policy}", f"data.path={rows}", "name=one",
+            "max_steps=4", "save_steps=2", "optimizer.iterations=2", "--quiet"]  # fmt: skip
+
+
+def test_the_whole_job_and_a_resumed_one(verl, tmp_path, arguments):
+    verl("""
+        checkpoints = [a.split("=", 1)[1] for a in sys.argv if "default_local_dir=" in a][0]
+        newest = os.path.join(checkpoints, "latest_checkpointed_iteration.txt")
+        exact, reward = "val-aux/toolrest/exact_match/mean@1", "val-core/toolrest/reward/mean@1"
+        if not os.path.exists(newest):
+            log(0, **{exact: 0.25, reward: 1.0})
+            trained(1, reward=1.5, **OURS)
+            os.makedirs(os.path.join(checkpoints, "global_step_1"))
+            open(os.path.join(checkpoints, "global_step_1", "toolrest_state.json"), "w").close()
+            open(newest, "w").write("1")
+            raise RuntimeError("the machine went away")
+        trained(2, reward=2.5, **OURS, **{exact: 0.75, reward: 3.0})
+    """)
+    failed = CliRunner().invoke(app, arguments)
+    assert failed.exit_code == 2
+    assert "the machine went away" in failed.output
+    run = tmp_path / "runs" / "one"
+    assert "Traceback" in (run / "verl" / "log.txt").read_text()
+    resumed = CliRunner().invoke(app, ["train", "--resume", "runs/one", "--quiet"])
+    assert resumed.exit_code == 0, resumed.output
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["steps"] == 4
+    assert summary["before"] == {"n": 4, "greedy_reward": 1.0, "greedy_exact_match": 0.25}
+    assert summary["after"] == {"n": 4, "greedy_reward": 3.0, "greedy_exact_match": 0.75}
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [2, 4]
+    assert json.loads((run / "data.json").read_text())["train"] == 36
+    assert load_recipe(run / "recipe.yaml", []).engine.name == "verl"
+    assert (run / "report.html").is_file()
+    assert "75.0%" in resumed.output
+
+
+def test_a_run_that_cannot_start_leaves_no_folder(tmp_path, arguments, monkeypatch):
+    def refuse():
+        raise InputError("engine=verl: GPUs missing")
+
+    monkeypatch.setattr("toolrest.verl_training.check_machine", refuse)
+    found = CliRunner().invoke(app, arguments)
+    assert found.exit_code == 2
+    assert "GPUs missing" in found.output
+    assert not (tmp_path / "runs" / "one").exists()
