@@ -106,7 +106,9 @@ def train_with_verl(
             start_new_session=True,
         )
         try:
-            for step, data in _follow(paths.metrics, process):
+            for step, logged in _follow(paths.metrics, process):
+                # The file logger writes null for what is no number.
+                data = {key: value for key, value in logged.items() if value is not None}
                 found = {key: data[source] for key, source in _VALIDATION.items() if source in data}
                 if found:
                     evaluated(step * each, found)

@@ -30,8 +30,9 @@ if ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
     pip install "$torch"
   fi
 fi
-# What the extra `verl` names, what the core reads a recipe with, and the tests' own.
+# What the extra `verl` names, what toolrest needs besides TRL, and the tests' own.
 pip install verl==0.9.1 'TransferQueue>=0.1.10' cachetools fastapi msgspec pyzmq uvicorn \
-  'pydantic>=2.10' 'pyyaml>=6.0' 'rich>=13.9' 'typer>=0.15' pytest hypothesis
+  matplotlib psutil 'pydantic>=2.10' 'pyyaml>=6.0' 'rich>=13.9' scipy 'typer>=0.15' \
+  pytest hypothesis
 pip install --no-deps --editable "$root"
 touch "$venv/installed"
