@@ -87,12 +87,15 @@ def only_one(path: Path, message: str) -> Iterator[None]:
         InputError: somebody does (`message`), or the file cannot be written.
     """
     try:
-        opened = path.open("w")
+        held = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise InputError(f"{path.parent}: cannot be written in ({error.strerror})") from error
-    with opened as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(message) from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(held)
+        raise InputError(message) from None
+    try:
         yield
+    finally:
+        os.close(held)

@@ -65,6 +65,13 @@ class Ranks:
         """Until every process is here."""
         self.each(None)
 
+    def leave(self) -> None:
+        """Part from the others, so that the process can end."""
+        if self.count > 1:
+            import torch.distributed as dist
+
+            dist.destroy_process_group()
+
 
 ALONE = Ranks()
 

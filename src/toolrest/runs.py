@@ -111,6 +111,8 @@ class RunFolder:
         Raises:
             InputError: a line of a file is broken.
         """
+        for part in [*self.path.glob("*.part"), *self.path.glob("*/*.part")]:
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
         for path in (self.metrics, self.curve):
             if path.is_file():
                 kept = [line for line in whole_lines(path) if _step_of(line, path) <= step]
@@ -166,6 +168,8 @@ def new_run(name: str | None, default: str) -> RunFolder:
     try:
         if name is not None:
             path = RUNS / name
+            if path.is_dir() and not any(path.iterdir()):
+                return RunFolder(path)
             if path.exists():
                 raise InputError(
                     f"name={name}: {path} is there already; choose another name, or go on with it: "

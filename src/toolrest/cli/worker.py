@@ -49,6 +49,7 @@ def main(path: str, outcome: str, starter: str, *options: str) -> None:
         code = ended.exit_code
     if ranks.main:
         Path(outcome).write_text(str(code))
+    ranks.leave()
 
 
 if __name__ == "__main__":
