@@ -17,6 +17,7 @@ from toolrest.regions import Region
 from toolrest.rewards.partial import call_score
 
 _SPACES = " \t\r\n"
+_AFTER_NUMBERS = (*_SPACES, ",", "}", "]")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ def find_decisions(response: bytes, dialect: Dialect) -> list[Decision]:
     """The decisions of a response, in order.
 
     Parameters that are written as a JSON object decide one by one; those of other dialects decide
-    nothing before the response's end.
+    nothing before the response's end. One thing can take decisions back: the end mark of a thought
+    that the response never began (a chat template may have), which makes all before it thought.
 
     Args:
         response: the sampled tokens' bytes.
@@ -101,8 +103,8 @@ def _members(text: str) -> Iterator[tuple[str, Any, int]]:
         except UNREADABLE:
             return
         closed = text[end - 1] in '"]}'
-        if not closed and end == len(text):
-            return
+        if not closed and text[end : end + 1] not in _AFTER_NUMBERS:
+            return  # 1 may still become 1.5 or 1e3
         yield key, value, end - 1 if closed else end
         comma = _skip(text, end)
         if text[comma : comma + 1] != ",":
