@@ -4,6 +4,7 @@ import typer
 
 from toolrest.cli.compare import compare
 from toolrest.cli.data import data
+from toolrest.cli.doctor import doctor
 from toolrest.cli.evaluate import evaluate
 from toolrest.cli.inspect import inspect
 from toolrest.cli.report import report
@@ -21,6 +22,7 @@ app = typer.Typer(
 app.command()(train)
 app.command()(evaluate)
 app.add_typer(data)
+app.command()(doctor)
 app.command()(inspect)
 app.command()(report)
 app.command()(score)

@@ -2,12 +2,13 @@
 
 from toolrest.estimate.gpus import GPUS, Efficiency, Gpu, get_gpu
 from toolrest.estimate.memory import Memory, memory
-from toolrest.estimate.plan import Estimate, estimate
+from toolrest.estimate.plan import KEPT, Estimate, checkpoint_bytes, estimate
 from toolrest.estimate.shape import PUBLISHED, ModelShape, get_shape
 from toolrest.estimate.time import Seconds, seconds
 
 __all__ = [
     "GPUS",
+    "KEPT",
     "PUBLISHED",
     "Efficiency",
     "Estimate",
@@ -15,6 +16,7 @@ __all__ = [
     "Memory",
     "ModelShape",
     "Seconds",
+    "checkpoint_bytes",
     "estimate",
     "get_gpu",
     "get_shape",

@@ -22,7 +22,8 @@ PROMPT_TOKENS = 764
 """Mean prompt of RLLA's 80 published test rows by Qwen's tokenizer, measured: docs/scaling.md."""
 RESPONSE_TOKENS = 600
 """An assumption: RLLA's 400 demonstrations have 368 on average, and responses grow in training."""
-_KEPT = 3
+KEPT = 3
+"""Checkpoints on the disk at once: two are kept, one is being written."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,8 @@ def estimate(
             f"{gpu.memory / 1e9:.0f} GB does not hold the policy's weights "
             f"({2 * shape.parameters / 1e9:.1f} GB); raise it, or rollout.vllm.tensor_parallel"
         )
-    trained = trained_parameters(recipe, shape)
     responses = recipe.responses_per_generation
-    copies = 16.0 if recipe.engine.name == "verl" and not recipe.lora.rank else 12.0
-    checkpoint = copies * trained
+    checkpoint = checkpoint_bytes(recipe, shape)
     return Estimate(
         gpu=gpu,
         gpus=recipe.engine.processes * recipe.engine.nodes,
@@ -123,5 +122,11 @@ def estimate(
         tokens=responses * (prompt + response),
         response_tokens=responses * response,
         checkpoint_bytes=checkpoint,
-        disk_bytes=2.0 * shape.parameters + _KEPT * checkpoint,
+        disk_bytes=2.0 * shape.parameters + KEPT * checkpoint,
     )
+
+
+def checkpoint_bytes(recipe: Recipe, shape: ModelShape) -> float:
+    """Bytes of one checkpoint: `Estimate.checkpoint_bytes`, for which no GPU has to be known."""
+    copies = 16.0 if recipe.engine.name == "verl" and not recipe.lora.rank else 12.0
+    return copies * trained_parameters(recipe, shape)

@@ -1,0 +1,120 @@
+"""The first rows of a recipe's data, and how many of their prompts are too long."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from toolrest.data.prompts import hold_out, render_prompt
+from toolrest.data.sample import Sample
+from toolrest.data.sources import Read, Source, read_rows
+from toolrest.doctor.check import Check, Status
+from toolrest.doctor.hub import is_hub_name, why_unreachable
+from toolrest.errors import InputError
+from toolrest.mixture import recipe_rendering, recipe_sources
+from toolrest.recipe import Recipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+ROWS = 64
+"""Rows of each source that are looked at."""
+
+
+def check_rows(recipe: Recipe) -> tuple[list[Sample], list[Check]]:
+    """Whether the first rows of every source can be read.
+
+    Returns:
+        Their samples, and a check a source: a problem where it cannot be read, its format is not
+        known, or a row is bad, at which training stops.
+    """
+    sources = recipe_sources(recipe)
+    if not sources:
+        from toolrest.world.tasks import Split, make_samples
+
+        found = "the embedded world's tasks; no file is needed"
+        return make_samples(Split.TRAIN, ROWS, recipe.seed), [Check("data", Status.OK, found)]
+    samples: list[Sample] = []
+    checks, whole = [], True
+    for source in sources:
+        try:
+            read = _first_rows(source, recipe)
+        except InputError as error:
+            mend = "data.path=FILE, or data.sources, for rows that are there (docs/data.md)"
+            checks.append(Check("data", Status.PROBLEM, str(error), mend))
+            continue
+        whole = whole and len(read) < ROWS and source.take is None
+        made = [sample for row in read for sample in row.samples]
+        samples += made
+        bad = [row for row in read if row.bad is not None]
+        if bad:
+            found = f"{source.path}: {len(bad)} of the first {len(read)} rows are bad"
+            found += f"; row {bad[0].number}: {bad[0].bad}"
+            mend = f"toolrest data check {source.path}, then toolrest data prepare leaves them out"
+            checks.append(Check("data", Status.PROBLEM, found, mend))
+        elif not made:
+            found = f"{source.path}: the first {len(read)} rows give no sample"
+            mend = f"toolrest data check {source.path} says why"
+            checks.append(Check("data", Status.PROBLEM, found, mend))
+        else:
+            found = f"{source.path}: the first {len(read)} rows give {len(made)} samples"
+            checks.append(Check("data", Status.OK, found))
+    if whole and not any(check.status is Status.PROBLEM for check in checks):
+        checks += _enough(samples, recipe)
+    return samples, checks
+
+
+def _first_rows(source: Source, recipe: Recipe) -> list[Read]:
+    why = why_unreachable() if is_hub_name(source.path) else None
+    if why is not None:
+        raise InputError(f"data {source.path}: there is no such file, and for the hub {why}")
+    rows = read_rows(replace(source, take=None), recipe_rendering(recipe), recipe.seed)
+    return list(islice(rows, ROWS))
+
+
+def _enough(samples: list[Sample], recipe: Recipe) -> list[Check]:
+    """A problem where all samples are known, and are too few for a step."""
+    fraction = recipe.data.heldout_fraction if recipe.evaluation.samples else 0.0
+    train, _ = hold_out(samples, fraction, recipe.seed)
+    if len(train) >= recipe.rollout.prompts_per_step:
+        return []
+    return [
+        Check(
+            "rows",
+            Status.PROBLEM,
+            f"{len(train)} samples to train on, fewer than "
+            f"rollout.prompts_per_step={recipe.rollout.prompts_per_step}",
+            f"rollout.prompts_per_step={max(1, len(train))} or less, or more rows",
+        )
+    ]
+
+
+def prompt_lengths(samples: list[Sample], tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Tokens of each sample's prompt, in order.
+
+    Raises:
+        InputError: the chat template refuses a prompt.
+    """
+    return [len(render_prompt(sample, tokenizer)) for sample in samples]
+
+
+def check_lengths(recipe: Recipe, lengths: list[int]) -> list[Check]:
+    """How many prompts are longer than the recipe allows, and would be left out.
+
+    Returns:
+        A warning where some are, a problem where all are.
+    """
+    most = recipe.data.max_prompt_tokens
+    ordered = sorted(lengths)
+    long = sum(length > most for length in lengths)
+    found = (
+        f"{ordered[len(ordered) // 2]} tokens in the middle, {ordered[-1]} at most, of "
+        f"{len(ordered)} prompts"
+    )
+    if not long:
+        return [Check("prompts", Status.OK, f"{found}; data.max_prompt_tokens={most}")]
+    status = Status.PROBLEM if long == len(ordered) else Status.WARNING
+    found = f"{long} of {len(ordered)} are longer than data.max_prompt_tokens={most}; {found}"
+    mend = f"they are left out; data.max_prompt_tokens={ordered[-1]} would keep these"
+    return [Check("prompts", status, found, mend)]

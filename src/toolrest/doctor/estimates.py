@@ -1,0 +1,277 @@
+"""Whether disk, GPUs and memory are enough for a recipe, as far as that can be calculated."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from toolrest.doctor.check import Check, Status, guarded
+from toolrest.doctor.environment import Torch
+from toolrest.errors import InputError
+from toolrest.estimate import (
+    GPUS,
+    KEPT,
+    PUBLISHED,
+    Efficiency,
+    Gpu,
+    Memory,
+    ModelShape,
+    checkpoint_bytes,
+    estimate,
+    get_gpu,
+    memory,
+)
+from toolrest.policy import policy_path, whole_policy
+from toolrest.recipe import EMBEDDED, Recipe
+from toolrest.runs import RUNS
+
+_CLOSE = 0.9
+"""A calculated peak above this share of a GPU's memory may not fit."""
+_CPU_OVERHEAD = 2e9
+"""Bytes of a training process on a CPU besides the policy's: torch, TRL and the data."""
+
+
+def check_needs(
+    recipe: Recipe, torch: Torch, gpu: str | None, longest_prompt: int | None
+) -> list[Check]:
+    """Disk for checkpoints and the download, and memory of each GPU, or of the machine.
+
+    Args:
+        recipe: the run.
+        torch: the GPUs of this machine.
+        gpu: the GPU to calculate for instead, by its short name; None: this machine's.
+        longest_prompt: tokens of the longest prompt that was seen; None: the recipe's limit is
+            taken. A GPU's memory is always calculated for the limit.
+
+    Returns:
+        Problems where something is too small; a note where the policy's size is not known.
+
+    Raises:
+        InputError: there is no such policy, or no such GPU.
+    """
+    wanted = None if gpu is None else get_gpu(gpu)
+    checks = guarded("runs folder", lambda: [check_folder(RUNS)])
+    if wanted is None and torch.gpus:
+        checks.append(check_count(recipe, len(torch.gpus)))
+    try:
+        shape = find_shape(recipe)
+    except InputError as error:
+        return [*checks, Check("disk, memory", Status.NOTE, f"not calculated: {error}")]
+    checks += guarded("disk", lambda: check_disk(recipe, shape, _free(RUNS), _free(_hub_cache())))
+    if wanted is None and torch.gpus:
+        name, size = min(torch.gpus, key=lambda one: one[1])
+        wanted = replace(GPUS["h100"], name=name, memory=size)
+    if wanted is not None:
+        found = wanted
+        return checks + guarded("GPU memory", lambda: [check_gpu_memory(recipe, shape, found)])
+    if recipe.engine.name == "verl" or recipe.rollout.sampler == "vllm":
+        found = "no GPU here, and the recipe needs one"
+        return [*checks, Check("GPU memory", Status.NOTE, found, "--gpu h100 calculates for one")]
+    most = recipe.data.max_prompt_tokens
+    longest = min(longest_prompt or most, most)
+    return checks + guarded(
+        "memory", lambda: [check_machine_memory(recipe, shape, _machine(), longest)]
+    )
+
+
+def find_shape(recipe: Recipe) -> ModelShape:
+    """The policy's shape, from its config.json or by its name.
+
+    Raises:
+        InputError: it is not known, of another architecture, or its file cannot be read.
+    """
+    base = whole_policy(policy_path(recipe)) if recipe.policy != EMBEDDED else policy_path(recipe)
+    if base in PUBLISHED:
+        return PUBLISHED[base]
+    file = Path(base) / "config.json"
+    if not file.is_file():
+        raise InputError(
+            f"the size of {base} is not known before it is downloaded; known are "
+            f"{', '.join(PUBLISHED)} and folders"
+        )
+    try:
+        return ModelShape.from_config(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{file} is not a readable config ({error})") from error
+
+
+def check_folder(folder: Path) -> Check:
+    """Whether runs can be written here.
+
+    Returns:
+        A problem where they cannot.
+    """
+    place = _existing(folder)
+    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+        return Check("runs folder", Status.OK, f"{folder.resolve()} can be written")
+    mend = f"make {place} writable, or run toolrest in another folder"
+    return Check("runs folder", Status.PROBLEM, f"{place} cannot be written", mend)
+
+
+def check_count(recipe: Recipe, found: int) -> Check:
+    """Whether there is a GPU for each process of a machine.
+
+    Returns:
+        A problem where there are fewer, a note where some stay idle.
+    """
+    asked = recipe.engine.processes
+    if asked > found:
+        return Check(
+            "processes",
+            Status.PROBLEM,
+            f"engine.processes={asked}, but there are {found} GPUs",
+            f"engine.processes={found}",
+        )
+    if asked < found:
+        found_ = f"engine.processes={asked} of {found} GPUs"
+        return Check("processes", Status.NOTE, found_, f"engine.processes={found} uses all of them")
+    return Check("processes", Status.OK, f"{asked}, as many as GPUs")
+
+
+def check_disk(recipe: Recipe, shape: ModelShape, free: int, cache_free: int) -> list[Check]:
+    """Whether checkpoints, and the policy's download where it is on the hub, have room.
+
+    Args:
+        recipe: the run.
+        shape: its policy.
+        free: bytes free where runs are kept.
+        cache_free: bytes free where downloads are kept.
+
+    Returns:
+        Problems where they have not.
+    """
+    one = checkpoint_bytes(recipe, shape)
+    needed = KEPT * one
+    found = f"{KEPT} checkpoints of {_size(one)}; {_size(free)} free"
+    if needed > free:
+        mend = "make room, or run in a folder on a larger disk"
+        if not recipe.lora.rank:
+            mend += ", or lora.rank=32, whose checkpoints are small"
+        checks = [Check("disk", Status.PROBLEM, found, mend)]
+    else:
+        checks = [Check("disk", Status.OK, found)]
+    path = policy_path(recipe)
+    if not Path(path).is_dir() and 2 * shape.parameters > cache_free:
+        download = f"a download of {_size(2 * shape.parameters)}; {_size(cache_free)} free"
+        mend = "make room, or set HF_HOME to a folder on a larger disk (nothing if it is there)"
+        checks.append(Check("download", Status.WARNING, download, mend))
+    return checks
+
+
+def check_gpu_memory(recipe: Recipe, shape: ModelShape, gpu: Gpu) -> Check:
+    """Whether the recipe's calculated peak fits into a GPU's memory.
+
+    Returns:
+        A problem above it, a warning where it is close.
+    """
+    name = "GPU memory"
+    try:
+        plan = estimate(recipe, shape, gpu)
+    except InputError as error:
+        return Check(name, Status.PROBLEM, str(error))
+    share = plan.memory.peak / gpu.memory
+    found = (
+        f"{_size(plan.memory.peak)} of {_size(gpu.memory)} ({gpu.name}), calculated; most of it: "
+        f"{_largest(plan.memory)}"
+    )
+    if share <= _CLOSE:
+        return Check(name, Status.OK, found)
+    status = Status.PROBLEM if share > 1 else Status.WARNING
+    return Check(name, status, found, mend_memory(recipe))
+
+
+def check_machine_memory(
+    recipe: Recipe, shape: ModelShape, available: float, longest_prompt: int
+) -> Check:
+    """Whether the recipe fits into the machine's memory, trained on the CPU in float32.
+
+    Args:
+        recipe: the run.
+        shape: its policy.
+        available: bytes that are free now.
+        longest_prompt: tokens.
+
+    Returns:
+        A problem where parameters, gradients and moments do not fit; a warning where the calculated
+        peak does not, or the policy is too large to be trained on a CPU in reasonable time.
+    """
+    engine = recipe.engine.model_copy(update={"precision": "float32"})
+    data = recipe.data.model_copy(update={"max_prompt_tokens": longest_prompt})
+    on_cpu = recipe.model_copy(update={"engine": engine, "data": data})
+    needed = memory(on_cpu, shape, GPUS["h100"], Efficiency(overhead=_CPU_OVERHEAD))
+    processes = recipe.engine.processes
+    peak = needed.peak * processes
+    found = f"no GPU: {_size(peak)} of the {_size(available)} free in this machine, calculated"
+    if peak > available:
+        status = Status.PROBLEM if needed.state * processes > available else Status.WARNING
+        return Check("memory", status, found, mend_memory(recipe))
+    if shape.parameters > 100e6:
+        return Check(
+            "memory",
+            Status.WARNING,
+            f"{found}; {shape.parameters / 1e9:.1f} G parameters are slow on a CPU",
+            "a machine with a GPU; --gpu h100 calculates for one",
+        )
+    return Check("memory", Status.OK, found)
+
+
+def mend_memory(recipe: Recipe) -> str:
+    """What lowers the memory that a recipe needs, and is not done yet."""
+    ways = []
+    if recipe.responses_per_forward > 1:
+        ways.append(f"optimizer.micro_batch={_half(recipe.responses_per_forward)}")
+    if not recipe.optimizer.gradient_checkpointing:
+        ways.append("optimizer.gradient_checkpointing=true")
+    if recipe.rollout.sampler == "vllm" and recipe.rollout.vllm.mode == "colocate":
+        ways.append("a smaller rollout.vllm.memory")
+    if not recipe.lora.rank:
+        ways.append("lora.rank=32")
+    if recipe.engine.sharding == "ddp" and recipe.engine.name == "trl":
+        ways.append("engine.sharding=fsdp with more GPUs (engine.processes)")
+    elif recipe.engine.name == "verl":
+        ways.append("more GPUs (engine.processes, engine.nodes)")
+    return "; or ".join([*ways, "shorter data.max_prompt_tokens, rollout.max_response_tokens"])
+
+
+def _half(count: int) -> int:
+    """The largest proper divisor."""
+    return next(count // by for by in range(2, count + 1) if count % by == 0)
+
+
+def _largest(parts: Memory) -> str:
+    names = ("weights", "gradients", "optimizer", "working", "activations", "head", "sampling")
+    ordered = sorted(names, key=lambda name: getattr(parts, name), reverse=True)
+    return ", ".join(f"{name} {_size(getattr(parts, name))}" for name in ordered[:3])
+
+
+def _machine() -> float:
+    import psutil
+
+    return psutil.virtual_memory().available
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    place = folder.expanduser().resolve()
+    while not place.exists():
+        place = place.parent
+    return place
+
+
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(_existing(folder)).free
+
+
+def _hub_cache() -> Path:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE)
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"

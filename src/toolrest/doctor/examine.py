@@ -1,0 +1,152 @@
+"""All checks of a recipe, in the order in which a run would need them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolrest.doctor.check import Check, Section, Status, guarded
+from toolrest.errors import InputError
+from toolrest.recipe import Recipe, load_recipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass
+class _Seen:
+    """What a section found and a later one needs."""
+
+    tokenizer: PreTrainedTokenizerBase | None = None
+    longest_prompt: int | None = None
+
+
+def examine(
+    path: Path | None,
+    overrides: list[str],
+    *,
+    gpu: str | None = None,
+    self_test: bool = True,
+    begins: Callable[[str], None] = lambda name: None,
+) -> Iterator[Section]:
+    """Look at the machine, the recipe, its policy and data, and train two steps.
+
+    Args:
+        path: the recipe's file; None: the embedded default run.
+        overrides: `key=value` settings.
+        gpu: the GPU to calculate memory for, by its short name; None: this machine's.
+        self_test: whether the two steps are trained.
+        begins: told the name of each section before it is looked at.
+
+    Yields:
+        Sections as they are done. Nothing raises: what cannot be checked is a line that says so.
+    """
+    recipe, said = _read_recipe(path, overrides)
+
+    def section(name: str, look: Callable[[], list[Check]]) -> Section:
+        begins(name)
+        return Section(name, tuple(guarded(name, look)))
+
+    yield section("environment", lambda: _environment(recipe or Recipe()))
+    if recipe is not None and recipe.engine.name == "verl":
+        yield section("verl", _verl)
+    yield section("recipe", lambda: [said])
+    if recipe is not None:
+        known = recipe
+        seen = _Seen()
+        yield section("policy", lambda: _policy(known, seen))
+        yield section("data", lambda: _data(known, seen))
+        yield section("needs", lambda: _needs(known, gpu, seen))
+    if self_test:
+        yield section("self-test", lambda: _self_test(recipe))
+
+
+def _read_recipe(path: Path | None, overrides: list[str]) -> tuple[Recipe | None, Check]:
+    from toolrest.weights import get_scheme
+
+    source = str(path) if path is not None else "the embedded default run"
+    try:
+        recipe = load_recipe(path, overrides)
+        get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
+    except InputError as error:
+        return None, Check("recipe", Status.PROBLEM, str(error))
+    changed = f" with {', '.join(overrides)}" if overrides else ""
+    return recipe, Check("recipe", Status.OK, f"{source}{changed}")
+
+
+def _environment(recipe: Recipe) -> list[Check]:
+    from toolrest.doctor.environment import check_environment
+
+    return check_environment(recipe)
+
+
+def _verl() -> list[Check]:
+    from toolrest.doctor.environment import check_verl_engine
+
+    return check_verl_engine()
+
+
+def _policy(recipe: Recipe, seen: _Seen) -> list[Check]:
+    from toolrest.doctor import policy
+    from toolrest.doctor.template import check_prefix
+
+    def load() -> list[Check]:
+        seen.tokenizer, checks = policy.check_tokenizer(recipe)
+        return checks
+
+    checks = guarded("policy", lambda: policy.check_files(recipe))
+    if any(check.status is Status.PROBLEM for check in checks):
+        return checks
+    checks += guarded("tokenizer", load)
+    if seen.tokenizer is None:
+        return checks
+    for name, look in (
+        ("dialect", policy.check_dialect),
+        ("chat template", check_prefix),
+        ("end of turn", policy.check_end),
+        ("marks", policy.check_marks),
+        ("round trip", policy.check_round_trip),
+        ("regions", policy.check_regions),
+    ):
+        checks += guarded(name, partial(look, recipe, seen.tokenizer))
+    return checks
+
+
+def _data(recipe: Recipe, seen: _Seen) -> list[Check]:
+    from toolrest.doctor.data import check_lengths, check_rows, prompt_lengths
+
+    samples, checks = check_rows(recipe)
+    tokenizer = seen.tokenizer
+    if tokenizer is None or not samples:
+        return checks
+
+    def measure() -> list[Check]:
+        lengths = prompt_lengths(samples, tokenizer)
+        seen.longest_prompt = max(lengths)
+        return check_lengths(recipe, lengths)
+
+    return checks + guarded("prompts", measure)
+
+
+def _needs(recipe: Recipe, gpu: str | None, seen: _Seen) -> list[Check]:
+    from toolrest.doctor.environment import Torch, look_at_torch
+    from toolrest.doctor.estimates import check_needs
+
+    try:
+        torch = look_at_torch()
+    except (ImportError, OSError):
+        torch = Torch(None, ())
+    return check_needs(recipe, torch, gpu, seen.longest_prompt)
+
+
+def _self_test(recipe: Recipe | None) -> list[Check]:
+    from importlib.util import find_spec
+
+    from toolrest.doctor.self_test import run_self_test
+
+    if recipe is not None and recipe.engine.name == "verl" and find_spec("trl") is None:
+        return [Check("training", Status.NOTE, "not done: it needs TRL, and verl does not")]
+    return run_self_test()

@@ -1,0 +1,46 @@
+"""Whether the hub can be reached, asked once and briefly: libraries retry for most of a minute."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+_SECONDS = 5
+
+
+def why_unreachable() -> str | None:
+    """Why no connection to the hub can be made; None where one can, or a proxy stands between."""
+    from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
+
+    if HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    place = urlsplit(ENDPOINT)
+    if place.scheme in getproxies() or place.hostname is None:
+        return None
+    port = place.port or (80 if place.scheme == "http" else 443)
+    try:
+        socket.create_connection((place.hostname, port), _SECONDS).close()
+    except OSError as error:
+        return f"{place.hostname} cannot be reached: {error.strerror or error}"
+    return None
+
+
+def is_cached(policy: str) -> bool:
+    """Whether the hub's cache on this machine has the policy's config."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(policy, "config.json"), str)
+
+
+def is_hub_name(path: str) -> bool:
+    """Whether a path names no file and may name something on the hub."""
+    return path.count("/") == 1 and not Path(path).expanduser().exists() and path[0] not in "./~"
+
+
+def calm_hub() -> None:
+    """Keep the hub's client from reporting every retry."""
+    from huggingface_hub.utils import logging
+
+    logging.set_verbosity_error()
