@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from toolrest.errors import InputError
+from toolrest.redaction import without_keys
 
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file whole or not at all, whatever happens meanwhile."""
     part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
+    part.unlink(missing_ok=True)
+    with part.open("x", encoding="utf-8") as file:  # anew, so that no link is written through
+        file.write(without_keys(text))
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
@@ -34,7 +36,7 @@ def append_json(path: Path, value: Any) -> None:
 
     What a full disk cut off is taken back, so that the next line starts a line.
     """
-    line = (json.dumps(value, ensure_ascii=False) + "\n").encode()
+    line = (without_keys(json.dumps(value, ensure_ascii=False)) + "\n").encode()
     with path.open("ab") as file:
         before = file.tell()
         try:

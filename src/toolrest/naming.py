@@ -1,12 +1,29 @@
-"""One wording for names that are not known."""
+"""One wording for names that are not known, and names that others chose made fit to use."""
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_LONGEST = 100
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """`unknown scheme 'rset': did you mean 'rest'? known: official, rest, uniform`."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name[:_LONGEST], names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown {kind} {name!r}: {hint}known: {', '.join(names)}"
+    return f"unknown {kind} {short(name)}: {hint}known: {', '.join(names)}"
+
+
+def short(value: object) -> str:
+    """A value as Python writes it, cut where it is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of too many digits, or lists in lists
+        return f"a {type(value).__name__} too long to show"
+    return text if len(text) <= 2 * _LONGEST else f"{text[: 2 * _LONGEST]}.."
+
+
+def file_name(text: str) -> str:
+    """A name for a file or folder of any text: one part of a path, and not `..`."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", text).lstrip(".")[:_LONGEST] or "unnamed"

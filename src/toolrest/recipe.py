@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,9 +9,25 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from toolrest.errors import InputError
-from toolrest.naming import unknown_name
+from toolrest.naming import short, unknown_name
+from toolrest.plain_yaml import plain_values
+from toolrest.redaction import holds_key
 
 EMBEDDED = "embedded"
+RESUMABLE = (
+    "guards",
+    "optimizer.micro_batch",
+    "optimizer.gradient_checkpointing",
+    "rollout.vllm.memory",
+    "rollout.saved_groups",
+    "evaluation.batch_size",
+    "reward.timeout",
+    "report_to",
+)
+"""What a resumed run may change: how it is computed, not what."""
+
+_DEEPEST_KEY = 20
+"""Dots of an override's key."""
 
 
 class _Section(BaseModel):
@@ -119,6 +134,11 @@ class Reward(_Section):
     """rest, constant or official: how the ranges of format and correctness move."""
     punish_over_calls: bool = True
     """Whether a call where none is due earns the least correctness."""
+    function: str | None = None
+    """FILE.py:NAME of a reward function as TRL takes it, whose rewards are added. The file is
+    run."""
+    timeout: float = Field(default=600.0, gt=0)
+    """Seconds after which a call of `function` has failed."""
 
 
 class Advantage(_Section):
@@ -131,6 +151,18 @@ class Advantage(_Section):
     undecided when it was sampled; see docs/method.md."""
     discount: float = Field(default=1.0, ge=0, le=1)
     """With spans: how much a decision counts for tokens before an earlier one. 1: unbiased."""
+
+
+class Guards(_Section):
+    """What follows when something fails or a number cannot be trusted."""
+
+    non_finite: Literal["stop", "skip"] = "stop"
+    """After a reward, weight, loss or gradient of NaN or infinity: stop; or leave out the response
+    or the step and go on, unless a parameter is. What led to it is in the run's incidents."""
+    reward_error: Literal["stop", "skip"] = "stop"
+    """After a fault of `reward.function`: stop; or count it as 0 for the generation and go on."""
+    warn: bool = True
+    """Whether signs of trouble in the metrics are said."""
 
 
 class Optimizer(_Section):
@@ -246,6 +278,7 @@ class Recipe(_Section):
     advantage: Advantage = Advantage()
     optimizer: Optimizer = Optimizer()
     evaluation: Evaluation = Evaluation()
+    guards: Guards = Guards()
     lora: Lora = Lora()
     engine: Engine = Engine()
 
@@ -306,10 +339,10 @@ def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise InputError(
-            f"{source}: {key}={first['input']!r}: {first['msg'][0].lower() + first['msg'][1:]}"
-        ) from error
+        said = first["msg"][0].lower() + first["msg"][1:]
+        raise InputError(f"{source}: {key[:200]}={short(first['input'])}: {said}") from error
     check_recipe(recipe)
+    _check_keyless(recipe.model_dump(mode="json"), "")
     return recipe
 
 
@@ -341,6 +374,21 @@ def check_recipe(recipe: Recipe) -> None:
     _check_engine(recipe)
 
 
+def _check_keyless(value: Any, key: str) -> None:
+    """A recipe is kept and shown, so it holds no keys."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            _check_keyless(each, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for each in value:
+            _check_keyless(each, key)
+    elif isinstance(value, str) and holds_key(key, value):
+        raise InputError(
+            f"{key}: it looks like a key or a password, which a recipe must not hold; give it in "
+            "the environment (OPENAI_API_KEY, HF_TOKEN, WANDB_API_KEY) or in ~/.netrc"
+        )
+
+
 def _check_split(recipe: Recipe) -> None:
     """Generation, optimiser steps, processes and forwards must divide each other."""
     mini, prompts = recipe.optimizer.mini_batch, recipe.rollout.prompts_per_step
@@ -368,7 +416,7 @@ def _check_split(recipe: Recipe) -> None:
     if recipe.save_steps % steps:
         raise InputError(
             f"save_steps={recipe.save_steps} falls between optimiser steps on the same rollouts; "
-            f"use {math.ceil(recipe.save_steps / steps) * steps}"
+            f"use {-(-recipe.save_steps // steps) * steps}"
         )
 
 
@@ -394,6 +442,21 @@ def _check_engine(recipe: Recipe) -> None:
         )
 
 
+def check_resumable(overrides: list[str]) -> None:
+    """Refuse overrides that would make of a resumed run another one.
+
+    Raises:
+        InputError: naming what may be changed.
+    """
+    for written in overrides:
+        key = written.partition("=")[0]
+        if not any(key == known or key.startswith(known + ".") for known in RESUMABLE):
+            raise InputError(
+                f"--resume {written}: a run goes on with its own recipe; only "
+                f"{', '.join(RESUMABLE)} may be changed"
+            )
+
+
 def dump_recipe(recipe: Recipe) -> str:
     """The resolved recipe as YAML."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
@@ -401,14 +464,12 @@ def dump_recipe(recipe: Recipe) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such recipe") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: the recipe cannot be read ({error})") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        line = str(error).replace("\n", " ")
-        raise InputError(f"{path}: not YAML ({line})") from error
+    values = plain_values(text, str(path))
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -423,12 +484,9 @@ def override(values: dict[str, Any], written: str) -> None:
         InputError: it is not written so.
     """
     key, equals, text = written.partition("=")
-    if not equals or not key:
-        raise InputError(f"{written!r}: an override is written key=value, as in max_steps=5")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{written!r}: the value is not YAML") from error
+    if not equals or not key or key.count(".") > _DEEPEST_KEY:
+        raise InputError(f"{short(written)}: an override is written key=value, as in max_steps=5")
+    value = plain_values(text, f"{short(written)}: the value")
     if isinstance(value, str):
         value = _number(value)
     if key == "engine" and isinstance(value, str):
@@ -439,7 +497,7 @@ def override(values: dict[str, Any], written: str) -> None:
             values[parent] = {"name": values[parent]}
         child = values.setdefault(parent, {})
         if not isinstance(child, dict):
-            raise InputError(f"{written!r}: {parent} is a value, not a section")
+            raise InputError(f"{short(written)}: {short(parent)} is a value, not a section")
         values = child
     values[last] = value
 
@@ -460,5 +518,7 @@ def _check_keys(values: dict[str, Any], model: type[BaseModel], prefix: str) -> 
         section = model.model_fields[key].annotation
         if isinstance(section, type) and issubclass(section, BaseModel):
             if not isinstance(value, dict):
-                raise InputError(f"recipe key {prefix}{key} is a section with keys, not {value!r}")
+                raise InputError(
+                    f"recipe key {prefix}{key} is a section with keys, not {short(value)}"
+                )
             _check_keys(value, section, f"{prefix}{key}.")

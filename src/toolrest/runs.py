@@ -16,6 +16,7 @@ from typing import Any
 
 from toolrest.errors import InputError
 from toolrest.files import only_one, whole_lines, write_json, write_whole
+from toolrest.redaction import redacted_command
 
 RUNS = Path("runs")
 CHECKPOINT_STATE = "toolrest_state.json"
@@ -81,6 +82,16 @@ class RunFolder:
         return self.path / "summary.json"
 
     @property
+    def incidents(self) -> Path:
+        """Folder: one file a step at which a number was not finite."""
+        return self.path / "incidents"
+
+    @property
+    def warnings(self) -> Path:
+        """One JSON object a warning."""
+        return self.path / "warnings.jsonl"
+
+    @property
     def lock(self) -> Path:
         """Held by the process that trains."""
         return self.path / "lock"
@@ -113,7 +124,7 @@ class RunFolder:
         """
         for part in [*self.path.glob("*.part"), *self.path.glob("*/*.part")]:
             shutil.rmtree(part) if part.is_dir() else part.unlink()
-        for path in (self.metrics, self.curve):
+        for path in (self.metrics, self.curve, self.warnings):
             if path.is_file():
                 kept = [line for line in whole_lines(path) if _step_of(line, path) <= step]
                 write_whole(path, "".join(kept))
@@ -233,7 +244,7 @@ def describe_environment(seed: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processors": os.cpu_count(),
-        "command": sys.argv,
+        "command": redacted_command(sys.argv),
         "seed": seed,
         "commit": _commit(),
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from toolrest.data.prompts import fit_prompts, hold_out
 from toolrest.data.sample import Sample
 from toolrest.data.sources import iterate_samples
+from toolrest.engines.watch import Watch
 from toolrest.errors import InputError
 from toolrest.files import append_json, whole_lines, write_json, write_whole
 from toolrest.machine import record_machine
@@ -46,6 +47,10 @@ class View(Protocol):
         """Something that the user should know."""
         ...
 
+    def warn(self, text: str) -> None:
+        """Something that the user should look at."""
+        ...
+
 
 class Interrupted(Exception):
     """The user asked to stop; what is done is kept."""
@@ -61,6 +66,11 @@ class Samples:
     """What it can be evaluated on; disjoint from the former."""
     dropped: list[tuple[str, int]]
     """(identity, prompt tokens) of rows whose prompts are too long."""
+
+    @property
+    def rows(self) -> int:
+        """All of them, those left out included."""
+        return len(self.train) + len(self.heldout) + len(self.dropped)
 
 
 def load_samples(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Samples:
@@ -123,7 +133,7 @@ def run_training(
             view.note(f"the rest may differ from an undisturbed run: {'; '.join(changed)}")
     heldout = samples.heldout[: recipe.evaluation.samples]
     if ranks.main:
-        _report_data(samples, len(heldout), run, view)
+        report_data(samples, len(heldout), run, view)
     view.stage("loading the policy and the training engine")
     model = load_policy(recipe)
     from toolrest.engines.launch_trl import train_with_trl
@@ -142,6 +152,9 @@ def run_training(
     if resume and ranks.main:
         run.rewind(first)
         view.note(f"going on from step {first} of {recipe.max_steps}")
+    watch = Watch(recipe, run, view.warn if ranks.main else lambda text: None)
+    if ranks.main:
+        watch.dropped(len(samples.dropped), samples.rows)
     view.stage("training", recipe.max_steps)
     view.advance(first)
 
@@ -153,7 +166,16 @@ def run_training(
     steps = first
     if checkpoint is None or first < recipe.max_steps:
         steps = train_with_trl(
-            recipe, run, model, tokenizer, samples.train, view.step, evaluate, checkpoint, ranks
+            recipe,
+            run,
+            model,
+            tokenizer,
+            samples.train,
+            view.step,
+            evaluate,
+            checkpoint,
+            ranks,
+            watch,
         )
     if steps < recipe.max_steps:
         raise Interrupted
@@ -205,8 +227,9 @@ def _supervised(
     return summary
 
 
-def _report_data(samples: Samples, evaluated: int, run: RunFolder, view: View) -> None:
-    rows = len(samples.train) + len(samples.heldout) + len(samples.dropped)
+def report_data(samples: Samples, evaluated: int, run: RunFolder, view: View) -> None:
+    """Write data.json, and say which rows are left out."""
+    rows = samples.rows
     write_json(
         run.data,
         {

@@ -14,10 +14,11 @@ from toolrest.engines.verl_overrides import (
     writes_out,
 )
 from toolrest.engines.verl_rows import write_rows
+from toolrest.engines.watch import Watch
 from toolrest.policy import load_tokenizer
 from toolrest.recipe import Recipe, dump_recipe
 from toolrest.runs import RunFolder, begin_run, write_json
-from toolrest.training import Interrupted, Samples, View, load_samples
+from toolrest.training import Interrupted, View, load_samples, report_data
 
 
 def run_verl_training(
@@ -56,7 +57,9 @@ def run_verl_training(
         run.rewind(done)
         view.note(f"going on from step {done} of {recipe.max_steps}")
     begin_run(run, dump_recipe(recipe), recipe.seed)
-    _write_data(samples, len(heldout), run)
+    report_data(samples, len(heldout), run, view)
+    watch = Watch(recipe, run, view.warn)
+    watch.dropped(len(samples.dropped), samples.rows)
     view.stage("training with verl", recipe.max_steps)
     view.advance(done)
 
@@ -64,6 +67,7 @@ def run_verl_training(
         with run.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **metrics}) + "\n")
         view.step(step, metrics)
+        watch.read(step, {"step": step, **metrics})
 
     def evaluated(step: int, result: dict[str, Any]) -> None:
         run.evaluation.mkdir(exist_ok=True)
@@ -84,19 +88,6 @@ def run_verl_training(
     }
     write_json(run.summary, summary)
     return summary
-
-
-def _write_data(samples: Samples, evaluated: int, run: RunFolder) -> None:
-    write_json(
-        run.data,
-        {
-            "rows": len(samples.train) + len(samples.heldout) + len(samples.dropped),
-            "train": len(samples.train),
-            "heldout": len(samples.heldout),
-            "evaluated": evaluated,
-            "too_long": [{"row": row, "prompt_tokens": n} for row, n in samples.dropped],
-        },
-    )
 
 
 def _curve(run: RunFolder) -> dict[int, dict[str, Any]]:

@@ -43,9 +43,9 @@ def train(
         if engine is not None:
             overrides.append(f"engine.name={engine}")
         if resume is not None:
-            if path is not None or overrides:
-                raise InputError("--resume goes on with the run's own recipe; give nothing else")
-            _resume(resume, dry_run, quiet)
+            if path is not None:
+                raise InputError("--resume goes on with the run's own recipe; give no other")
+            _resume(resume, overrides, dry_run, quiet)
             return
         from toolrest.recipe import load_recipe
 
@@ -67,19 +67,25 @@ def train(
 
 
 def _default_name(recipe: "Recipe") -> str:
+    from toolrest.naming import file_name
+
     policy = Path(recipe.policy).name or "policy"
     scheme = recipe.weighting.scheme.replace("*", "-") if recipe.method == "rl" else recipe.method
-    return f"{scheme}-{policy}-seed{recipe.seed}"
+    return f"{file_name(f'{scheme}-{policy}')}-seed{recipe.seed}"
 
 
-def _resume(resume: str, dry_run: bool, quiet: bool) -> None:
+def _resume(resume: str, overrides: list[str], dry_run: bool, quiet: bool) -> None:
+    from toolrest.files import write_whole
     from toolrest.ranks import join_ranks
-    from toolrest.recipe import load_recipe
+    from toolrest.recipe import check_resumable, dump_recipe, load_recipe
     from toolrest.runs import RunFolder, find_run
 
     ranks = join_ranks()
     run = RunFolder(ranks.first(lambda: find_run(resume).path))
-    recipe = load_recipe(run.recipe, [])
+    check_resumable(overrides)
+    recipe = load_recipe(run.recipe, overrides)
+    if overrides and not dry_run and ranks.main:
+        write_whole(run.recipe, dump_recipe(recipe))
     if dry_run:
         _print_plan(recipe)
     else:
@@ -143,6 +149,8 @@ def _trained(
     """What summary.json holds, at the end of training."""
     from safetensors import SafetensorError
 
+    from toolrest.guards import NonFiniteError
+    from toolrest.rewards.guarded import RewardError
     from toolrest.training import Interrupted, run_training
     from toolrest.verl_training import run_verl_training
     from toolrest.watch.live import LiveView
@@ -159,8 +167,20 @@ def _trained(
             if ranks.main:
                 typer.echo(f"stopped; what is done is kept. Go on with: {goes_on}", err=True)
             raise typer.Exit(130) from None
-        except (OSError, RuntimeError, SafetensorError) as error:
-            reason = _cannot_write(error, run)
+        except NonFiniteError as error:
+            view.close()
+            raise InputError(
+                f"{error}; {run.incidents} has what led to it. Go on from the last checkpoint "
+                f"with: {goes_on} (guards.non_finite=skip leaves such steps out)"
+            ) from error
+        except RewardError as error:
+            view.close()
+            raise InputError(
+                f"{error}; mend it, then go on with: {goes_on} (guards.reward_error=skip goes on "
+                "without it)"
+            ) from error
+        except (OSError, RuntimeError, MemoryError, SafetensorError) as error:
+            reason = _out_of_memory(error, recipe) or _cannot_write(error, run)
             if reason is None:
                 raise
             view.close()
@@ -194,6 +214,22 @@ def calm_libraries() -> None:
     warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
 
 
+def _out_of_memory(error: Exception, recipe: "Recipe") -> str | None:
+    """That memory ran out, with what takes less; None where that is not the error."""
+    import torch
+
+    said = ("can't allocate memory", "out of memory")
+    kinds = (torch.OutOfMemoryError, MemoryError)
+    if not isinstance(error, kinds) and not any(text in str(error) for text in said):
+        return None
+    reason = (str(error).strip() or "MemoryError").splitlines()[0]
+    return (
+        f"out of memory ({reason}); lower optimizer.micro_batch "
+        f"(now {recipe.responses_per_forward}) or rollout.vllm.memory, or set "
+        "optimizer.gradient_checkpointing=true"
+    )
+
+
 def _cannot_write(error: Exception, run: "RunFolder") -> str | None:
     """Why the run's folder cannot be written, with the mend; None where that is not the error.
 
@@ -217,7 +253,7 @@ def _remove_if_unused(run: "RunFolder") -> None:
     """A run that never began leaves no folder behind."""
     import shutil
 
-    begun = (run.metrics, run.evaluation, run.path / "verl")
+    begun = (run.metrics, run.evaluation, run.rollouts, run.incidents, run.path / "verl")
     if not any(path.exists() for path in begun):
         shutil.rmtree(run.path)
 

@@ -27,12 +27,14 @@ from toolrest.dialects import get_dialect
 from toolrest.engines.trl import ResTConfig, ResTTrainer, RolloutBatch
 from toolrest.engines.trl_rollout import shared_prefix_rollout
 from toolrest.engines.trl_settings import lora_config, uses_bfloat16
+from toolrest.engines.watch import Watch
 from toolrest.errors import InputError
 from toolrest.files import append_json, write_whole
 from toolrest.ranks import ALONE, Ranks
 from toolrest.recipe import Recipe
 from toolrest.regions import Region
 from toolrest.rewards import ToolReward
+from toolrest.rewards.guarded import GuardedReward, load_reward_function
 from toolrest.rollout.sampler import shares_prefix
 from toolrest.runs import RunFolder
 from toolrest.vocabulary import Vocabulary
@@ -61,6 +63,7 @@ def trl_config(recipe: Recipe, checkpoints: Path) -> ResTConfig:
         epsilon_high=recipe.optimizer.clip_epsilon_high,
         scale_rewards=recipe.advantage.scale,
         credit=recipe.advantage.credit,
+        non_finite=recipe.guards.non_finite,
         credit_discount=recipe.advantage.discount,
         record_entropies=recipe.rollout.saved_entropies,
         beta=0.0,
@@ -106,8 +109,10 @@ class _Follow(TrainerCallback):
         on_step: OnStep,
         evaluate: OnEvaluation,
         ranks: Ranks,
+        watch: Watch,
     ) -> None:
         self.run = run
+        self.watch = watch
         self.recipe = recipe
         self.ranks = ranks
         self.on_step = on_step
@@ -121,6 +126,7 @@ class _Follow(TrainerCallback):
         record = {"step": state.global_step, "seconds": time.monotonic() - self.started, **logs}
         append_json(self.run.metrics, record)
         self.on_step(state.global_step, record)
+        self.watch.read(state.global_step, record)
 
     def on_step_end(self, args, state, control, **rest):
         every, step = self.recipe.evaluation.every, state.global_step
@@ -155,6 +161,7 @@ def train_with_trl(
     evaluate: OnEvaluation,
     resume_from: Path | None,
     ranks: Ranks = ALONE,
+    watch: Watch | None = None,
 ) -> int:
     """Train the model in place; checkpoints, metrics and rollouts go to the run's folder.
 
@@ -166,6 +173,7 @@ def train_with_trl(
         evaluate: called after the steps at which the recipe has the policy evaluated on the way.
         resume_from: the checkpoint to go on from, or None.
         ranks: the processes that train together, each of which calls this.
+        watch: told the metrics of every step, and what goes wrong.
 
     Returns:
         The optimiser steps done; fewer than the recipe's if it was interrupted.
@@ -180,6 +188,7 @@ def train_with_trl(
             for sample in samples
         ]
     )
+    watch = watch or Watch(recipe, run, lambda text: None)
     reward = ToolReward(
         recipe.dialect,
         recipe.reward.schedule,
@@ -188,17 +197,28 @@ def train_with_trl(
         normalise_strings=recipe.reward.normalise_strings,
         lenient_types=recipe.reward.lenient_types,
     )
-    follow = _Follow(run, recipe, on_step, evaluate, ranks)
+    rewards: list[Any] = [reward]
+    if recipe.reward.function is not None:
+        rewards.append(
+            GuardedReward(
+                load_reward_function(recipe.reward.function),
+                recipe.guards.reward_error,
+                recipe.reward.timeout,
+                watch.say,
+            )
+        )
+    follow = _Follow(run, recipe, on_step, evaluate, ranks, watch)
     trainer = ResTTrainer(
         model=model,
         processing_class=tokenizer,
-        reward_funcs=[reward],
+        reward_funcs=rewards,
         train_dataset=dataset,
         args=trl_config(recipe, run.checkpoints),
         callbacks=[follow],
         rollout_func=_rollout_function(recipe, model),
         on_rollouts=_rollout_writer(recipe, run, tokenizer) if ranks.main else None,
         peft_config=lora_config(recipe),
+        on_incident=watch.keep,
     )
     trainer.remove_callback(PrinterCallback)
 
@@ -235,10 +255,10 @@ def _prompt_text(prompt: Any) -> str:
 def _rollout_writer(
     recipe: Recipe, run: RunFolder, tokenizer: PreTrainedTokenizerBase
 ) -> Callable[[RolloutBatch], None] | None:
+    run.rollouts.mkdir(exist_ok=True)
     rows = recipe.rollout.saved_groups * recipe.rollout.group_size
     if rows == 0:
         return None
-    run.rollouts.mkdir(exist_ok=True)
     vocabulary = Vocabulary.from_tokenizer(
         tokenizer, written_special_tokens=get_dialect(recipe.dialect).special_tokens
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from accelerate.utils import gather_object
 from safetensors import SafetensorError
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl.trainer.grpo_trainer import GRPOTrainer
@@ -32,8 +34,11 @@ from toolrest.engines.trl_config import (
 )
 from toolrest.errors import InputError
 from toolrest.files import sync_tree, write_json
+from toolrest.guards import Incident, NonFiniteError
+from toolrest.guards.incidents import describe_tensors
 from toolrest.regions import Region, label_tokens
 from toolrest.rewards import ToolReward
+from toolrest.rewards.guarded import GuardedReward
 from toolrest.runs import CHECKPOINT_STATE, checkpoint_step
 from toolrest.vocabulary import Vocabulary
 from toolrest.weights import RegionEntropy, Scheme, Statistic, TokenStatistics, get_scheme
@@ -52,6 +57,10 @@ _UNREADABLE = (
 """What reading a broken checkpoint ends in."""
 
 
+_LED_TO_A_GRADIENT = ("advantages", "old_per_token_logps", "importance_sampling_ratio")
+"""Of the last micro-batch, what an incident describes."""
+
+
 class ResTTrainer(GRPOTrainer):
     """`GRPOTrainer` whose per-token advantages are w_t * A_i.
 
@@ -59,6 +68,8 @@ class ResTTrainer(GRPOTrainer):
 
     Args:
         on_rollouts: called with each generation's `RolloutBatch`.
+        on_incident: called in process 0 when a reward, a weight or a gradient is not finite, before
+            the rule `non_finite` is followed.
 
     Raises:
         InputError: settings that would cancel or break the weights, with the reason.
@@ -69,6 +80,7 @@ class ResTTrainer(GRPOTrainer):
         *positional: Any,
         args: ResTConfig,
         on_rollouts: Callable[[RolloutBatch], None] | None = None,
+        on_incident: Callable[[Incident], None] = lambda incident: None,
         **keywords: Any,
     ) -> None:
         self.scheme: Scheme = get_scheme(args.weighting, **args.weighting_options)
@@ -92,7 +104,12 @@ class ResTTrainer(GRPOTrainer):
             if isinstance(reward, ToolReward):
                 check_reward_dialect(reward.dialect.name, self.dialect.name)
                 reward.bind(self.vocabulary)
+            elif isinstance(reward, GuardedReward):
+                reward.agree = self._first_fault
         self._on_rollouts = on_rollouts
+        self._on_incident = on_incident
+        self._batch: dict[str, torch.Tensor] = {}
+        self._unscored: torch.Tensor | None = None
         self._entropy_source = EntropySource(args.entropy_source)
         self._followed: RegionEntropy | None = None
         self._window = RegionEntropy.zero(self.accelerator.device)
@@ -159,6 +176,8 @@ class ResTTrainer(GRPOTrainer):
         self._captured = None
         with self._capture() if self._runs_old_forward() else nullcontext():
             output = super()._generate_and_score_completions(inputs)
+        if self._unscored is not None:
+            output["advantages"] = output["advantages"].masked_fill(self._unscored, 0.0)
         mask = output["completion_mask"].bool()
         if "tool_mask" in output:
             mask &= output["tool_mask"].bool()
@@ -175,6 +194,7 @@ class ResTTrainer(GRPOTrainer):
         if self.scheme.reads_tokens or self.config.record_entropies:
             tokens = self._token_statistics(output)
         weights = self.scheme(regions, mask, entropy, self._progress(), tokens)
+        weights = self._finite_rows("weight", weights)
         credited = advantages
         if self.config.credit == Credit.SPANS:
             credited = self._reward_to_go(inputs, output["completion_ids"], mask)
@@ -288,6 +308,7 @@ class ResTTrainer(GRPOTrainer):
     def _compute_loss(self, model, inputs):
         if not self._policy.training:
             return super()._compute_loss(model, inputs)
+        self._batch = inputs
         with self._capture():
             loss = super()._compute_loss(model, inputs)
         assert self._captured is not None
@@ -298,6 +319,69 @@ class ResTTrainer(GRPOTrainer):
         self._window += measured
         self._logged += measured
         return loss
+
+    def _first_fault(self, fault: str | None) -> str | None:
+        """What is wrong in the first process in which something is."""
+        faults = gather_object([fault]) if self.accelerator.num_processes > 1 else [fault]
+        return next((said for said in faults if said is not None), None)
+
+    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
+        """The parent's; responses without any finite reward stop the run or leave out their group.
+
+        TRL takes a NaN for the None of a reward that does not apply, and would count it as 0.
+        """
+        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        broken = torch.isinf(rewards).any(dim=1) | torch.isnan(rewards).all(dim=1)
+        self._unscored = None
+        if self._policy.training and broken.any():
+            self._incident("reward", {"rewards": rewards})
+            rewards = rewards.masked_fill(broken[:, None], 0.0)
+            groups = broken.view(-1, self._group_size).any(dim=1)
+            mine = self.accelerator.process_index * len(prompts)
+            rows = groups.repeat_interleave(self._group_size)
+            self._unscored = rows[mine : mine + len(prompts)]
+        return rewards
+
+    def _finite_rows(self, what: str, values: torch.Tensor) -> torch.Tensor:
+        """The values; rows that are not finite stop the run or, with `skip`, become 0."""
+        broken = ~torch.isfinite(values.view(len(values), -1)).all(dim=1)
+        if not self._sum_over_ranks(broken.sum()[None].float()).item():
+            return values
+        self._incident(what, {what: values})
+        shape = (-1,) + (1,) * (values.dim() - 1)
+        return torch.where(broken.view(shape), torch.zeros_like(values), values)
+
+    def _clip_grad_norm(self, model):
+        """The parent's; a gradient that is not finite stops the run or is dropped."""
+        norm = super()._clip_grad_norm(model)
+        if not math.isfinite(float(cast(Any, norm))):
+            kept = {key: v for key, v in self._batch.items() if key in _LED_TO_A_GRADIENT}
+            self._incident("loss or gradient", kept)
+            model.zero_grad(set_to_none=True)
+        return norm
+
+    def _incident(self, what: str, tensors: dict[str, torch.Tensor]) -> None:
+        """Tell what led to it; then stop, if that is the rule."""
+        parameters = self._broken_parameters()
+        facts = {
+            "rule": self.config.non_finite,
+            "last_losses": [entry.get("loss") for entry in self.state.log_history[-5:]],
+            "last_gradient_norms": [e.get("grad_norm") for e in self.state.log_history[-5:]],
+            "parameters_not_finite": parameters[:20],
+            "tensors": describe_tensors(tensors),
+            "completion_ids": self._batch["completion_ids"].tolist() if self._batch else None,
+        }
+        incident = Incident(self.state.global_step, what, facts)
+        if self.accelerator.is_main_process:
+            self._on_incident(incident)
+        if parameters or self.config.non_finite == "stop":
+            raise NonFiniteError(incident)
+        self._metrics["train"]["guards/not_finite"].append(1.0)
+
+    def _broken_parameters(self) -> list[str]:
+        """Parameters that are not finite; no step mends them, so the run stops by any rule."""
+        parameters = self._policy.named_parameters()
+        return [name for name, value in parameters if not value.isfinite().all()]
 
     def _log_weights(
         self,
@@ -328,6 +412,8 @@ class ResTTrainer(GRPOTrainer):
 
     def _save_checkpoint(self, model, trial):
         """The parent's files, then ours, which says that all are there; older ones go after it."""
+        if self._broken_parameters():
+            self._incident("parameter", {})
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
             super()._save_checkpoint(model, trial)

@@ -63,6 +63,10 @@ class ResTConfig(GRPOConfig):
         default=False,
         metadata={"help": "Hand on_rollouts every token's entropy: one more forward a generation."},
     )
+    non_finite: str = field(
+        default="stop",
+        metadata={"help": "stop or skip: what follows a reward, weight or gradient of NaN."},
+    )
     entropy_source: str = field(
         default="online", metadata={"help": "online, static or exact; see EntropySource."}
     )
@@ -96,6 +100,8 @@ def check_settings(args: ResTConfig) -> None:
         )
     if args.credit not in tuple(Credit):
         raise InputError(unknown_name("credit", args.credit, [str(c) for c in Credit]))
+    if args.non_finite not in ("stop", "skip"):
+        raise InputError(unknown_name("non_finite", args.non_finite, ["stop", "skip"]))
     if not 0 <= args.credit_discount <= 1:
         raise InputError(f"credit_discount must be in [0, 1]; got {args.credit_discount}")
     if not 0 <= args.entropy_decay < 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -122,6 +123,13 @@ class LiveView:
         """Something that the user should know."""
         if not self._quiet:
             self._console.print(text, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Something that the user should look at; said in a quiet view too, on standard error."""
+        if self._quiet:
+            print(text, file=sys.stderr)
+        else:
+            self._console.print(text, style="yellow", soft_wrap=True)
 
     def step(self, step: int, metrics: dict[str, Any]) -> None:
         """An optimiser step is done."""

@@ -114,6 +114,10 @@ function summaryView(section) {
       section.append(table(["", "before", "after"],
         run.table.map((row) => [row.label, cell(row, "before"), cell(row, "after")])));
     }
+    if (run.warnings.length) {
+      section.append(make("h3", {}, "Warnings"),
+        make("ul", {}, ...run.warnings.map((text) => make("li", {}, text))));
+    }
     if (run.missing.length) {
       section.append(make("h3", {}, "What is missing"),
         make("ul", {}, ...run.missing.map((text) => make("li", {}, text))));

@@ -16,6 +16,7 @@ from toolrest.regions import Region
 from toolrest.runs import RunFolder
 from toolrest.watch.shading import visible
 
+_MOST_INCIDENTS = 20
 MOST_POINTS = 400
 """Steps of a curve."""
 MOST_RESPONSES = 1600
@@ -73,8 +74,24 @@ def collect(folder: Path, share: float = 1.0) -> dict[str, Any]:
         "groups": groups,
         "sampled": sampled,
         "failures": _failures(run, missing),
+        "warnings": _warnings(run),
         "missing": missing,
     }
+
+
+def _warnings(run: RunFolder) -> list[str]:
+    """What the run said that the user should look at, and its incidents."""
+    said = [
+        f"step {row.get('step')}: {row.get('text')}; {row.get('advice')}"
+        for row in (_lines(run.warnings, [], "") if run.warnings.is_file() else ())
+    ]
+    for path in sorted(run.incidents.glob("step-*.json"))[:_MOST_INCIDENTS]:
+        incident = _json(path, [], "") or {}
+        said.append(
+            f"step {incident.get('step')}: a {incident.get('what')} was not finite "
+            f"(incidents/{path.name})"
+        )
+    return said
 
 
 def _json(path: Path, missing: list[str], what: str) -> dict[str, Any] | None:

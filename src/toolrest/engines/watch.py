@@ -1,0 +1,70 @@
+"""A run's warnings and incidents: said to the user, and kept in its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from toolrest.files import append_json, whole_lines, write_json
+from toolrest.guards import Incident, Signs, Warned
+from toolrest.recipe import Recipe
+from toolrest.rewards.schedule import get_schedule
+from toolrest.runs import RunFolder
+
+
+class Watch:
+    """Looks at a run's metrics and says each warning once, also over a resumption.
+
+    Args:
+        say: shows a line to the user.
+    """
+
+    def __init__(self, recipe: Recipe, run: RunFolder, say: Callable[[str], None]) -> None:
+        self.say = say
+        self._recipe = recipe
+        self._run = run
+        self._schedule = get_schedule(recipe.reward.schedule)
+        self._signs = Signs(self._scores, frozenset(w["name"] for w in _rows(run.warnings)))
+        for row in _rows(run.metrics):
+            self._signs.read(row["step"], row)
+
+    def read(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """A step's metrics."""
+        self._keep(self._signs.read(step, metrics))
+
+    def dropped(self, left_out: int, rows: int) -> None:
+        """So many of the data's rows have prompts that are too long."""
+        self._keep(self._signs.dropped(left_out, rows))
+
+    def keep(self, incident: Incident) -> None:
+        """A number was not finite."""
+        self._run.incidents.mkdir(exist_ok=True)
+        path = self._run.incidents / f"step-{incident.step:06d}.json"
+        write_json(path, asdict(incident))
+        self.say(f"warning, step {incident.step}: a {incident.what} is not finite; {path}")
+
+    def _keep(self, warnings: list[Warned]) -> None:
+        if self._recipe.guards.warn:
+            for warned in warnings:
+                append_json(self._run.warnings, asdict(warned))
+                self.say(str(warned))
+
+    def _scores(self, metrics: Mapping[str, Any]) -> tuple[float, float] | None:
+        """Mean scores in [0, 1] of a step's format and correctness rewards."""
+        if not {"reward/format", "reward/correctness", "step"} <= metrics.keys():
+            return None
+        progress = (metrics["step"] - 1) / max(1, self._recipe.max_steps)
+        least, most = (self._schedule.rewards(s, s, progress) for s in (0.0, 1.0))
+        form, right = (
+            (metrics[name] - low) / (high - low)
+            for name, low, high in zip(
+                ("reward/format", "reward/correctness"), least, most, strict=True
+            )
+        )
+        return form, right
+
+
+def _rows(path: Any) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in whole_lines(path)] if path.is_file() else []

@@ -1,0 +1,50 @@
+"""Numbers that are none: what was not finite, and what led to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Incident:
+    """A step at which a reward, a weight, a loss or a gradient was not finite."""
+
+    step: int
+    """Optimiser steps done before."""
+    what: str
+    """reward, weight, or loss or gradient."""
+    facts: dict[str, Any]
+    """What led to it, as plain values."""
+
+
+class NonFiniteError(Exception):
+    """A number was not finite, and the rule is to stop."""
+
+    def __init__(self, incident: Incident) -> None:
+        super().__init__(f"a {incident.what} of step {incident.step + 1} is not finite")
+        self.incident = incident
+
+
+def places_of_non_finite(values: torch.Tensor, most: int = 20) -> list[list[int]]:
+    """Where a tensor is NaN or infinite: the first `most` indices."""
+    return (~torch.isfinite(values)).nonzero()[:most].tolist()
+
+
+def describe_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """Of each tensor: its shape, least, greatest and mean finite value, and where it has others."""
+    found = {}
+    for name, tensor in tensors.items():
+        values = tensor.detach().double()
+        finite = values[torch.isfinite(values)]
+        found[name] = {
+            "shape": list(tensor.shape),
+            "least": finite.min().item() if finite.numel() else None,
+            "greatest": finite.max().item() if finite.numel() else None,
+            "mean": finite.mean().item() if finite.numel() else None,
+            "not_finite": places_of_non_finite(tensor),
+        }
+    return found

@@ -1,0 +1,136 @@
+"""Each sign of trouble is provoked by hand, said once, and silent on the healthy default run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from toolrest.engines.watch import Watch
+from toolrest.guards import Signs
+from toolrest.recipe import Recipe, load_recipe
+from toolrest.runs import RunFolder
+
+HEALTHY = {
+    "frac_reward_zero_std": 0.3,
+    "entropy": 0.5,
+    "completions/clipped_ratio": 0.01,
+    "sampling/sampling_logp_difference/mean": 0.002,
+    "scores": (0.9, 0.6),
+}
+
+
+def names(*changes, steps=12):
+    """The warnings' names and steps, of metrics that change from the healthy ones with time."""
+    signs = Signs(scores=lambda metrics: metrics["scores"])
+    found = []
+    for step in range(1, steps + 1):
+        metrics = HEALTHY | {key: at(step) for key, at in changes}
+        found += [(w.name, w.step) for w in signs.read(step, metrics)]
+    return found
+
+
+def test_healthy_metrics_say_nothing():
+    assert names() == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "at", "expected"),
+    [
+        ("frac_reward_zero_std", lambda step: 0.95, ("equal_rewards", 5)),
+        ("completions/clipped_ratio", lambda step: 1.0, ("truncated", 5)),
+        ("sampling/sampling_logp_difference/mean", lambda step: 0.2, ("sampler_mismatch", 5)),
+        ("entropy", lambda step: 0.5 if step <= 6 else 0.001, ("entropy_collapse", 11)),
+        (
+            "scores",
+            lambda step: (1.0, 0.6) if step <= 5 else (1.0, 0.4),
+            ("reward_hacking", 8),
+        ),
+    ],
+)
+def test_each_sign_is_said_once(metric, at, expected):
+    assert names((metric, at), steps=20) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("metric", "at"),
+    [
+        ("frac_reward_zero_std", lambda step: 1.0 if step == 3 else 0.2),
+        ("completions/clipped_ratio", lambda step: 1.0 if step < 4 else 0.0),
+        ("entropy", lambda step: 0.5 / step),
+        ("scores", lambda step: (0.5, 0.6 - 0.02 * step)),
+        ("scores", lambda step: (1.0, 0.6 - 0.005 * step)),
+        ("frac_reward_zero_std", lambda step: float("nan")),
+        ("entropy", lambda step: None),
+    ],
+)
+def test_what_passes_or_is_not_measured_is_not_said(metric, at):
+    assert names((metric, at)) == []
+
+
+def test_warnings_tell_the_number_and_what_to_try():
+    signs = Signs()
+    warned = [w for step in range(5) for w in signs.read(step, {"completions/clipped_ratio": 0.97})]
+    assert "97% of the responses" in warned[0].text
+    assert "rollout.max_response_tokens" in warned[0].advice
+
+
+def test_dropped_prompts_are_said_from_a_tenth_of_the_rows_on():
+    assert Signs().dropped(10, 100) == []
+    assert Signs().dropped(0, 0) == []
+    signs = Signs()
+    (warned,) = signs.dropped(11, 100)
+    assert "11 of 100 rows (11%)" in warned.text
+    assert signs.dropped(11, 100) == []
+
+
+def watched(folder, recipe=None):
+    said = []
+    return Watch(recipe or Recipe(), RunFolder(folder), said.append), said
+
+
+def test_the_default_run_says_nothing(tmp_path):
+    """25 steps of `toolrest train`, as its metrics.jsonl has them."""
+    rows = (Path(__file__).parent / "default_run.jsonl").read_text().splitlines()
+    assert len(rows) == 25
+    watch, said = watched(tmp_path)
+    for row in map(json.loads, rows):
+        watch.read(row["step"], row)
+    assert said == []
+
+
+def test_a_resumed_run_says_nothing_twice_and_remembers_what_it_saw(tmp_path):
+    run = RunFolder(tmp_path)
+    rows = [{"step": step, "completions/clipped_ratio": 1.0} for step in range(1, 9)]
+    watch, said = watched(tmp_path)
+    for row in rows[:4]:
+        watch.read(row["step"], row)
+    run.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows[:4]))
+    assert said == []
+    watch, said = watched(tmp_path)
+    watch.read(5, rows[4])
+    assert len(said) == 1
+    assert json.loads(run.warnings.read_text())["name"] == "truncated"
+    watch, said = watched(tmp_path)
+    for row in rows[4:]:
+        watch.read(row["step"], row)
+    assert said == []
+
+
+def test_warnings_can_be_switched_off(tmp_path):
+    watch, said = watched(tmp_path, load_recipe(None, ["guards.warn=false"]))
+    for step in range(8):
+        watch.read(step, {"completions/clipped_ratio": 1.0})
+    assert said == []
+    assert not RunFolder(tmp_path).warnings.exists()
+
+
+@pytest.mark.parametrize("schedule", ["constant", "rest", "official"])
+def test_scores_are_read_back_from_the_scheduled_rewards(tmp_path, schedule):
+    from toolrest.rewards.schedule import get_schedule
+
+    recipe = load_recipe(None, [f"reward.schedule={schedule}", "max_steps=11"])
+    watch, _ = watched(tmp_path, recipe)
+    form, right = get_schedule(schedule).rewards(0.7, 0.4, 0.5)
+    found = watch._scores({"step": 6.5, "reward/format": form, "reward/correctness": right})
+    assert found == pytest.approx((0.7, 0.4))
+    assert watch._scores({"step": 1}) is None
