@@ -88,3 +88,72 @@ def test_the_folder_s_layout(tmp_path):
     run = RunFolder(tmp_path)
     assert run.recipe.name == "recipe.yaml"
     assert run.last_checkpoint() is None
+
+
+def checkpoint(run, step, **sizes):
+    folder = run.checkpoints / f"checkpoint-{step}"
+    folder.mkdir(parents=True)
+    for name in sizes:
+        (folder / name).write_bytes(b"1234")
+    (folder / "toolrest_state.json").write_text(json.dumps({"files": sizes}))
+    return folder
+
+
+def test_a_checkpoint_with_a_file_of_another_size_does_not_count():
+    run = start("a")
+    whole = checkpoint(run, 2, model=4, optimizer=4)
+    checkpoint(run, 4, model=4, optimizer=5)
+    missing = checkpoint(run, 6, model=4, optimizer=4)
+    (missing / "optimizer").unlink()
+    assert run.last_checkpoint() == whole
+
+
+@pytest.mark.parametrize("state", ["", "[]", '{"files": 3}', '{"files": {"model": "4"}}', "nul"])
+def test_a_checkpoint_whose_state_is_none_does_not_count(state):
+    run = start("a")
+    folder = checkpoint(run, 2, model=4)
+    (folder / "toolrest_state.json").write_text(state)
+    assert run.last_checkpoint() is None
+
+
+def test_rewinding_removes_what_was_not_written_whole():
+    run = start("a")
+    whole = checkpoint(run, 2, model=4)
+    checkpoint(run, 4, model=5)
+    checkpoint(run, 6, model=4)
+    (run.path / "metrics.jsonl.part").write_text("x")
+    run.evaluation.mkdir()
+    (run.evaluation / "after.json.part").write_text("x")
+    (run.path / "warm_start.part").mkdir()
+    run.rewind(4)
+    assert list(run.checkpoints.iterdir()) == [whole]
+    assert sorted(p.name for p in run.path.rglob("*.part")) == []
+
+
+def test_a_broken_line_before_the_last_is_named():
+    run = start("a")
+    run.metrics.write_text('{"step": 1}\n{"st\n{"step": 3}\n')
+    with pytest.raises(InputError, match=r"metrics\.jsonl: a broken line"):
+        run.rewind(1)
+
+
+def test_a_run_s_seconds_go_on():
+    run = start("a")
+    assert run.seconds() == 0.0
+    run.metrics.write_text('{"step": 1, "seconds": 2.5}\n{"step": 2, "secon')
+    assert run.seconds() == 2.5
+
+
+def test_a_name_whose_folder_is_empty_is_free():
+    new_run("mine", "unused")
+    assert new_run("mine", "unused").path.name == "mine"
+
+
+def test_one_process_trains_in_a_folder():
+    run = start("a")
+    with (
+        run.held(),
+        pytest.raises(InputError, match="another process is training there"),
+        RunFolder(run.path).held(),
+    ):
+        pass

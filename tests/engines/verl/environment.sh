@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Make the environment that the tests of the verl engine run in: verl pins a transformers older than
-# the TRL engine's, so it has one of its own.
+# Make the environment that the tests of the verl engine run in: verl wants a transformers older than
+# the newest, which the TRL engine is tested with, so it has one of its own.
 #   tests/engines/verl/environment.sh .venv-verl
 #   OMP_NUM_THREADS=1 .venv-verl/bin/python -m pytest tests/engines/verl
 # An installed torch is kept. On a Linux machine without an NVIDIA GPU a CPU build is taken.
@@ -30,9 +30,5 @@ if ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
     pip install "$torch"
   fi
 fi
-# What the extra `verl` names, what toolrest needs besides TRL, and the tests' own.
-pip install verl==0.9.1 'TransferQueue>=0.1.10' cachetools fastapi msgspec pyzmq uvicorn \
-  matplotlib psutil 'pydantic>=2.10' 'pyyaml>=6.0' 'rich>=13.9' scipy 'typer>=0.15' \
-  pytest hypothesis
-pip install --no-deps --editable "$root"
+pip install --editable "$root[verl]" pytest hypothesis
 touch "$venv/installed"
