@@ -249,6 +249,23 @@ def test_broken_runs_open_and_say_what_is_missing(browser, tmp_path):
         opened.page.close()
 
 
+def test_warnings_and_incidents_are_on_the_first_page(browser, tmp_path):
+    folder = a_run(tmp_path / "warned")
+    warned = {"name": "truncated", "step": 7, "text": "97% <b>cut</b> off", "advice": "raise it"}
+    (folder / "warnings.jsonl").write_text(json.dumps(warned) + "\n")
+    (folder / "incidents").mkdir()
+    incident = {"step": 3, "what": "weight", "facts": {}}
+    (folder / "incidents" / "step-000003.json").write_text(json.dumps(incident))
+    target = folder / "r.html"
+    target.write_text(report_page([folder]), encoding="utf-8")
+    opened = Opened(browser, target)
+    shown = opened.page.text_content("#view-summary")
+    assert "step 7: 97% <b>cut</b> off; raise it" in shown
+    assert "step 3: a weight was not finite (incidents/step-000003.json)" in shown
+    assert opened.trouble == []
+    opened.page.close()
+
+
 def test_figures_that_json_does_not_have_break_no_page(tmp_path):
     """A finished run must not end in an error because of its report."""
     folder = a_run(tmp_path / "odd", steps=1)
