@@ -126,7 +126,7 @@ def killed_life(folder: Path, run: Path, lasts: float, saves: float, rng: random
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             code = os.waitstatus_to_exitcode(status)
-            assert code == 0, f"exit code {code}: {(folder / 'log.txt').read_text()[-3000:]}"
+            assert code == 0, f"exit code {code}: {log_of(folder).read_text()[-3000:]}"
             return False
         if saving and set(run.glob("checkpoints/checkpoint-*")) - known:
             time.sleep(rng.uniform(0, saves))
