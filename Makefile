@@ -30,8 +30,8 @@ benchmark: $(VENV)/installed
 	$(BIN)/python benchmarks/bfcl.py
 	$(BIN)/python benchmarks/step.py
 
-$(VENV)/installed: pyproject.toml scripts/make_venv.sh
+$(VENV)/installed: pyproject.toml scripts/make_venv.sh scripts/install_torch.sh
 	scripts/make_venv.sh $(VENV)
 
-$(VENV_VERL)/installed: pyproject.toml tests/engines/verl/environment.sh
+$(VENV_VERL)/installed: pyproject.toml tests/engines/verl/environment.sh scripts/install_torch.sh
 	tests/engines/verl/environment.sh $(VENV_VERL)

@@ -4,7 +4,6 @@
 set -euo pipefail
 venv=$1
 python=${PYTHON:-python3}
-torch=torch==2.13.0
 
 if [ ! -x "$venv/bin/python" ]; then
   if "$python" -c 'import torch' 2>/dev/null; then
@@ -13,25 +12,7 @@ if [ ! -x "$venv/bin/python" ]; then
     "$python" -m venv "$venv"
   fi
 fi
-pip() { "$venv/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
-
-brings_gpu_packages() {
-  local report
-  report=$(mktemp)
-  pip install --dry-run --ignore-installed --report "$report" "$torch" >/dev/null 2>&1 || true
-  grep -qi '"name": *"nvidia-' "$report"
-  local found=$?
-  rm -f "$report"
-  return $found
-}
-
-if ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
-  if [ "$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null && brings_gpu_packages; then
-    pip install "$torch" --index-url https://download.pytorch.org/whl/cpu
-  else
-    pip install "$torch"
-  fi
-fi
+. "$(dirname "$0")/install_torch.sh"
 pip install --editable '.[dev,lora,openai,bfcl]'
 # Tests read real vocabularies and gold answers from these packages' data files, and skip without them.
 pip install --no-deps qwen-agent mistral-common ||

@@ -8,27 +8,8 @@ set -euo pipefail
 venv=$1
 root=$(cd "$(dirname "$0")/../../.." && pwd)
 python=${PYTHON:-python3}
-torch=torch==2.13.0
 
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-pip() { "$venv/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
-
-brings_gpu_packages() {
-  local report
-  report=$(mktemp)
-  pip install --dry-run --ignore-installed --report "$report" "$torch" >/dev/null 2>&1 || true
-  grep -qi '"name": *"nvidia-' "$report"
-  local found=$?
-  rm -f "$report"
-  return $found
-}
-
-if ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
-  if [ "$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null && brings_gpu_packages; then
-    pip install "$torch" --index-url https://download.pytorch.org/whl/cpu
-  else
-    pip install "$torch"
-  fi
-fi
+. "$root/scripts/install_torch.sh"
 pip install --editable "$root[verl]" pytest hypothesis
 touch "$venv/installed"
