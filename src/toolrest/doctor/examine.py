@@ -90,7 +90,7 @@ def _verl() -> list[Check]:
 
 
 def _policy(recipe: Recipe, seen: _Seen) -> list[Check]:
-    from toolrest.doctor import policy
+    from toolrest.doctor import policy, tokens
     from toolrest.doctor.template import check_prefix
 
     def load() -> list[Check]:
@@ -106,13 +106,18 @@ def _policy(recipe: Recipe, seen: _Seen) -> list[Check]:
     for name, look in (
         ("dialect", policy.check_dialect),
         ("chat template", check_prefix),
-        ("end of turn", policy.check_end),
-        ("marks", policy.check_marks),
-        ("round trip", policy.check_round_trip),
-        ("regions", policy.check_regions),
+        ("end of turn", tokens.check_end),
+        ("marks", tokens.check_marks),
     ):
         checks += guarded(name, partial(look, recipe, seen.tokenizer))
-    return checks
+
+    def label(tokenizer: PreTrainedTokenizerBase) -> list[Check]:
+        vocabulary = tokens.read_vocabulary(recipe, tokenizer)
+        round_trip = partial(tokens.check_round_trip, recipe, tokenizer, vocabulary)
+        regions = partial(tokens.check_regions, recipe, tokenizer, vocabulary)
+        return guarded("round trip", round_trip) + guarded("regions", regions)
+
+    return checks + guarded("regions", partial(label, seen.tokenizer))
 
 
 def _data(recipe: Recipe, seen: _Seen) -> list[Check]:
