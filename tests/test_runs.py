@@ -144,8 +144,10 @@ def test_a_run_s_seconds_go_on():
     assert run.seconds() == 2.5
 
 
-def test_a_name_whose_folder_is_empty_is_free():
-    new_run("mine", "unused")
+def test_a_name_whose_run_was_killed_before_it_began_is_free():
+    run = new_run("mine", "unused")
+    run.lock.touch()
+    (run.path / "recipe.yaml.part").write_text("see")
     assert new_run("mine", "unused").path.name == "mine"
 
 

@@ -103,18 +103,33 @@ class RunFolder:
 
     def _checkpoints(self) -> list[Path]:
         found = self.checkpoints.glob("checkpoint-*")
-        return [folder for folder in found if folder.name.split("-")[1].isdigit()]
+        return [folder for folder in found if folder.name.split("-")[1].isdecimal()]
 
     def held(self) -> AbstractContextManager[None]:
         """Nobody else trains in this folder meanwhile.
 
         Raises:
-            InputError: somebody does, or the folder cannot be written in.
+            InputError: somebody does, the folder cannot be written in, or `check_links` fails.
         """
+        self.check_links()
         return only_one(
             self.lock,
             f"{self.path}: another process is training there; wait for it, or stop it first",
         )
+
+    def check_links(self) -> None:
+        """Nothing in the folder leads out of it, so that what is written there stays there.
+
+        Raises:
+            InputError: a link does.
+        """
+        root = self.path.resolve()
+        for folder, below, names in os.walk(self.path):
+            for path in (Path(folder) / name for name in (*below, *names)):
+                if path.is_symlink() and not path.resolve().is_relative_to(root):
+                    raise InputError(
+                        f"{path}: a link that leads out of the run's folder; take it out"
+                    )
 
     def rewind(self, step: int) -> None:
         """Drop what was written after optimiser step `step`, and what was not written whole.
@@ -130,7 +145,7 @@ class RunFolder:
                 write_whole(path, "".join(kept))
         for file in self.rollouts.glob("step-*.jsonl"):
             written = file.stem.split("-")[1]
-            if written.isdigit() and int(written) >= step:
+            if written.isdecimal() and int(written) >= step:
                 file.unlink()
         for folder in self._checkpoints():
             if checkpoint_step(folder) > step or not is_whole(folder):
@@ -141,7 +156,10 @@ class RunFolder:
         if not self.metrics.is_file():
             return 0.0
         lines = whole_lines(self.metrics)
-        return float(json.loads(lines[-1]).get("seconds", 0.0)) if lines else 0.0
+        try:
+            return float(json.loads(lines[-1]).get("seconds", 0.0)) if lines else 0.0
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+            return 0.0
 
 
 def checkpoint_step(folder: Path) -> int:
@@ -159,10 +177,15 @@ def is_whole(checkpoint: Path) -> bool:
         return False
 
 
+def _is_of_a_run(path: Path) -> bool:
+    """Whether a file is more than what a run leaves that is killed before it begins."""
+    return path.name != "lock" and path.suffix != ".part"
+
+
 def _step_of(line: str, path: Path) -> int:
     try:
         return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(f"{path}: a broken line ({error}); take it out") from error
 
 
@@ -179,7 +202,7 @@ def new_run(name: str | None, default: str) -> RunFolder:
     try:
         if name is not None:
             path = RUNS / name
-            if path.is_dir() and not any(path.iterdir()):
+            if path.is_dir() and not any(map(_is_of_a_run, path.iterdir())):
                 return RunFolder(path)
             if path.exists():
                 raise InputError(
