@@ -80,9 +80,9 @@ def _resume(resume: str, overrides: list[str], dry_run: bool, quiet: bool) -> No
     from toolrest.recipe import check_resumable, dump_recipe, load_recipe
     from toolrest.runs import RunFolder, find_run
 
+    check_resumable(overrides)
     ranks = join_ranks()
     run = RunFolder(ranks.first(lambda: find_run(resume).path))
-    check_resumable(overrides)
     recipe = load_recipe(run.recipe, overrides)
     if overrides and not dry_run and ranks.main:
         write_whole(run.recipe, dump_recipe(recipe))
@@ -210,7 +210,7 @@ def calm_libraries() -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     disable_progress_bar()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
 
 
