@@ -34,10 +34,10 @@ def installed(monkeypatch):
 @pytest.mark.parametrize(
     ("version", "status", "found"),
     [
-        ("2.13.0+cpu", Status.OK, "2.13.0+cpu"),
+        ("2.14.1+cpu", Status.OK, "2.14.1+cpu"),
         ("2.11.0", Status.OK, "2.11.0"),
         ("2.13.4", Status.OK, "2.13.4"),
-        ("2.14.0", Status.WARNING, "newer than tested (2.13.0)"),
+        ("2.15.0", Status.WARNING, "newer than tested (2.14.1)"),
         ("2.10.1", Status.PROBLEM, "older than toolrest allows (>=2.11)"),
     ],
 )
@@ -81,5 +81,5 @@ def test_a_python_that_is_too_old_or_new(monkeypatch):
     assert versions.check_python().status is Status.PROBLEM
     monkeypatch.setattr(versions.sys, "version_info", (3, 15, 0))
     assert versions.check_python().status is Status.WARNING
-    monkeypatch.setattr(versions.sys, "version_info", (3, 12, 9))
+    monkeypatch.setattr(versions.sys, "version_info", (3, 11, 9))
     assert versions.check_python().status is Status.OK

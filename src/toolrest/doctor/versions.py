@@ -13,8 +13,8 @@ from packaging.version import InvalidVersion, Version
 from toolrest.doctor.check import Check, Status
 
 NEWEST = {
-    "torch": "2.13.0",
-    "transformers": "5.23.0",
+    "torch": "2.14.1",
+    "transformers": "5.24.0",
     "tokenizers": "0.23.3",
     "trl": "1.16.0",
     "accelerate": "1.15.0",
@@ -23,7 +23,7 @@ NEWEST = {
 }
 """The newest versions that all tests passed with. The oldest are toolrest's own requirements, which
 are read from the installed package."""
-NEWEST_PYTHON = "3.12"
+NEWEST_PYTHON = "3.11"
 """The newest Python that the tests were run with."""
 OPTIONAL = frozenset(("peft",))
 """Of these, what a run needs only if its recipe asks for it."""
