@@ -76,12 +76,18 @@ def test_rewinding_drops_what_came_later_and_a_torn_line():
     ]
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
-    write_whole(path, "one")
-    with pytest.raises(UnicodeEncodeError):
-        write_whole(path, "\ud800")
-    assert path.read_text() == "one"
+    write_whole(path, "one \ud800")
+    assert path.read_text() == "one ?"
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_whole(path, "two")
+    assert path.read_text() == "one ?"
 
 
 def test_the_folder_s_layout(tmp_path):

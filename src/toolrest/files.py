@@ -18,7 +18,9 @@ def write_whole(path: Path, text: str) -> None:
     """Write a file whole or not at all, whatever happens meanwhile."""
     part = path.with_name(path.name + ".part")
     part.unlink(missing_ok=True)
-    with part.open("x", encoding="utf-8") as file:  # anew, so that no link is written through
+    with part.open(
+        "x", encoding="utf-8", errors="replace"
+    ) as file:  # anew, so that no link is written through
         file.write(without_keys(text))
         file.flush()
         os.fsync(file.fileno())
@@ -36,7 +38,7 @@ def append_json(path: Path, value: Any) -> None:
 
     What a full disk cut off is taken back, so that the next line starts a line.
     """
-    line = (without_keys(json.dumps(value, ensure_ascii=False)) + "\n").encode()
+    line = (without_keys(json.dumps(value, ensure_ascii=False)) + "\n").encode("utf-8", "replace")
     with path.open("ab") as file:
         before = file.tell()
         try:
@@ -50,7 +52,7 @@ def append_json(path: Path, value: Any) -> None:
 
 def whole_lines(path: Path) -> list[str]:
     """A file's lines but for a last one that a kill has cut off."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     return [line for line in lines if line.endswith("\n")]
 
 

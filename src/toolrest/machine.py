@@ -42,7 +42,7 @@ def record_machine(run: RunFolder, seed: int, processes: int) -> list[str]:
     """
     try:
         known = json.loads(run.environment.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         known = None
     now = describe_environment(seed) | {"machine": describe_machine(processes)}
     if not isinstance(known, dict):

@@ -2,9 +2,12 @@
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable
 
 _LONGEST = 100
+_HIDDEN = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
+"""Unicode's categories of what is not seen but acts: controls, directions, ends of lines."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
@@ -22,6 +25,18 @@ def short(value: object) -> str:
     except (ValueError, RecursionError):  # an integer of too many digits, or lists in lists
         return f"a {type(value).__name__} too long to show"
     return text if len(text) <= 2 * _LONGEST else f"{text[: 2 * _LONGEST]}.."
+
+
+def printable(text: str, keep: str = "") -> str:
+    """A text with what would move a terminal's cursor or end the line written as its code.
+
+    Args:
+        keep: characters that stay, such as line breaks.
+    """
+    return "".join(
+        f"\\u{ord(c):04x}" if c not in keep and unicodedata.category(c) in _HIDDEN else c
+        for c in text
+    )
 
 
 def file_name(text: str) -> str:

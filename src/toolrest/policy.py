@@ -14,8 +14,6 @@ from toolrest.recipe import EMBEDDED, Recipe
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-_LOADING_ERRORS = (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError)
-
 
 def policy_path(recipe: Recipe) -> str:
     """A folder or a hub name that transformers can load.
@@ -59,11 +57,13 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(
             path, padding_side="left", trust_remote_code=recipe.trust_remote_code
         )
-    except _LOADING_ERRORS as error:
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        Vocabulary.from_tokenizer(tokenizer)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # what broken files end in has no common class
         raise _not_loaded(recipe, "tokenizer", error) from error
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    Vocabulary.from_tokenizer(tokenizer)
     if tokenizer.chat_template is None:
         raise InputError(
             f"policy={recipe.policy}: the tokenizer has no chat template, so prompts cannot be "
@@ -83,25 +83,30 @@ def load_policy(recipe: Recipe, folder: Path | None = None) -> PreTrainedModel:
         InputError: they cannot be loaded.
     """
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     path = policy_path(recipe) if folder is None else str(folder)
     adapters = has_adapters(Path(path))
+    refuse_pickled_weights(Path(path))
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model, loaded = cast(Any, AutoModelForCausalLM).from_pretrained(
             whole_policy(path),
             dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=recipe.trust_remote_code,
+            output_loading_info=True,
         )
+        if lost := sorted(loaded["missing_keys"]):
+            raise ValueError(f"{len(lost)} of its weights are missing, such as {lost[0]}")
         if adapters:
             require_peft()
             from peft import PeftModel
 
             model = cast(Any, PeftModel.from_pretrained(model, path)).merge_and_unload()
         return cast(Any, model).to("cuda") if torch.cuda.is_available() else model
-    except (*_LOADING_ERRORS, SafetensorError) as error:
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # what broken files end in has no common class
         raise _not_loaded(recipe, "policy", error) from error
 
 
@@ -110,13 +115,31 @@ def has_adapters(folder: Path) -> bool:
     return (folder / "adapter_config.json").is_file()
 
 
+def refuse_pickled_weights(folder: Path) -> None:
+    """Weights are read from safetensors only.
+
+    Raises:
+        InputError: the folder has none, but weights that are pickled.
+    """
+    if any(folder.glob("*.safetensors")):
+        return
+    for pattern in ("pytorch_model.bin*", "pytorch_model-*.bin", "adapter_model.bin"):
+        for found in folder.glob(pattern):
+            raise InputError(f"{found}: pickled weights are not read; save them as safetensors")
+
+
 def whole_policy(path: str) -> str:
     """The path itself, or that of the policy that a folder's adapters were trained on."""
     folder = Path(path)
     if not has_adapters(folder):
         return path
-    named = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    base = str(named["base_model_name_or_path"])
+    try:
+        named = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        base = named["base_model_name_or_path"]
+        if not isinstance(base, str) or not base:
+            raise ValueError("base_model_name_or_path is no name")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{folder}: adapter_config.json cannot be read ({error})") from error
     warm_start = folder.parent.parent / "warm_start"
     return str(warm_start) if Path(base).name == warm_start.name and warm_start.is_dir() else base
 

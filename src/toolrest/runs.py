@@ -117,14 +117,19 @@ class RunFolder:
             f"{self.path}: another process is training there; wait for it, or stop it first",
         )
 
-    def check_links(self) -> None:
+    def check_links(self, within: Path | None = None) -> None:
         """Nothing in the folder leads out of it, so that what is written there stays there.
+
+        Args:
+            within: a folder of it that alone is looked at, itself included.
 
         Raises:
             InputError: a link does.
         """
         root = self.path.resolve()
-        for folder, below, names in os.walk(self.path):
+        if within is not None and not within.resolve().is_relative_to(root):
+            raise InputError(f"{within}: a link that leads out of the run's folder; take it out")
+        for folder, below, names in os.walk(within or self.path):
             for path in (Path(folder) / name for name in (*below, *names)):
                 if path.is_symlink() and not path.resolve().is_relative_to(root):
                     raise InputError(

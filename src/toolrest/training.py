@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from toolrest.data.prompts import fit_prompts, hold_out
@@ -299,6 +300,19 @@ def _add_to_curve(run: RunFolder, step: int, result: dict[str, Any] | None) -> N
         append_json(run.curve, {"step": step, **(result or {})})
 
 
+def _read_result(path: Path) -> dict[str, Any]:
+    """The result of an evaluation that was finished before."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found["n"], int):
+            raise TypeError("its n is no number")
+        return found
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error}); take it out, and it is evaluated again"
+        ) from error
+
+
 def _evaluated(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -316,7 +330,7 @@ def _evaluated(
         return None
     path = run.evaluation / f"{when}.json"
     if ranks.first(path.is_file):
-        return json.loads(path.read_text(encoding="utf-8"))
+        return _read_result(path)
     view.stage(f"evaluating {when} training on {len(heldout)} held-out samples", 2 * len(heldout))
     result, rows = evaluate_heldout(model, tokenizer, heldout, recipe, view.advance, ranks)
     if ranks.main:

@@ -32,7 +32,7 @@ def written(folder, name, data):
         ("a.jsonl", LINES.replace(b"}\n", b"}\r\n")),
         ("a.jsonl", LINES.rstrip(b"\n")),
         ("a.jsonl", b"\n\n" + LINES.replace(b"}\n", b"}\n \n")),
-        ("a.jsonl.gz", gzip.compress(LINES)),
+        ("a.jsonl.gz", gzip.compress(LINES, mtime=0)),
         ("a.json.gz", gzip.compress(json.dumps(ROWS).encode())),
     ],
 )
@@ -57,7 +57,7 @@ def test_parquet(tmp_path):
         ("a.jsonl", '{"a": "é"}'.encode("latin-1"), "not UTF-8 .*iconv"),
         ("a.json", '[{"a": "é"}]'.encode("latin-1"), "not UTF-8 .*iconv"),
         ("a.json.gz", b"no gzip", "cannot be read"),
-        ("a.jsonl.gz", gzip.compress(LINES)[:-9], "cannot be read"),
+        ("a.jsonl.gz", gzip.compress(LINES, mtime=0)[:-9], "cannot be read"),
         ("a.parquet", b"PAR1 but not", "not a readable parquet"),
         ("a.parquet", b"", "not a readable parquet"),
         ("a.csv", b"x", "expected .json"),

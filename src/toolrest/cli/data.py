@@ -133,6 +133,7 @@ def show(
         from toolrest.data.prompts import render_prompt
         from toolrest.data.sources import Skipped, iterate_samples
         from toolrest.errors import InputError
+        from toolrest.naming import printable
         from toolrest.policy import load_tokenizer
 
         recipe, sources, rendering = _read(inputs)
@@ -153,14 +154,15 @@ def show(
             ids = render_prompt(sample, tokenizer)
             prompt = str(tokenizer.decode(ids))
             typer.echo(f"{len(ids)} tokens")
-        typer.echo(f"{sample.source}, {sample.identity}\n\n{prompt}\n\n[ground truth]")
-        typer.echo(sample.ground_truth)
+        said = f"{sample.source}, {sample.identity}\n\n{prompt}\n\n[ground truth]\n"
+        said += sample.ground_truth
         if sample.true_names is not None:
             from toolrest.data.masking import unmasked
 
-            typer.echo(f"\n[with true names]\n{unmasked(sample.ground_truth, sample.true_names)}")
+            said += f"\n\n[with true names]\n{unmasked(sample.ground_truth, sample.true_names)}"
         if sample.demonstration is not None:
-            typer.echo(f"\n[demonstration]\n{sample.demonstration}")
+            said += f"\n\n[demonstration]\n{sample.demonstration}"
+        typer.echo(printable(said, keep="\n\t"))
 
 
 def _message(message: dict[str, Any]) -> str:

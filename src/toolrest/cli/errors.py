@@ -7,6 +7,8 @@ from contextlib import contextmanager
 import typer
 
 from toolrest.errors import InputError
+from toolrest.naming import printable
+from toolrest.redaction import redacted
 
 
 @contextmanager
@@ -16,5 +18,5 @@ def one_line_errors() -> Iterator[None]:
         yield
     except InputError as error:
         if os.environ.get("RANK", "0") == "0":
-            typer.echo(f"toolrest: {error}", err=True)
+            typer.echo(f"toolrest: {printable(redacted(str(error)))}", err=True)
         raise typer.Exit(2) from None

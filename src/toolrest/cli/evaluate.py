@@ -104,12 +104,14 @@ def evaluate(
         from toolrest.evaluate.evaluation import Options
         from toolrest.evaluate.evaluation import evaluate as run_evaluation
         from toolrest.evaluate.target import Target, find_target
+        from toolrest.naming import file_name
         from toolrest.recipe import Recipe
+        from toolrest.redaction import redacted_command
         from toolrest.watch.evaluation import EvaluationView, print_evaluation
 
         calm_libraries()
         target = (
-            Target(Recipe(policy=policy), policy.replace("/", "-"))
+            Target(Recipe(policy=policy), file_name(policy))
             if backend is BackendName.OPENAI
             else find_target(policy, checkpoint, trust_remote_code)
         )
@@ -138,7 +140,7 @@ def evaluate(
             with EvaluationView(quiet) as view:
                 found = run_evaluation(target, options, view)
         except KeyboardInterrupt:
-            again = shlex.join(["toolrest", *sys.argv[1:]])
+            again = shlex.join(redacted_command(["toolrest", *sys.argv[1:]]))
             typer.echo(f"stopped; answers so far are kept. Go on with: {again}", err=True)
             if threading.active_count() > 1:
                 os._exit(_INTERRUPTED)  # requests that a second Ctrl-C has left would be waited for

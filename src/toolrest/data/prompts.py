@@ -41,8 +41,6 @@ def render_chat(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]
     Raises:
         InputError: the template refuses the messages or the tools.
     """
-    from jinja2 import TemplateError
-
     try:
         encoded = tokenizer.apply_chat_template(
             prompt.messages,
@@ -51,12 +49,15 @@ def render_chat(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]
             tokenize=True,
             return_dict=True,
         )
-    except (TemplateError, TypeError, ValueError, KeyError) as error:
+    except Exception as error:  # a template may raise anything
         raise InputError(
             f"the policy's chat template refuses the prompt ({error}); another wording may fit: "
             "--prompt plain"
         ) from error
-    return cast("dict[str, list[int]]", encoded)["input_ids"]
+    ids = cast("dict[str, list[int]]", encoded)["input_ids"]
+    if not ids:
+        raise InputError("the policy's chat template writes nothing for a prompt")
+    return ids
 
 
 def single_id(token_id: object) -> int:

@@ -18,8 +18,15 @@ _HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _BATCH = 256
 
 
+_LONGEST_REASON = 400
+
+
 class BadRow(Exception):
     """A row that cannot be used, and why; `prepare` counts it, training stops at it."""
+
+    def __init__(self, reason: str) -> None:
+        cut = len(reason) > _LONGEST_REASON
+        super().__init__(f"{reason[:_LONGEST_REASON]}.." if cut else reason)
 
 
 Row = dict[str, Any] | BadRow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import zlib
 from collections import Counter
@@ -14,7 +13,7 @@ from typing import Any
 from toolrest.data.decompose import Rendering, to_samples
 from toolrest.data.formats import Format, detect_format, format_names, get_format
 from toolrest.data.formats.json_fields import field as row_field
-from toolrest.data.formats.json_fields import objects
+from toolrest.data.formats.json_fields import loaded, objects
 from toolrest.data.masking import masked
 from toolrest.data.record import Record
 from toolrest.data.rows import BadRow, iterate_rows
@@ -194,20 +193,35 @@ def _prepared(row: dict[str, Any], rendering: Rendering, name: str, number: int)
     """A row that `toolrest data prepare` has written."""
     if row["dialect"] != rendering.dialect:
         raise InputError(
-            f"data {name}: prepared for dialect={row['dialect']}, and the recipe has "
+            f"data {name}: prepared for dialect={str(row['dialect'])[:100]}, and the recipe has "
             f"dialect={rendering.dialect}"
         )
     messages = row.get("messages")
-    prompt = row["prompt"] if messages is None else json.loads(messages)
-    tools, names = row.get("tools"), row.get("true_names")
-    extra = row.get("extra_info") or {}
+    prompt = row["prompt"] if messages is None else loaded(messages, "messages")
+    prompt = objects(prompt, "prompt")
+    if not prompt:
+        raise BadRow("prompt is empty")
+    for message in prompt:
+        row_field(message, "role", str, "prompt's ")
+        if message.get("content") is not None:
+            row_field(message, "content", str, "prompt's ")
+    tools, names = loaded(row.get("tools"), "tools"), loaded(row.get("true_names"), "true_names")
+    extra = row.get("extra_info")
+    extra = extra if isinstance(extra, dict) else {}
+    demonstration = row.get("demonstration")
+    if names is not None and not (
+        isinstance(names, dict) and all(isinstance(true, str) for true in names.values())
+    ):
+        raise BadRow("true_names is not an object of names")
+    if demonstration is not None and not isinstance(demonstration, str):
+        raise BadRow(f"demonstration is {type(demonstration).__name__}, not str")
     return Sample(
-        prompt=tuple(objects(prompt, "prompt")),
+        prompt=tuple(prompt),
         ground_truth=row_field(row_field(row, "reward_model", dict), "ground_truth", str),
         source=str(row.get("data_source") or name),
         identity=str(extra.get("identity") or number),
-        demonstration=row.get("demonstration"),
-        tools=None if tools is None else tuple(json.loads(tools)),
-        true_names=None if names is None else json.loads(names),
+        demonstration=demonstration,
+        tools=None if tools is None else tuple(objects(tools, "tools")),
+        true_names=names,
         group=str(extra.get("group") or ""),
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
 import shutil
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import torch
 from accelerate.utils import gather_object
-from safetensors import SafetensorError
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
@@ -22,6 +21,7 @@ from toolrest import advantages as advantage_rules
 from toolrest.dialects import detect_dialect, get_dialect
 from toolrest.engines.batch import RolloutBatch, signal_metrics
 from toolrest.engines.decided import decided_parts
+from toolrest.engines.trainer_state import check_trainer_state
 from toolrest.engines.trl_config import (
     Credit,
     EntropySource,
@@ -36,26 +36,13 @@ from toolrest.errors import InputError
 from toolrest.files import sync_tree, write_json
 from toolrest.guards import Incident, NonFiniteError
 from toolrest.guards.incidents import describe_tensors
+from toolrest.policy import refuse_pickled_weights
 from toolrest.regions import Region, label_tokens
 from toolrest.rewards import ToolReward
 from toolrest.rewards.guarded import GuardedReward
 from toolrest.runs import CHECKPOINT_STATE, checkpoint_step
 from toolrest.vocabulary import Vocabulary
 from toolrest.weights import RegionEntropy, Scheme, Statistic, TokenStatistics, get_scheme
-
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    EOFError,
-    pickle.UnpicklingError,
-    SafetensorError,
-)
-"""What reading a broken checkpoint ends in."""
-
 
 _LED_TO_A_GRADIENT = ("advantages", "old_per_token_logps", "importance_sampling_ratio")
 """Of the last micro-batch, what an incident describes."""
@@ -450,17 +437,40 @@ class ResTTrainer(GRPOTrainer):
     def _reading(self, checkpoint: object) -> Iterator[None]:
         """A checkpoint that cannot be read is wrong input."""
         try:
-            yield
-        except _UNREADABLE as error:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", module="torch")
+                yield
+        except (InputError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # what broken files end in has no common class
             text = (str(error).strip() or type(error).__name__).splitlines()[0]
+            if "weights_only" in text:
+                text = "damaged, or it holds what runs code when it is read"
             raise InputError(
                 f"{checkpoint}: the checkpoint cannot be read ({text}); remove that folder to go "
                 "on from the one before"
             ) from error
 
+    def train(self, resume_from_checkpoint=None, *positional, **keywords):
+        """The parent's; a checkpoint whose state cannot be read is an `InputError`."""
+        if isinstance(resume_from_checkpoint, str):
+            with self._reading(resume_from_checkpoint):
+                check_trainer_state(Path(resume_from_checkpoint))
+        return super().train(resume_from_checkpoint, *positional, **keywords)
+
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+        refuse_pickled_weights(Path(resume_from_checkpoint))
         with self._reading(resume_from_checkpoint):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _issue_warnings_after_load(self, load_result):
+        super()._issue_warnings_after_load(load_result)
+        values = self._policy.state_dict()
+        missing = [name for name in load_result.missing_keys if name in values]
+        there = {value.data_ptr() for name, value in values.items() if name not in missing}
+        lost = [name for name in missing if values[name].data_ptr() not in there]  # others are tied
+        if lost:
+            raise ValueError(f"{len(lost)} of the policy's weights are missing, such as {lost[0]}")
 
     def _load_rng_state(self, checkpoint):
         with self._reading(checkpoint):

@@ -26,9 +26,12 @@ class Watch:
         self._recipe = recipe
         self._run = run
         self._schedule = get_schedule(recipe.reward.schedule)
-        self._signs = Signs(self._scores, frozenset(w["name"] for w in _rows(run.warnings)))
+        self._signs = Signs(
+            self._scores, frozenset(str(w.get("name")) for w in _rows(run.warnings))
+        )
         for row in _rows(run.metrics):
-            self._signs.read(row["step"], row)
+            numbers = {k: v for k, v in row.items() if isinstance(v, int | float)}
+            self._signs.read(int(numbers.get("step", 0)), numbers)
 
     def read(self, step: int, metrics: Mapping[str, Any]) -> None:
         """A step's metrics."""
@@ -67,4 +70,6 @@ class Watch:
 
 
 def _rows(path: Any) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in whole_lines(path)] if path.is_file() else []
+    """The objects of a file; what `RunFolder.rewind` has let pass is of their kind."""
+    found = [json.loads(line) for line in whole_lines(path)] if path.is_file() else []
+    return [row for row in found if isinstance(row, dict)]

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from toolrest.errors import InputError
 from toolrest.evaluate.episode import Answer
+from toolrest.redaction import without_keys
 from toolrest.runs import write_json
 
 
@@ -98,7 +99,7 @@ class AnswerStore:
         Raises:
             InputError: the disk is full, or the file cannot be written.
         """
-        line = json.dumps({"key": key} | asdict(answer), ensure_ascii=False) + "\n"
+        line = without_keys(json.dumps({"key": key} | asdict(answer), ensure_ascii=False)) + "\n"
         try:
             self._file.write(line.encode("utf-8", "surrogatepass"))
             self._file.flush()

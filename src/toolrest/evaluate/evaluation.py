@@ -27,6 +27,7 @@ from toolrest.evaluate.target import Target, fingerprint
 from toolrest.naming import unknown_name
 from toolrest.policy import policy_path, whole_policy
 from toolrest.recipe import Recipe
+from toolrest.redaction import redacted
 from toolrest.runs import write_whole
 
 EVALUATIONS = Path("evaluations")
@@ -227,7 +228,7 @@ def _settings(
         "decoding": "greedy",
     }
     if options.backend == "openai":
-        settings |= {"base_url": options.base_url, "api": options.api}
+        settings |= {"base_url": redacted(options.base_url or ""), "api": options.api}
         if options.tokenizer is not None:
             path = Path(policy_path(Recipe(policy=options.tokenizer)))
             settings["tokenizer"] = fingerprint(path) if path.is_dir() else options.tokenizer
@@ -255,12 +256,15 @@ def _positions(target: Target) -> int | None:
         config = AutoConfig.from_pretrained(
             whole_policy(policy_path(recipe)), trust_remote_code=recipe.trust_remote_code
         )
-    except (OSError, ValueError, KeyError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # what broken files end in has no common class
         reason = str(error).strip().splitlines()
         raise InputError(
             f"policy={recipe.policy}: its config cannot be loaded ({reason[0] if reason else ''})"
         ) from error
-    return getattr(config, "max_position_embeddings", None)
+    positions = getattr(config, "max_position_embeddings", None)
+    return positions if isinstance(positions, int) else None
 
 
 def _folder(target: Target, options: Options, settings: dict[str, Any]) -> Path:
@@ -268,6 +272,7 @@ def _folder(target: Target, options: Options, settings: dict[str, Any]) -> Path:
     key = hashlib.sha256(text.encode()).hexdigest()[:8]
     name = f"{options.benchmark}-{key}"
     if target.run is not None:
+        target.run.check_links(target.run.evaluation)
         return target.run.evaluation / f"{Path(target.recipe.policy).name}-{name}"
     return EVALUATIONS / target.label / name
 

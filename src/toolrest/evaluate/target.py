@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolrest.errors import InputError
+from toolrest.files import whole_lines
+from toolrest.naming import file_name
 from toolrest.policy import has_adapters
 from toolrest.recipe import EMBEDDED, Recipe, load_recipe
 from toolrest.runs import RunFolder
@@ -56,7 +57,7 @@ def find_target(policy: str, checkpoint: str = "last", trust_remote_code: bool =
             above = None
         return Target(_of(recipe, path, trust_remote_code), label, above)
     recipe = Recipe(policy=policy, trust_remote_code=trust_remote_code)
-    return Target(recipe, re.sub(r"[^A-Za-z0-9._-]", "-", policy))
+    return Target(recipe, file_name(policy))
 
 
 def _of(recipe: Recipe, folder: Path, trust_remote_code: bool) -> Recipe:
@@ -89,13 +90,11 @@ def _best(run: RunFolder) -> int:
     """The step of the checkpoint with the greatest held-out exact match."""
     points = []
     if run.curve.is_file():
-        for line in run.curve.read_text(encoding="utf-8").splitlines(keepends=True):
-            if not line.endswith("\n"):
-                continue  # cut off by a kill
+        for line in whole_lines(run.curve):
             try:
                 point = json.loads(line)
                 exact, step = float(point["exact_match"]), int(point["step"])
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
                 raise InputError(f"{run.curve}: a broken line ({error}); take it out") from error
             if (run.checkpoints / f"checkpoint-{step}").is_dir():
                 points.append((exact, step))

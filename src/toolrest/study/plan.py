@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 
 from toolrest.errors import InputError
+from toolrest.naming import short
+from toolrest.plain_yaml import plain_values
 from toolrest.recipe import EMBEDDED, Recipe, dump_recipe, parse_recipe
 from toolrest.runs import RunFolder, write_whole
 from toolrest.study.methods import Method, check_methods
@@ -154,18 +156,29 @@ def load_plan(folder: CompareFolder) -> Plan:
         InputError: there is none, or it cannot be read.
     """
     try:
-        values = yaml.safe_load(folder.plan.read_text(encoding="utf-8"))
+        values = plain_values(folder.plan.read_text(encoding="utf-8"), str(folder.plan))
         return Plan(
             recipe=parse_recipe(values["recipe"], str(folder.plan)),
             methods=tuple(Method(n, tuple(o)) for n, o in values["methods"].items()),
-            seeds=tuple(values["seeds"]),
-            baseline=values["baseline"],
-            threads=values["threads"],
+            seeds=tuple(map(_whole, values["seeds"])),
+            baseline=str(values["baseline"]),
+            threads=_whole(values["threads"]),
         )
     except FileNotFoundError:
         raise InputError(f"{folder.path}: no comparison is there (no compare.yaml)") from None
     except _BROKEN as error:
         raise InputError(f"{folder.plan}: not the plan of a comparison ({error})") from error
+
+
+def _whole(value: Any) -> int:
+    """A seed, which is part of a folder's name, or a number of threads.
+
+    Raises:
+        TypeError: it is no whole number.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError(f"{short(value)} is not a whole number")
+    return value
 
 
 def _check_same(folder: CompareFolder, before: Plan, now: Plan) -> None:

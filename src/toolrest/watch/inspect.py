@@ -11,6 +11,7 @@ import torch
 
 from toolrest.dialects import get_dialect
 from toolrest.errors import InputError
+from toolrest.files import whole_lines
 from toolrest.naming import unknown_name
 from toolrest.policy import load_policy, load_tokenizer
 from toolrest.recipe import Recipe, load_recipe
@@ -22,6 +23,8 @@ from toolrest.weights import RegionEntropy, get_scheme
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+_MOST_ID = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -146,17 +149,42 @@ def _record(subject: Subject, run: RunFolder | None) -> dict[str, Any]:
         raise InputError(f"--row {subject.row}: {path} has {len(rows)} responses")
     try:
         record = json.loads(rows[subject.row])
-        if not isinstance(record["response"], str):
-            raise TypeError("its response is no text")
+        _check_record(record)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}, row {subject.row}: not a rollout ({error})") from error
     return record
 
 
+def _check_record(record: dict[str, Any]) -> None:
+    """Refuse a rollout whose parts are of other kinds.
+
+    Raises:
+        TypeError: a part is.
+    """
+    if not isinstance(record["response"], str):
+        raise TypeError("its response is no text")
+    record["response"] = record["response"].encode("utf-8", "replace").decode()
+    if not isinstance(record.get("ground_truth"), str | None):
+        raise TypeError("its ground truth is no text")
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "ids": int,
+        "regions": str,
+        "weights": (int, float),
+    }
+    for name, kind in kinds.items():
+        values = record.get(name, [])
+        if not isinstance(values, list) or not all(
+            isinstance(value, kind) and not isinstance(value, bool) for value in values
+        ):
+            raise TypeError(f"its {name} are of another kind")
+    if not all(abs(value) < _MOST_ID for value in record.get("ids", [])):
+        raise TypeError("its ids are none of a vocabulary")
+
+
 def _rollouts_of(run: RunFolder, step: int | None) -> Path:
     files = sorted(run.rollouts.glob("step-*.jsonl"))
     if step is not None:
-        files = [file for file in files if int(file.stem.split("-")[1]) == step]
+        files = [file for file in files if file.stem == f"step-{step:06d}"]
     if not files:
         which = "" if step is None else f" of step {step}"
         raise InputError(f"{run.path}: it has no rollouts{which}")
@@ -176,7 +204,7 @@ def _region_entropy(
     """By the options, else by the run's metrics at that step, a token each."""
     found = _given(subject.entropy)
     if not found and run is not None and run.metrics.is_file():
-        for line in run.metrics.read_text(encoding="utf-8").splitlines(keepends=True):
+        for line in whole_lines(run.metrics):
             metrics = _object(line)
             if _step(metrics) > _step(record):
                 shares = {r: metrics.get(f"share/{r.name.lower()}", 0.0) for r in Region}

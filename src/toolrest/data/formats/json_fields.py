@@ -8,6 +8,7 @@ from typing import Any
 from toolrest.data.dialogue import Tool
 from toolrest.data.rows import BadRow
 from toolrest.dialects import ToolCall
+from toolrest.naming import short
 
 
 def field(row: dict[str, Any], name: str, kind: type, where: str = "") -> Any:
@@ -65,14 +66,14 @@ def tool(value: dict[str, Any]) -> Tool:
     parameters = loaded(value.get("parameters") or {}, "a tool's parameters")
     if not isinstance(parameters, dict):
         raise BadRow(f"the parameters of {name} are {type(parameters).__name__}, not an object")
-    return Tool(name, str(value.get("description") or ""), _schema(parameters))
+    return Tool(name, str(value.get("description") or ""), _schema(parameters, name))
 
 
-def _schema(parameters: dict[str, Any]) -> dict[str, Any]:
+def _schema(parameters: dict[str, Any], tool_name: str) -> dict[str, Any]:
     properties = parameters.get("properties")
     if isinstance(properties, dict):
-        return parameters
-    by_name = {k: v for k, v in parameters.items() if isinstance(v, dict)}
+        return _checked(parameters, properties, tool_name)
+    by_name = {k: v for k, v in parameters.items() if isinstance(v, dict) and isinstance(k, str)}
     if not by_name:
         return {"type": "object", "properties": {}}
     required = [
@@ -81,6 +82,27 @@ def _schema(parameters: dict[str, Any]) -> dict[str, Any]:
         if "optional" not in str(each.get("type", "")) and each.get("default") in (None, "")
     ]
     return {"type": "object", "properties": by_name, "required": required}
+
+
+def _checked(
+    parameters: dict[str, Any], properties: dict[Any, Any], tool_name: str
+) -> dict[str, Any]:
+    """The schema, if its parameters are objects; parquet's nulls are left out, `true` is any."""
+    kept: dict[str, Any] = {}
+    for key, each in properties.items():
+        if each is True:
+            kept[key] = {}
+        elif isinstance(each, dict) and isinstance(key, str):
+            kept[key] = each
+        elif each is not None:
+            raise BadRow(
+                f"the parameter {short(key)} of {tool_name} is {type(each).__name__}, not an object"
+            )
+    required = parameters.get("required")
+    listed = required if isinstance(required, list) else []
+    if not all(isinstance(key, str) for key in listed):
+        raise BadRow(f"what {tool_name} requires is not a list of names")
+    return parameters | {"properties": kept}
 
 
 def call(value: dict[str, Any], key: str) -> ToolCall:

@@ -62,16 +62,28 @@ def _literal(text: str) -> dict[str, Any]:
 def history(user: str) -> tuple[Turn, ...]:
     """The turns of a flattened history; the whole text as the user's where it has no marks."""
     turns: list[Turn] = []
-    for found in _TURN.finditer(user):
+    for found in _TURN.finditer(_closing(user)):
+        said, seen, acted = (user[slice(*found.span(part))] for part in ("user", "obs", "action"))
         if found["user"] is not None:
-            turns.append(UserTurn(found["user"].strip()))
+            turns.append(UserTurn(said.strip()))
         elif found["obs"] is not None:
-            turns.append(Observation(_results(found["obs"].strip())))
-        elif found["action"] and found["action"].strip():
-            reply = get_dialect("rlla").parse(found["action"])
+            turns.append(Observation(_results(seen.strip())))
+        elif acted.strip():
+            reply = get_dialect("rlla").parse(acted)
             if reply.calls or reply.response is not None:
                 turns.append(Action(reply.calls, reply.response, reply.thought))
     return tuple(turns) or (UserTurn(user),)
+
+
+def _closing(text: str) -> str:
+    """The text with every opening tag that nothing closes written otherwise, as long as it was.
+
+    Each of them would be looked for an end to the end of the text.
+    """
+    for tag in ("user", "obs", "think", "tool_call", "response"):
+        last = text.rfind(f"</{tag}>") + 1
+        text = text[:last] + text[last:].replace(f"<{tag}>", f"\0{tag}>")
+    return text
 
 
 def _results(text: str) -> tuple[tuple[str, str], ...]:

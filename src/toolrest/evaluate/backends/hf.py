@@ -79,6 +79,7 @@ class HFBackend:
         self._max_tokens = max_tokens
         self._batch_size = batch_size
         positions = getattr(self._model.config, "max_position_embeddings", None)
+        positions = positions if isinstance(positions, int) else None
         room = None if positions is None else positions - max_tokens
         if max_prompt_tokens is None and room is not None and room < 1:
             raise InputError(
@@ -89,7 +90,7 @@ class HFBackend:
         self._longest = min(known, default=None)
         named = getattr(self._model.generation_config, "eos_token_id", None)
         ends = named if isinstance(named, list) else [named]
-        self._ends = sorted({self._rendering.end, *(end for end in ends if end is not None)})
+        self._ends = sorted({self._rendering.end, *(end for end in ends if isinstance(end, int))})
         self._shares = shares_prefix(self._model, "auto")
 
     @property

@@ -99,7 +99,7 @@ def _json(path: Path, missing: list[str], what: str) -> dict[str, Any] | None:
         found = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(found, dict):
             return found
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         pass
     missing.append(what)
     return None
@@ -268,9 +268,9 @@ def _response(row: dict[str, Any], texts: _Texts) -> dict[str, Any]:
     reward = _object(row.get("reward"))
     codes = {region.name.lower(): int(region) for region in Region}
     pieces = texts.of(row)
-    regions = [codes.get(str(name), int(Region.OTHER)) for name in row.get("regions") or []]
-    weights = [_finite(w) or 0.0 for w in row.get("weights") or []]
-    entropies = [_finite(h) or 0.0 for h in row.get("entropies") or []]
+    regions = [codes.get(str(name), int(Region.OTHER)) for name in _list(row.get("regions"))]
+    weights = [_finite(w) or 0.0 for w in _list(row.get("weights"))]
+    entropies = [_finite(h) or 0.0 for h in _list(row.get("entropies"))]
     made: dict[str, Any] = {
         "advantage": _finite(row.get("advantage")),
         "reward": {
@@ -297,6 +297,10 @@ def _response(row: dict[str, Any], texts: _Texts) -> dict[str, Any]:
 
 def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _parts(calls: Any) -> dict[str, float | None]:
