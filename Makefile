@@ -1,12 +1,13 @@
 # make train: the embedded default run. make test: every check. Both install first when needed.
 #   make train ARGS="max_steps=5 weighting.scheme=uniform"
+# make audit: whether a dependency has a known vulnerability; says so where nobody can be asked.
 # make test-verl: the tests of the verl engine, in an environment of their own.
 VENV := .venv
 VENV_VERL := .venv-verl
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: train test test-verl lint benchmark
+.PHONY: train test test-verl lint audit benchmark
 train: $(VENV)/installed
 	$(BIN)/toolrest train $(ARGS)
 
@@ -21,6 +22,9 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+audit: $(VENV)/installed
+	$(BIN)/python scripts/audit.py $(ARGS)
 
 benchmark: $(VENV)/installed
 	$(BIN)/python benchmarks/weighting.py
