@@ -137,7 +137,7 @@ class Reward(_Section):
     function: str | None = None
     """FILE.py:NAME of a reward function as TRL takes it, whose rewards are added. The file is
     run."""
-    timeout: float = Field(default=600.0, gt=0)
+    timeout: float = Field(default=600.0, gt=0, le=86_400)
     """Seconds after which a call of `function` has failed."""
 
 

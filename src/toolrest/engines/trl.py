@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import math
-import shutil
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any, cast
 
 import torch
-from accelerate.utils import gather_object
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from toolrest import advantages as advantage_rules
 from toolrest.dialects import detect_dialect, get_dialect
 from toolrest.engines.batch import RolloutBatch, signal_metrics
 from toolrest.engines.decided import decided_parts
-from toolrest.engines.trainer_state import check_trainer_state
 from toolrest.engines.trl_config import (
     Credit,
     EntropySource,
@@ -32,23 +23,14 @@ from toolrest.engines.trl_config import (
     check_settings,
     check_whole_groups,
 )
-from toolrest.errors import InputError
-from toolrest.files import sync_tree, write_json
-from toolrest.guards import Incident, NonFiniteError
-from toolrest.guards.incidents import describe_tensors
-from toolrest.policy import refuse_pickled_weights
+from toolrest.engines.trl_guards import GuardedTrainer
 from toolrest.regions import Region, label_tokens
 from toolrest.rewards import ToolReward
-from toolrest.rewards.guarded import GuardedReward
-from toolrest.runs import CHECKPOINT_STATE, checkpoint_step
 from toolrest.vocabulary import Vocabulary
 from toolrest.weights import RegionEntropy, Scheme, Statistic, TokenStatistics, get_scheme
 
-_LED_TO_A_GRADIENT = ("advantages", "old_per_token_logps", "importance_sampling_ratio")
-"""Of the last micro-batch, what an incident describes."""
 
-
-class ResTTrainer(GRPOTrainer):
+class ResTTrainer(GuardedTrainer):
     """`GRPOTrainer` whose per-token advantages are w_t * A_i.
 
     Takes what `GRPOTrainer` takes; `args` is a `ResTConfig`.
@@ -67,14 +49,13 @@ class ResTTrainer(GRPOTrainer):
         *positional: Any,
         args: ResTConfig,
         on_rollouts: Callable[[RolloutBatch], None] | None = None,
-        on_incident: Callable[[Incident], None] = lambda incident: None,
         **keywords: Any,
     ) -> None:
         self.scheme: Scheme = get_scheme(args.weighting, **args.weighting_options)
         if args.dialect != "auto":
             get_dialect(args.dialect)
         check_settings(args)
-        super().__init__(*positional, args=args, **keywords)
+        super().__init__(*positional, args=args, non_finite=args.non_finite, **keywords)
         check_save_steps(args)
         check_whole_groups(args, self.scheme.reads_tokens)
         check_credit(args, self.reward_funcs, self.tools)
@@ -91,12 +72,7 @@ class ResTTrainer(GRPOTrainer):
             if isinstance(reward, ToolReward):
                 check_reward_dialect(reward.dialect.name, self.dialect.name)
                 reward.bind(self.vocabulary)
-            elif isinstance(reward, GuardedReward):
-                reward.agree = self._first_fault
         self._on_rollouts = on_rollouts
-        self._on_incident = on_incident
-        self._batch: dict[str, torch.Tensor] = {}
-        self._unscored: torch.Tensor | None = None
         self._entropy_source = EntropySource(args.entropy_source)
         self._followed: RegionEntropy | None = None
         self._window = RegionEntropy.zero(self.accelerator.device)
@@ -295,7 +271,6 @@ class ResTTrainer(GRPOTrainer):
     def _compute_loss(self, model, inputs):
         if not self._policy.training:
             return super()._compute_loss(model, inputs)
-        self._batch = inputs
         with self._capture():
             loss = super()._compute_loss(model, inputs)
         assert self._captured is not None
@@ -306,69 +281,6 @@ class ResTTrainer(GRPOTrainer):
         self._window += measured
         self._logged += measured
         return loss
-
-    def _first_fault(self, fault: str | None) -> str | None:
-        """What is wrong in the first process in which something is."""
-        faults = gather_object([fault]) if self.accelerator.num_processes > 1 else [fault]
-        return next((said for said in faults if said is not None), None)
-
-    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
-        """The parent's; responses without any finite reward stop the run or leave out their group.
-
-        TRL takes a NaN for the None of a reward that does not apply, and would count it as 0.
-        """
-        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        broken = torch.isinf(rewards).any(dim=1) | torch.isnan(rewards).all(dim=1)
-        self._unscored = None
-        if self._policy.training and broken.any():
-            self._incident("reward", {"rewards": rewards})
-            rewards = rewards.masked_fill(broken[:, None], 0.0)
-            groups = broken.view(-1, self._group_size).any(dim=1)
-            mine = self.accelerator.process_index * len(prompts)
-            rows = groups.repeat_interleave(self._group_size)
-            self._unscored = rows[mine : mine + len(prompts)]
-        return rewards
-
-    def _finite_rows(self, what: str, values: torch.Tensor) -> torch.Tensor:
-        """The values; rows that are not finite stop the run or, with `skip`, become 0."""
-        broken = ~torch.isfinite(values.view(len(values), -1)).all(dim=1)
-        if not self._sum_over_ranks(broken.sum()[None].float()).item():
-            return values
-        self._incident(what, {what: values})
-        shape = (-1,) + (1,) * (values.dim() - 1)
-        return torch.where(broken.view(shape), torch.zeros_like(values), values)
-
-    def _clip_grad_norm(self, model):
-        """The parent's; a gradient that is not finite stops the run or is dropped."""
-        norm = super()._clip_grad_norm(model)
-        if not math.isfinite(float(cast(Any, norm))):
-            kept = {key: v for key, v in self._batch.items() if key in _LED_TO_A_GRADIENT}
-            self._incident("loss or gradient", kept)
-            model.zero_grad(set_to_none=True)
-        return norm
-
-    def _incident(self, what: str, tensors: dict[str, torch.Tensor]) -> None:
-        """Tell what led to it; then stop, if that is the rule."""
-        parameters = self._broken_parameters()
-        facts = {
-            "rule": self.config.non_finite,
-            "last_losses": [entry.get("loss") for entry in self.state.log_history[-5:]],
-            "last_gradient_norms": [e.get("grad_norm") for e in self.state.log_history[-5:]],
-            "parameters_not_finite": parameters[:20],
-            "tensors": describe_tensors(tensors),
-            "completion_ids": self._batch["completion_ids"].tolist() if self._batch else None,
-        }
-        incident = Incident(self.state.global_step, what, facts)
-        if self.accelerator.is_main_process:
-            self._on_incident(incident)
-        if parameters or self.config.non_finite == "stop":
-            raise NonFiniteError(incident)
-        self._metrics["train"]["guards/not_finite"].append(1.0)
-
-    def _broken_parameters(self) -> list[str]:
-        """Parameters that are not finite; no step mends them, so the run stops by any rule."""
-        parameters = self._policy.named_parameters()
-        return [name for name, value in parameters if not value.isfinite().all()]
 
     def _log_weights(
         self,
@@ -397,103 +309,18 @@ class ResTTrainer(GRPOTrainer):
                     )
         super().log(logs, start_time)
 
-    def _save_checkpoint(self, model, trial):
-        """The parent's files, then ours, which says that all are there; older ones go after it."""
-        if self._broken_parameters():
-            self._incident("parameter", {})
-        limit, self.args.save_total_limit = self.args.save_total_limit, None
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self.args.save_total_limit = limit
-        window = self._reduce(self._window)
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            folder = Path(self._get_output_dir(trial=trial))
-            folder /= f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-            followed = None if self._followed is None else self._followed.to_lists()
-            (folder / CHECKPOINT_STATE).unlink(missing_ok=True)
-            sizes = sync_tree(folder)
-            state = {"followed": followed, "window": window.to_lists(), "files": sizes}
-            write_json(folder / CHECKPOINT_STATE, state)
-            self._prune(folder, limit)
+    def own_state(self) -> dict[str, Any]:
+        """The region entropies: the followed average, and the sums since the last generation."""
+        followed = None if self._followed is None else self._followed.to_lists()
+        return {"followed": followed, "window": self._reduce(self._window).to_lists()}
 
-    def _prune(self, newest: Path, limit: int | None) -> None:
-        """Keep the newest `limit` checkpoints, by their steps, and the best one if there is one."""
-        if limit is None or limit <= 0:
-            return
-        found = [
-            folder
-            for folder in newest.parent.glob(f"{PREFIX_CHECKPOINT_DIR}-*")
-            if folder.name.split("-")[1].isdigit()
-        ]
-        found.sort(key=checkpoint_step)
-        best = self.state.best_model_checkpoint
-        for folder in found[: -max(1, limit)]:
-            if best is None or Path(best).resolve() != folder.resolve():
-                shutil.rmtree(folder)
-
-    @contextmanager
-    def _reading(self, checkpoint: object) -> Iterator[None]:
-        """A checkpoint that cannot be read is wrong input."""
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", module="torch")
-                yield
-        except (InputError, MemoryError, torch.OutOfMemoryError):
-            raise
-        except Exception as error:  # what broken files end in has no common class
-            text = (str(error).strip() or type(error).__name__).splitlines()[0]
-            if "weights_only" in text:
-                text = "damaged, or it holds what runs code when it is read"
-            raise InputError(
-                f"{checkpoint}: the checkpoint cannot be read ({text}); remove that folder to go "
-                "on from the one before"
-            ) from error
-
-    def train(self, resume_from_checkpoint=None, *positional, **keywords):
-        """The parent's; a checkpoint whose state cannot be read is an `InputError`."""
-        if isinstance(resume_from_checkpoint, str):
-            with self._reading(resume_from_checkpoint):
-                check_trainer_state(Path(resume_from_checkpoint))
-        return super().train(resume_from_checkpoint, *positional, **keywords)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
-        refuse_pickled_weights(Path(resume_from_checkpoint))
-        with self._reading(resume_from_checkpoint):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-
-    def _issue_warnings_after_load(self, load_result):
-        super()._issue_warnings_after_load(load_result)
-        values = self._policy.state_dict()
-        missing = [name for name in load_result.missing_keys if name in values]
-        there = {value.data_ptr() for name, value in values.items() if name not in missing}
-        lost = [name for name in missing if values[name].data_ptr() not in there]  # others are tied
-        if lost:
-            raise ValueError(f"{len(lost)} of the policy's weights are missing, such as {lost[0]}")
-
-    def _load_rng_state(self, checkpoint):
-        with self._reading(checkpoint):
-            super()._load_rng_state(checkpoint)
-
-    def _load_optimizer_and_scheduler(self, checkpoint):
-        if checkpoint is None:
-            super()._load_optimizer_and_scheduler(checkpoint)
-            return
-        path = Path(checkpoint) / CHECKPOINT_STATE
-        if not path.is_file():
-            raise InputError(
-                f"{checkpoint}: no {CHECKPOINT_STATE}, so the region entropies of that run are "
-                "unknown; resume from a checkpoint that ResTTrainer wrote whole"
-            )
-        with self._reading(checkpoint):
-            super()._load_optimizer_and_scheduler(checkpoint)
-            state = json.loads(path.read_text(encoding="utf-8"))
-            device = self.accelerator.device
-            if state["followed"] is not None:
-                self._followed = RegionEntropy.from_lists(state["followed"], device)
-            if self.accelerator.is_main_process:
-                self._window = RegionEntropy.from_lists(state["window"], device)
+    def take_state(self, state: dict[str, Any]) -> None:
+        """Go on with them."""
+        device = self.accelerator.device
+        if state["followed"] is not None:
+            self._followed = RegionEntropy.from_lists(state["followed"], device)
+        if self.accelerator.is_main_process:
+            self._window = RegionEntropy.from_lists(state["window"], device)
 
 
 __all__ = ["ResTConfig", "ResTTrainer", "RolloutBatch"]

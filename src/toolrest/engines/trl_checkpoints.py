@@ -1,0 +1,121 @@
+"""TRL's checkpoints: whole or not there, and read with suspicion."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from toolrest.engines.trainer_state import check_trainer_state
+from toolrest.errors import InputError
+from toolrest.files import sync_tree, write_json
+from toolrest.policy import refuse_pickled_weights
+from toolrest.runs import CHECKPOINT_STATE, checkpoint_step
+
+
+class CheckpointTrainer(GRPOTrainer):
+    """`GRPOTrainer` whose checkpoints end with a file that says that all the others are there."""
+
+    def own_state(self) -> dict[str, Any]:
+        """What a subclass keeps in a checkpoint, as plain values; called in every process."""
+        return {}
+
+    def take_state(self, state: dict[str, Any]) -> None:
+        """Go on with what `own_state` gave."""
+
+    def _save_checkpoint(self, model, trial):
+        """The parent's files, then ours, which says that all are there; older ones go after it."""
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
+        own = self.own_state()
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            folder = Path(self._get_output_dir(trial=trial))
+            folder /= f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+            (folder / CHECKPOINT_STATE).unlink(missing_ok=True)
+            sizes = sync_tree(folder)
+            write_json(folder / CHECKPOINT_STATE, own | {"files": sizes})
+            self._prune(folder, limit)
+
+    def _prune(self, newest: Path, limit: int | None) -> None:
+        """Keep the newest `limit` checkpoints, by their steps, and the best one if there is one."""
+        if limit is None or limit <= 0:
+            return
+        found = [
+            folder
+            for folder in newest.parent.glob(f"{PREFIX_CHECKPOINT_DIR}-*")
+            if folder.name.split("-")[1].isdigit()
+        ]
+        found.sort(key=checkpoint_step)
+        best = self.state.best_model_checkpoint
+        for folder in found[: -max(1, limit)]:
+            if best is None or Path(best).resolve() != folder.resolve():
+                shutil.rmtree(folder)
+
+    @contextmanager
+    def _reading(self, checkpoint: object) -> Iterator[None]:
+        """A checkpoint that cannot be read is wrong input."""
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", module="torch")
+                yield
+        except (InputError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # what broken files end in has no common class
+            text = (str(error).strip() or type(error).__name__).splitlines()[0]
+            if "weights_only" in text:
+                text = "damaged, or it holds what runs code when it is read"
+            raise InputError(
+                f"{checkpoint}: the checkpoint cannot be read ({text}); remove that folder to go "
+                "on from the one before"
+            ) from error
+
+    def train(self, resume_from_checkpoint=None, *positional, **keywords):
+        """The parent's; a checkpoint whose state cannot be read is an `InputError`."""
+        if isinstance(resume_from_checkpoint, str):
+            with self._reading(resume_from_checkpoint):
+                check_trainer_state(Path(resume_from_checkpoint))
+        return super().train(resume_from_checkpoint, *positional, **keywords)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+        refuse_pickled_weights(Path(resume_from_checkpoint))
+        with self._reading(resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _issue_warnings_after_load(self, load_result):
+        super()._issue_warnings_after_load(load_result)
+        values = cast(torch.nn.Module, self.model).state_dict()
+        missing = [name for name in load_result.missing_keys if name in values]
+        there = {value.data_ptr() for name, value in values.items() if name not in missing}
+        lost = [name for name in missing if values[name].data_ptr() not in there]  # others are tied
+        if lost:
+            raise ValueError(f"{len(lost)} of the policy's weights are missing, such as {lost[0]}")
+
+    def _load_rng_state(self, checkpoint):
+        with self._reading(checkpoint):
+            super()._load_rng_state(checkpoint)
+
+    def _load_optimizer_and_scheduler(self, checkpoint):
+        if checkpoint is None:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        path = Path(checkpoint) / CHECKPOINT_STATE
+        if not path.is_file():
+            raise InputError(
+                f"{checkpoint}: no {CHECKPOINT_STATE}, so the region entropies of that run are "
+                "unknown; resume from a checkpoint that ResTTrainer wrote whole"
+            )
+        with self._reading(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+            self.take_state(json.loads(path.read_text(encoding="utf-8")))
