@@ -33,7 +33,7 @@ def written(folder, name, data):
         ("a.jsonl", LINES.rstrip(b"\n")),
         ("a.jsonl", b"\n\n" + LINES.replace(b"}\n", b"}\n \n")),
         ("a.jsonl.gz", gzip.compress(LINES, mtime=0)),
-        ("a.json.gz", gzip.compress(json.dumps(ROWS).encode())),
+        ("a.json.gz", gzip.compress(json.dumps(ROWS).encode(), mtime=0)),
     ],
 )
 def test_every_writing_of_the_same_rows(tmp_path, name, data):
