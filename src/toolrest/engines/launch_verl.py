@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from toolrest.engines.verl_environment import missing_for_launch
@@ -79,7 +81,7 @@ def train_with_verl(
 ) -> int:
     """Start verl and follow it to its end.
 
-    Ctrl-C is handed on; what verl has saved stays.
+    Ctrl-C or SIGTERM is handed on; what verl has saved stays.
 
     Args:
         record: called with optimiser step and metrics of each generation.
@@ -97,7 +99,7 @@ def train_with_verl(
     log = paths.scratch / "log.txt"
     each, seen = recipe.steps_per_generation, last_step(paths.checkpoints)
     started = time.monotonic()
-    with log.open("ab") as sink:
+    with log.open("ab") as sink, _interrupted_by(signal.SIGINT, signal.SIGTERM):
         process = subprocess.Popen(
             arguments,
             env={**os.environ, **environment},
@@ -136,6 +138,21 @@ def train_with_verl(
             f"{log}"
         )
     return seen * each
+
+
+@contextmanager
+def _interrupted_by(*numbers: signal.Signals) -> Iterator[None]:
+    """These signals are a KeyboardInterrupt, also where they were ignored, as behind nohup."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _follow(

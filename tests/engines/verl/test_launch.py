@@ -120,7 +120,9 @@ def test_an_end_before_the_end_is_no_success(verl, tmp_path):
         run(tmp_path)
 
 
-def test_ctrl_c_is_handed_on(verl, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_are_handed_on(verl, tmp_path, number):
+    """Also where they are ignored, as behind nohup."""
     verl("""
         import signal
         def ended(number, frame):
@@ -132,9 +134,14 @@ def test_ctrl_c_is_handed_on(verl, tmp_path):
     """)
 
     def interrupt(step, metrics):
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        threading.Timer(0.2, os.kill, (os.getpid(), number)).start()
 
-    done, _, _ = run(tmp_path, record=interrupt)
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        done, _, _ = run(tmp_path, record=interrupt)
+        assert signal.getsignal(number) == signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
     assert done == 2
     assert (tmp_path / "verl" / "metrics-000000.jsonl.ended").is_file()
 
