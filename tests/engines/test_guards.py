@@ -191,6 +191,18 @@ def test_a_resumed_run_may_not_become_another(tmp_path, monkeypatch):
     assert (run / "recipe.yaml").read_text() == "seed: 3\n"
 
 
+def test_the_recipe_of_a_run_in_training_is_not_changed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = RunFolder(tmp_path / "runs" / "mine")
+    run.path.mkdir(parents=True)
+    run.recipe.write_text("seed: 3\n")
+    with run.held():
+        found = toolrest("--resume", "runs/mine", "optimizer.micro_batch=4")
+    assert found.exit_code == 2
+    assert "another process is training there" in found.stderr
+    assert run.recipe.read_text() == "seed: 3\n"
+
+
 def test_a_reward_function_that_fails_can_be_mended(tmp_path):
     mine = tmp_path / "mine.py"
     mine.write_text(

@@ -75,7 +75,6 @@ def _default_name(recipe: "Recipe") -> str:
 
 
 def _resume(resume: str, overrides: list[str], dry_run: bool, quiet: bool) -> None:
-    from toolrest.files import write_whole
     from toolrest.ranks import join_ranks
     from toolrest.recipe import check_resumable, dump_recipe, load_recipe
     from toolrest.runs import RunFolder, find_run
@@ -84,12 +83,20 @@ def _resume(resume: str, overrides: list[str], dry_run: bool, quiet: bool) -> No
     ranks = join_ranks()
     run = RunFolder(ranks.first(lambda: find_run(resume).path))
     recipe = load_recipe(run.recipe, overrides)
-    if overrides and not dry_run and ranks.main:
-        write_whole(run.recipe, dump_recipe(recipe))
+    if overrides and not dry_run:
+        ranks.first(lambda: _change_recipe(run, dump_recipe(recipe)))
     if dry_run:
         _print_plan(recipe)
     else:
         _run(recipe, run, ranks, resume=True, quiet=quiet)
+
+
+def _change_recipe(run: "RunFolder", recipe: str) -> None:
+    """Write a resumed run's recipe anew, unless another process trains by it."""
+    from toolrest.files import write_whole
+
+    with run.held():
+        write_whole(run.recipe, recipe)
 
 
 def _run(recipe: "Recipe", run: "RunFolder", ranks: "Ranks", *, resume: bool, quiet: bool) -> None:
