@@ -60,7 +60,11 @@ class Scanner(Protocol):
     """What labelling needs of a dialect."""
 
     def scan(self, text: str) -> Scanned:
-        """Read a text; must not raise. Labelling gives it one character a byte."""
+        """Read a turn; must not raise. Labelling gives it one character a byte."""
+        ...
+
+    def opening(self, prompt: str) -> str:
+        """What a prompt has written of the reply already."""
         ...
 
 
@@ -70,19 +74,24 @@ def label_tokens(
     vocabulary: Vocabulary,
     dialect: Scanner,
     *,
+    openings: Sequence[str] | None = None,
     scaffolding: Region = Region.FORMAT,
 ) -> torch.Tensor:
     """Label every token that the policy sampled with its region.
 
-    Each contiguous run of the mask is one assistant turn and is scanned by itself. A token that
-    straddles a border takes the region that holds most of its bytes; a tie goes to the more
-    decisive one: NAME, PARAMETERS, FORMAT, RESPONSE, REASONING, OTHER.
+    Each contiguous run of the mask is one assistant turn and is scanned by itself, after what was
+    written of it before the policy began: `openings` for a row's first turn, the tokens since the
+    turn before for a later one. A token that straddles a border takes the region that holds most of
+    its bytes; a tie goes to the more decisive one: NAME, PARAMETERS, FORMAT, RESPONSE, REASONING,
+    OTHER.
 
     Args:
         ids: sampled token ids, integers, [B, T].
         mask: which of them the policy sampled and the loss counts, bool or 0/1, [B, T].
         vocabulary: the bytes of every token id.
         dialect: how the policy writes thoughts, calls and responses.
+        openings: what each row's prompt has written of the reply already, as `Dialect.opening` sees
+            it; None: nothing.
         scaffolding: the region of call scaffolding, of white space between blocks and of the
             end-of-turn token.
 
@@ -90,7 +99,7 @@ def label_tokens(
         Regions, int64, [B, T], on the device of `ids`; OTHER wherever the mask is 0.
 
     Raises:
-        ValueError: `ids` and `mask` differ in shape or are not [B, T].
+        ValueError: `ids` and `mask` differ in shape or are not [B, T], or there are not B openings.
     """
     import torch
 
@@ -104,6 +113,7 @@ def label_tokens(
         vocabulary,
         dialect,
         scaffolding,
+        openings,
     )
     return torch.from_numpy(labels).to(ids.device)
 
@@ -114,15 +124,20 @@ def label_array(
     vocabulary: Vocabulary,
     dialect: Scanner,
     scaffolding: Region = Region.FORMAT,
+    openings: Sequence[str] | None = None,
 ) -> np.ndarray:
     """`label_tokens` on numpy arrays: ids [B, T], mask bool [B, T] -> int64 [B, T]."""
     labels = np.zeros(ids.shape, dtype=np.int64)
+    if openings is not None and len(openings) != len(ids):
+        raise ValueError(f"{len(openings)} openings for {len(ids)} rows")
     flat_ids = ids[mask]
     if flat_ids.size == 0:
         return labels
     blob, offsets = vocabulary.concatenate(flat_ids)
-    turns = np.append(offsets[_turn_starts(mask)], len(blob))
-    byte_codes = _paint(blob.decode("latin-1"), turns.tolist(), dialect)
+    begins = _begins_turn(mask)
+    turns = np.append(offsets[np.flatnonzero(begins[mask])], len(blob))
+    before = _written_before(ids, mask, begins, vocabulary, dialect, openings)
+    byte_codes = _paint(blob.decode("latin-1"), turns.tolist(), before, dialect)
     codes = np.array([*Region, scaffolding], dtype=np.uint8)[byte_codes]
     token_labels = _majority(codes, offsets)
     token_labels[vocabulary.ends_turn(flat_ids)] = scaffolding
@@ -130,20 +145,49 @@ def label_array(
     return labels
 
 
-def _turn_starts(mask: np.ndarray) -> np.ndarray:
-    """Where, among the masked tokens in row order, a new row or a new run of a row starts."""
+def _begins_turn(mask: np.ndarray) -> np.ndarray:
+    """Which tokens start a run of the mask, bool [B, T]."""
     before = np.zeros_like(mask)
     before[:, 1:] = mask[:, :-1]
-    return np.flatnonzero((mask & ~before)[mask])
+    return mask & ~before
 
 
-def _paint(text: str, turns: list[int], dialect: Scanner) -> np.ndarray:
+def _written_before(
+    ids: np.ndarray,
+    mask: np.ndarray,
+    begins: np.ndarray,
+    vocabulary: Vocabulary,
+    dialect: Scanner,
+    openings: Sequence[str] | None,
+) -> list[str]:
+    """What of every turn was written before the policy began, one character a byte."""
+    before: list[str] = []
+    last_row = -1
+    for row, column in np.argwhere(begins).tolist():
+        if row != last_row:
+            written = "" if openings is None else openings[row]
+            before.append(written.encode().decode("latin-1"))
+        else:
+            end = np.flatnonzero(mask[row, :column])[-1] + 1
+            between, _ = vocabulary.concatenate(ids[row, end:column])
+            before.append(dialect.opening(between.decode("latin-1")))
+        last_row = row
+    return before
+
+
+def spans_after(spans: Sequence[tuple[int, int, int]], start: int) -> list[tuple[int, int, int]]:
+    """The spans of a text without its first `start` characters."""
+    return [(code, max(0, a - start), b - start) for code, a, b in spans if b > start]
+
+
+def _paint(text: str, turns: list[int], before: list[str], dialect: Scanner) -> np.ndarray:
     """The scanner's code of every byte; `text` holds one character a byte."""
     edges: list[int] = []
     codes: list[int] = []
-    for start, end in pairwise(turns):
+    for (start, end), written in zip(pairwise(turns), before, strict=True):
         at = start
-        for code, span_start, span_end in dialect.scan(text[start:end]).spans:
+        spans = dialect.scan(written + text[start:end]).spans
+        for code, span_start, span_end in spans_after(spans, len(written)) if written else spans:
             if start + span_start > at:
                 edges.append(at)
                 codes.append(Region.OTHER)

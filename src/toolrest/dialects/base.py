@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from toolrest.dialects.types import Tools
 from toolrest.errors import InputError
-from toolrest.regions import SCAFFOLDING, Region
+from toolrest.regions import SCAFFOLDING, Region, spans_after
 
 SPACES = " \t\r\n"
 """White space, as far as a dialect strips it."""
@@ -133,17 +134,68 @@ class Dialect(ABC):
     special_tokens: ClassVar[tuple[str, ...]] = ()
     """Marks of the dialect that are special tokens in the vocabularies of its models, so that a
     `Vocabulary` has to be told that they are text."""
+    stop_tokens: ClassVar[tuple[str, ...]] = ()
+    """Tokens of its models that end a turn, besides those that the tokenizer and the generation
+    configuration name."""
+    thought_marks: ClassVar[tuple[str, str]] = ("<think>", "</think>")
+    """What begins and what ends a thought."""
+    reads_types: ClassVar[bool] = False
+    """Whether the text of a value does not say its type, so that `scan` needs the tools."""
 
     @abstractmethod
-    def scan(self, text: str) -> Scan:
-        """Read a text once, in linear time. Must not raise, whatever the text is."""
+    def scan(self, text: str, tools: Tools = None) -> Scan:
+        """Read a turn once, in linear time. Must not raise, whatever the text is.
 
-    def read(self, text: str) -> Scan:
+        Args:
+            text: the whole turn; what the prompt has written of it already stands before the reply.
+            tools: those that could be called, in OpenAI's form or bare, for the types that they
+                declare. None: not known. Given only where `reads_types` is set, so that a dialect
+                that has no use for it can leave the argument out.
+        """
+
+    def read(self, text: str, tools: Tools = None) -> Scan:
         """What `scan` sees, the spans aside, which may be left out: all that a reward needs.
 
         A dialect whose usual reply can be read faster so overrides it.
         """
-        return self.scan(text)
+        return self.scan(text, tools) if self.reads_types else self.scan(text)
+
+    def opening(self, prompt: str) -> str:
+        """What a prompt has written of the reply already: its end, from a thought's mark on.
+
+        The templates of many models end the prompt with `<think>`, or with an empty thought where
+        they are told not to think. Empty for other prompts.
+        """
+        opens, closes = self.thought_marks
+        before = prompt.rstrip(SPACES)
+        if before.endswith(closes):
+            outside = before.removesuffix(closes)
+            inside = outside.rstrip(SPACES)
+            if not inside.endswith(opens):
+                return prompt[len(outside) :]
+            before = inside
+        return prompt[len(before) - len(opens) :] if before.endswith(opens) else ""
+
+    def continued(self, turn: str, opening: str) -> str:
+        """What of a turn is left to write after a prompt that ends with `opening`.
+
+        A turn without a thought gets an empty one where the prompt has opened it; one with a
+        thought loses it where the prompt has closed it.
+
+        Args:
+            turn: a reply that `parse` can read.
+        """
+        if not opening:
+            return turn
+        reply = self.parse(turn)
+        closed = self.thought_marks[1] in opening
+        thought = None if closed else reply.thought or ""
+        text = self.write(thought=thought, calls=reply.calls, response=reply.response)
+        if closed:
+            return text
+        if text.startswith(opening):
+            return text.removeprefix(opening)
+        return text.removeprefix(opening.rstrip(SPACES)).lstrip(SPACES)
 
     def without_thought(self, text: str) -> str:
         """The same reply with an empty thought, which earns the same; the text itself where that
@@ -156,16 +208,24 @@ class Dialect(ABC):
         """The text of a reply, whether or not `parse` reads the same parts back."""
 
     def render(
-        self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None
+        self,
+        *,
+        thought: str | None,
+        calls: Sequence[ToolCall],
+        response: str | None,
+        tools: Tools = None,
     ) -> str:
         """Write a reply; `parse` reads the same parts back, white space around texts apart.
+
+        Args:
+            tools: as in `scan`.
 
         Raises:
             InputError: the dialect cannot express it, such as a thought that holds the mark that
                 ends a thought.
         """
         text = self.write(thought=thought, calls=calls, response=response)
-        reply = self.parse(text)
+        reply = self.parse(text, tools)
         for part, wanted, read in (
             ("thought", _stripped(thought), reply.thought),
             ("calls", tuple(calls), reply.calls),
@@ -178,9 +238,23 @@ class Dialect(ABC):
                 )
         return text
 
-    def parse(self, text: str) -> Reply:
-        """Read a reply. Bad output is a status, never an exception."""
-        scan = self.scan(text)
+    def parse(self, text: str, tools: Tools = None, *, opening: str = "") -> Reply:
+        """Read a reply. Bad output is a status, never an exception.
+
+        Args:
+            text: what the policy wrote.
+            tools: as in `scan`.
+            opening: what the prompt has written of the reply already; see `opening`.
+        """
+        turn = opening + text
+        scan = self.scan(turn, tools) if self.reads_types else self.scan(turn)
+        if opening:
+            position = scan.position
+            scan = replace(
+                scan,
+                spans=spans_after(scan.spans, len(opening)),
+                position=None if position is None else max(0, position - len(opening)),
+            )
         spans: list[Span] = []
         at = 0
         for code, start, end in [*scan.spans, (int(Region.OTHER), len(text), len(text))]:

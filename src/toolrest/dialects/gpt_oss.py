@@ -15,6 +15,7 @@ from typing import Any
 from toolrest.dialects.base import SPACES, Block, Dialect, ParseStatus, Scan, ToolCall
 from toolrest.dialects.json_call import UNREADABLE, decode, dump
 from toolrest.dialects.scanning import SPACE, Scanning
+from toolrest.dialects.types import Tools
 from toolrest.regions import SCAFFOLDING, Region
 
 _HEADER = re.compile(
@@ -121,7 +122,7 @@ class GptOss(Dialect):
         *("<|end|>", "<|call|>", "<|return|>"),
     )
 
-    def scan(self, text: str) -> Scan:
+    def scan(self, text: str, tools: Tools = None) -> Scan:
         return _Scanner(text).run()
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:

@@ -20,6 +20,7 @@ from toolrest.dialects.base import Dialect, Scan, ToolCall
 from toolrest.dialects.json_block import JsonBlock
 from toolrest.dialects.json_call import CallKeys, dump_call
 from toolrest.dialects.scanning import Scanning, empty_thought, write_thought
+from toolrest.dialects.types import Tools
 from toolrest.regions import Region
 
 _KEYS = CallKeys(name="name", parameters="arguments")
@@ -46,7 +47,7 @@ class Hermes(Dialect):
     name = "hermes"
     special_tokens = ("<think>", "</think>", "<tool_call>", "</tool_call>")
 
-    def scan(self, text: str) -> Scan:
+    def scan(self, text: str, tools: Tools = None) -> Scan:
         return _Scanner(text).run()
 
     def without_thought(self, text: str) -> str:

@@ -2,7 +2,8 @@
 
     {"name": "tool_name", "parameters": {"parameter": "value"}}; {"name": ..}
 
-A reply is either calls, separated by semicolons, or text to the user. A thought between `<think>`
+A reply is either calls, separated by semicolons, or text to the user, such as a JSON object that
+names no tool. A thought between `<think>`
 tags may come first, for policies that were taught to think.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from toolrest.dialects.base import Block, Dialect, ParseStatus, Scan, ToolCall
 from toolrest.dialects.json_call import CallKeys, dump_call, scan_call
 from toolrest.dialects.scanning import Scanning, empty_thought, write_thought
+from toolrest.dialects.types import Tools
 from toolrest.regions import SCAFFOLDING, Region
 
 _KEYS = CallKeys(name="name", parameters="parameters")
@@ -23,10 +25,12 @@ _CALL_OR_SEPARATOR = re.compile(r"[{;]")
 class _Scanner(Scanning):
     def run(self) -> Scan:
         text = self.text
-        at = self.leading_thought("<think>", "</think>", _CERTAIN_CALL)
+        at = 0
+        if not self.names_tool(at):
+            at = self.leading_thought("<think>", "</think>", _CERTAIN_CALL)
         at = self.blank(at, len(text))
         tag = text.find(_PYTHON_TAG, at)
-        if text.startswith("{", at):
+        if self.names_tool(at):
             self.call_list(at)
         elif tag >= 0:
             self.free_response(at, tag)
@@ -35,6 +39,13 @@ class _Scanner(Scanning):
         else:
             self.free_response(at, len(text))
         return self.result()
+
+    def names_tool(self, at: int) -> bool:
+        """Whether an object stands there that names a tool; any other is text to the user."""
+        begin = self.skip(at)
+        return self.text.startswith("{", begin) and any(
+            code == Region.NAME for code, _, _ in scan_call(self.text, begin, _KEYS).spans
+        )
 
     def call_list(self, start: int) -> None:
         """Calls up to the end of the text."""
@@ -62,7 +73,7 @@ class Llama3(Dialect):
     name = "llama3"
     special_tokens = (_PYTHON_TAG,)
 
-    def scan(self, text: str) -> Scan:
+    def scan(self, text: str, tools: Tools = None) -> Scan:
         return _Scanner(text).run()
 
     def without_thought(self, text: str) -> str:

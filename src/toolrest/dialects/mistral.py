@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from toolrest.dialects.base import Block, Dialect, ParseStatus, Scan, ToolCall
 from toolrest.dialects.json_call import CallKeys, dump_call, scan_call
 from toolrest.dialects.scanning import Scanning, empty_thought
+from toolrest.dialects.types import Tools
 from toolrest.regions import SCAFFOLDING, Region
 
 _KEYS = CallKeys(name="name", parameters="arguments")
@@ -68,7 +69,7 @@ class Mistral(Dialect):
     name = "mistral"
     special_tokens = (_OPENING, _THINK, _END_THINK)
 
-    def scan(self, text: str) -> Scan:
+    def scan(self, text: str, tools: Tools = None) -> Scan:
         return _Scanner(text).run()
 
     def without_thought(self, text: str) -> str:

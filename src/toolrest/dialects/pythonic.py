@@ -14,6 +14,7 @@ from typing import Any
 
 from toolrest.dialects.base import Block, Dialect, ParseStatus, Scan, ToolCall
 from toolrest.dialects.scanning import Scanning, empty_thought, write_thought
+from toolrest.dialects.types import Tools
 from toolrest.regions import SCAFFOLDING, Region
 
 _NAME = re.compile(r"[^()\[\]{}=,\"'\t\r\n]+")
@@ -31,7 +32,9 @@ _UNREADABLE = (ValueError, SyntaxError, MemoryError, RecursionError)
 class _Scanner(Scanning):
     def run(self) -> Scan:
         text = self.text
-        at = self.leading_thought("<think>", "</think>", _CERTAIN_CALL)
+        at = 0
+        if _LIST.match(text, self.skip(0)) is None:
+            at = self.leading_thought("<think>", "</think>", _CERTAIN_CALL)
         at = self.blank(at, len(text))
         opening = _LIST.match(text, at)
         if opening is None:
@@ -141,7 +144,7 @@ class Pythonic(Dialect):
 
     name = "pythonic"
 
-    def scan(self, text: str) -> Scan:
+    def scan(self, text: str, tools: Tools = None) -> Scan:
         return _Scanner(text).run()
 
     def without_thought(self, text: str) -> str:

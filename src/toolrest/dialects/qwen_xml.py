@@ -9,9 +9,9 @@
     </function>
     </tool_call>
 
-The text of a value does not say its type. What is JSON other than a string is read as JSON, all
-else as a string: the string "5" cannot be expressed. A thought between `<think>` tags may come
-first.
+The text of a value does not say its type: the tool's schema does (see `toolrest.dialects.types`).
+A thought between `<think>` tags may come first. A value cannot hold the mark `<parameter=`: where
+one lacks its end, it would swallow the next.
 """
 
 import re
@@ -19,8 +19,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from toolrest.dialects.base import Block, Dialect, ParseStatus, Scan, ToolCall
-from toolrest.dialects.json_call import UNREADABLE, dump, load
+from toolrest.dialects.json_call import dump
 from toolrest.dialects.scanning import Scanning, empty_thought, write_thought
+from toolrest.dialects.types import Declared, Tools, declared, read_value
 from toolrest.regions import SCAFFOLDING, Region
 
 _OPENING = re.compile(r"<tool_call>|(?=<function=)")
@@ -28,10 +29,15 @@ _CERTAIN_CALL = re.compile(r"<tool_call>[ \t\r\n]*<function=")
 _FUNCTION = re.compile(r"<function=([^<>\n]*)(>?)")
 _PARAMETER = re.compile(r"<parameter=([^<>\n]*)(>?)")
 _STEP = re.compile(r"<parameter=|</function>|</tool_call>|<tool_call>|<function=")
+_START_PARAMETER = "<parameter="
 _END_PARAMETER, _END_FUNCTION, _END_CALL = "</parameter>", "</function>", "</tool_call>"
 
 
 class _Scanner(Scanning):
+    def __init__(self, text: str, tools: Declared) -> None:
+        super().__init__(text)
+        self.tools = tools
+
     def run(self) -> Scan:
         text = self.text
         at = self.leading_thought("<think>", "</think>", _CERTAIN_CALL)
@@ -68,7 +74,7 @@ class _Scanner(Scanning):
         self.mark(SCAFFOLDING, head.end(1), head.end())
         if not head[2]:
             return self.broken(head.end(), start)
-        at, parameters = self.parameters(head.end(), start)
+        at, parameters = self.parameters(head.end(), start, head[1])
         if parameters is None:
             return at
         at = self.blank(at, len(text))
@@ -91,7 +97,7 @@ class _Scanner(Scanning):
         self.calls.append(ToolCall(head[1], parameters))
         return at
 
-    def parameters(self, start: int, block: int) -> tuple[int, dict[str, Any] | None]:
+    def parameters(self, start: int, block: int, tool: str) -> tuple[int, dict[str, Any] | None]:
         """Where the parameters end, and what they are; None where they are broken.
 
         All of them are one span, white space between them included.
@@ -102,13 +108,15 @@ class _Scanner(Scanning):
         end = begin
         while (head := _PARAMETER.match(text, at)) is not None:
             close = self.find(_END_PARAMETER, head.end()) if head[2] else -1
-            if close < 0:
+            if close < 0 or text.find(_START_PARAMETER, head.end(), close) >= 0:
                 step = _STEP.search(text, head.end())
                 stop = step.start() if step else len(text)
                 self.mark(Region.PARAMETERS, begin, stop)
                 self.broken(stop, block)
                 return stop, None
-            found[head[1]] = _read(text[head.end() : close])
+            found[head[1]] = read_value(
+                _written(text[head.end() : close]), tool, head[1], self.tools
+            )
             end = close + len(_END_PARAMETER)
             at = _past_space(text, end)
         self.mark(Region.PARAMETERS, begin, end)
@@ -121,14 +129,10 @@ def _past_space(text: str, at: int) -> int:
     return at
 
 
-def _read(text: str) -> Any:
+def _written(text: str) -> str:
+    """A value's text without the line breaks around it."""
     text = text.replace("\r\n", "\n") if text.startswith("\r\n") else text
-    text = text.removeprefix("\n").removesuffix("\n")
-    try:
-        value = load(text)
-    except UNREADABLE:
-        return text
-    return text if isinstance(value, str) else value
+    return text.removeprefix("\n").removesuffix("\n")
 
 
 class QwenXML(Dialect):
@@ -136,9 +140,10 @@ class QwenXML(Dialect):
 
     name = "qwen_xml"
     special_tokens = ("<think>", "</think>", "<tool_call>", "</tool_call>")
+    reads_types = True
 
-    def scan(self, text: str) -> Scan:
-        return _Scanner(text).run()
+    def scan(self, text: str, tools: Tools = None) -> Scan:
+        return _Scanner(text, declared(tools)).run()
 
     def without_thought(self, text: str) -> str:
         return empty_thought(text)

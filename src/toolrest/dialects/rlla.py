@@ -16,6 +16,7 @@ from toolrest.dialects.base import SPACES, Block, Dialect, ParseStatus, Scan, To
 from toolrest.dialects.json_block import JsonBlock
 from toolrest.dialects.json_call import UNREADABLE, CallKeys, decode, dump_call
 from toolrest.dialects.scanning import FORMAT, Scanning, empty_thought
+from toolrest.dialects.types import Tools
 
 _KEYS = CallKeys(name="name", parameters="parameters")
 _CALLS = JsonBlock(_KEYS, "</tool_call>", interrupts=("<think>", "<response>"), most_calls=None)
@@ -98,10 +99,10 @@ class RLLA(Dialect):
         "</response>",
     )
 
-    def scan(self, text: str) -> Scan:
+    def scan(self, text: str, tools: Tools = None) -> Scan:
         return _Scanner(text).run()
 
-    def read(self, text: str) -> Scan:
+    def read(self, text: str, tools: Tools = None) -> Scan:
         """A thought, then well-formed calls or a response, which most replies are."""
         end = text.find(_END_THINK) if text.startswith(_THINK) else -1
         if end < 0:

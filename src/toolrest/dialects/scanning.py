@@ -77,6 +77,11 @@ class Scanning:
         self.calls_intact = False
         self.defect(status, position)
 
+    def skip(self, at: int) -> int:
+        """Where the white space at `at` ends."""
+        space = SPACE.match(self.text, at)
+        return space.end() if space else at
+
     def blank(self, start: int, end: int) -> int:
         """Mark the white space at `start` as scaffolding; where it ends, at most `end`."""
         space = SPACE.match(self.text, start, end)
