@@ -29,7 +29,7 @@ _CERTAIN_CALL = re.compile(r"<tool_call>[ \t\r\n]*<function=")
 _FUNCTION = re.compile(r"<function=([^<>\n]*)(>?)")
 _PARAMETER = re.compile(r"<parameter=([^<>\n]*)(>?)")
 _STEP = re.compile(r"<parameter=|</function>|</tool_call>|<tool_call>|<function=")
-_START_PARAMETER = "<parameter="
+_VALUE_END = re.compile(r"</parameter>|<parameter=")
 _END_PARAMETER, _END_FUNCTION, _END_CALL = "</parameter>", "</function>", "</tool_call>"
 
 
@@ -107,17 +107,17 @@ class _Scanner(Scanning):
         begin = at = self.blank(start, len(text))
         end = begin
         while (head := _PARAMETER.match(text, at)) is not None:
-            close = self.find(_END_PARAMETER, head.end()) if head[2] else -1
-            if close < 0 or text.find(_START_PARAMETER, head.end(), close) >= 0:
+            close = _VALUE_END.search(text, head.end()) if head[2] else None
+            if close is None or close[0] != _END_PARAMETER:
                 step = _STEP.search(text, head.end())
                 stop = step.start() if step else len(text)
                 self.mark(Region.PARAMETERS, begin, stop)
                 self.broken(stop, block)
                 return stop, None
             found[head[1]] = read_value(
-                _written(text[head.end() : close]), tool, head[1], self.tools
+                _written(text[head.end() : close.start()]), tool, head[1], self.tools
             )
-            end = close + len(_END_PARAMETER)
+            end = close.end()
             at = _past_space(text, end)
         self.mark(Region.PARAMETERS, begin, end)
         return end, found
