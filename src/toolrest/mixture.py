@@ -15,7 +15,9 @@ def recipe_sources(recipe: Recipe) -> list[Source]:
 
 
 def recipe_rendering(recipe: Recipe) -> Rendering:
-    """How a recipe has samples written."""
+    """How a recipe has samples written; what depends on the policy's chat template is settled by
+    `toolrest.rollout.fitting` before.
+    """
     rlla = recipe.dialect == "rlla"
     return Rendering(
         dialect=recipe.dialect,

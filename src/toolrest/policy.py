@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +14,7 @@ from toolrest.errors import InputError
 from toolrest.recipe import EMBEDDED, Recipe
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 def policy_path(recipe: Recipe) -> str:
@@ -69,7 +71,57 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
             f"policy={recipe.policy}: the tokenizer has no chat template, so prompts cannot be "
             "written; use an instruction-tuned policy, or add a chat_template to the tokenizer"
         )
+    _set_options(tokenizer, recipe.data.template_options)
     return tokenizer
+
+
+def _set_options(tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any]) -> None:
+    """Make a recipe's options what the chat template takes where nobody says otherwise.
+
+    Written into the template itself, so that whoever renders a prompt, a server of the trained
+    checkpoint included, gets the prompts of training.
+
+    Raises:
+        InputError: the template never reads one of them.
+    """
+    if not options:
+        return
+    whole = tokenizer.chat_template
+    templates = whole if isinstance(whole, dict) else {"default": whole}
+    for name in options:
+        if not any(re.search(rf"\b{name}\b", str(text)) for text in templates.values()):
+            raise InputError(
+                f"data.template_options.{name}: the policy's chat template never reads {name}; "
+                "leave it out"
+            )
+    said = "".join(
+        f"{{%- if {name} is not defined %}}{{%- set {name} = {_literal(value)} %}}{{%- endif %}}"
+        for name, value in options.items()
+    )
+    made = {name: said + str(text) for name, text in templates.items()}
+    tokenizer.chat_template = made if isinstance(whole, dict) else made["default"]
+
+
+def _literal(value: Any) -> str:
+    """A plain value as Jinja writes it."""
+    return "none" if value is None else json.dumps(value)
+
+
+def load_generation_config(recipe: Recipe) -> GenerationConfig | None:
+    """The policy's generation configuration, which names tokens that end a turn; None without one.
+
+    Raises:
+        InputError: there is one, and it cannot be read.
+    """
+    from transformers import GenerationConfig
+
+    path = whole_policy(policy_path(recipe))
+    try:
+        return GenerationConfig.from_pretrained(path, trust_remote_code=False)
+    except OSError:
+        return None
+    except Exception as error:  # what broken files end in has no common class
+        raise _not_loaded(recipe, "generation configuration", error) from error
 
 
 def load_policy(recipe: Recipe, folder: Path | None = None) -> PreTrainedModel:

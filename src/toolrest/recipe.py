@@ -58,11 +58,16 @@ class Data(_Section):
     sources: list[DataSource] = Field(default_factory=list)
     """A mixture, in place of `path`."""
     prompt: Literal["rlla", "template", "plain"] | None = None
-    """How dialogues are worded. None: rlla for the dialect rlla, else the chat template's way."""
+    """How dialogues are worded. None: rlla for the dialect rlla, else the chat template's way; in
+    plain words where the template lists no tools or writes another dialect."""
     thoughts: Literal["none", "placeholder", "all"] = "placeholder"
     """What prompts keep of the thoughts of earlier actions."""
     think: bool | None = None
-    """Whether a right reply has a thought. None: in the dialect rlla."""
+    """Whether a right reply has a thought. None: in the dialect rlla, and where the chat template
+    begins one."""
+    template_options: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    """What the chat template is told, such as `enable_thinking: false`; in training, evaluation and
+    the checkpoints' own templates alike."""
     heldout_fraction: float = Field(default=0.1, ge=0, lt=1)
     """Share of the rows that is kept for evaluation."""
     max_prompt_tokens: int = Field(default=1024, ge=1)
@@ -264,7 +269,7 @@ class Recipe(_Section):
     trust_remote_code: bool = False
     """Whether code that comes with a checkpoint may run."""
     dialect: str = "rlla"
-    """How the policy writes thoughts, calls and responses."""
+    """How the policy writes thoughts, calls and responses. auto: as its chat template does."""
     max_steps: int = Field(default=25, ge=1)
     """Optimiser steps."""
     save_steps: int = Field(default=10, ge=1)

@@ -16,12 +16,12 @@ def check_recipe(recipe: Recipe) -> None:
     Raises:
         InputError: naming key, value and mend.
     """
-    from toolrest.dialects import get_dialect
+    from toolrest.dialects import AUTO, get_dialect
     from toolrest.rewards.correctness import check_correctness
     from toolrest.rewards.schedule import get_schedule
 
     own = recipe.data.path is not None or bool(recipe.data.sources)
-    if get_dialect(recipe.dialect).name != "rlla" and not own:
+    if recipe.dialect != AUTO and get_dialect(recipe.dialect).name != "rlla" and not own:
         raise InputError(
             f"dialect={recipe.dialect}: the embedded tasks ask for dialect=rlla; give data.path"
         )
@@ -32,10 +32,22 @@ def check_recipe(recipe: Recipe) -> None:
             f"method={recipe.method} with warm_start.method={recipe.warm_start.method}: a warm "
             "start comes before reinforcement learning; leave it out, or use method=rl"
         )
+    _check_template_options(recipe)
     get_schedule(recipe.reward.schedule)
     check_correctness(recipe.reward.correctness)
     _check_split(recipe)
     _check_engine(recipe)
+
+
+def _check_template_options(recipe: Recipe) -> None:
+    """Options are variables of a template, and none of those that it always gets."""
+    for name in recipe.data.template_options:
+        if not name.isidentifier() or not name.isascii():
+            raise InputError(f"data.template_options: {name!r} is no name of a template's variable")
+        if name in ("messages", "tools", "add_generation_prompt", "documents"):
+            raise InputError(
+                f"data.template_options.{name}: {name} comes from the data; leave it out"
+            )
 
 
 def _check_split(recipe: Recipe) -> None:

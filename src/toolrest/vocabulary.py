@@ -33,7 +33,11 @@ class Vocabulary:
 
     @classmethod
     def from_tokenizer(
-        cls, tokenizer: PreTrainedTokenizerBase, *, written_special_tokens: Iterable[str] = ()
+        cls,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        written_special_tokens: Iterable[str] = (),
+        end_ids: Iterable[int] = (),
     ) -> Vocabulary:
         """Read the table from a fast tokenizer of transformers.
 
@@ -42,6 +46,8 @@ class Vocabulary:
         Args:
             tokenizer: a tokenizer with a `tokenizers` backend.
             written_special_tokens: special tokens that are part of the dialect's text.
+            end_ids: tokens that end a turn, besides the tokenizer's own and those of common
+                templates.
 
         Raises:
             InputError: the tokenizer is not fast, or its decoder is of another kind.
@@ -68,7 +74,7 @@ class Vocabulary:
             for index, token in added.items()
             if token.content in _END_OF_TURN or token.content == tokenizer.eos_token
         }
-        return cls.from_table(table, ends)
+        return cls.from_table(table, ends | set(end_ids))
 
     @classmethod
     def from_table(cls, table: list[bytes], end_ids: Iterable[int] = ()) -> Vocabulary:
@@ -102,7 +108,9 @@ class Vocabulary:
         return np.isin(ids, list(self.end_ids))
 
 
-_END_OF_TURN = frozenset(("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "</s>", "<|end|>"))
+_END_OF_TURN = frozenset(
+    ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "</s>", "<|end|>", "<|endoftext|>")
+)
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 

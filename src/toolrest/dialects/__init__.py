@@ -20,6 +20,9 @@ from toolrest.dialects.rlla import RLLA
 from toolrest.errors import InputError
 from toolrest.naming import unknown_name
 
+AUTO = "auto"
+"""In a recipe: the dialect that the policy's chat template writes; see `detect_dialect`."""
+
 _DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
     for dialect in (RLLA(), Hermes(), QwenXML(), Llama3(), Mistral(), Pythonic(), GptOss())
@@ -55,6 +58,7 @@ def dialect_names() -> tuple[str, ...]:
 
 
 __all__ = [
+    "AUTO",
     "Block",
     "Dialect",
     "ParseStatus",

@@ -42,7 +42,7 @@ class Decision:
     """What the prefix up to it calls; of the last call, the parameters so far."""
 
 
-def find_decisions(response: bytes, dialect: Dialect) -> list[Decision]:
+def find_decisions(response: bytes, dialect: Dialect, opening: str = "") -> list[Decision]:
     """The decisions of a response, in order.
 
     Parameters that are written as a JSON object decide one by one; those of other dialects decide
@@ -52,8 +52,10 @@ def find_decisions(response: bytes, dialect: Dialect) -> list[Decision]:
     Args:
         response: the sampled tokens' bytes.
         dialect: how the policy writes calls.
+        opening: what the prompt has written of the reply already.
     """
-    text = response.decode("latin-1")
+    before = opening.encode().decode("latin-1")
+    text = before + response.decode("latin-1")
     scan = dialect.scan(text)
     if scan.status is ParseStatus.UNCLOSED and any(
         code == Region.REASONING and start <= (scan.position or 0) <= end
@@ -68,14 +70,14 @@ def find_decisions(response: bytes, dialect: Dialect) -> list[Decision]:
             named = end < len(text)
             if named:
                 calls.append(ToolCall(_text(text[start:end]), {}))
-                found.append(Decision(end, tuple(calls)))
+                found.append(Decision(end - len(before), tuple(calls)))
         elif code == Region.PARAMETERS and named:
             named = False
             parameters: dict[str, Any] = {}
             for key, value, position in _members(text[start:end]):
                 parameters = parameters | {key: value}
                 calls[-1] = ToolCall(calls[-1].name, parameters)
-                found.append(Decision(start + position, tuple(calls)))
+                found.append(Decision(start + position - len(before), tuple(calls)))
     return found
 
 
