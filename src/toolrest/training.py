@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +20,7 @@ from toolrest.mixture import recipe_rendering, recipe_sources
 from toolrest.policy import load_policy, load_tokenizer
 from toolrest.ranks import ALONE, Ranks
 from toolrest.recipe import Recipe, dump_recipe
+from toolrest.rollout.fitting import fit_recipe
 from toolrest.runs import RunFolder, begin_run
 from toolrest.weights import get_scheme
 
@@ -67,11 +68,18 @@ class Samples:
     """What it can be evaluated on; disjoint from the former."""
     dropped: list[tuple[str, int]]
     """(identity, prompt tokens) of rows whose prompts are too long."""
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    """(identity, reason) of rows that the chat template refuses."""
+
+    @property
+    def left_out(self) -> int:
+        """Rows that are not used."""
+        return len(self.dropped) + len(self.refused)
 
     @property
     def rows(self) -> int:
         """All of them, those left out included."""
-        return len(self.train) + len(self.heldout) + len(self.dropped)
+        return len(self.train) + len(self.heldout) + self.left_out
 
 
 def load_samples(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Samples:
@@ -104,7 +112,7 @@ def load_samples(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Samples:
             f"rollout.prompts_per_step={recipe.rollout.prompts_per_step}; lower it, or raise "
             "data.max_prompt_tokens"
         )
-    return Samples(train, heldout, fit.dropped)
+    return Samples(train, heldout, fit.dropped, fit.refused)
 
 
 def run_training(
@@ -126,9 +134,14 @@ def run_training(
     started = time.monotonic()
     get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
     tokenizer = load_tokenizer(recipe)
+    recipe, notes = fit_recipe(recipe, tokenizer)
     samples = load_samples(recipe, tokenizer)
     if ranks.main:
+        for note in notes:
+            view.note(note)
         begin_run(run, dump_recipe(recipe), recipe.seed)
+        if not resume:
+            write_whole(run.recipe, dump_recipe(recipe))  # a starter of processes wrote it unfitted
         changed = record_machine(run, recipe.seed, ranks.count)
         if changed:
             view.note(f"the rest may differ from an undisturbed run: {'; '.join(changed)}")
@@ -239,8 +252,15 @@ def report_data(samples: Samples, evaluated: int, run: RunFolder, view: View) ->
             "heldout": len(samples.heldout),
             "evaluated": evaluated,
             "too_long": [{"row": row, "prompt_tokens": n} for row, n in samples.dropped],
+            "refused": [{"row": row, "reason": reason} for row, reason in samples.refused],
         },
     )
+    if samples.refused:
+        row, reason = samples.refused[0]
+        view.note(
+            f"{len(samples.refused)} of {rows} rows are left out, since the chat template refuses "
+            f"them: row {row}: {reason} (all in {run.data})"
+        )
     if samples.dropped:
         named = ", ".join(row for row, _ in samples.dropped[:10])
         more = ", ..." if len(samples.dropped) > 10 else ""

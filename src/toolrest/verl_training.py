@@ -17,6 +17,7 @@ from toolrest.engines.verl_rows import write_rows
 from toolrest.engines.watch import Watch
 from toolrest.policy import load_tokenizer
 from toolrest.recipe import Recipe, dump_recipe
+from toolrest.rollout.fitting import fit_recipe
 from toolrest.runs import RunFolder, begin_run, write_json
 from toolrest.training import Interrupted, View, load_samples, report_data
 
@@ -41,9 +42,10 @@ def run_verl_training(
     paths = run_paths(run.path, evaluated=recipe.evaluation.samples > 0)
     verl_overrides(recipe, run.path.name, paths)
     check_machine()
-    for note in verl_notes(recipe):
-        view.note(note)
     tokenizer = load_tokenizer(recipe)
+    recipe, notes = fit_recipe(recipe, tokenizer)
+    for note in (*notes, *verl_notes(recipe)):
+        view.note(note)
     samples = load_samples(recipe, tokenizer)
     heldout = samples.heldout[: recipe.evaluation.samples]
     first = last_step(run.checkpoints) if resume else 0

@@ -7,7 +7,7 @@ import sys
 import threading
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -51,6 +51,10 @@ def evaluate(
     ] = None,
     prompt: Annotated[
         str | None, typer.Option(help="Wording of BFCL's prompts: rlla, template or plain.")
+    ] = None,
+    template_option: Annotated[
+        list[str] | None,
+        typer.Option(help="What the chat template is told, as in enable_thinking=false."),
     ] = None,
     backend: Annotated[BackendName, typer.Option(help="What answers.")] = BackendName.HF,
     base_url: Annotated[
@@ -121,6 +125,7 @@ def evaluate(
             categories=[name.strip() for name in (categories or "").split(",") if name.strip()],
             dialect=dialect,
             prompt=prompt,
+            template_options=_told(template_option or []),
             backend=backend.value,
             base_url=base_url,
             api_key=os.environ.get("OPENAI_API_KEY"),
@@ -146,3 +151,11 @@ def evaluate(
                 os._exit(_INTERRUPTED)  # requests that a second Ctrl-C has left would be waited for
             raise typer.Exit(_INTERRUPTED) from None
         print_evaluation(found, console)
+
+
+def _told(written: list[str]) -> dict[str, Any]:
+    """Template options from KEY=VALUE, checked as a recipe's are."""
+    from toolrest.recipe import load_recipe
+
+    recipe = load_recipe(None, [f"data.template_options.{text}" for text in written])
+    return recipe.data.template_options

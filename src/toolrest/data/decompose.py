@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from toolrest.data.dialogue import Action, Dialogue
 from toolrest.data.record import Record
 from toolrest.data.rows import BadRow
 from toolrest.data.sample import Sample
-from toolrest.data.wording import Thoughts, word
+from toolrest.data.wording import Thoughts, openai_tool, word
 from toolrest.dialects import get_dialect
 from toolrest.errors import InputError
+
+Tools = tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -56,15 +59,17 @@ def to_samples(record: Record, rendering: Rendering, source: str, identity: str)
         if not known.turns and not worded:
             raise BadRow("the dialogue begins with an action")
         prompt, tools = _prompt(record, known, rendering)
+        declared = _declared(known, rendering)
         made.append(
             Sample(
                 prompt=prompt,
-                ground_truth=_truth(record, action, rendering),
+                ground_truth=_truth(record, action, rendering, declared),
                 source=source,
                 identity=identity if len(pairs) == 1 else f"{identity}.{number}",
-                demonstration=_demonstration(record, action, rendering),
+                demonstration=_demonstration(record, action, rendering, declared),
                 tools=tools,
                 true_names=record.true_names,
+                declared=declared,
                 group=f"{source}:{identity}",
             )
         )
@@ -78,24 +83,35 @@ def _prompt(record: Record, known: Dialogue, rendering: Rendering) -> tuple[tupl
     return tuple(made.messages), None if made.tools is None else tuple(made.tools)
 
 
-def _truth(record: Record, action: Action, rendering: Rendering) -> str:
+def _declared(dialogue: Dialogue, rendering: Rendering) -> Tools:
+    """The tools, where the dialect has to know the types that they declare."""
+    if not get_dialect(rendering.dialect).reads_types:
+        return ()
+    return tuple(openai_tool(tool) for tool in dialogue.tools)
+
+
+def _truth(record: Record, action: Action, rendering: Rendering, declared: Tools) -> str:
     if record.truth is not None and rendering.dialect == "rlla":
         return record.truth
-    return _write(action, "" if rendering.think else None, rendering)
+    return _write(action, "" if rendering.think else None, rendering, declared)
 
 
-def _demonstration(record: Record, action: Action, rendering: Rendering) -> str | None:
+def _demonstration(
+    record: Record, action: Action, rendering: Rendering, declared: Tools
+) -> str | None:
     """A right reply with its thought; None where the source has no thought and one is asked for."""
     if record.demonstration is not None and rendering.dialect == "rlla":
         return record.demonstration
     if action.thought is None and rendering.think:
         return None
-    return _write(action, action.thought if rendering.think else None, rendering)
+    return _write(action, action.thought if rendering.think else None, rendering, declared)
 
 
-def _write(action: Action, thought: str | None, rendering: Rendering) -> str:
+def _write(action: Action, thought: str | None, rendering: Rendering, declared: Tools) -> str:
     dialect = get_dialect(rendering.dialect)
     try:
-        return dialect.render(thought=thought, calls=action.calls, response=action.response)
+        return dialect.render(
+            thought=thought, calls=action.calls, response=action.response, tools=declared
+        )
     except InputError as error:
         raise BadRow(str(error)) from error

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from toolrest.data.sample import Sample
@@ -23,6 +24,12 @@ class Fit:
     """Samples whose prompts fit, in order."""
     dropped: list[tuple[str, int]]
     """(identity, prompt tokens) of those whose prompts are too long."""
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    """(identity, reason) of those that the chat template refuses."""
+
+
+class TemplateRefusal(InputError):
+    """A chat template refuses a prompt; other prompts may be fine."""
 
 
 def render_prompt(sample: Sample, tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -38,26 +45,55 @@ def sample_prompt(sample: Sample) -> Prompt:
 def render_chat(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The token ids of a prompt by the tokenizer's own chat template.
 
+    A template that refuses the messages as they are is given a call's arguments as JSON text, as
+    some ask for.
+
     Raises:
-        InputError: the template refuses the messages or the tools.
+        TemplateRefusal: the template refuses the messages or the tools.
+        InputError: it writes nothing.
     """
-    try:
-        encoded = tokenizer.apply_chat_template(
-            prompt.messages,
-            tools=cast(Any, prompt.tools),
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-        )
-    except Exception as error:  # a template may raise anything
-        raise InputError(
-            f"the policy's chat template refuses the prompt ({error}); another wording may fit: "
-            "--prompt plain"
-        ) from error
-    ids = cast("dict[str, list[int]]", encoded)["input_ids"]
-    if not ids:
-        raise InputError("the policy's chat template writes nothing for a prompt")
-    return ids
+    refusal: Exception | None = None
+    for messages in _forms(prompt.messages):
+        try:
+            encoded = tokenizer.apply_chat_template(
+                messages,
+                tools=cast(Any, prompt.tools),
+                add_generation_prompt=True,
+                tokenize=True,
+                return_dict=True,
+            )
+        except Exception as error:  # a template may raise anything
+            refusal = refusal or error
+            continue
+        ids = cast("dict[str, list[int]]", encoded)["input_ids"]
+        if not ids:
+            raise InputError("the policy's chat template writes nothing for a prompt")
+        return ids
+    said = (str(refusal).strip() or type(refusal).__name__).splitlines()[0]
+    raise TemplateRefusal(
+        f"the policy's chat template refuses the prompt ({said}); another wording may fit: "
+        "data.prompt=plain, in evaluation --prompt plain"
+    ) from refusal
+
+
+def _forms(messages: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The messages as they are, then as templates want them that refuse that."""
+    yield messages
+    if any(message.get("tool_calls") for message in messages):
+        yield [_with_text_arguments(message) for message in messages]
+
+
+def _with_text_arguments(message: dict[str, Any]) -> dict[str, Any]:
+    """The message with its calls' arguments as JSON text."""
+    if not message.get("tool_calls"):
+        return message
+    calls = []
+    for call in message["tool_calls"]:
+        function = dict(call["function"])
+        if not isinstance(function["arguments"], str):
+            function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)
+        calls.append(call | {"function": function})
+    return message | {"tool_calls": calls}
 
 
 def single_id(token_id: object) -> int:
@@ -79,20 +115,32 @@ def fit_prompts(
     Raises:
         InputError: no sample is left.
     """
-    kept, dropped = [], []
+    fit = Fit([], [])
     for sample in samples:
-        length = len(render_prompt(sample, tokenizer))
+        try:
+            length = len(render_prompt(sample, tokenizer))
+        except TemplateRefusal as refusal:
+            fit.refused.append((sample.identity, str(refusal)))
+            continue
         if length <= max_prompt_tokens:
-            kept.append(sample)
+            fit.kept.append(sample)
         else:
-            dropped.append((sample.identity, length))
-    if not kept:
-        shortest = min(length for _, length in dropped)
-        raise InputError(
-            f"data.max_prompt_tokens={max_prompt_tokens}: every prompt is longer; the shortest has "
-            f"{shortest} tokens"
-        )
-    return Fit(kept, dropped)
+            fit.dropped.append((sample.identity, length))
+    if not fit.kept:
+        raise InputError(_nothing_left(fit, max_prompt_tokens))
+    return fit
+
+
+def _nothing_left(fit: Fit, max_prompt_tokens: int) -> str:
+    if not fit.dropped and fit.refused:
+        row, reason = fit.refused[0]
+        return f"data: no row is left; row {row}: {reason}"
+    shortest = min((length for _, length in fit.dropped), default=0)
+    refused = f" ({len(fit.refused)} more are refused by the template)" if fit.refused else ""
+    return (
+        f"data.max_prompt_tokens={max_prompt_tokens}: every prompt is longer; the shortest has "
+        f"{shortest} tokens{refused}"
+    )
 
 
 def hold_out(

@@ -22,5 +22,8 @@ class Sample:
     """Tools for the chat template to list, in OpenAI's form; None: the messages list them."""
     true_names: dict[str, str] | None = None
     """Of tools and parameters by their masked names; None: nothing is masked."""
+    declared: tuple[dict[str, Any], ...] = ()
+    """Tools whose declared types the dialect reads values by, in OpenAI's form; empty for dialects
+    whose values say their types."""
     group: str = ""
     """The dialogue that it is a step of: steps of one stay on one side of a split."""

@@ -79,13 +79,6 @@ def style_names() -> tuple[str, ...]:
     return tuple(_STYLES)
 
 
-def default_style(dialect: str, chat_template: str | None) -> str:
-    """The style for a dialect: RLLA's own, the template's where it lists tools, else plain."""
-    if dialect == "rlla":
-        return "rlla"
-    return "template" if chat_template is not None and "tools" in chat_template else "plain"
-
-
 def _template(dialogue: Dialogue, dialect: Dialect, thoughts: Thoughts) -> Prompt:
     messages: list[dict[str, Any]] = []
     if dialogue.system:

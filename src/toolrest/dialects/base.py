@@ -176,7 +176,7 @@ class Dialect(ABC):
             before = inside
         return prompt[len(before) - len(opens) :] if before.endswith(opens) else ""
 
-    def continued(self, turn: str, opening: str) -> str:
+    def continued(self, turn: str, opening: str, tools: Tools = None) -> str:
         """What of a turn is left to write after a prompt that ends with `opening`.
 
         A turn without a thought gets an empty one where the prompt has opened it; one with a
@@ -184,10 +184,11 @@ class Dialect(ABC):
 
         Args:
             turn: a reply that `parse` can read.
+            tools: as in `scan`.
         """
         if not opening:
             return turn
-        reply = self.parse(turn)
+        reply = self.parse(turn, tools)
         closed = self.thought_marks[1] in opening
         thought = None if closed else reply.thought or ""
         text = self.write(thought=thought, calls=reply.calls, response=reply.response)

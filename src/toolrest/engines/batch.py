@@ -34,6 +34,8 @@ class RolloutBatch:
     """Entropy of the distribution that each token was drawn from, nats, [B, T], if measured."""
     breakdowns: Sequence[RewardBreakdown]
     """Reward parts, one a response; empty where no `ToolReward` is used."""
+    openings: Sequence[str] = ()
+    """What each prompt has written of the reply already."""
 
 
 def signal_metrics(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ def decided_parts(
     reward: ToolReward,
     vocabulary: Vocabulary,
     progress: float,
+    *,
+    openings: Sequence[str] | None = None,
+    tools: Sequence[Any] | None = None,
 ) -> tuple[list[LockedIn], torch.Tensor]:
     """What `toolrest.advantages.reward_to_go` needs of a batch.
 
@@ -26,6 +30,8 @@ def decided_parts(
         ids: sampled token ids, [B, T].
         mask: which of them the policy sampled, bool, [B, T].
         truths: the ground truth of each response.
+        openings: what each prompt has written of the reply already; None: nothing.
+        tools: those of each row; see `ToolReward.score`.
 
     Returns:
         What each response's decisions are worth, and how many of them were made before each token,
@@ -35,7 +41,9 @@ def decided_parts(
     stages = torch.zeros_like(ids)
     for row, truth in enumerate(truths):
         blob, offsets = vocabulary.concatenate(ids[row][mask[row]].cpu().numpy())
-        locked.append(reward.locked_in(blob, truth, progress))
+        opening = "" if openings is None else openings[row]
+        known = None if tools is None else tools[row]
+        locked.append(reward.locked_in(blob, truth, progress, opening, known))
         deciding = np.searchsorted(offsets, locked[-1].positions, side="right") - 1
         passed = np.searchsorted(deciding, np.arange(len(offsets) - 1), side="left")
         stages[row, mask[row]] = torch.from_numpy(passed).to(stages)

@@ -18,7 +18,7 @@ from transformers import (
 )
 from trl.trainer.sft_config import SFTConfig
 
-from toolrest.data.prompts import render_prompt, single_id
+from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
 from toolrest.dialects import get_dialect
 from toolrest.engines.trl_settings import lora_config, uses_bfloat16
@@ -26,6 +26,7 @@ from toolrest.engines.trl_sft import RegionSFTTrainer, region_scales
 from toolrest.errors import InputError
 from toolrest.ranks import ALONE, Ranks
 from toolrest.recipe import Recipe
+from toolrest.rollout.speech import Speech, read_speech
 
 
 class _Progress(TrainerCallback):
@@ -34,6 +35,20 @@ class _Progress(TrainerCallback):
 
     def on_step_end(self, args, state, control, **rest):
         self.on_step(state.global_step)
+
+
+def _row(
+    sample: Sample, tokenizer: PreTrainedTokenizerBase, speech: Speech
+) -> dict[str, list[int]]:
+    """The prompt and what of the demonstration is left to write after it, which alone counts."""
+    prompt = render_prompt(sample, tokenizer)
+    assert sample.demonstration is not None
+    written = speech.dialect.continued(
+        sample.demonstration, speech.opening(prompt), sample.declared
+    )
+    encoded = cast("list[int]", tokenizer(written, add_special_tokens=False)["input_ids"])
+    answer = speech.ended(encoded)
+    return {"input_ids": prompt + answer, "labels": [-100] * len(prompt) + answer}
 
 
 def warm_start_with_trl(
@@ -61,13 +76,8 @@ def warm_start_with_trl(
             f"warm_start.batch_size={warm.batch_size} is not a multiple of the {ranks.count} "
             "processes"
         )
-    end = single_id(tokenizer.eos_token_id)
-    rows = []
-    for sample in samples:
-        prompt = render_prompt(sample, tokenizer)
-        encoded = tokenizer(sample.demonstration, add_special_tokens=False)["input_ids"]
-        answer = [*encoded, end]  # type: ignore[misc]
-        rows.append({"input_ids": prompt + answer, "labels": [-100] * len(prompt) + answer})
+    speech = read_speech(tokenizer, get_dialect(recipe.dialect), model.generation_config)
+    rows = [_row(sample, tokenizer, speech) for sample in samples]
     gpu = torch.cuda.is_available()
     with tempfile.TemporaryDirectory() as scratch:
         trainer = RegionSFTTrainer(
@@ -76,7 +86,7 @@ def warm_start_with_trl(
             train_dataset=Dataset.from_list(rows),
             peft_config=lora_config(recipe),
             scales=region_scales(warm.method, warm.scale),
-            dialect=get_dialect(recipe.dialect),
+            speech=speech,
             args=SFTConfig(
                 output_dir=scratch,
                 max_steps=warm.steps,

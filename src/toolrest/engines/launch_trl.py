@@ -36,8 +36,8 @@ from toolrest.regions import Region
 from toolrest.rewards import ToolReward
 from toolrest.rewards.guarded import GuardedReward, load_reward_function
 from toolrest.rollout.sampler import shares_prefix
+from toolrest.rollout.speech import read_speech
 from toolrest.runs import RunFolder
-from toolrest.vocabulary import Vocabulary
 
 _KEPT_CHECKPOINTS = 2
 
@@ -151,6 +151,20 @@ def _prompt(sample: Sample, tokenizer: PreTrainedTokenizerBase) -> Any:
     return tokenizer.decode(ids)
 
 
+def _row(sample: Sample, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """A row of the data set, with what the rewards need. Tools are JSON text: Arrow would give
+    every row's the keys of all others.
+    """
+    row = {
+        "prompt": _prompt(sample, tokenizer),
+        "ground_truth": sample.ground_truth,
+        "identity": sample.identity,
+    }
+    if sample.declared:
+        row["tools"] = json.dumps(sample.declared)
+    return row
+
+
 def train_with_trl(
     recipe: Recipe,
     run: RunFolder,
@@ -178,16 +192,7 @@ def train_with_trl(
     Returns:
         The optimiser steps done; fewer than the recipe's if it was interrupted.
     """
-    dataset = Dataset.from_list(
-        [
-            {
-                "prompt": _prompt(sample, tokenizer),
-                "ground_truth": sample.ground_truth,
-                "identity": sample.identity,
-            }
-            for sample in samples
-        ]
-    )
+    dataset = Dataset.from_list([_row(sample, tokenizer) for sample in samples])
     watch = watch or Watch(recipe, run, lambda text: None)
     reward = ToolReward(
         recipe.dialect,
@@ -216,7 +221,7 @@ def train_with_trl(
         args=trl_config(recipe, run.checkpoints),
         callbacks=[follow],
         rollout_func=_rollout_function(recipe, model),
-        on_rollouts=_rollout_writer(recipe, run, tokenizer) if ranks.main else None,
+        on_rollouts=_rollout_writer(recipe, run, tokenizer, model) if ranks.main else None,
         peft_config=lora_config(recipe),
         on_incident=watch.keep,
     )
@@ -253,15 +258,14 @@ def _prompt_text(prompt: Any) -> str:
 
 
 def _rollout_writer(
-    recipe: Recipe, run: RunFolder, tokenizer: PreTrainedTokenizerBase
+    recipe: Recipe, run: RunFolder, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel
 ) -> Callable[[RolloutBatch], None] | None:
     run.rollouts.mkdir(exist_ok=True)
     rows = recipe.rollout.saved_groups * recipe.rollout.group_size
     if rows == 0:
         return None
-    vocabulary = Vocabulary.from_tokenizer(
-        tokenizer, written_special_tokens=get_dialect(recipe.dialect).special_tokens
-    )
+    dialect = get_dialect(recipe.dialect)
+    vocabulary = read_speech(tokenizer, dialect, model.generation_config).vocabulary
 
     def write(batch: RolloutBatch) -> None:
         lines = []
@@ -272,6 +276,7 @@ def _rollout_writer(
                 "step": batch.step,
                 "identity": batch.inputs[row]["identity"],
                 "ground_truth": batch.inputs[row]["ground_truth"],
+                "opening": batch.openings[row] if batch.openings else "",
                 "response": tokenizer.decode(ids),
                 "advantage": batch.advantages[row].item(),
                 "reward": asdict(batch.breakdowns[row]),

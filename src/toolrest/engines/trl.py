@@ -26,7 +26,7 @@ from toolrest.engines.trl_config import (
 from toolrest.engines.trl_guards import GuardedTrainer
 from toolrest.regions import Region, label_tokens
 from toolrest.rewards import ToolReward
-from toolrest.vocabulary import Vocabulary
+from toolrest.rollout.speech import read_speech
 from toolrest.weights import RegionEntropy, Scheme, Statistic, TokenStatistics, get_scheme
 
 
@@ -65,9 +65,14 @@ class ResTTrainer(GuardedTrainer):
             if args.dialect == "auto"
             else args.dialect
         )
-        self.vocabulary = Vocabulary.from_tokenizer(
-            self._tokenizer, written_special_tokens=self.dialect.special_tokens
+        model = self.accelerator.unwrap_model(self.model)
+        self.speech = read_speech(
+            self._tokenizer, self.dialect, getattr(model, "generation_config", None)
         )
+        self.vocabulary = self.speech.vocabulary
+        self._end_turns()
+        self._openings: list[str] = []
+        self._sampled: list[list[bool]] | None = None
         for reward in self.reward_funcs:
             if isinstance(reward, ToolReward):
                 check_reward_dialect(reward.dialect.name, self.dialect.name)
@@ -82,6 +87,42 @@ class ResTTrainer(GuardedTrainer):
         self._collisions: list[torch.Tensor] = []
         if self.scheme.statistic is Statistic.COLLISION:
             self._return_collisions()
+
+    def _end_turns(self) -> None:
+        """Let every token that ends a turn end a response, whoever samples."""
+        stops = list(self.speech.stop_ids)
+        self.eos_token_ids = stops
+        if self.use_vllm:
+            generation = self.vllm_generation
+            generation.generation_kwargs = {
+                "stop_token_ids": stops,
+                **(generation.generation_kwargs or {}),
+            }
+        elif "eos_token_id" not in (self.config.generation_kwargs or {}):
+            self.generation_config.eos_token_id = stops
+            self.generation_kwargs["eos_token_id"] = stops
+
+    def _generate(self, prompts):
+        """The parent's; what prompts have written of replies and who sampled what is kept for the
+        regions and the rewards of this generation.
+        """
+        output = super()._generate(prompts)
+        self._openings = [self.speech.opening(ids) for ids in output[0]]
+        masks = output[2]
+        self._sampled = None if masks is None else [[bool(m) for m in mask] for mask in masks]
+        return output
+
+    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
+        """The parent's; a `ToolReward` is told what was read from the rollouts' tokens."""
+        if any(isinstance(reward, ToolReward) for reward in self.reward_funcs):
+            known: list[dict[str, Any]] = [
+                {"prompt_opening": opening} for opening in self._openings
+            ]
+            if self._sampled is not None:
+                for row, mask in zip(known, self._sampled, strict=True):
+                    row["sampled_mask"] = mask
+            inputs = [{**sample, **row} for sample, row in zip(inputs, known, strict=True)]
+        return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
 
     def _return_collisions(self) -> None:
         """Let the fused head return log sum_v p_v^2 too; a hook collects it."""
@@ -149,6 +190,7 @@ class ResTTrainer(GuardedTrainer):
             mask,
             self.vocabulary,
             self.dialect,
+            openings=self._openings,
             scaffolding=self.scheme.scaffolding,
         )
         entropy = self._region_entropy(output, regions, mask)
@@ -179,6 +221,7 @@ class ResTTrainer(GuardedTrainer):
                     advantages=advantages,
                     entropies=None if tokens is None else tokens.entropy,
                     breakdowns=breakdowns,
+                    openings=self._openings,
                 )
             )
         return output
@@ -196,7 +239,16 @@ class ResTTrainer(GuardedTrainer):
         """What was undecided when each token was sampled, against the group's mean of it."""
         reward = cast(ToolReward, self.reward_funcs[0])
         truths = [sample["ground_truth"] for sample in inputs]
-        locked, stages = decided_parts(ids, mask, truths, reward, self.vocabulary, self._progress())
+        locked, stages = decided_parts(
+            ids,
+            mask,
+            truths,
+            reward,
+            self.vocabulary,
+            self._progress(),
+            openings=self._openings,
+            tools=[sample.get("tools") for sample in inputs],
+        )
         rewards = torch.tensor([b.total for b in reward.breakdowns], device=ids.device)
         return advantage_rules.reward_to_go(
             rewards,

@@ -8,9 +8,8 @@ from typing import Any, cast
 import torch
 from trl.trainer.sft_trainer import SFTTrainer
 
-from toolrest.dialects import Dialect
 from toolrest.regions import Region, label_tokens
-from toolrest.vocabulary import Vocabulary
+from toolrest.rollout.speech import Speech
 
 TOOL_CALL = (Region.FORMAT, Region.NAME, Region.PARAMETERS)
 """The regions of a tool call: what TSFT scales."""
@@ -30,20 +29,17 @@ class RegionSFTTrainer(SFTTrainer):
 
     Args:
         scales: c of a region; 1 where it has none.
-        dialect: how the demonstrations are written.
+        speech: how the demonstrations' tokens are read.
     """
 
     def __init__(
-        self, *positional: Any, scales: Mapping[Region, float], dialect: Dialect, **keywords: Any
+        self, *positional: Any, scales: Mapping[Region, float], speech: Speech, **keywords: Any
     ) -> None:
         super().__init__(*positional, **keywords)
         self.scales = torch.ones(len(Region))
         for region, scale in scales.items():
             self.scales[region] = scale
-        self.dialect = dialect
-        self.vocabulary = Vocabulary.from_tokenizer(
-            self._tokenizer, written_special_tokens=dialect.special_tokens
-        )
+        self.speech = speech
 
     def compute_loss(
         self,
@@ -53,8 +49,18 @@ class RegionSFTTrainer(SFTTrainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """The parent's loss over log-probabilities that are scaled by region."""
+        ids = inputs["input_ids"]
         counted = inputs["labels"][:, 1:] != -100
-        regions = label_tokens(inputs["input_ids"][:, 1:], counted, self.vocabulary, self.dialect)
+        regions = label_tokens(
+            ids[:, 1:],
+            counted,
+            self.speech.vocabulary,
+            self.speech.dialect,
+            openings=[
+                self.speech.opening(row[: 1 + int(answer.int().argmax())].tolist())
+                for row, answer in zip(ids, counted, strict=True)
+            ],
+        )
         scales = self.scales.to(regions.device)[regions]
 
         def scaled(**forwarded: Any) -> Any:

@@ -135,6 +135,7 @@ def _checked(answer: Answer) -> Answer:
     numbers = (answer.prompt_tokens, answer.tokens)
     fits = (
         isinstance(answer.text, str)
+        and isinstance(answer.opening, str)
         and answer.stop in ("end", "length", "too_long")
         and all(number is None or isinstance(number, int) for number in numbers)
         and (answer.calls is None or all(isinstance(call, dict) for call in answer.calls))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from toolrest.data.dialogue import Tool
 from toolrest.data.formats import apibank
 from toolrest.data.rows import BadRow
 from toolrest.data.wording import Prompt, word
@@ -46,22 +47,24 @@ def episodes(folder: Path, level: str, dialect: Dialect, style: str = "rlla") ->
         try:
             if not isinstance(row, dict):
                 raise BadRow(f"a {type(row).__name__}, not an object")
-            prompt, gold = _read(row, dialect, style)
+            prompt, gold, tools = _read(row, dialect, style)
         except BadRow as bad:
             raise InputError(f"{path}: row {number}: {bad}") from bad
-        made.append(APIBankEpisode(f"{level}/{number}", level, prompt, gold, dialect))
+        made.append(APIBankEpisode(f"{level}/{number}", level, prompt, gold, dialect, tools))
     return made
 
 
-def _read(row: dict[str, Any], dialect: Dialect, style: str) -> tuple[Prompt, ToolCall]:
+def _read(
+    row: dict[str, Any], dialect: Dialect, style: str
+) -> tuple[Prompt, ToolCall, tuple[Tool, ...]]:
     record = apibank.read(row)
     (gold, *more) = record.last.calls
     if more:
         raise BadRow(f"its answer has {len(more) + 1} calls, not one")
     if style == "rlla" and record.prompt is not None:
-        return Prompt(list(record.prompt)), gold
+        return Prompt(list(record.prompt)), gold, record.dialogue.tools
     known = replace(record.dialogue, turns=record.dialogue.turns[:-1])
-    return word(known, style, dialect), gold
+    return word(known, style, dialect), gold, known.tools
 
 
 def soft_calls(text: str, gold_name: str) -> list[ToolCall]:
@@ -94,6 +97,7 @@ class APIBankEpisode:
     prompt: Prompt
     gold: ToolCall
     dialect: Dialect
+    tools: tuple[Tool, ...] = ()
     _answer: Answer | None = None
 
     def request(self) -> Prompt | None:
@@ -108,7 +112,7 @@ class APIBankEpisode:
         """See `Episode.outcome`. `correct` is the soft score."""
         assert self._answer is not None
         answer = self._answer
-        reply = read(answer, self.dialect)
+        reply = read(answer, self.dialect, self.tools)
         if self.dialect.name == "rlla" and answer.calls is None:
             seen = soft_calls(answer.text, self.gold.name)
         else:

@@ -6,7 +6,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from toolrest.data.wording import Prompt
+from toolrest.data.dialogue import Tool
+from toolrest.data.wording import Prompt, openai_tool
 from toolrest.dialects import Block, Dialect, ParseStatus, Reply, ToolCall
 
 
@@ -34,6 +35,8 @@ class Answer:
     """Tokens that were sampled, where known."""
     calls: list[dict[str, Any]] | None = None
     """Calls that a server has read already, {"name", "arguments"}; None: they are in the text."""
+    opening: str = ""
+    """What the prompt had written of the reply already, where known; see `Dialect.opening`."""
 
 
 class Backend(Protocol):
@@ -105,10 +108,15 @@ class Episode(Protocol):
         ...
 
 
-def read(answer: Answer, dialect: Dialect) -> Reply:
-    """A reply from an answer. Whatever a policy writes has one."""
+def read(answer: Answer, dialect: Dialect, tools: Sequence[Tool] = ()) -> Reply:
+    """A reply from an answer. Whatever a policy writes has one.
+
+    Args:
+        tools: those that could be called, whose types some dialects read values by.
+    """
     if answer.calls is None:
-        return dialect.parse(answer.text)
+        known = [openai_tool(tool) for tool in tools] if dialect.reads_types else None
+        return dialect.parse(answer.text, known, opening=answer.opening)
     calls = []
     for call in answer.calls:
         name, values = call.get("name"), call.get("arguments")

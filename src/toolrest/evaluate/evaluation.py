@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from toolrest.data.wording import default_style, style_names
-from toolrest.dialects import detect_dialect, get_dialect
+from toolrest.data.wording import style_names
+from toolrest.dialects import AUTO, detect_dialect, get_dialect
 from toolrest.errors import InputError
 from toolrest.evaluate import apibank, world
 from toolrest.evaluate.answers import AnswerStore
@@ -25,9 +25,10 @@ from toolrest.evaluate.play import play
 from toolrest.evaluate.results import summarise, write_results
 from toolrest.evaluate.target import Target, fingerprint
 from toolrest.naming import unknown_name
-from toolrest.policy import policy_path, whole_policy
+from toolrest.policy import load_generation_config, policy_path, whole_policy
 from toolrest.recipe import Recipe
 from toolrest.redaction import redacted
+from toolrest.rollout.fitting import usual_style
 from toolrest.runs import write_whole
 
 EVALUATIONS = Path("evaluations")
@@ -51,6 +52,8 @@ class Options:
     """None: the run's, or what the chat template shows."""
     prompt: str | None = None
     """Wording; None: the dialect's."""
+    template_options: Mapping[str, Any] = field(default_factory=dict)
+    """What the chat template is told, besides what the run has told it."""
     backend: Literal["hf", "vllm", "openai"] = "hf"
     base_url: str | None = None
     """Of an OpenAI-compatible endpoint."""
@@ -107,6 +110,7 @@ def evaluate(target: Target, options: Options, progress: Progress | None = None)
     """
     progress = progress or Progress()
     _check(options)
+    target = _told(target, options)
     dialect, style = _speech(target, options)
     with ExitStack() as closing:
         official = None
@@ -166,13 +170,26 @@ def _check(options: Options) -> None:
         )
 
 
+def _told(target: Target, options: Options) -> Target:
+    """The target with what the command tells the chat template."""
+    if not options.template_options:
+        return target
+    data = target.recipe.data
+    told = {**data.template_options, **options.template_options}
+    data = data.model_copy(update={"template_options": told})
+    return replace(target, recipe=target.recipe.model_copy(update={"data": data}))
+
+
 def _speech(target: Target, options: Options) -> tuple[str, str]:
     """(dialect, wording): the run's, the user's, or what the chat template shows."""
+    tokenizer: Any = None
     template: str | None = None
     if options.backend != "openai" or options.api == "completions":
-        found = _tokenizer(target, options).chat_template
+        tokenizer = _tokenizer(target, options)
+        found = tokenizer.chat_template
         template = found if isinstance(found, str) else None
     named = options.dialect or (target.run is not None and target.recipe.dialect) or None
+    named = None if named == AUTO else named
     if named is None and target.recipe.policy == "embedded":
         named = "rlla"
     if named is None and options.benchmark == "world":
@@ -185,9 +202,11 @@ def _speech(target: Target, options: Options) -> tuple[str, str]:
     get_dialect(named)
     if options.benchmark == "world" and named != "rlla":
         raise InputError(f"--dialect {named}: the world's prompts ask for the dialect rlla")
-    style = options.prompt or default_style(
-        named, template if isinstance(template, str) else "tools"
-    )
+    style = options.prompt
+    if style is None and tokenizer is not None:
+        style = usual_style(get_dialect(named), tokenizer)[0]
+    elif style is None:  # a server's template is not seen from here
+        style = "rlla" if named == "rlla" else "template"
     if style not in style_names():
         raise InputError(unknown_name("prompt", style, style_names()))
     return named, style
@@ -227,6 +246,8 @@ def _settings(
         "backend": options.backend,
         "decoding": "greedy",
     }
+    if target.recipe.data.template_options:
+        settings["template_options"] = target.recipe.data.template_options
     if options.backend == "openai":
         settings |= {"base_url": redacted(options.base_url or ""), "api": options.api}
         if options.tokenizer is not None:
@@ -308,7 +329,10 @@ def _backend(target: Target, options: Options, dialect: str, max_tokens: int) ->
         assert options.base_url is not None
         rendering = None
         if options.api == "completions":
-            rendering = Rendering(_tokenizer(target, options), reader)
+            recipe = target.recipe.model_copy(update={"policy": options.tokenizer})
+            rendering = Rendering(
+                _tokenizer(target, options), reader, load_generation_config(recipe)
+            )
         return OpenAIBackend(
             target.recipe.policy,
             options.base_url,
@@ -316,6 +340,7 @@ def _backend(target: Target, options: Options, dialect: str, max_tokens: int) ->
             options.batch_size,
             rendering,
             options.api_key,
+            target.recipe.data.template_options,
         )
     if options.backend == "vllm":
         from toolrest.evaluate.backends.vllm import VLLMBackend

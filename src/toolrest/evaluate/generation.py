@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from toolrest.data.prompts import render_prompt, single_id
+from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
 from toolrest.ranks import ALONE, Ranks
 from toolrest.rollout.sampler import Sampler, shares_prefix
@@ -23,6 +23,7 @@ def generate(
     tokenizer: PreTrainedTokenizerBase,
     samples: Sequence[Sample],
     *,
+    end_ids: Sequence[int],
     max_response_tokens: int,
     temperature: float | None,
     seed: int = 0,
@@ -37,12 +38,12 @@ def generate(
     prefixes they are those that one process samples.
 
     Args:
+        end_ids: a response ends with one of them.
         temperature: None for greedy decoding.
         seed: of the sampling; the process's random state is left as it was.
         sampler: see `toolrest.rollout.sampler`.
         on_batch: called with the number of samples done so far.
     """
-    end = single_id(tokenizer.eos_token_id)
     prompts = [render_prompt(sample, tokenizer) for sample in samples]
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     order = order[ranks.index :: ranks.count]
@@ -67,7 +68,7 @@ def generate(
                     [prompts[i] for i in chosen],
                     group_size=1,
                     max_tokens=max_response_tokens,
-                    end_ids=[end],
+                    end_ids=end_ids,
                     temperature=temperature,
                     uniforms=uniforms[chosen],
                 )
@@ -78,7 +79,7 @@ def generate(
                     [prompts[i] for i in chosen],
                     max_response_tokens,
                     temperature,
-                    [end],
+                    end_ids,
                 )
             for index, response in zip(chosen, batch, strict=True):
                 responses[index] = response

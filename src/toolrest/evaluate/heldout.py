@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
 from toolrest.evaluate.generation import generate
 from toolrest.ranks import ALONE, Ranks
 from toolrest.recipe import Recipe
 from toolrest.rewards import ToolReward
-from toolrest.vocabulary import Vocabulary
+from toolrest.rollout.speech import read_speech
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -53,9 +54,8 @@ def evaluate_heldout(
     reward = ToolReward(
         recipe.dialect, "constant", punish_over_calls=recipe.reward.punish_over_calls
     )
-    vocabulary = Vocabulary.from_tokenizer(
-        tokenizer, written_special_tokens=reward.dialect.special_tokens
-    )
+    speech = read_speech(tokenizer, reward.dialect, model.generation_config)
+    openings = [speech.opening(render_prompt(sample, tokenizer)) for sample in samples]
     rows: list[dict[str, Any]] = []
     means: dict[str, tuple[float, float]] = {}
     decodings = (("sampled", recipe.rollout.temperature), ("greedy", None))
@@ -65,6 +65,7 @@ def evaluate_heldout(
             model,
             tokenizer,
             samples,
+            end_ids=speech.stop_ids,
             max_response_tokens=recipe.rollout.max_response_tokens,
             temperature=temperature,
             seed=recipe.seed,
@@ -73,10 +74,10 @@ def evaluate_heldout(
             on_batch=lambda done, before=before: on_progress(before + done),
             ranks=ranks,
         )
-        texts = [vocabulary.text(ids) for ids in responses]
+        texts = [speech.vocabulary.text(ids) for ids in responses]
         scores = [
-            reward.score(text, sample.ground_truth)
-            for text, sample in zip(texts, samples, strict=True)
+            reward.score(text, sample.ground_truth, prompt=opening or None, tools=sample.declared)
+            for text, sample, opening in zip(texts, samples, openings, strict=True)
         ]
         means[decoding] = (
             sum(score.exact for score in scores) / len(scores),

@@ -51,7 +51,9 @@ class WorldEpisode:
         """See `Episode.outcome`. `correct` is the exact match."""
         assert self._answer is not None
         answer = self._answer
-        score = self.reward.score(answer.text, self.sample.ground_truth)
+        score = self.reward.score(
+            answer.text, self.sample.ground_truth, prompt=answer.opening or None
+        )
         reply = read(answer, get_dialect("rlla"))
         check = "" if score.exact else "format" if score.format < 1 else "calls"
         return Outcome(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from toolrest.dialects import AUTO, Dialect, detect_dialect, get_dialect
 from toolrest.errors import InputError
@@ -12,7 +12,7 @@ from toolrest.rollout.template import lists_tools, read_back, usual_opening
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_RLLA = "rlla"
+_RLLA: Literal["rlla"] = "rlla"
 
 
 def fit_recipe(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> tuple[Recipe, list[str]]:
@@ -66,7 +66,7 @@ def _style(
     """The wording of prompts, and notes."""
     wanted = recipe.data.prompt
     if wanted in ("rlla", "plain") or (wanted is None and dialect.name == _RLLA):
-        style = wanted or _RLLA
+        style = str(wanted or _RLLA)
         if recipe.policy == EMBEDDED or dialect.name != _RLLA:
             return style, []
         writes = _writes(tokenizer)
@@ -84,6 +84,21 @@ def _style(
         other = f"dialect={writes} or " if writes not in (None, dialect.name) else ""
         raise InputError(f"data.prompt=template: {lacking}; use {other}data.prompt=plain")
     return "plain", [f"{lacking}, so prompts list tools and show a call in plain words"]
+
+
+def usual_style(
+    dialect: Dialect, tokenizer: PreTrainedTokenizerBase
+) -> tuple[Literal["rlla", "template", "plain"], str | None]:
+    """The wording of prompts where nobody asks for one.
+
+    Returns:
+        The dialect's own for rlla, the template's where it lists tools and writes the dialect, else
+        plain words; and for these, why.
+    """
+    if dialect.name == _RLLA:
+        return _RLLA, None
+    lacking = _lacking(dialect, tokenizer)
+    return ("template", None) if lacking is None else ("plain", lacking)
 
 
 def _lacking(dialect: Dialect, tokenizer: PreTrainedTokenizerBase) -> str | None:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from toolrest.advantages import group_normalise
-from toolrest.data.prompts import render_prompt, single_id
+from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
 from toolrest.recipe import Recipe
 from toolrest.regions import label_tokens
 from toolrest.rewards import ToolReward
 from toolrest.rollout.shared_prefix import sample_groups
-from toolrest.vocabulary import Vocabulary
+from toolrest.rollout.speech import read_speech
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -53,25 +53,32 @@ def sample_trajectories(
         dtype=torch.float64,
         generator=torch.Generator().manual_seed(seed),
     )
+    reward = ToolReward(recipe.dialect, recipe.reward.schedule)
+    speech = read_speech(tokenizer, reward.dialect, model.generation_config)
     responses = sample_groups(
         model,
         prompts,
         group_size=group,
         max_tokens=recipe.rollout.max_response_tokens,
-        end_ids=[single_id(tokenizer.eos_token_id)],
+        end_ids=list(speech.stop_ids),
         temperature=recipe.rollout.temperature,
         uniforms=uniforms,
     )
-    reward = ToolReward(recipe.dialect, recipe.reward.schedule)
-    vocabulary = Vocabulary.from_tokenizer(
-        tokenizer, written_special_tokens=reward.dialect.special_tokens
-    )
-    reward.bind(vocabulary)
+    reward.bind(speech.vocabulary)
     truths = [sample.ground_truth for sample in samples for _ in range(group)]
-    totals = reward([""] * len(responses), truths, responses)
+    openings = [speech.opening(prompt) for prompt in prompts for _ in range(group)]
+    totals = reward(
+        [""] * len(responses),
+        truths,
+        responses,
+        prompt_opening=openings,
+        tools=[sample.declared for sample in samples for _ in range(group)],
+    )
     regions = []
-    for ids in responses:
+    for ids, opening in zip(responses, openings, strict=True):
         row = torch.tensor([ids])
-        regions.append(label_tokens(row, torch.ones_like(row), vocabulary, reward.dialect)[0])
+        mask = torch.ones_like(row)
+        labels = label_tokens(row, mask, speech.vocabulary, speech.dialect, openings=[opening])
+        regions.append(labels[0])
     advantages = group_normalise(torch.tensor(totals, dtype=torch.float64), group)
     return Trajectories(prompts, responses, advantages, regions, group)

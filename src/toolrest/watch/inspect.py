@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from toolrest.dialects import get_dialect
+from toolrest.dialects import AUTO, get_dialect
 from toolrest.errors import InputError
 from toolrest.files import whole_lines
 from toolrest.naming import unknown_name
-from toolrest.policy import load_policy, load_tokenizer
+from toolrest.policy import load_generation_config, load_policy, load_tokenizer
 from toolrest.recipe import Recipe, load_recipe
 from toolrest.regions import Region, label_tokens
+from toolrest.rollout.fitting import fit_recipe
+from toolrest.rollout.speech import read_speech
 from toolrest.runs import RunFolder
-from toolrest.vocabulary import Vocabulary
 from toolrest.watch.inspection import Inspection, inspect_recorded, inspect_response
 from toolrest.weights import RegionEntropy, get_scheme
 
@@ -61,8 +62,9 @@ def look(subject: Subject) -> Inspection:
     record = _record(subject, run)
     recipe = _with(recipe, subject, run)
     tokenizer = load_tokenizer(recipe)
-    dialect = get_dialect(recipe.dialect)
-    vocabulary = Vocabulary.from_tokenizer(tokenizer, written_special_tokens=dialect.special_tokens)
+    if recipe.dialect == AUTO:
+        recipe, _ = fit_recipe(recipe, tokenizer)
+    speech = read_speech(tokenizer, get_dialect(recipe.dialect), load_generation_config(recipe))
     scheme = get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
     ids = record.get("ids")
     if ids is None:
@@ -70,8 +72,11 @@ def look(subject: Subject) -> Inspection:
     if not ids:
         raise InputError("the response is empty")
     entropies = None
+    opening = record.get("opening", "")
     if subject.prompt is not None:
-        entropies = _measured(recipe, tokenizer, _text(subject.prompt), ids)
+        prompt = _text(subject.prompt)
+        opening = speech.dialect.opening(prompt)
+        entropies = _measured(recipe, tokenizer, prompt, ids)
     truth = subject.truth or record.get("ground_truth")
     asked = (subject.scheme, subject.progress, subject.entropy or None)
     if {"ids", "regions", "weights"} <= record.keys() and all(each is None for each in asked):
@@ -81,10 +86,10 @@ def look(subject: Subject) -> Inspection:
                 ids,
                 regions,
                 record["weights"],
-                vocabulary,
-                dialect,
+                speech,
                 entropies=entropies,
                 truth=truth,
+                opening=opening,
             )
         except (ValueError, KeyError, AttributeError) as error:
             raise InputError(f"the recorded tokens do not fit together ({error})") from error
@@ -95,7 +100,14 @@ def look(subject: Subject) -> Inspection:
     if region_entropy is None and entropies is not None:
         row = torch.tensor([ids])
         mask = torch.ones_like(row, dtype=torch.bool)
-        labels = label_tokens(row, mask, vocabulary, dialect, scaffolding=scheme.scaffolding)
+        labels = label_tokens(
+            row,
+            mask,
+            speech.vocabulary,
+            speech.dialect,
+            openings=[opening],
+            scaffolding=scheme.scaffolding,
+        )
         region_entropy = RegionEntropy.measure(torch.tensor([entropies]), labels, mask)
     if scheme.statistic is not None and region_entropy is None:
         raise InputError(
@@ -105,13 +117,13 @@ def look(subject: Subject) -> Inspection:
     try:
         return inspect_response(
             ids,
-            vocabulary,
-            dialect,
+            speech,
             scheme,
             region_entropy,
             progress,
             entropies=entropies,
             truth=truth,
+            opening=opening,
         )
     except ValueError as error:
         raise InputError(str(error)) from error
@@ -166,6 +178,8 @@ def _check_record(record: dict[str, Any]) -> None:
     record["response"] = record["response"].encode("utf-8", "replace").decode()
     if not isinstance(record.get("ground_truth"), str | None):
         raise TypeError("its ground truth is no text")
+    if not isinstance(record.get("opening", ""), str):
+        raise TypeError("its opening is no text")
     kinds: dict[str, type | tuple[type, ...]] = {
         "ids": int,
         "regions": str,

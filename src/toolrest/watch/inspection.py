@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
-from toolrest.dialects import Dialect, Reply
+from toolrest.dialects import Reply
 from toolrest.regions import Region, label_tokens
 from toolrest.rewards import ToolReward
 from toolrest.rewards.score import RewardBreakdown
-from toolrest.vocabulary import Vocabulary
+from toolrest.rollout.speech import Speech
 from toolrest.weights import RegionEntropy, Scheme
 
 
@@ -41,14 +41,14 @@ class Inspection:
 
 def inspect_response(
     ids: Sequence[int],
-    vocabulary: Vocabulary,
-    dialect: Dialect,
+    speech: Speech,
     scheme: Scheme,
     entropy: RegionEntropy | None,
     progress: float,
     *,
     entropies: Sequence[float] | None = None,
     truth: str | None = None,
+    opening: str = "",
 ) -> Inspection:
     """Look at a response.
 
@@ -58,6 +58,7 @@ def inspect_response(
         progress: of the curriculum, in [0, 1].
         entropies: of the tokens' distributions, nats, where a policy has measured them.
         truth: the ground truth, in the same dialect.
+        opening: what the prompt has written of the reply already.
 
     Raises:
         ValueError: the scheme weighs tokens one by one, or needs region entropies and has none.
@@ -66,11 +67,18 @@ def inspect_response(
         raise ValueError("this scheme weighs tokens by what their group did; inspect a run instead")
     row = torch.tensor([list(ids)], dtype=torch.int64)
     mask = torch.ones_like(row, dtype=torch.bool)
-    regions = label_tokens(row, mask, vocabulary, dialect, scaffolding=scheme.scaffolding)
+    regions = label_tokens(
+        row,
+        mask,
+        speech.vocabulary,
+        speech.dialect,
+        openings=[opening],
+        scaffolding=scheme.scaffolding,
+    )
     weights = scheme(regions, mask, entropy, progress)[0].tolist()
     found = [Region(region) for region in regions[0].tolist()]
     return inspect_recorded(
-        ids, found, weights, vocabulary, dialect, entropies=entropies, truth=truth
+        ids, found, weights, speech, entropies=entropies, truth=truth, opening=opening
     )
 
 
@@ -78,11 +86,11 @@ def inspect_recorded(
     ids: Sequence[int],
     regions: Sequence[Region],
     weights: Sequence[float],
-    vocabulary: Vocabulary,
-    dialect: Dialect,
+    speech: Speech,
     *,
     entropies: Sequence[float] | None = None,
     truth: str | None = None,
+    opening: str = "",
 ) -> Inspection:
     """Look at a response whose regions and weights are known; as `inspect_response`.
 
@@ -91,11 +99,12 @@ def inspect_recorded(
     """
     known = [None] * len(ids) if entropies is None else list(entropies)
     tokens = [
-        Token(vocabulary.text([token]), region, weight, each)
+        Token(speech.vocabulary.text([token]), region, weight, each)
         for token, region, weight, each in zip(ids, regions, weights, known, strict=True)
     ]
-    text = vocabulary.text(ids)
+    text = speech.vocabulary.text(ids)
     reward = None
     if truth is not None:
-        reward = ToolReward(dialect.name, "constant").score(text, truth)
-    return Inspection(tokens, dialect.parse(text), reward)
+        scorer = ToolReward(speech.dialect.name, "constant", opening=opening)
+        reward = scorer.score(text, truth)
+    return Inspection(tokens, speech.dialect.parse(text, opening=opening), reward)

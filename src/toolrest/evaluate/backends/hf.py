@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from toolrest.data.prompts import render_chat, single_id
+from toolrest.data.prompts import render_chat
 from toolrest.data.wording import Prompt
 from toolrest.dialects import Dialect
 from toolrest.errors import InputError
@@ -17,10 +17,10 @@ from toolrest.policy import load_policy, load_tokenizer
 from toolrest.recipe import Recipe
 from toolrest.rollout.sampler import shares_prefix
 from toolrest.rollout.shared_prefix import sample_groups
-from toolrest.vocabulary import Vocabulary
+from toolrest.rollout.speech import read_speech
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 _BATCHES_AT_ONCE = 8
 """So many batches are sorted by length together."""
@@ -30,15 +30,17 @@ class Rendering:
     """Prompts to ids and ids to text, by a policy's tokenizer.
 
     Raises:
-        InputError: the tokenizer has no end-of-sequence token.
+        InputError: nothing says which token ends a turn.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, dialect: Dialect) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        dialect: Dialect,
+        generation_config: GenerationConfig | None,
+    ) -> None:
         self.tokenizer = tokenizer
-        self.end = single_id(tokenizer.eos_token_id)
-        self._vocabulary = Vocabulary.from_tokenizer(
-            tokenizer, written_special_tokens=dialect.special_tokens
-        )
+        self.speech = read_speech(tokenizer, dialect, generation_config)
 
     def ids(self, prompt: Prompt) -> list[int]:
         """The prompt's ids by the chat template."""
@@ -46,7 +48,7 @@ class Rendering:
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of sampled ids, marks of the dialect included, other special tokens not."""
-        return self._vocabulary.text(ids)
+        return self.speech.vocabulary.text(ids)
 
     def show(self, prompt: Prompt) -> str:
         """The prompt as one text."""
@@ -74,8 +76,9 @@ class HFBackend:
         batch_size: int,
         max_prompt_tokens: int | None = None,
     ) -> None:
-        self._rendering = Rendering(load_tokenizer(recipe), dialect)
+        tokenizer = load_tokenizer(recipe)
         self._model = load_policy(recipe).eval()
+        self._rendering = Rendering(tokenizer, dialect, self._model.generation_config)
         self._max_tokens = max_tokens
         self._batch_size = batch_size
         positions = getattr(self._model.config, "max_position_embeddings", None)
@@ -88,9 +91,7 @@ class HFBackend:
             )
         known = [each for each in (room, max_prompt_tokens) if each is not None]
         self._longest = min(known, default=None)
-        named = getattr(self._model.generation_config, "eos_token_id", None)
-        ends = named if isinstance(named, list) else [named]
-        self._ends = sorted({self._rendering.end, *(end for end in ends if isinstance(end, int))})
+        self._ends = self._rendering.speech.stop_ids
         self._shares = shares_prefix(self._model, "auto")
 
     @property
@@ -123,6 +124,7 @@ class HFBackend:
                         "end" if ended else "length",
                         prompt_tokens=len(prompts[key]),
                         tokens=len(response),
+                        opening=self._rendering.speech.opening(prompts[key]),
                     ),
                 )
 
@@ -134,7 +136,7 @@ class HFBackend:
                 prompts,
                 group_size=1,
                 max_tokens=self._max_tokens,
-                end_ids=self._ends,
+                end_ids=list(self._ends),
                 temperature=None,
             )
         return generate_batch(

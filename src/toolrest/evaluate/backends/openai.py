@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -32,6 +32,7 @@ class OpenAIBackend:
         api_key: the endpoint's key; None: it needs none, as local servers.
         rendering: writes the prompt for the completions interface; None: the chat interface, whose
             server writes it.
+        template_options: what the server's chat template is told, as vLLM and SGLang take it.
 
     Raises:
         InputError: the openai package is not installed.
@@ -45,6 +46,7 @@ class OpenAIBackend:
         at_once: int = 16,
         rendering: Rendering | None = None,
         api_key: str | None = None,
+        template_options: Mapping[str, Any] | None = None,
     ) -> None:
         if find_spec("openai") is None:
             raise InputError(
@@ -67,6 +69,7 @@ class OpenAIBackend:
         self._max_tokens = max_tokens
         self._at_once = at_once
         self._rendering = rendering
+        self._template_options = dict(template_options or {})
 
     @property
     def window(self) -> int:
@@ -145,6 +148,8 @@ class OpenAIBackend:
 
     def _chat(self, prompt: Prompt) -> Answer:
         extra: dict[str, Any] = {} if prompt.tools is None else {"tools": prompt.tools}
+        if self._template_options:
+            extra["extra_body"] = {"chat_template_kwargs": self._template_options}
         reply: Any = self._client.chat.completions.create(
             model=self._model,
             messages=_sent(prompt.messages),
@@ -163,19 +168,21 @@ class OpenAIBackend:
 
     def _complete(self, ids: list[int]) -> Answer:
         assert self._rendering is not None
+        speech = self._rendering.speech
         reply: Any = self._client.completions.create(
             model=self._model,
             prompt=ids,
             temperature=0.0,
             max_tokens=self._max_tokens,
-            extra_body={"skip_special_tokens": False},
+            extra_body={"skip_special_tokens": False, "stop_token_ids": [*speech.stop_ids]},
         )
         choice = reply.choices[0]
         text = choice.text
-        end = self._rendering.tokenizer.eos_token
-        if isinstance(end, str):
+        for end in self._rendering.tokenizer.convert_ids_to_tokens(list(speech.stop_ids)):
             text = text.removesuffix(end)
-        return Answer(text, _stop(choice.finish_reason), *_usage(reply))
+        return Answer(
+            text, _stop(choice.finish_reason), *_usage(reply), opening=speech.opening(ids)
+        )
 
 
 def _sent(messages: list[dict[str, Any]]) -> Any:

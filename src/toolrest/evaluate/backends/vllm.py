@@ -13,7 +13,7 @@ from toolrest.dialects import Dialect
 from toolrest.errors import InputError
 from toolrest.evaluate.backends.hf import Rendering
 from toolrest.evaluate.episode import Answer, Request
-from toolrest.policy import has_adapters, load_tokenizer, policy_path
+from toolrest.policy import has_adapters, load_generation_config, load_tokenizer, policy_path
 from toolrest.recipe import Recipe
 
 _WINDOW = 1024
@@ -46,7 +46,7 @@ class VLLMBackend:
                 "--backend hf merges"
             )
         vllm: Any = import_module("vllm")
-        self._rendering = Rendering(load_tokenizer(recipe), dialect)
+        self._rendering = Rendering(load_tokenizer(recipe), dialect, load_generation_config(recipe))
         try:
             self._engine: Any = vllm.LLM(
                 model=policy_path(recipe), trust_remote_code=recipe.trust_remote_code
@@ -54,7 +54,10 @@ class VLLMBackend:
         except (RuntimeError, ValueError, OSError) as error:
             raise InputError(f"policy={recipe.policy}: vLLM cannot load it ({error})") from error
         self._sampling = vllm.SamplingParams(
-            temperature=0.0, max_tokens=max_tokens, skip_special_tokens=False
+            temperature=0.0,
+            max_tokens=max_tokens,
+            skip_special_tokens=False,
+            stop_token_ids=list(self._rendering.speech.stop_ids),
         )
         room = self._engine.llm_engine.model_config.max_model_len - max_tokens
         self._longest = room if max_prompt_tokens is None else min(room, max_prompt_tokens)
@@ -93,5 +96,6 @@ class VLLMBackend:
                     "end" if ended else "length",
                     prompt_tokens=len(ids),
                     tokens=len(response),
+                    opening=self._rendering.speech.opening(ids),
                 ),
             )

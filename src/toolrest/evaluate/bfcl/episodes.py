@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolrest.data.dialogue import Action, Dialogue, Observation, Turn, UserTurn
+from toolrest.data.dialogue import Action, Dialogue, Observation, Tool, Turn, UserTurn
 from toolrest.data.wording import Prompt, word
 from toolrest.dialects import Dialect, Reply, ToolCall
 from toolrest.evaluate.bfcl.official import OfficialBFCL, OfficialFailure
@@ -96,12 +96,14 @@ class SingleTurn:
         if self.calls is not None:
             return None
         turns, system = _said(self.item["question"][0])
-        tools = to_tools(self.item["function"], self.category)
-        return word(Dialogue(tools, turns, system), self.speech.style, self.speech.dialect)
+        return word(Dialogue(self._tools(), turns, system), self.speech.style, self.speech.dialect)
+
+    def _tools(self) -> tuple[Tool, ...]:
+        return to_tools(self.item["function"], self.category)
 
     def receive(self, answer: Answer) -> None:
         """See `Episode.receive`."""
-        reply = read(answer, self.speech.dialect)
+        reply = read(answer, self.speech.dialect, self._tools())
         self.calls = self._in_syntax(calls_of(reply))
         self.too_long = answer.stop == "too_long"
         self._text = answer.text
@@ -191,14 +193,15 @@ class MultiTurn:
         """See `Episode.request`."""
         if self._broken_off or self._at >= len(self.item["question"]):
             return None
-        dialogue = Dialogue(
-            to_tools(self._functions, self.category), tuple(self._turns), self._system
-        )
+        dialogue = Dialogue(self._tools(), tuple(self._turns), self._system)
         return word(dialogue, self.speech.style, self.speech.dialect)
+
+    def _tools(self) -> tuple[Tool, ...]:
+        return to_tools(self._functions, self.category)
 
     def receive(self, answer: Answer) -> None:
         """See `Episode.receive`."""
-        reply = read(answer, self.speech.dialect)
+        reply = read(answer, self.speech.dialect, self._tools())
         calls = calls_of(reply)
         self._texts.append(answer.text)
         self._statuses.append(status_of(answer, reply))
