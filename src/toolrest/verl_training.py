@@ -6,6 +6,7 @@ import json
 import time
 from typing import Any
 
+from toolrest.dialects import get_dialect
 from toolrest.engines.launch_verl import check_machine, last_step, train_with_verl
 from toolrest.engines.verl_overrides import (
     run_paths,
@@ -51,9 +52,10 @@ def run_verl_training(
     first = last_step(run.checkpoints) if resume else 0
     paths = run_paths(run.path, evaluated=bool(heldout), first=first)
     written_out = writes_out(recipe)
-    write_rows(samples.train, paths.train, tokenizer, written_out=written_out)
+    dialect = get_dialect(recipe.dialect)
+    write_rows(samples.train, paths.train, tokenizer, dialect, written_out=written_out)
     if paths.heldout is not None:
-        write_rows(heldout, paths.heldout, tokenizer, written_out=written_out)
+        write_rows(heldout, paths.heldout, tokenizer, dialect, written_out=written_out)
     done = first * recipe.steps_per_generation
     if resume:
         run.rewind(done)

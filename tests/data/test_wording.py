@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from toolrest.data.dialogue import Action, Dialogue, Observation, Tool, UserTurn
-from toolrest.data.wording import default_style, style_names, word
+from toolrest.data.wording import style_names, word
 from toolrest.dialects import ToolCall, get_dialect
 from toolrest.errors import InputError
 
@@ -75,10 +75,7 @@ def test_a_dialogue_without_tools_and_with_braces_is_worded(style):
     assert "{x} {{y}} %s" in messages[-1]["content"]
 
 
-def test_the_style_follows_the_dialect_and_the_template():
-    assert default_style("rlla", "{{ tools }}") == "rlla"
-    assert default_style("hermes", "{{ tools }}") == "template"
-    assert default_style("hermes", "{{ messages }}") == default_style("pythonic", None) == "plain"
+def test_an_unknown_style_is_refused_with_the_nearest():
     with pytest.raises(InputError, match="did you mean 'plain'"):
         word(DIALOGUE, "plian", get_dialect("rlla"))
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -78,5 +79,21 @@ def test_prompts_that_are_too_long(most, status, words):
 
 def test_lengths_are_those_of_rendered_prompts(rows, embedded_tokenizer):
     samples, _ = data.check_rows(rows(64))
-    lengths = data.prompt_lengths(samples, embedded_tokenizer)
-    assert len(lengths) == 64 and len(set(lengths)) == 1
+    lengths, refused = data.prompt_lengths(samples, embedded_tokenizer)
+    assert len(lengths) == 64 and len(set(lengths)) == 1 and not refused
+
+
+def test_prompts_that_the_template_refuses_are_counted(rows, embedded_tokenizer, monkeypatch):
+    samples, _ = data.check_rows(rows(3))
+    odd = replace(samples[1], prompt=({"role": "pilot", "content": "x"},))
+    template = (
+        "{% for m in messages %}{% if m.role == 'pilot' %}{{ raise_exception('no pilots') }}"
+        "{% endif %}{{ m.content }}{% endfor %}"
+    )
+    monkeypatch.setattr(embedded_tokenizer, "chat_template", template)
+    lengths, (check,) = data.prompt_lengths([samples[0], odd], embedded_tokenizer)
+    assert len(lengths) == 1
+    assert check.status is Status.WARNING
+    assert f"1 of 2 are refused; row {odd.identity}: " in check.found and "no pilots" in check.found
+    lengths, (check,) = data.prompt_lengths([odd], embedded_tokenizer)
+    assert not lengths and check.status is Status.PROBLEM

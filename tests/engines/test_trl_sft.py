@@ -12,6 +12,7 @@ from toolrest.engines.trl_sft import RegionSFTTrainer, region_scales
 from toolrest.policy import load_policy
 from toolrest.recipe import Recipe
 from toolrest.regions import Region, label_tokens
+from toolrest.rollout.speech import read_speech
 from toolrest.vocabulary import Vocabulary
 from toolrest.world.demonstrations import demonstrated_samples
 from toolrest.world.tasks import Split
@@ -54,8 +55,8 @@ def train(kind, rows, tokenizer, folder, **more):
 
 def ours(rows, tokenizer, folder, method, scale=2.0):
     scales = region_scales(method, scale)
-    dialect = get_dialect("rlla")
-    return train(RegionSFTTrainer, rows, tokenizer, folder, scales=scales, dialect=dialect)
+    speech = read_speech(tokenizer, get_dialect("rlla"))
+    return train(RegionSFTTrainer, rows, tokenizer, folder, scales=scales, speech=speech)
 
 
 def test_without_scales_it_is_the_supervised_trainer_bitwise(rows, embedded_tokenizer, tmp_path):

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from toolrest.data.prompts import render_prompt
@@ -11,7 +12,12 @@ def test_greedy_responses_are_the_argmax_at_every_step(embedded_model, embedded_
     """Left padding and batching change nothing but rounding."""
     samples = make_samples(Split.HELDOUT, 5)
     responses = generate(
-        embedded_model, embedded_tokenizer, samples, max_response_tokens=30, temperature=None
+        embedded_model,
+        embedded_tokenizer,
+        samples,
+        end_ids=[embedded_tokenizer.eos_token_id],
+        max_response_tokens=30,
+        temperature=None,
     )
     for sample, response in zip(samples, responses, strict=True):
         prompt = render_prompt(sample, embedded_tokenizer)
@@ -32,6 +38,7 @@ def test_sampling_is_seeded_and_leaves_the_random_state(embedded_model, embedded
             embedded_model,
             embedded_tokenizer,
             samples,
+            end_ids=[embedded_tokenizer.eos_token_id],
             max_response_tokens=20,
             temperature=1.0,
             seed=seed,
@@ -61,3 +68,24 @@ def test_the_results_are_the_means_of_the_rows(embedded_model, embedded_tokenize
         assert exact == sum(row["exact"] for row in mine) / 6
         assert reward == sum(row["total"] for row in mine) / 6
         assert all(-3 <= row["total"] <= 4 for row in mine)
+
+
+@pytest.mark.parametrize("sampler", ["shared_prefix", "generate"])
+def test_every_token_that_ends_a_turn_ends_a_response(
+    embedded_model, embedded_tokenizer, sampler, monkeypatch
+):
+    """The generation configuration names more than the tokenizer's own."""
+    samples = make_samples(Split.HELDOUT, 4)
+    recipe = load_recipe(None, ["rollout.max_response_tokens=60", f"rollout.sampler={sampler}"])
+    _, rows = evaluate_heldout(
+        embedded_model, embedded_tokenizer, samples, recipe, lambda done: None
+    )
+    greedy = [row["response"] for row in rows if row["decoding"] == "greedy"]
+    assert all("</think>" in text and not text.endswith("</think>") for text in greedy)
+    ends = [embedded_tokenizer.convert_tokens_to_ids("</think>")]
+    monkeypatch.setattr(embedded_model.generation_config, "eos_token_id", ends)
+    _, rows = evaluate_heldout(
+        embedded_model, embedded_tokenizer, samples, recipe, lambda done: None
+    )
+    cut = [row["response"] for row in rows if row["decoding"] == "greedy"]
+    assert cut == [text[: text.index("</think>") + len("</think>")] for text in greedy]

@@ -266,9 +266,15 @@ def _remove_if_unused(run: "RunFolder") -> None:
 
 
 def _print_plan(recipe: "Recipe") -> None:
+    from toolrest.dialects import AUTO
     from toolrest.recipe import dump_recipe
     from toolrest.weights import get_scheme
 
+    if recipe.dialect == AUTO:
+        from toolrest.policy import load_tokenizer
+        from toolrest.rollout.fitting import fit_recipe
+
+        recipe, _ = fit_recipe(recipe, load_tokenizer(recipe))
     if recipe.engine.name == "verl":
         _print_verl_command(recipe)
         return

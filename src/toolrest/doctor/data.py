@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from toolrest.data.prompts import hold_out, render_prompt
+from toolrest.data.prompts import TemplateRefusal, hold_out, render_prompt
 from toolrest.data.sample import Sample
 from toolrest.data.sources import Read, Source, read_rows
 from toolrest.doctor.check import Check, Status
@@ -90,13 +90,25 @@ def _enough(samples: list[Sample], recipe: Recipe) -> list[Check]:
     ]
 
 
-def prompt_lengths(samples: list[Sample], tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Tokens of each sample's prompt, in order.
+def prompt_lengths(
+    samples: list[Sample], tokenizer: PreTrainedTokenizerBase
+) -> tuple[list[int], list[Check]]:
+    """Tokens of each sample's prompt, in order, of those that the chat template does not refuse.
 
-    Raises:
-        InputError: the chat template refuses a prompt.
+    Returns:
+        The lengths; and a warning where some are refused, a problem where all are.
     """
-    return [len(render_prompt(sample, tokenizer)) for sample in samples]
+    lengths, refused = [], []
+    for sample in samples:
+        try:
+            lengths.append(len(render_prompt(sample, tokenizer)))
+        except TemplateRefusal as refusal:
+            refused.append(f"row {sample.identity}: {refusal}")
+    if not refused:
+        return lengths, []
+    status = Status.WARNING if lengths else Status.PROBLEM
+    found = f"{len(refused)} of {len(samples)} are refused; {refused[0]}"
+    return lengths, [Check("prompts", status, found, "they are left out; or data.prompt=plain")]
 
 
 def check_lengths(recipe: Recipe, lengths: list[int]) -> list[Check]:

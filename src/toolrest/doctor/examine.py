@@ -21,6 +21,8 @@ class _Seen:
     """What a section found and a later one needs."""
 
     tokenizer: PreTrainedTokenizerBase | None = None
+    recipe: Recipe | None = None
+    """As training fits it to the policy's chat template."""
     longest_prompt: int | None = None
 
 
@@ -103,8 +105,14 @@ def _policy(recipe: Recipe, seen: _Seen) -> list[Check]:
     checks += guarded("tokenizer", load)
     if seen.tokenizer is None:
         return checks
+
+    def fit(tokenizer: PreTrainedTokenizerBase) -> list[Check]:
+        seen.recipe, found = policy.fit(recipe, tokenizer)
+        return found
+
+    checks += guarded("dialect", partial(fit, seen.tokenizer))
+    recipe = seen.recipe or recipe
     for name, look in (
-        ("dialect", policy.check_dialect),
         ("chat template", check_prefix),
         ("end of turn", tokens.check_end),
         ("marks", tokens.check_marks),
@@ -123,15 +131,16 @@ def _policy(recipe: Recipe, seen: _Seen) -> list[Check]:
 def _data(recipe: Recipe, seen: _Seen) -> list[Check]:
     from toolrest.doctor.data import check_lengths, check_rows, prompt_lengths
 
+    recipe = seen.recipe or recipe
     samples, checks = check_rows(recipe)
     tokenizer = seen.tokenizer
     if tokenizer is None or not samples:
         return checks
 
     def measure() -> list[Check]:
-        lengths = prompt_lengths(samples, tokenizer)
-        seen.longest_prompt = max(lengths)
-        return check_lengths(recipe, lengths)
+        lengths, refused = prompt_lengths(samples, tokenizer)
+        seen.longest_prompt = max(lengths, default=None)
+        return refused + (check_lengths(recipe, lengths) if lengths else [])
 
     return checks + guarded("prompts", measure)
 

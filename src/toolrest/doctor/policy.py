@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolrest.dialects import detect_dialect
+from toolrest.dialects import Dialect, get_dialect
 from toolrest.doctor.check import Check, Status
 from toolrest.doctor.hub import is_cached, why_unreachable
 from toolrest.errors import InputError
-from toolrest.mixture import recipe_rendering
 from toolrest.policy import has_adapters, load_tokenizer, policy_path
 from toolrest.recipe import Recipe
+from toolrest.rollout.fitting import fit_recipe
+from toolrest.rollout.template import PROBE, usual_opening
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -97,55 +98,49 @@ def check_tokenizer(recipe: Recipe) -> tuple[PreTrainedTokenizerBase, list[Check
     return tokenizer, [Check("tokenizer", Status.OK, found)]
 
 
-def check_dialect(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> list[Check]:
-    """Whether the chat template writes calls as the recipe's dialect does.
+def fit(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> tuple[Recipe, list[Check]]:
+    """The recipe as training fits it to the chat template, and what the template does.
 
-    Where the prompt itself shows the form (data.prompt rlla or plain), it need not.
+    The template is had to write a call with a value of every kind, which is read back in the
+    dialect; see `toolrest.rollout.template.read_back`.
 
     Returns:
-        A warning where it has to and does not.
+        Problems are what training refuses. A note where prompts say in plain words what the
+        template does not, and where the template begins the reply.
     """
-    template = _template(tokenizer)
-    style = recipe_rendering(recipe).style
     try:
-        seen = detect_dialect(template)
-    except InputError:
-        seen = None
-    if style != "template":
-        shown = f"the template's is {seen}" if seen else "the template shows none"
-        found = f"{recipe.dialect}, asked for by the prompt ({style}); {shown}"
-        return [Check("dialect", Status.OK, found)]
-    if template is not None and "tools" not in template:
-        return [
-            Check(
-                "dialect",
-                Status.WARNING,
-                "the chat template lists no tools, so a policy would not see any",
-                "data.prompt=plain",
-            )
-        ]
-    if seen is None:
-        return [
-            Check(
-                "dialect",
-                Status.WARNING,
-                f"{recipe.dialect} by the recipe; the chat template is of none that toolrest knows",
-                "look at what the policy writes (toolrest data show --policy), or data.prompt=plain"
-                " to show it the form",
-            )
-        ]
-    if seen != recipe.dialect:
-        return [
-            Check(
-                "dialect",
-                Status.WARNING,
-                f"{recipe.dialect} by the recipe, but the chat template writes {seen}",
-                f"dialect={seen}, or data.prompt=plain to show the policy the form",
-            )
-        ]
-    return [Check("dialect", Status.OK, f"{seen}, as the chat template writes it")]
+        fitted, notes = fit_recipe(recipe, tokenizer)
+    except InputError as error:
+        said, _, mend = str(error).partition("; use ")
+        return recipe, [Check("dialect", Status.PROBLEM, said, mend or "name the dialect")]
+    dialect = get_dialect(fitted.dialect)
+    checks = [Check("dialect", Status.NOTE, note) for note in notes]
+    style = fitted.data.prompt
+    if style == "template":
+        found = (
+            f"{dialect.name}, as the chat template writes it: a call of {len(PROBE.parameters)} "
+            "kinds of values comes back equal"
+        )
+        checks.append(Check("dialect", Status.OK, found))
+    elif not checks:
+        found = f"{dialect.name}, asked for by the prompt ({style})"
+        checks.append(Check("dialect", Status.OK, found))
+    return fitted, [*checks, _opening(fitted, dialect, tokenizer)]
 
 
-def _template(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    template = tokenizer.chat_template
-    return template if isinstance(template, str) else str(template) if template else None
+def _opening(recipe: Recipe, dialect: Dialect, tokenizer: PreTrainedTokenizerBase) -> Check:
+    """Where the reply begins, and whether right replies have a thought."""
+    asked = "a right reply has a thought" if recipe.data.think else "a right reply has no thought"
+    opening = usual_opening(tokenizer, dialect)
+    if not opening:
+        return Check("thought", Status.OK, f"{asked} (data.think); the prompt begins none")
+    closed = dialect.thought_marks[1] in opening
+    if recipe.data.think and closed:
+        return Check(
+            "thought",
+            Status.WARNING,
+            f"the prompt ends with {opening!r}, an empty thought, but data.think=true",
+            "data.think=false, or data.template_options.enable_thinking=true",
+        )
+    kind = "an empty thought that is over" if closed else "a thought that the policy goes on with"
+    return Check("thought", Status.OK, f"the prompt ends with {opening!r}: {kind}")

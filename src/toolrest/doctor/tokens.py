@@ -9,8 +9,11 @@ import numpy as np
 from toolrest.dialects import Dialect, ToolCall, get_dialect
 from toolrest.doctor.check import Check, Status
 from toolrest.errors import InputError
+from toolrest.policy import load_generation_config
 from toolrest.recipe import Recipe
 from toolrest.regions import Region, label_array
+from toolrest.rollout.speech import read_speech, stop_token_ids
+from toolrest.rollout.template import after_reply
 from toolrest.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -33,10 +36,9 @@ def read_vocabulary(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Vocab
     """The bytes of the policy's tokens, with the marks that its dialect writes.
 
     Raises:
-        InputError: they cannot be read; see `Vocabulary.from_tokenizer`.
+        InputError: they cannot be read; see `read_speech`.
     """
-    marks = get_dialect(recipe.dialect).special_tokens
-    return Vocabulary.from_tokenizer(tokenizer, written_special_tokens=marks)
+    return read_speech(tokenizer, get_dialect(recipe.dialect)).vocabulary
 
 
 def check_round_trip(
@@ -116,41 +118,34 @@ def check_marks(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> list[Chec
 
 
 def check_end(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> list[Check]:
-    """Whether the token that ends a turn in the chat template is the one that ends sampling.
+    """Whether the token that ends a turn in the chat template ends a response.
 
     Returns:
-        A problem without an end-of-sequence token, a warning where the template ends turns with
-        another one.
+        A problem where no token does, a warning where the template ends turns with something else
+        than the tokens that do.
     """
-    end = tokenizer.eos_token_id
-    if not isinstance(end, int):
-        return [
-            Check(
-                "end of turn",
-                Status.PROBLEM,
-                "the tokenizer has no end-of-sequence token, so no response would end",
-                "set eos_token in tokenizer_config.json to the token that ends a turn",
-            )
-        ]
-    said = "word"
-    messages = [{"role": "user", "content": said}, {"role": "assistant", "content": said}]
-    text = str(tokenizer.apply_chat_template(messages, tokenize=False))
-    after = _encode(tokenizer, text[text.rindex(said) + len(said) :].lstrip())
-    written = tokenizer.convert_ids_to_tokens(end)
-    if after and after[0] != end:
+    try:
+        stops = stop_token_ids(
+            tokenizer, get_dialect(recipe.dialect), load_generation_config(recipe)
+        )
+    except InputError as error:
+        mend = "set eos_token in tokenizer_config.json to the token that ends a turn"
+        return [Check("end of turn", Status.PROBLEM, str(error), mend)]
+    written = ", ".join(map(str, tokenizer.convert_ids_to_tokens(list(stops))))
+    after = _encode(tokenizer, after_reply(tokenizer))
+    if not after:
+        return [Check("end of turn", Status.NOTE, f"{written}; the chat template writes no end")]
+    if after[0] not in stops:
         ends = tokenizer.decode(after[:1])
         return [
             Check(
                 "end of turn",
                 Status.WARNING,
-                f"the chat template ends a turn with {ends!r}, the tokenizer's end token is "
-                f"{written}: a policy that has learned the former is not stopped by it",
+                f"the chat template ends a turn with {ends!r}, but a response ends with {written}: "
+                "a policy that has learned the former is not stopped by it",
                 f"set eos_token in tokenizer_config.json to {ends!r}",
             )
         ]
-    if not after:
-        found = f"{written}; the chat template writes no end"
-        return [Check("end of turn", Status.NOTE, found)]
     return [Check("end of turn", Status.OK, f"{written}, which the chat template writes too")]
 
 

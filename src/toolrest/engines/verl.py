@@ -37,7 +37,7 @@ from toolrest.engines.verl_weights import (
     received,
 )
 from toolrest.rewards.schedule import get_schedule
-from toolrest.vocabulary import Vocabulary
+from toolrest.rollout.speech import read_speech
 from toolrest.weights import get_scheme
 
 _PARTS = (
@@ -106,13 +106,11 @@ class WeightedTrainer:
     def _init_tokenizer(self) -> None:
         super()._init_tokenizer()
         settings = self.settings
-        dialect = get_dialect(settings["dialect"])
+        self.speech = read_speech(self.tokenizer, get_dialect(settings["dialect"]))
         self.generation = GenerationWeights(
             get_scheme(settings["scheme"], **settings["options"]),
-            dialect,
-            Vocabulary.from_tokenizer(
-                self.tokenizer, written_special_tokens=dialect.special_tokens
-            ),
+            self.speech.dialect,
+            self.speech.vocabulary,
             entropy_source=settings["entropy_source"],
             entropy_decay=settings["entropy_decay"],
             group_size=self.config.actor_rollout_ref.rollout.n,
@@ -126,12 +124,15 @@ class WeightedTrainer:
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
         self._score(batch, metrics)
         batch = super()._compute_advantage(batch, metrics)
-        names = ["uid", "responses", "response_mask", "entropy", "old_log_probs", "advantages"]
+        names = ["uid", "prompts", "responses", "response_mask", "entropy", "old_log_probs"]
         data = tq.kv_batch_get(
-            keys=batch.keys, partition_id=batch.partition_id, select_fields=names
+            keys=batch.keys,
+            partition_id=batch.partition_id,
+            select_fields=[*names, "advantages"],
         )
         nested_mask = data["response_mask"]
         uids = [str(uid) for uid in data.pop("uid").tolist()]
+        prompts = [prompt.tolist() for prompt in data.pop("prompts").unbind()]
         padding = [bool(tag.get("is_padding")) for tag in batch.tags]
         padded = data.to_padded_tensor()
         found = self.generation.weigh(
@@ -144,6 +145,7 @@ class WeightedTrainer:
                 log_probs=padded["old_log_probs"].float(),
                 advantages=padded["advantages"],
                 groups=[None if pad else uid for uid, pad in zip(uids, padding, strict=True)],
+                openings=[self.speech.opening(prompt) for prompt in prompts],
             )
         )
         weighted = response_to_nested(found.advantages, nested_mask)

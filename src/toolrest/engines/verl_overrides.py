@@ -358,7 +358,7 @@ def _sampling(recipe: Recipe) -> dict[str, Any]:
 
 
 def _data(recipe: Recipe, paths: VerlPaths) -> dict[str, Any]:
-    return {
+    made: dict[str, Any] = {
         "data.train_files": str(paths.train),
         "data.val_files": str(paths.heldout or paths.train),
         "data.train_batch_size": recipe.rollout.prompts_per_step,
@@ -367,6 +367,9 @@ def _data(recipe: Recipe, paths: VerlPaths) -> dict[str, Any]:
         "data.seed": recipe.seed,
         "data.trust_remote_code": recipe.trust_remote_code,
     }
+    if recipe.data.template_options and not writes_out(recipe):
+        made["+data.apply_chat_template_kwargs"] = recipe.data.template_options
+    return made
 
 
 def _rewards(recipe: Recipe) -> dict[str, Any]:

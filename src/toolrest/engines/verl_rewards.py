@@ -13,6 +13,7 @@ from typing import Any
 from verl.experimental.reward_loop.reward_manager.naive import NaiveRewardManager
 
 from toolrest.dialects import get_dialect
+from toolrest.rollout.speech import read_speech
 from toolrest.vocabulary import Vocabulary
 
 
@@ -21,9 +22,8 @@ class ToolRewardManager(NaiveRewardManager):
 
     def __init__(self, config: Any, tokenizer: Any, *positional: Any, **keywords: Any) -> None:
         super().__init__(config, tokenizer, *positional, **keywords)
-        dialect = get_dialect(config.toolrest.dialect)
         self.tokenizer = _AsSampled(
-            Vocabulary.from_tokenizer(tokenizer, written_special_tokens=dialect.special_tokens)
+            read_speech(tokenizer, get_dialect(config.toolrest.dialect)).vocabulary
         )
 
 

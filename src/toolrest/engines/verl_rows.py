@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
+from toolrest.dialects import Dialect
 from toolrest.engines.verl_overrides import DATA_SOURCE
 from toolrest.errors import InputError
+from toolrest.rollout.speech import read_speech
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
 def write_rows(
-    samples: Sequence[Sample], path: Path, tokenizer: PreTrainedTokenizerBase, *, written_out: bool
+    samples: Sequence[Sample],
+    path: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    dialect: Dialect,
+    *,
+    written_out: bool,
 ) -> None:
-    """Write samples in verl's columns: data_source, prompt, reward_model, extra_info.
+    """Write samples in verl's columns: data_source, prompt, reward_model, extra_info. The last has
+    what the rewards need besides: what the prompt has written of the reply, and the tools.
 
     Args:
+        dialect: how the policy writes its replies.
         written_out: write each prompt as one text by the chat template, which lists tools; verl is
             then given a template that leaves it as it is.
 
@@ -30,6 +40,7 @@ def write_rows(
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
+    speech = read_speech(tokenizer, dialect)
     rows: list[dict[str, Any]] = []
     for index, sample in enumerate(samples):
         prompt = [dict(message) for message in sample.prompt]
@@ -40,7 +51,12 @@ def write_rows(
                 "data_source": DATA_SOURCE,
                 "prompt": prompt,
                 "reward_model": {"style": "rule", "ground_truth": sample.ground_truth},
-                "extra_info": {"index": index, "identity": sample.identity},
+                "extra_info": {
+                    "index": index,
+                    "identity": sample.identity,
+                    "opening": speech.opening(render_prompt(sample, tokenizer)),
+                    "tools": json.dumps(sample.declared) if sample.declared else "",
+                },
             }
         )
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -53,6 +53,8 @@ class Rollouts:
     """verl's advantages, one value over a response's tokens, [B, T]."""
     groups: Sequence[str | None]
     """The prompt of each response; None for a synthetic padding row. Length B."""
+    openings: Sequence[str] | None = None
+    """What each prompt has written of the reply already; None: nothing."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,12 @@ class GenerationWeights:
         """
         mask = rollouts.mask
         regions = label_tokens(
-            rollouts.ids, mask, self.vocabulary, self.dialect, scaffolding=self.scheme.scaffolding
+            rollouts.ids,
+            mask,
+            self.vocabulary,
+            self.dialect,
+            openings=rollouts.openings,
+            scaffolding=self.scheme.scaffolding,
         )
         measured = RegionEntropy.measure(rollouts.entropies, regions, mask)
         followed = self._follow(rollouts.step, measured)

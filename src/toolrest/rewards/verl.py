@@ -50,7 +50,9 @@ def compute_score(
         data_source: not used; verl gives it.
         solution_str: the response.
         ground_truth: a right reply, written in the dialect.
-        extra_info: not used; verl gives it.
+        extra_info: of the row. `opening`: what the prompt has written of the reply already; `tools`:
+            their JSON text, for dialects that read values by their declared types. Either may be
+            missing.
 
     Returns:
         `score`, which verl trains on, and what its metrics average. `correctness_counts` is 0 where
@@ -65,7 +67,13 @@ def compute_score(
         normalise_strings,
         lenient_types,
     )
-    found = reward.score(solution_str, ground_truth)
+    extra = extra_info or {}
+    found = reward.score(
+        solution_str,
+        ground_truth,
+        prompt=extra.get("opening") or None,
+        tools=extra.get("tools") or None,
+    )
     return {
         "score": found.total,
         "exact_match": float(found.exact),

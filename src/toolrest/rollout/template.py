@@ -101,15 +101,18 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str | None:
     if not tokenizer.chat_template:
         return None
     try:
-        tail = _after_word(tokenizer)
+        tail = after_reply(tokenizer)
     except Exception:  # a template may raise anything
         return None
     tokens = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
     return next((token for token in tokens if token and tail.startswith(token)), None)
 
 
-def _after_word(tokenizer: PreTrainedTokenizerBase) -> str:
-    """What the template writes after the text of a reply."""
+def after_reply(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What the template writes after the text of a reply.
+
+    Whatever the template raises is raised.
+    """
     reply = {"role": "assistant", "content": _WORD}
     text = _render(tokenizer, [_QUESTION, reply], tools=False, opened=False)
     return text[text.rindex(_WORD) + len(_WORD) :].lstrip(SPACES)
@@ -132,7 +135,7 @@ def _turn(tokenizer: PreTrainedTokenizerBase, dialect: Dialect, message: dict[st
         turn = turn.removeprefix(header) if turn.startswith(header) else turn
     ends = {*dialect.stop_tokens, str(tokenizer.eos_token or "")}
     try:
-        ends.add(_after_word(tokenizer).rstrip(SPACES))
+        ends.add(after_reply(tokenizer).rstrip(SPACES))
     except Exception:  # a template may raise anything
         ends.discard("")
     turn = turn.strip(SPACES)

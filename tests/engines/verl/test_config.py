@@ -16,6 +16,7 @@ from verl.trainer.ppo.reward import get_custom_reward_fn
 from verl.utils.config import omega_conf_to_dataclass, validate_config
 
 from toolrest.data.sample import Sample
+from toolrest.dialects import get_dialect
 from toolrest.engines.launch_verl import _VALIDATION
 from toolrest.engines.verl_overrides import (
     _ACTOR,
@@ -178,7 +179,7 @@ def test_verl_reads_the_rows_that_we_write(tmp_path, embedded_tokenizer):
     )
     config = composed(settings_of(recipe("dialect=rlla"), tmp_path))
     path = tmp_path / "rows.parquet"
-    write_rows([sample], path, embedded_tokenizer, written_out=False)
+    write_rows([sample], path, embedded_tokenizer, get_dialect("rlla"), written_out=False)
     (row,) = datasets_of(config, embedded_tokenizer, path)
     assert row["raw_prompt"] == [{"role": "user", "content": "Hi"}]
     assert row["reward_model"]["ground_truth"] == "truth"
@@ -192,7 +193,7 @@ def test_a_prompt_written_out_has_the_templates_tokens(tmp_path, embedded_tokeni
 
     sample = Sample(({"role": "user", "content": "What is é?"},), "truth", "s", "row 1")
     path = tmp_path / "rows.parquet"
-    write_rows([sample], path, embedded_tokenizer, written_out=True)
+    write_rows([sample], path, embedded_tokenizer, get_dialect("rlla"), written_out=True)
     settings = settings_of(recipe("dialect=hermes"), tmp_path)
     (row,) = datasets_of(composed(settings), embedded_tokenizer, path)
     raw = type(embedded_tokenizer).from_pretrained(embedded_tokenizer.name_or_path)

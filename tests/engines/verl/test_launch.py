@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
+from toolrest.dialects import get_dialect
 from toolrest.engines import launch_verl, verl_environment
 from toolrest.engines.launch_verl import last_step, train_with_verl
 from toolrest.engines.verl_environment import check_verl, missing_for_launch
@@ -198,7 +199,13 @@ def test_the_checks_import_no_verl():
 def arguments(tmp_path, monkeypatch, embedded_tokenizer):
     """`toolrest train` on rows of its own, in an empty folder, as if this machine had GPUs."""
     rows = tmp_path / "rows.parquet"
-    write_rows(make_samples(Split.TRAIN, 40), rows, embedded_tokenizer, written_out=False)
+    write_rows(
+        make_samples(Split.TRAIN, 40),
+        rows,
+        embedded_tokenizer,
+        get_dialect("rlla"),
+        written_out=False,
+    )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("toolrest.verl_training.check_machine", lambda: None)
     policy = policy_path(Recipe())

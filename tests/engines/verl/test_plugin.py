@@ -495,7 +495,7 @@ def programs(queue, tmp_path_factory, embedded_tokenizer):
         folder = tmp_path_factory.mktemp("program")
         paths = run_paths(folder, evaluated=False)
         samples = make_samples(Split.TRAIN, 4)
-        write_rows(samples, paths.train, embedded_tokenizer, written_out=False)
+        write_rows(samples, paths.train, embedded_tokenizer, get_dialect("rlla"), written_out=False)
         given = recipe("evaluation.samples=0")
         environment, arguments = verl_command(given, "one", paths, sys.executable)
         arguments = [word for word in arguments if "env_vars.VERL_USE_EXTERNAL" not in word]
