@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from labelling import label_pieces
+from labelling import LETTERS, label_pieces
 
 from toolrest.dialects import get_dialect
 from toolrest.regions import Region, label_tokens
@@ -134,3 +134,66 @@ def test_noise_in_a_reply_keeps_what_stands_before_it(at, noise):
     labels = label_pieces([bytes([byte]) for byte in broken])
     end = min(at, CALL.index("</think>"))
     assert labels[7:end] == "T" * max(0, end - 7)
+
+
+def by_bytes(text, openings=None, mask=None, dialect="hermes"):
+    """Labels of the bytes of one row."""
+    vocabulary = Vocabulary.from_table([bytes([byte]) for byte in range(256)])
+    ids = torch.tensor([list(text.encode())])
+    mask = torch.ones_like(ids) if mask is None else torch.tensor([mask])
+    labels = label_tokens(ids, mask, vocabulary, get_dialect(dialect), openings=openings)
+    letters = {region: letter for letter, region in LETTERS.items()}
+    return "".join(letters[Region(label)] for label in labels[0].tolist())
+
+
+THOUGHT = "I go.\n</think>\n\nHello!"
+"""What goes on after a prompt that ends with `<think>`."""
+GOES_ON = "T" * 6 + "F" * 10 + "R" * 6
+
+
+@pytest.mark.parametrize("dialect", ["hermes", "qwen_xml", "llama3", "pythonic"])
+@pytest.mark.parametrize("opening", ["<think>\n", "<think>"])
+def test_a_reply_that_the_prompt_has_begun(dialect, opening):
+    assert by_bytes(THOUGHT, [opening], dialect=dialect) == GOES_ON
+    cut = THOUGHT[:5]
+    assert by_bytes(cut, [opening], dialect=dialect) == "T" * 5, "an unclosed thought is a thought"
+    assert by_bytes(cut, dialect=dialect) == "R" * 5
+
+
+def test_a_thought_that_the_prompt_has_ended():
+    assert by_bytes("Hello!", ["<think>\n\n</think>\n\n"]) == "R" * 6
+    assert by_bytes("Hello!", ["</think>"]) == "R" * 6
+
+
+def test_every_row_has_its_own_opening():
+    vocabulary = Vocabulary.from_table([bytes([byte]) for byte in range(256)])
+    ids = torch.tensor([list(b"Hi")] * 2)
+    labels = label_tokens(
+        ids, torch.ones_like(ids), vocabulary, get_dialect("hermes"), openings=["", "<think>\n"]
+    )
+    assert labels.tolist() == [[Region.RESPONSE] * 2, [Region.REASONING] * 2]
+    with pytest.raises(ValueError, match="1 openings for 2 rows"):
+        label_tokens(
+            ids, torch.ones_like(ids), vocabulary, get_dialect("hermes"), openings=["<think>"]
+        )
+
+
+def test_a_later_turn_begins_where_the_tokens_between_left_off():
+    """Its prompt is what the environment wrote since the turn before, not the row's first."""
+    first, result, second = "Hi", "<result>5</result>\nassistant\n<think>\n", "go"
+    mask = [1] * len(first) + [0] * len(result) + [1] * len(second)
+    labels = by_bytes(first + result + second, [""], mask)
+    assert labels == "RR" + "." * len(result) + "TT"
+    plain = result.replace("<think>\n", "")
+    mask = [1] * len(first) + [0] * len(plain) + [1] * len(second)
+    labels = by_bytes(first + plain + second, ["<think>"], mask)
+    assert labels == "TT" + "." * len(plain) + "RR"
+
+
+@given(data=st.data(), text=st.text(alphabet="<>/think abc\n{}é", max_size=40))
+def test_labels_after_an_opening_are_those_of_the_whole_turn(data, text):
+    at = data.draw(st.integers(0, len(text)))
+    for whole in (text, "<think>\n" + text):
+        opening, rest = whole[: len(whole) - len(text) + at], text[at:]
+        labels = by_bytes(whole)
+        assert by_bytes(rest, [opening]) == labels[len(opening.encode()) :]

@@ -139,7 +139,7 @@ def test_the_end_of_a_turn(tokenizer):
     other = tokenizer("{% for m in messages %}{{ m.content }}<|end|>{% endfor %}")
     (check,) = check_end(recipe(), other)
     assert check.status is Status.OK, "a special token that the template writes ends a response"
-    assert "<|im_end|>, <|end|>" in check.found
+    assert check.found.startswith("<|im_end|>, ") and ", <|end|>," in check.found
     plain = tokenizer("{% for m in messages %}{{ m.content }}STOP{% endfor %}")
     (check,) = check_end(recipe(), plain)
     assert check.status is Status.WARNING and "'STOP'" in check.found

@@ -44,10 +44,10 @@ def test_a_real_vocabulary():
         assert look(check, "hermes", qwen()).status is Status.OK, check
 
 
-def test_a_thought_whose_marks_are_lost():
+def test_a_thoughts_marks_are_read_where_they_are_special_tokens():
     """<think> is a special token, and no mark of the dialect."""
     tokenizer = bytewise(special=["<think>", "</think>"])
-    assert look(tokens.check_regions, "pythonic", tokenizer).status is Status.PROBLEM
+    assert look(tokens.check_regions, "pythonic", tokenizer).status is Status.OK
 
 
 def test_marks_that_are_single_tokens_and_those_that_are_not():

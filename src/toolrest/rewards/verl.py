@@ -50,9 +50,9 @@ def compute_score(
         data_source: not used; verl gives it.
         solution_str: the response.
         ground_truth: a right reply, written in the dialect.
-        extra_info: of the row. `opening`: what the prompt has written of the reply already; `tools`:
-            their JSON text, for dialects that read values by their declared types. Either may be
-            missing.
+        extra_info: of the row. `opening`: what the prompt has written of the reply already;
+            `tools`: their JSON text, for dialects that read values by their declared types. Either
+            may be missing.
 
     Returns:
         `score`, which verl trains on, and what its metrics average. `correctness_counts` is 0 where
