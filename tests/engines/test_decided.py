@@ -53,6 +53,7 @@ def pieces(author):
     ]
 
 
+@pytest.mark.stored_numbers
 def test_the_engine_credits_tokens_with_what_was_undecided(tmp_path, embedded_tokenizer):
     """Two responses to one prompt, the right call and one with a wrong author.
 

@@ -93,6 +93,7 @@ def test_the_first_loss_by_hand(rows, embedded_tokenizer, tmp_path, method, regi
     assert found == pytest.approx(total / count, rel=1e-4)
 
 
+@pytest.mark.stored_numbers
 @pytest.mark.parametrize(("method", "letters"), [("sft", ""), ("tsft", "FNP"), ("rsft", "T")])
 def test_the_first_gradient_by_hand(embedded_tokenizer, tmp_path, method, letters):
     """The demonstrations' regions are known by their pieces, of which nothing is labelled here."""
