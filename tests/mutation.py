@@ -18,29 +18,23 @@ import importlib
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import SourceFileLoader
-from importlib.util import spec_from_file_location
+from collections import Counter
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
-ROOT = Path(__file__).resolve().parent.parent
-SOURCE = ROOT / "src"
-sys.path[:0] = [str(SOURCE), str(ROOT / "tests")]
+TESTS_FOLDER = Path(__file__).resolve().parent
+sys.path[:0] = [str(TESTS_FOLDER.parent / "src"), str(TESTS_FOLDER)]
 
-import hypothesis  # noqa: E402
-import pytest  # noqa: E402
-from mutants import Mutant, mutants, mutated  # noqa: E402
+from forked_tests import ROOT, SOURCE, Clock, Finder, Watcher, in_turn, run_tests  # noqa: E402
+from mutants import Mutant, mutants  # noqa: E402
 
 MUTATED = (
     *("regions.py", "vocabulary.py", "advantages.py", "weights/*.py", "rewards/*.py"),
@@ -60,116 +54,11 @@ LEFT_OUT = {
 """Tests that start processes, which have the code without its fault, or look at no number."""
 LEAST = 3
 """Faults of each module, at least."""
-MOST_SECONDS = 120.0
+MOST_SECONDS = 60.0
 """A fault is looked for by the quickest tests, so many seconds together."""
-JOBS = 2
-MEMORY = 24 << 30
-"""Bytes of address space of a process: a fault may ask for any number of them."""
+AT_FIRST = 10
+"""So many of them are collected at first, since most faults are found by then."""
 KILLED, SURVIVED, LATE, UNREACHED = "killed", "survived", "killed by the clock", "run by no test"
-
-
-class Loader(SourceFileLoader):
-    """Loads a module from its syntax tree, which may have a fault."""
-
-    def __init__(self, name: str, path: str, number: int | None) -> None:
-        super().__init__(name, path)
-        self.number = number
-
-    def get_code(self, fullname: str) -> Any:
-        source = Path(self.path).read_text(encoding="utf-8")
-        return compile(mutated(source, self.number), self.path, "exec")
-
-
-class Finder(MetaPathFinder):
-    """Finds the modules that get faults; `faulty` has the one with this number."""
-
-    def __init__(self, files: Sequence[Path], faulty: Path | None, number: int | None) -> None:
-        self.files = {_module(file): file for file in files}
-        self.faulty, self.number = faulty, number
-
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
-        file = self.files.get(fullname)
-        if file is None:
-            return None
-        number = self.number if file == self.faulty else None
-        package = [str(file.parent)] if file.name == "__init__.py" else None
-        loader = Loader(fullname, str(file), number)
-        return spec_from_file_location(
-            fullname, file, loader=loader, submodule_search_locations=package
-        )
-
-
-def _module(file: Path) -> str:
-    parts = file.relative_to(SOURCE).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-class Watcher:
-    """A pytest plug-in: which lines each test that passes comes by, and how long it takes.
-
-    What a fixture comes by belongs to every test that asks for it.
-    """
-
-    def __init__(self, files: Sequence[Path]) -> None:
-        self.names = {str(file): str(file.relative_to(SOURCE)) for file in files}
-        self.lines: set[tuple[str, int]] = set()
-        self.of_fixture: dict[Any, set[tuple[str, int]]] = defaultdict(set)
-        self.passed: set[str] = set()
-        self.found: list[dict[str, Any]] = []
-
-    def trace(self, frame: Any, event: str, argument: Any) -> Any:
-        name = self.names.get(frame.f_code.co_filename)
-        if name is None:
-            return None
-
-        def line(frame: Any, event: str, argument: Any) -> Any:
-            self.lines.add((name, frame.f_lineno))
-            return line
-
-        return line(frame, event, argument)
-
-    @pytest.hookimpl(hookwrapper=True)
-    def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[None]:
-        outside, self.lines = self.lines, self.of_fixture[fixturedef]
-        yield
-        self.lines = outside
-
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.when == "call" and report.passed:
-            self.passed.add(report.nodeid)
-
-    @pytest.hookimpl(hookwrapper=True)
-    def pytest_runtest_protocol(self, item: Any) -> Iterator[None]:
-        self.lines = set()
-        start = time.monotonic()
-        sys.settrace(self.trace)
-        yield
-        sys.settrace(None)
-        seconds = time.monotonic() - start
-        for fixtures in item._fixtureinfo.name2fixturedefs.values():
-            self.lines.update(*(self.of_fixture[fixture] for fixture in fixtures))
-        if item.nodeid in self.passed:
-            row = {"test": item.nodeid, "seconds": seconds, "lines": sorted(self.lines)}
-            self.found.append(row)
-
-
-class Clock:
-    """A pytest plug-in: ends the process in a test that takes far longer than it did, and keeps
-    the first test that fails.
-    """
-
-    def __init__(self, seconds: dict[str, float], out: Path) -> None:
-        self.seconds, self.out = seconds, out
-
-    @pytest.hookimpl(hookwrapper=True)
-    def pytest_runtest_protocol(self, item: Any) -> Iterator[None]:
-        signal.alarm(round(20 + 10 * self.seconds.get(item.nodeid, 1.0)))
-        yield
-        signal.alarm(0)
-
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.failed and not self.out.exists():
-            self.out.write_text(report.nodeid)
 
 
 def load_everything() -> None:
@@ -182,79 +71,6 @@ def load_everything() -> None:
         importlib.import_module(name)
 
 
-def fork(work: Callable[[], int], log: Path) -> int:
-    """A process of its own that does the work; its number."""
-    child = os.fork()
-    if child:
-        return child
-    code = 99
-    try:
-        os.setsid()
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.chdir(ROOT)
-        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(out, 1)
-        os.dup2(out, 2)
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        code = work()
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        os._exit(code)
-
-
-def run_tests(words: Sequence[str], folder: Path, plugin: object) -> int:
-    """pytest in this process, with nothing left behind outside the folder; its exit code.
-
-    Examples that fail are not made smaller, which takes minutes.
-    """
-    hypothesis.settings.register_profile(
-        "mutation",
-        database=None,
-        deadline=None,
-        phases=[hypothesis.Phase.generate],
-        print_blob=False,
-    )
-    folder.mkdir()
-    options = (
-        *("-q", "-p", "no:cacheprovider", f"--basetemp={folder / 't'}"),
-        *("--hypothesis-seed=0", "--hypothesis-profile=mutation"),
-    )
-    return int(pytest.main([*options, *words], plugins=[plugin]))
-
-
-def in_turn(
-    jobs: Sequence[tuple[Callable[[], int], Path, float]], done: Callable[[int, int], None]
-) -> None:
-    """Do all jobs in processes of their own, JOBS at a time.
-
-    Args:
-        jobs: the work, the log and the seconds after which it is ended.
-        done: told the number of a job and its exit code, below 0 for a signal.
-    """
-    waiting, running = list(enumerate(jobs))[::-1], dict[int, tuple[int, float]]()
-    try:
-        while waiting or running:
-            while waiting and len(running) < JOBS:
-                number, (work, log, seconds) = waiting.pop()
-                running[fork(work, log)] = (number, time.monotonic() + seconds)
-            child, status = os.waitpid(-1, os.WNOHANG)
-            if child in running:
-                number, _ = running.pop(child)
-                done(number, os.waitstatus_to_exitcode(status))
-                continue
-            for child, (_, until) in running.items():
-                if time.monotonic() > until:
-                    os.killpg(child, signal.SIGKILL)
-            time.sleep(0.02)
-    finally:
-        for child in running:
-            os.killpg(child, signal.SIGKILL)
-
-
 def watch(files: Sequence[Path], folder: Path) -> list[dict[str, Any]]:
     """Every test that passes: its name, its seconds, and the lines that it comes by."""
     chosen = sorted({path for kind in TESTS for path in (ROOT / "tests").glob(kind)})
@@ -265,7 +81,7 @@ def watch(files: Sequence[Path], folder: Path) -> list[dict[str, Any]]:
         def work() -> int:
             sys.meta_path.insert(0, Finder(files, None, None))
             watcher = Watcher(files)
-            code = run_tests([str(path)], out.with_suffix(""), watcher)
+            code = run_tests([str(path)], out.with_suffix(""), watcher, examples=25)
             out.write_text(json.dumps(watcher.found))
             return code
 
@@ -335,7 +151,11 @@ def judge(
         ) -> int:
             sys.meta_path.insert(0, Finder(files, file, mutant.number))
             out = folder / f"{place}"
-            return run_tests(["-x", *tests], out, Clock(seconds, out.with_suffix(".failed")))
+            clock = Clock(seconds, out.with_suffix(".failed"))
+            some, others = tests[:AT_FIRST], tests[AT_FIRST:]
+            return run_tests(["-x", *some], out, clock) or (
+                run_tests(["-x", *others], out, clock) if others else 0
+            )
 
         if tests:
             most = 60 + 10 * sum(seconds[test] for test in tests)
