@@ -63,7 +63,7 @@ def _module(file: Path) -> str:
 
 
 class Watcher:
-    """A pytest plug-in: which lines each test that passes comes by, and how long it takes.
+    """A pytest plug-in: which lines each test that passes comes by, and its processor time.
 
     What a fixture comes by belongs to every test that asks for it.
     """
@@ -99,11 +99,11 @@ class Watcher:
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: Any) -> Iterator[None]:
         self.lines = set()
-        start = time.monotonic()
+        start = time.process_time()
         sys.settrace(self.trace)
         yield
         sys.settrace(None)
-        seconds = time.monotonic() - start
+        seconds = time.process_time() - start
         for fixtures in item._fixtureinfo.name2fixturedefs.values():
             self.lines.update(*(self.of_fixture[fixture] for fixture in fixtures))
         if item.nodeid in self.passed:
@@ -112,8 +112,8 @@ class Watcher:
 
 
 class Clock:
-    """A pytest plug-in: ends the process in a test that takes far longer than it did, and keeps
-    the first test that fails.
+    """A pytest plug-in: ends the process in a test that takes far more processor time than it did,
+    and keeps the first test that fails.
     """
 
     def __init__(self, seconds: dict[str, float], out: Path) -> None:
@@ -121,9 +121,9 @@ class Clock:
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: Any) -> Iterator[None]:
-        signal.alarm(round(20 + 10 * self.seconds.get(item.nodeid, 1.0)))
+        signal.setitimer(signal.ITIMER_PROF, 10 + 5 * self.seconds[item.nodeid])
         yield
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed and not self.out.exists():

@@ -55,7 +55,7 @@ LEFT_OUT = {
 LEAST = 3
 """Faults of each module, at least."""
 MOST_SECONDS = 60.0
-"""A fault is looked for by the quickest tests, so many seconds together."""
+"""A fault is looked for by the quickest tests, so many seconds of processor time together."""
 AT_FIRST = 10
 """So many of them are collected at first, since most faults are found by then."""
 KILLED, SURVIVED, LATE, UNREACHED = "killed", "survived", "killed by the clock", "run by no test"
@@ -158,14 +158,14 @@ def judge(
             )
 
         if tests:
-            most = 60 + 10 * sum(seconds[test] for test in tests)
+            most = 300 + 20 * sum(seconds[test] for test in tests)
             jobs.append((place, (work, folder / f"{place}.log", most)))
 
     start = time.monotonic()
 
     def done(number: int, code: int) -> None:
         place = jobs[number][0]
-        late = code in (-signal.SIGALRM, -signal.SIGKILL)
+        late = code in (-signal.SIGPROF, -signal.SIGKILL)
         results[place]["end"] = LATE if late else KILLED if code else SURVIVED
         failed = folder / f"{place}.failed"
         results[place]["by"] = failed.read_text() if failed.exists() else f"exit code {code}"
