@@ -129,3 +129,11 @@ def test_the_first_gradient_by_hand(embedded_tokenizer, tmp_path, method, letter
     for name, parameter in model.named_parameters():
         wanted = parameter.grad
         assert (kept[0][name] - wanted).norm() < 1e-4 * wanted.norm(), name
+
+
+def test_the_scaled_regions_of_each_method():
+    assert region_scales("sft", 3.0) == {}
+    assert region_scales("rsft", 3.0) == {Region.REASONING: 3.0}
+    assert region_scales("tsft", 3.0) == dict.fromkeys(
+        (Region.FORMAT, Region.NAME, Region.PARAMETERS), 3.0
+    )
