@@ -7,6 +7,7 @@ import torch
 
 from toolrest.advantages import group_normalise, reward_to_go
 
+pytestmark = pytest.mark.stored_numbers
 ROOT = math.sqrt(2)
 
 

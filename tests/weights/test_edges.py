@@ -18,6 +18,7 @@ from toolrest.weights import (
     scheme_names,
 )
 
+pytestmark = pytest.mark.stored_numbers
 T, N, P, F = Region.REASONING, Region.NAME, Region.PARAMETERS, Region.FORMAT
 
 

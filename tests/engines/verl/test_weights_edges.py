@@ -19,6 +19,7 @@ from toolrest.regions import Region
 from toolrest.vocabulary import Vocabulary
 from toolrest.weights import get_scheme
 
+pytestmark = pytest.mark.stored_numbers
 F, T = Region.FORMAT, Region.REASONING
 VOCABULARY = Vocabulary.from_table([b"<think>", b" a", b"</think>"])
 
