@@ -5,11 +5,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from datasets import Dataset
 from trl import GRPOTrainer
+from trl.trainer.sft_config import SFTConfig
 
-from toolrest.engines.trl import ResTTrainer
+from toolrest.dialects import get_dialect
+from toolrest.engines.trl import ResTConfig, ResTTrainer
 from toolrest.engines.trl_config import EntropySource
+from toolrest.engines.trl_sft import RegionSFTTrainer
+from toolrest.policy import load_policy, load_tokenizer
+from toolrest.recipe import Recipe
 from toolrest.regions import Region
+from toolrest.rewards import ToolReward
 from toolrest.weights import RegionEntropy, get_scheme
 
 F, N, T = Region.FORMAT, Region.NAME, Region.REASONING
@@ -256,3 +263,69 @@ def test_a_training_forward_is_measured_and_an_evaluation_is_not(monkeypatch, to
     made.model.eval()
     assert made._compute_loss(None, inputs) == "loss"
     assert made._window.count[F] == 2 * counted
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_the_head_returns_collisions_as_it_computes_probabilities(monkeypatch, adapted):
+    """At the sampling temperature, in the precision that was asked for; 1 - sum p^2 is kept."""
+    told = {}
+    monkeypatch.setattr(
+        "toolrest.engines.trl.add_fused_lm_head",
+        lambda base, **options: told.update(options, base=base),
+    )
+    made = trainer(cast_lm_head_to_fp32=True)
+    made.temperature, made._collisions, made._capturing = 0.7, [], False
+    made.accelerator.unwrap_model = lambda model: model
+
+    class Policy(torch.nn.Module):
+        def forward(self, values):
+            return SimpleNamespace(log_sum_sq_probs=values)
+
+    base = made.model = Policy()
+    if adapted:
+        made.model = Policy()
+        made.model.get_base_model = lambda: base
+    made._return_collisions()
+    assert told == {
+        "base": base,
+        "temperature": 0.7,
+        "cast_lm_head_to_fp32": True,
+        "outputs": ("log_probs", "entropy", "log_sum_sq_probs"),
+    }
+    squares = torch.tensor([[0.25, 1.0]], requires_grad=True)
+    base(squares.log())
+    assert made._collisions == []
+    with made._capture():
+        base(squares.log())
+    [found] = made._collisions
+    assert found.tolist() == [[pytest.approx(0.75), 0.0]]
+    assert not found.requires_grad
+
+
+def test_marks_that_are_special_tokens_are_text(tmp_path):
+    """As in the vocabularies of models that are trained to call tools."""
+    tokenizer = load_tokenizer(Recipe())
+    marks = ["<think>", "</think>", "<tool_call>"]
+    tokenizer.add_special_tokens({"additional_special_tokens": marks})
+    options = {
+        **{"output_dir": str(tmp_path), "report_to": "none", "use_cpu": True, "bf16": False},
+        **{"per_device_train_batch_size": 2, "gradient_checkpointing": False},
+    }
+    made = ResTTrainer(
+        model=load_policy(Recipe()),
+        processing_class=tokenizer,
+        reward_funcs=[ToolReward()],
+        train_dataset=Dataset.from_list([{"prompt": "p", "ground_truth": "g"}] * 2),
+        args=ResTConfig(num_generations=2, **options),
+    )
+    taught = RegionSFTTrainer(
+        model=load_policy(Recipe()),
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_list([{"input_ids": [1, 2], "labels": [1, 2]}]),
+        args=SFTConfig(max_length=None, **options),
+        scales={},
+        dialect=get_dialect("rlla"),
+    )
+    for vocabulary in (made.vocabulary, made.reward_funcs[0].vocabulary, taught.vocabulary):
+        ids = tokenizer.convert_tokens_to_ids(marks)
+        assert vocabulary.text([*ids, tokenizer.pad_token_id]) == "".join(marks)
