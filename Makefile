@@ -1,18 +1,22 @@
 # make train: the embedded default run. make test: every check. Both install first when needed.
 #   make train ARGS="max_steps=5 weighting.scheme=uniform"
 # make audit: whether a dependency has a known vulnerability; says so where nobody can be asked.
+# make test-cpus: the tests with stored numbers on every path of a CPU's arithmetic.
 # make test-verl: the tests of the verl engine, in an environment of their own.
 VENV := .venv
 VENV_VERL := .venv-verl
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: train test test-verl lint audit benchmark
+.PHONY: train test test-cpus test-verl lint audit benchmark
 train: $(VENV)/installed
 	$(BIN)/toolrest train $(ARGS)
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
+
+test-cpus: $(VENV)/installed
+	scripts/cpu_paths.sh $(BIN)/python
 
 test-verl: $(VENV_VERL)/installed
 	OMP_NUM_THREADS=1 $(VENV_VERL)/bin/python -m pytest tests/engines/verl

@@ -15,6 +15,10 @@ GROUP = 4
 PROMPTS = 2
 STEPS = 3
 SEED = 11
+CLOSE = {"rtol": 1e-4, "atol": 1e-6}
+"""How near a weight is to the stored one: entropies are sums in float32, which another CPU adds in
+another order, and a region's weight is their inverse. A wrong formula is off by a hundredth.
+"""
 
 
 def read():

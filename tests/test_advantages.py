@@ -3,6 +3,8 @@ import torch
 
 from toolrest.advantages import apply, group_normalise
 
+pytestmark = pytest.mark.stored_numbers
+
 
 def test_group_normalise_by_hand():
     """Two groups: (1, 3) has mean 2 and standard deviation sqrt 2; (5, 5) has none."""

@@ -7,6 +7,8 @@ import torch
 
 from toolrest.advantages import group_normalise, reward_to_go
 
+pytestmark = pytest.mark.stored_numbers
+
 
 def stages(rows):
     return torch.tensor(rows)

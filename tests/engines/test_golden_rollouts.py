@@ -2,7 +2,9 @@
 
 import pytest
 import torch
-from golden_rollouts import read, run_trl
+from golden_rollouts import CLOSE, read, run_trl
+
+pytestmark = pytest.mark.stored_numbers
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +20,22 @@ def test_the_trl_engine_gives_the_golden_weights(replayed):
         for row, wanted in zip(made["rows"], expected["rows"], strict=True):
             assert row["ids"] == wanted["ids"]
             assert row["mask"] == wanted["mask"]
-            assert row["advantage"] == pytest.approx(wanted["advantage"], abs=1e-5)
+            assert row["advantage"] == pytest.approx(wanted["advantage"], rel=1e-5, abs=1e-6)
             weights, right = torch.tensor(row["weights"]), torch.tensor(wanted["weights"])
-            torch.testing.assert_close(weights, right, rtol=0, atol=1e-6)
+            torch.testing.assert_close(weights, right, **CLOSE)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [torch.square, torch.sqrt, lambda w: w.roll(1), lambda w: w * 1.001, torch.ones_like],
+    ids=["squared", "rooted", "of the token before", "a thousandth more", "none"],
+)
+def test_a_wrong_weighting_is_not_close(wrong):
+    for generation in read():
+        for row in generation["rows"]:
+            right = torch.tensor(row["weights"])
+            with pytest.raises(AssertionError):
+                torch.testing.assert_close(wrong(right), right, **CLOSE)
 
 
 def test_the_golden_rows_can_tell_a_wrong_weighting():

@@ -123,6 +123,7 @@ def test_a_resumed_run_is_a_straight_run_bitwise(tmp_path, dataset, embedded_tok
     assert_bitwise_equal(parameters(straight), parameters(resumed))
 
 
+@pytest.mark.stored_numbers
 def test_a_split_batch_is_the_whole_batch(tmp_path, dataset, embedded_tokenizer):
     """Gradients add up in another order, so equal to rounding and not bitwise."""
     whole = settings(tmp_path, entropy_source="exact", max_steps=1, learning_rate=1e-4)
@@ -138,7 +139,7 @@ def test_a_split_batch_is_the_whole_batch(tmp_path, dataset, embedded_tokenizer)
         )
         trainer.train()
         gradients.append(trainer.state.log_history[0]["grad_norm"])
-    assert gradients[0] == pytest.approx(gradients[1], rel=1e-5)
+    assert gradients[0] == pytest.approx(gradients[1], rel=1e-4)
     assert gradients[0] > 0
 
 
@@ -187,7 +188,7 @@ def test_exact_entropies_are_those_of_the_training_forward(tmp_path, dataset, em
     for step, entry in enumerate(e for e in trainer.state.log_history if "reward" in e):
         for region in (Region.FORMAT, Region.REASONING):
             logged = entry[f"entropy/{region.name.lower()}"]
-            assert followed[step].mean[region].item() == pytest.approx(logged, rel=1e-5)
+            assert followed[step].mean[region].item() == pytest.approx(logged, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -304,6 +305,7 @@ def test_runs_of_one_seed_sample_with_the_same_numbers(tmp_path, dataset, embedd
     assert seen["uniform"][0] != seen["uniform"][1]
 
 
+@pytest.mark.stored_numbers
 def test_token_statistics_are_those_of_the_policy(tmp_path, dataset, embedded_tokenizer):
     """Surprisals against a plain forward of the policy over one response."""
     kept = []

@@ -3,6 +3,8 @@
 import pytest
 import torch
 from datasets import Dataset
+from known_regions import RESPONSES, as_tokens
+from transformers import TrainerCallback
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -28,7 +30,7 @@ def rows(embedded_tokenizer):
     return found
 
 
-def train(kind, rows, tokenizer, folder, **more):
+def train(kind, rows, tokenizer, folder, max_grad_norm=1.0, **more):
     trainer = kind(
         model=load_policy(Recipe()),
         processing_class=tokenizer,
@@ -38,6 +40,7 @@ def train(kind, rows, tokenizer, folder, **more):
             max_steps=3,
             per_device_train_batch_size=4,
             learning_rate=1e-3,
+            max_grad_norm=max_grad_norm,
             max_length=None,
             save_strategy="no",
             report_to="none",
@@ -89,3 +92,49 @@ def test_the_first_loss_by_hand(rows, embedded_tokenizer, tmp_path, method, regi
                 total += float(loss) * (3.0 if Region(int(region)) in regions else 1.0)
                 count += 1
     assert found == pytest.approx(total / count, rel=1e-4)
+
+
+@pytest.mark.stored_numbers
+@pytest.mark.parametrize(("method", "letters"), [("sft", ""), ("tsft", "FNP"), ("rsft", "T")])
+def test_the_first_gradient_by_hand(embedded_tokenizer, tmp_path, method, letters):
+    """The demonstrations' regions are known by their pieces, of which nothing is labelled here."""
+    demonstrations = [as_tokens(RESPONSES[row], embedded_tokenizer) for row in (0, 1, 2, 4)]
+    prompt = embedded_tokenizer("<|im_start|>user\nSave it.<|im_end|>\n")["input_ids"]
+    rows = [
+        {"input_ids": prompt + ids, "labels": [-100] * len(prompt) + ids}
+        for ids, _ in demonstrations
+    ]
+    kept = []
+
+    class Recorder(TrainerCallback):
+        def on_pre_optimizer_step(self, args, state, control, model, **rest):
+            kept.append({name: p.grad.clone() for name, p in model.named_parameters()})
+
+    scales, dialect = region_scales(method, 3.0), get_dialect("rlla")
+    train(
+        *(RegionSFTTrainer, rows, embedded_tokenizer, tmp_path),
+        max_grad_norm=0.0,
+        callbacks=[Recorder()],
+        scales=scales,
+        dialect=dialect,
+    )
+    model = load_policy(Recipe())
+    loss, count = torch.zeros(()), 0
+    for ids, kinds in demonstrations:
+        logits = model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1]
+        picked = torch.log_softmax(logits, dim=-1).gather(1, torch.tensor(ids)[:, None])[:, 0]
+        factors = torch.tensor([3.0 if kind in letters else 1.0 for kind in kinds])
+        loss = loss - (factors * picked).sum()
+        count += len(ids)
+    (loss / count).backward()
+    for name, parameter in model.named_parameters():
+        wanted = parameter.grad
+        assert (kept[0][name] - wanted).norm() < 1e-4 * wanted.norm(), name
+
+
+def test_the_scaled_regions_of_each_method():
+    assert region_scales("sft", 3.0) == {}
+    assert region_scales("rsft", 3.0) == {Region.REASONING: 3.0}
+    assert region_scales("tsft", 3.0) == dict.fromkeys(
+        (Region.FORMAT, Region.NAME, Region.PARAMETERS), 3.0
+    )

@@ -8,6 +8,7 @@ from toolrest.recipe import load_recipe
 from toolrest.world.tasks import Split, make_samples
 
 
+@pytest.mark.stored_numbers
 def test_greedy_responses_are_the_argmax_at_every_step(embedded_model, embedded_tokenizer):
     """Left padding and batching change nothing but rounding."""
     samples = make_samples(Split.HELDOUT, 5)

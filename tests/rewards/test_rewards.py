@@ -144,7 +144,6 @@ def test_over_calling_is_punished_unless_switched_off():
         ("rest", 0.0, (2.0, 0.0)),
         ("rest", 0.5, (1.5, 0.0)),
         ("rest", 1.0, (1.0, 0.0)),
-        ("official", 1.0, (1.3, 0.0)),  # 105 of 150 steps: 2 - 0.7
     ],
 )
 def test_schedules_by_hand(name, progress, expected):
@@ -152,11 +151,35 @@ def test_schedules_by_hand(name, progress, expected):
     assert get_schedule(name).rewards(1.0, 0.5, progress) == pytest.approx(expected)
 
 
-@given(st.sampled_from(["rest", "official"]), st.floats(0, 1))
-def test_the_totals_range_stays(name, progress):
-    schedule = get_schedule(name)
-    assert sum(schedule.rewards(1, 1, progress)) == pytest.approx(4)
-    assert sum(schedule.rewards(0, 0, progress)) == pytest.approx(-4)
+@pytest.mark.parametrize(
+    ("step", "least", "most"),
+    [
+        (0, (-2.0, -2.0), (2.0, 2.0)),
+        (37, (-2 + 74 / 150, -2 - 37 / 150), (2 - 37 / 150, 2 + 37 / 150)),
+        (75, (-1.0, -2.5), (1.5, 2.5)),  # the floor is at its end, all else is half-way
+        (100, (-1.0, -2 - 2 / 3), (1 + 1 / 3, 2 + 2 / 3)),
+        (150, (-1.0, -3.0), (1.0, 3.0)),
+        (200, (-1.0, -3.0), (1.0, 3.0)),
+    ],
+)
+def test_the_released_schedule_by_hand(step, least, most):
+    """(format, correctness) at a step of the released run, which has 105."""
+    schedule = get_schedule("official")
+    assert schedule.rewards(0.0, 0.0, step / 105) == pytest.approx(least)
+    assert schedule.rewards(1.0, 1.0, step / 105) == pytest.approx(most)
+    half = tuple((low + high) / 2 for low, high in zip(least, most, strict=True))
+    assert schedule.rewards(0.5, 0.5, step / 105) == pytest.approx(half)
+
+
+@given(st.floats(0, 1))
+def test_the_totals_range(progress):
+    """ResT's stays; the released one's least total is above -4 on the way, as its floor hurries."""
+    rest, official = get_schedule("rest"), get_schedule("official")
+    for schedule in (rest, official):
+        assert sum(schedule.rewards(1, 1, progress)) == pytest.approx(4)
+    assert sum(rest.rewards(0, 0, progress)) == pytest.approx(-4)
+    step = 105 * progress
+    assert sum(official.rewards(0, 0, progress)) == pytest.approx(-4 + min(step, 150 - step) / 150)
 
 
 class State:

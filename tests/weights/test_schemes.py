@@ -74,6 +74,7 @@ def test_uniform_is_exactly_one():
     assert get_scheme("uniform")(torch.tensor([[1, 2, 3]]), mask, None, 0.5).tolist() == [[1, 1, 0]]
 
 
+@pytest.mark.stored_numbers
 def test_weights_by_hand_are_scaled_to_a_mean_of_one():
     regions, mask = torch.tensor([[F, N, P]]), torch.ones(1, 3, dtype=torch.bool)
     found = get_scheme("regional", format=1, name=2, parameters=6)(regions, mask, None, 0.5)
@@ -88,12 +89,14 @@ def test_a_region_is_an_option_by_its_name():
         get_scheme("rest", scaffolding=3)
 
 
+@pytest.mark.stored_numbers
 def test_normalise_by_hand():
     mask = torch.tensor([[True, True, True, False], [False, False, False, False]])
     raw = torch.tensor([[1.0, 2.0, 3.0, 9.0], [1.0, 1.0, 1.0, 1.0]])
     assert normalise(raw, mask).tolist() == [[0.5, 1.0, 1.5, 0.0], [0.0, 0.0, 0.0, 0.0]]
 
 
+@pytest.mark.stored_numbers
 @pytest.mark.parametrize(
     ("rule", "raw"),
     [
@@ -116,6 +119,7 @@ def test_starting_weights_by_hand(rule, raw):
     assert weights[O].item() == weights[N].item() == 1.0
 
 
+@pytest.mark.stored_numbers
 def test_the_curriculum_moves_structure_down_and_reasoning_up():
     scheme = Rest(w_min=0.1, w_max=10.0)
     start, end = scheme.region_weights(ALL, 0.0), scheme.region_weights(ALL, 1.0)
@@ -135,6 +139,7 @@ def test_weights_stay_within_their_bounds():
         assert weights.max() <= 2.0
 
 
+@pytest.mark.stored_numbers
 def test_no_gradient_for_reasoning():
     scheme = get_scheme("rest", reasoning_gradient=False)
     weights = scheme(torch.tensor([[F, T]]), torch.ones(1, 2, dtype=torch.bool), ALL, 0.0)
@@ -146,6 +151,7 @@ def test_rest_needs_entropies():
         get_scheme("rest")(torch.zeros(1, 1).long(), torch.ones(1, 1).bool(), None, 0.0)
 
 
+@pytest.mark.stored_numbers
 def test_official_by_hand():
     """Half way through 105 steps: 0.6 + 0.002 * 52.5 = 0.705."""
     regions = torch.tensor([[F, T, T, F, O, F, O, N, O, P, P, O, F]])
@@ -155,6 +161,7 @@ def test_official_by_hand():
     assert weights[0].tolist() == pytest.approx([value / mean for value in raw], abs=1e-6)
 
 
+@pytest.mark.stored_numbers
 def test_official_never_passes_its_caps():
     regions = torch.tensor([[N, P, T]])
     weights = get_scheme("official", steps=1000)(regions, torch.ones_like(regions).bool(), None, 1)
@@ -181,6 +188,7 @@ def test_entropies_of_parts_add_up():
     assert torch.equal(RegionEntropy.from_lists(whole.to_lists()).total, whole.total)
 
 
+@pytest.mark.stored_numbers
 def test_region_means_by_hand():
     values = torch.tensor([[1.0, 3.0, 5.0, 7.0]])
     regions = torch.tensor([[F, F, T, N]])

@@ -7,6 +7,7 @@ from toolrest.errors import InputError
 from toolrest.regions import Region
 from toolrest.weights import RegionEntropy, TokenStatistics, get_scheme
 
+pytestmark = pytest.mark.stored_numbers
 T, N, P = Region.REASONING, Region.NAME, Region.PARAMETERS
 
 

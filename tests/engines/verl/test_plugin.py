@@ -15,7 +15,7 @@ pytest.importorskip("verl", reason="tests/engines/verl/environment.sh makes an e
 
 import ray
 import transfer_queue as tq
-from golden_rollouts import GROUP, STEPS, read
+from golden_rollouts import CLOSE, GROUP, STEPS, read
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf, open_dict
 from tensordict import TensorDict
@@ -205,10 +205,10 @@ def test_the_queue_holds_the_cores_advantages_and_the_golden_weights(trainer, pa
         weights, weighted, each = core_advantages(trainer, generation)
         for row, expected in enumerate(generation["rows"]):
             length = len(expected["ids"])
-            torch.testing.assert_close(found[row], weighted[row, :length], rtol=0, atol=1e-6)
+            torch.testing.assert_close(found[row], weighted[row, :length], **CLOSE)
             golden = torch.tensor(expected["weights"])
-            torch.testing.assert_close(found[row] / each[row], golden, rtol=0, atol=1e-6)
-            torch.testing.assert_close(weights[row, :length], golden, rtol=0, atol=1e-6)
+            torch.testing.assert_close(found[row] / each[row], golden, **CLOSE)
+            torch.testing.assert_close(weights[row, :length], golden, **CLOSE)
         assert len(found) == len(generation["rows"]) + padding
         assert all(not row.any() for row in found[len(generation["rows"]) :])
         rewards = [row["reward"] for row in generation["rows"]]
@@ -247,7 +247,7 @@ def test_each_mode_has_its_trainer_and_verls_name(tmp_path):
         batch = trainer._compute_advantage(put(trainer, generation), {})
         _, weighted, _ = core_advantages(trainer, generation)
         for row, found in enumerate(field(batch, "advantages")):
-            torch.testing.assert_close(found, weighted[row, : len(found)], rtol=0, atol=1e-6)
+            torch.testing.assert_close(found, weighted[row, : len(found)], **CLOSE)
         tq.kv_clear(keys=batch.keys, partition_id="train")
 
 
