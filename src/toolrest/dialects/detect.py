@@ -3,6 +3,10 @@
 from toolrest.errors import InputError
 
 _MARKS = (
+    ("gemma4", "<|tool_call>"),
+    ("functiongemma", "<start_function_call>"),
+    ("lfm2", "<|tool_call_start|>"),
+    ("pythonic", "[func_name1("),
     ("gpt_oss", "<|channel|>"),
     ("qwen_xml", "<function="),
     ("mistral", "[TOOL_CALLS]"),
