@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from toolrest.dialects.base import Block, Dialect, ParseStatus, Scan, ToolCall
 from toolrest.dialects.json_call import CallKeys, dump, scan_call
 from toolrest.dialects.literals import Bracket, Unreadable
-from toolrest.dialects.python_calls import CALL, NAME, STRING_OF_LINES, PythonCalls, PythonReader
+from toolrest.dialects.python_calls import CALL, STRING_OF_LINES, PythonCalls, PythonReader
 from toolrest.dialects.scanning import empty_thought
 from toolrest.dialects.types import Tools
 from toolrest.regions import SCAFFOLDING, Region

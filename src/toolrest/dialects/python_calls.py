@@ -42,7 +42,7 @@ def _string(within: str) -> re.Pattern[str]:
     return re.compile(rf"([rRuU]?)(?:{'|'.join((*longer, *plain))})")
 
 
-STRING = _string(r"\\\n")
+STRING = _string(r"\\\r\n")
 """A string as Python writes it."""
 STRING_OF_LINES = _string(r"\\")
 """One that may hold line breaks."""
