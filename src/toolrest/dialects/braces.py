@@ -11,7 +11,8 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from toolrest.dialects.base import SPACES, Block, ParseStatus, ToolCall
-from toolrest.dialects.literals import BARE, WORDS, Bracket, Reader, Unreadable, finite, whole
+from toolrest.dialects.json_call import finite
+from toolrest.dialects.literals import BARE, WORDS, Bracket, Reader, Unreadable, whole
 from toolrest.dialects.scanning import Scanning
 from toolrest.regions import SCAFFOLDING, Region
 

@@ -176,15 +176,3 @@ def whole(text: str, base: int = 10) -> int:
     if value.bit_length() > _MOST_BITS:
         raise ValueError("an integer of thousands of digits")
     return value
-
-
-def finite(text: str) -> float:
-    """A number with a point or an exponent.
-
-    Raises:
-        ValueError: it is none, or beyond what JSON can say.
-    """
-    value = float(text)
-    if abs(value) == float("inf"):
-        raise ValueError(f"{text} is not a JSON value")
-    return value

@@ -9,7 +9,8 @@ import re
 from typing import Any, ClassVar
 
 from toolrest.dialects.base import ParseStatus, ToolCall
-from toolrest.dialects.literals import BARE, WORDS, Bracket, Reader, Unreadable, finite, whole
+from toolrest.dialects.json_call import finite
+from toolrest.dialects.literals import BARE, WORDS, Bracket, Reader, Unreadable, whole
 from toolrest.dialects.scanning import Scanning
 from toolrest.regions import SCAFFOLDING, Region
 
