@@ -18,7 +18,8 @@ _HERMES = ("<tool_call>", '"arguments"')
 def detect_dialect(chat_template: str | None) -> str:
     """The name of the dialect that a chat template writes calls in.
 
-    `rlla` and `pythonic` are not seen: a system message asks for them, not the template.
+    `rlla` is not seen: a system message asks for it, not the template. `pythonic` is seen where the
+    template asks for it.
 
     Raises:
         InputError: there is no template, or it is of a dialect that toolrest does not know.
