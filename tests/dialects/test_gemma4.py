@@ -35,7 +35,15 @@ PARAMETERS = {
     "brackets": {"a": "}{][,:", "b": "call:f{x:1}", "c": "'\"\\"},
     "marks": {"a": "<tool_call|>", "b": "<|tool_call>call:f{}<tool_call|>", "c": "<channel|>"},
     "nested": {"z": {"b": [1, {"c": None, "a": "x,y"}], "a": {}}, "y": [[], [True, None]]},
-    "keys": {"a b": 1, "Basic LLM Chain": {"x-y": 2, "3": 3}, "B": 1, "a": 2, '"': 3, "<": 4},
+    "keys": {
+        "a b": 1,
+        "Basic LLM Chain": {"x-y": 2, "3": 3},
+        "B": 1,
+        "a": 2,
+        "<": 4,
+        "'": 5,
+        'x"': 6,
+    },
     "text that is a word": {"a": "null", "b": "true", "c": "1", "d": "", "e": " "},
 }
 
@@ -127,7 +135,18 @@ def test_other_ways_to_write_a_value(text, value):
 @pytest.mark.parametrize(
     "text",
     [
-        *("{a:Oslo}", '{a:"x"}', "{a:'x'}", "{a:1 2}", "{a:}", "{a}", "{,}", "{a:1,}", "{a:[1,]}"),
+        *(
+            '{"a":1}',
+            "{a:Oslo}",
+            '{a:"x"}',
+            "{a:'x'}",
+            "{a:1 2}",
+            "{a:}",
+            "{a}",
+            "{,}",
+            "{a:1,}",
+            "{a:[1,]}",
+        ),
         *("{a:[1}", "{a:(1)}", "{a:01}", "{a:+1}", "{a:1.}", "{a:.5}", "{a:0x1}", "{a:1_0}"),
         *("{a:NaN}", "{a:inf}", "{a:1e999}", "{a:nul}", "{a:TRUE}", '{a:<|"|>x<|"|>y}', "(a:1)"),
         *('{a:<|"|>x<|"|> <|"|>y<|"|>}', "{a:__import__}", "{a:1+1}", "{a:" + "1" * 5000 + "}"),

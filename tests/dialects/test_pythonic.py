@@ -158,6 +158,17 @@ def test_a_broken_call_does_not_hide_the_next():
 
 
 @pytest.mark.parametrize(
+    ("text", "names"), [("[f(a='x\n, g()]", ["f"]), ("[f(a='''x\n), g()]", ["f"])]
+)
+def test_a_string_without_its_end(text, names):
+    """One in three quotes may still end on another line."""
+    reply = PYTHONIC.parse(text)
+    found = [text[s.start : s.end] for s in reply.spans if s.region is Region.NAME]
+    assert (found, reply.calls, reply.calls_intact) == (names, (), False)
+    assert reply.status is (ParseStatus.UNCLOSED if "'''" in text else ParseStatus.BAD_CALL)
+
+
+@pytest.mark.parametrize(
     "text", ["[f() # g()\n]", "[# f()\ng()]", "[f(a=1, #b=2\n)]", "[f(#a=1\n)]"]
 )
 def test_a_comment_says_nothing(text):

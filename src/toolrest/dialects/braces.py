@@ -47,9 +47,9 @@ class BraceMarks:
 
     @cached_property
     def key(self) -> re.Pattern[str]:
-        """A key without marks, up to its colon."""
+        """A key without marks, up to its colon; not one in the quotes of JSON."""
         marks = "|".join(map(re.escape, (self.opening, self.closing, self.string)))
-        return re.compile(rf"((?:(?!{marks})[^{{}}\[\]:,])*+):")
+        return re.compile(rf'(?!")((?:(?!{marks})[^{{}}\[\]:,])*+):')
 
 
 class _Reader(Reader):
@@ -136,12 +136,11 @@ class BraceCalls(Scanning):
         try:
             parameters, end = reader.read(at, _OBJECT)
         except Unreadable as broken:
-            self.trusting &= reader.crossed is None
-            known = broken.at if reader.crossed is None else reader.crossed
-            stop = self.marks.call_ends.search(self.text, known)
-            end = stop.start() if stop else len(self.text)
+            believed = reader.believed(broken, (self.marks.string,))
+            self.trusting &= believed == broken.at
+            end = self.stop(believed)
             self.mark(Region.PARAMETERS, at, end)
-            if stop is None:
+            if end == len(self.text):
                 self.call_defect(ParseStatus.UNCLOSED, block)
             else:
                 self.call_defect(ParseStatus.BAD_CALL, broken.at)
@@ -149,6 +148,16 @@ class BraceCalls(Scanning):
         self.mark(Region.PARAMETERS, at, end)
         self.calls.append(ToolCall(name, parameters))
         return end
+
+    def stop(self, at: int) -> int:
+        """Where broken arguments end that are believed up to `at`. What opens a call may be said in
+        a string, whose end is perhaps still to come, but not after what closes this one.
+        """
+        if self.text.startswith(self.marks.string, at):
+            closing = self.find(self.marks.closing, at)
+            return closing if closing >= 0 else len(self.text)
+        mark = self.marks.call_ends.search(self.text, at)
+        return mark.start() if mark else len(self.text)
 
 
 def write_calls(calls: Sequence[ToolCall], marks: BraceMarks) -> str:

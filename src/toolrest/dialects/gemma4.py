@@ -35,8 +35,8 @@ class _Scanner(BraceCalls):
         return self.result()
 
     def channel(self, opening: int) -> int:
-        """The thought whose mark is at `opening`; where it ends. Without an end it goes on to the
-        next call.
+        """The thought whose mark is at `opening`; where it ends. Without an end it goes on, a
+        leading one to the next call.
         """
         mark = _CHANNEL.match(self.text, opening)
         start = mark.end() if mark else opening
@@ -44,7 +44,7 @@ class _Scanner(BraceCalls):
         after = end + len(_END_THOUGHT)
         if end < 0:
             self.defect(ParseStatus.UNCLOSED, start)
-            call = _MARKS.certain_call.search(self.text, start)
+            call = None if self.blocks else _MARKS.certain_call.search(self.text, start)
             end = after = call.start() if call else len(self.text)
         self.open_block(Block.THOUGHT)
         self.mark(FORMAT, opening, start)

@@ -94,8 +94,9 @@ class _Scanner(PythonCalls):
         try:
             value, end = reader.read(start, CALL)
         except Unreadable as broken:
-            self.trusting &= reader.crossed is None
-            limit = self.end_of_block(broken.at if reader.crossed is None else reader.crossed)
+            believed = reader.believed(broken, ("'", '"'))
+            self.trusting &= believed == broken.at
+            limit = self.end_of_block(believed)
         else:
             return end, value
         try:

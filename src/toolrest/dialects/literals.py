@@ -86,6 +86,16 @@ class Reader(ABC):
         self.crossed: int | None = None
         """Where the first string begins that holds a closing mark."""
 
+    def believed(self, broken: Unreadable, quotes: tuple[str, ...]) -> int:
+        """How far the reader is to be believed where it broke: to the string that has no end, or to
+        the first that holds a closing mark, for that may have lost its end.
+
+        Args:
+            quotes: what strings begin with.
+        """
+        no_end = broken.at == len(self.text) or self.text.startswith(quotes, broken.at)
+        return broken.at if no_end or self.crossed is None else self.crossed
+
     @abstractmethod
     def scalar(self, at: int, within: Bracket) -> tuple[Any, int]:
         """The value without brackets at `at`, and where it ends.

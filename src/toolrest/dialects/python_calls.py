@@ -210,7 +210,9 @@ class PythonCalls(Scanning):
             if mark[0] in "\"'":
                 string = self.reader.string.match(text, mark.start(), limit)
                 if string is None:
-                    line = text.find("\n", at, limit) if self.reader.string is STRING else -1
+                    over_lines = self.reader.string is not STRING
+                    over_lines |= text.startswith(mark[0] * 3, mark.start())
+                    line = -1 if over_lines else text.find("\n", at, limit)
                     return line if line >= 0 else limit
                 at = string.end()
             elif mark[0] in "([{":

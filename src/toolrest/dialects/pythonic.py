@@ -51,7 +51,6 @@ class Pythonic(Dialect):
     """Reads and writes lists of Python calls."""
 
     name = "pythonic"
-    special_tokens = (_START, _END)
     stop_tokens = ("<|eot|>", "<|eom|>")
 
     def scan(self, text: str, tools: Tools = None) -> Scan:
