@@ -19,17 +19,34 @@ TEMPLATES = Path(trl.__file__).parent / "chat_templates"
         ("llama3_1", "llama3"),
         ("llama3_2", "llama3"),
         ("gptoss", "gpt_oss"),
+        ("lfm2_v2", "lfm2"),
+        ("lfm2_v2_training", "lfm2"),
+        ("lfm2_2_5", "lfm2"),
+        ("lfm2_2_5_vl", "lfm2"),
+        ("gemma4", "gemma4"),
+        ("gemma4_v2", "gemma4"),
+        ("gemma4_v5", "gemma4"),
+        ("diffusion_gemma", "gemma4"),
+        ("diffusion_gemma_training", "gemma4"),
     ],
 )
 def test_the_dialect_of_a_chat_template(template, dialect):
     assert detect_dialect((TEMPLATES / f"{template}.jinja").read_text()) == dialect
 
 
-def test_mistral_is_known_by_its_mark():
-    assert detect_dialect("{{ '[TOOL_CALLS]' }}") == "mistral"
+@pytest.mark.parametrize(
+    ("template", "dialect"),
+    [
+        ("{{ '[TOOL_CALLS]' }}", "mistral"),
+        ("{{ '<start_function_call>call:' + name }}", "functiongemma"),
+        ("<|start_header_id|> Respond in the format [func_name1(params_name1=..)]", "pythonic"),
+    ],
+)
+def test_a_dialect_is_known_by_its_mark(template, dialect):
+    assert detect_dialect(template) == dialect
 
 
-@pytest.mark.parametrize("template", ["phi3", "glm4moe", "deepseekv3", "gemma"])
+@pytest.mark.parametrize("template", ["phi3", "glm4moe", "deepseekv3", "gemma", "gemma3", "lfm2"])
 def test_another_dialect_is_not_guessed(template):
     with pytest.raises(InputError, match="no dialect that toolrest knows"):
         detect_dialect((TEMPLATES / f"{template}.jinja").read_text())

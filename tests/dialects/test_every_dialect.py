@@ -107,6 +107,13 @@ HARD = """
 <|python_tag|>{
 <|channel|>
 <|start|>assistant<|channel|>analysis<|message|>
+<|tool_call_start|>[f(a='
+<|tool_call_start|>[f(a="<|tool_call_end|>", b='
+[f(a=',f(b="
+<|channel>thought
+<|tool_call>call:f{a:[{
+<|tool_call>call:f{a:<|"|><tool_call|><|"|>,b:<|"|>
+<start_function_call>call:f{a:<escape>
 to=x
 {
 [
@@ -129,15 +136,17 @@ def test_a_megabyte_of_nothing_good_is_read_to_its_end(name, piece):
         assert sum(span.end - span.start for span in spans) == len(text)
 
 
+QUOTES = ('<|"|>', "<escape>", '"', "'")
+
+
 @every_dialect
 @pytest.mark.parametrize("opening", ["{", "["])
 def test_ten_thousand_brackets_are_a_bad_call(name, opening):
     dialect = get_dialect(name)
     text = dialect.render(thought=None, calls=(ToolCall("f", {"a": "VALUE"}),), response=None)
-    at = text.index("VALUE")
-    begin = at - 1 if text[at - 1] in "\"'" else at
+    quoted = next(f"{q}VALUE{q}" for q in (*QUOTES, "") if f"{q}VALUE{q}" in text)
     deep = opening * 10_000 + "".join({"{": "}", "[": "]"}[c] for c in opening * 10_000)
-    reply = dialect.parse(text[:begin] + deep + text[begin + 5 + 2 * (begin < at) :])
+    reply = dialect.parse(text.replace(quoted, deep))
     names = [s for s in reply.spans if s.region.name == "NAME"]
     assert len(names) == 1
     if name == "qwen_xml":  # any text is a value

@@ -117,6 +117,21 @@ OTHER_ROWS = {
         "FTFRFFNFPFF",
     ),
     "pythonic": (("[", "f", "(x", "=1", ")", ", ", "g.h", "()", "]"), "FNPPPFNPF"),
+    "lfm2": (
+        ("<think>", "a", "</think>", "Yes.", "<|tool_call_start|>", "[", "f", "(x", "='1'", ")",
+         ", ", "g.h", "()", "]", "<|tool_call_end|>"),
+        "FTFRFFNPPPFNPFF",
+    ),
+    "gemma4": (
+        ("<|channel>", "thought", "\n", "a", "\n", "<channel|>", "Yes.", "<|tool_call>", "call:",
+         "f", "{x:", '<|"|>', "b", '<|"|>', "}", "<tool_call|>"),
+        "FFTTTFRFFNPPPPPF",
+    ),
+    "functiongemma": (
+        ("<think>\n", "a", "\n</think>\n\n", "Yes.", "<start_function_call>", "call:", "f", "{x:",
+         "<escape>", "b", "<escape>", ",y:", "1}", "<end_function_call>"),
+        "FTFRFFNPPPPPPF",
+    ),
     "gpt_oss": (
         ("<|channel|>", "analysis", "<|message|>", "a", "<|end|>", "<|start|>", "assistant",
          "<|channel|>", "commentary", " to=functions.", "f", " <|constrain|>", "json",
@@ -143,9 +158,68 @@ def test_a_cut_keeps_the_labels_before_it(dialect):
         assert got.replace(".", "F") == expected[:length], pieces[:length]
 
 
+MORE_ROWS = {
+    "pythonic: Llama 4's marks": (
+        ("<|python_start|>", "[", "f", "()", "]", "<|python_end|>"),
+        "FFNPFF",
+    ),
+    "pythonic: a comment": (("[", "f", "(a=1", " # ", ")", "]"), "FNPPPF"),
+    "lfm2: a string without its end": (
+        ("<|tool_call_start|>", "[", "f", "(a='x", ")]", "<|tool_call_end|>", "It's", " so."),
+        "FFNPPFRR",
+    ),
+    "lfm2: an end mark in a string": (
+        ("<|tool_call_start|>", "[", "f", "(a='", "<|tool_call_end|>", "')", "]",
+         "<|tool_call_end|>"),
+        "FFNPPPFF",
+    ),
+    "lfm2: a call in JSON": (
+        ("<|tool_call_start|>", "[", '{"name": "', "f", '", "arguments": ', "{}", "}", "]",
+         "<|tool_call_end|>"),
+        "FFFNFPFFF",
+    ),
+    "lfm2: no list": (("<|tool_call_start|>", "f()", "<|tool_call_end|>", "a"), "F.FR"),
+    "gemma4: a string without its end": (
+        ("<|tool_call>", "call:", "f", "{a:", '<|"|>', "x", "}", "<tool_call|>", "<|tool_call>",
+         "call:", "g", "{b:", '<|"|>', "y", '<|"|>', "}", "<tool_call|>"),
+        "FFNPPPPFFFNPPPPPF",
+    ),
+    "gemma4: an end mark in a string": (
+        ("<|tool_call>", "call:", "f", "{a:", '<|"|>', "<tool_call|>", '<|"|>', "}",
+         "<tool_call|>"),
+        "FFNPPPPPF",
+    ),
+    "gemma4: no closing mark": (
+        ("<|tool_call>", "call:", "f", "{}", "<|channel>", "thought", "\nb", "<channel|>", "c"),
+        "FFNPFFTFR",
+    ),
+    "gemma4: too many closing braces": (
+        ("<|tool_call>", "call:", "f", "{}", "}", "<tool_call|>", "a"),
+        "FFNP.FR",
+    ),
+    "gemma4: no value": (
+        ("<|tool_call>", "call:", "f", "{a:", "Oslo", "}", "<tool_call|>"),
+        "FFNPPPF",
+    ),
+    "gemma4: no call": (("<|tool_call>", "f", "{}", "<tool_call|>"), "F..F"),
+    "gemma4: a thought without its end": (
+        ("<|channel>", "thought", "a", "<|tool_call>", "call:", "f", "{}", "<tool_call|>"),
+        "FFTFFNPF",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MORE_ROWS)
+def test_labels_of_odd_replies_worked_out_by_hand(case):
+    pieces, expected = MORE_ROWS[case]
+    assert label_pieces(list(pieces), case.split(":")[0]) == expected
+
+
 @pytest.mark.parametrize(
     ("dialect", "text"),
     [
+        ("lfm2", "Let me see </think>\n<|tool_call_start|>[f()]<|tool_call_end|>"),
+        ("gemma4", "Let me see <channel|>\n<|tool_call>call:f{}<tool_call|>"),
         (
             "hermes",
             'Let me see </think>\n<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>',

@@ -13,6 +13,7 @@ from toolrest.errors import InputError
 CANNOT = {
     "qwen_xml": {"rlla": 83, "apibank": 120, "bfcl": 408},  # strings that read as JSON
     "pythonic": {"rlla": 11},  # names with brackets or commas
+    "lfm2": {"rlla": 11},  # the same
     "gpt_oss": {"rlla": 80},  # names with spaces
 }
 """How many of the answers a dialect cannot express; docs/dialects.md says why."""

@@ -124,7 +124,7 @@ def test_a_broken_call_does_not_hide_the_next_one():
     assert part(text, Region.NAME) == ["a", "b"]
 
 
-@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1" * 5000])
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" * 5000])
 def test_numbers_that_are_not_json_make_a_bad_call(value):
     text = f'<tool_call>\n{{"name": "a", "parameters": {{"x": {value}}}}}\n</tool_call>'
     reply = RLLA.parse(text)

@@ -68,9 +68,28 @@ def test_calls_after_a_thought_without_end_decide_nothing():
     """`</think>` may still come, and then they were part of the thought."""
     assert decided(TEXT.replace(" </think>", "")) == []
     assert decided(TEXT.replace(" </think>", "") + "</think>") == []
+    assert decided(TEXT.replace(" t </think>\n", "")) == []
 
 
-@pytest.mark.parametrize(("name", "count"), [("hermes", 3), ("llama3", 3), ("pythonic", 1)])
+@pytest.mark.parametrize(
+    ("name", "thought"),
+    [
+        ("gemma4", "<|channel>thought\nDone?"),
+        ("gpt_oss", "<|start|>assistant<|channel|>analysis<|message|>Done?"),
+    ],
+)
+def test_a_thought_after_a_call_takes_no_decision_back(name, thought):
+    call = get_dialect(name).render(thought="t", calls=[ToolCall("f", {})], response=None)
+    assert decided(call, name) == decided(call + thought, name) != []
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        *(("hermes", 3), ("llama3", 3), ("pythonic", 1), ("lfm2", 1)),
+        *(("gemma4", 1), ("functiongemma", 1)),
+    ],
+)
 def test_other_dialects(name, count):
     call = ToolCall("f", {"a": 12, "b": "x"})
     text = get_dialect(name).render(thought="t", calls=[call], response=None)
@@ -90,7 +109,8 @@ def test_later_tokens_change_no_decision(name, thought, calls, response, data):
     whole = text.encode("utf-8", "replace")
     if data.draw(st.booleans()):
         whole = data.draw(spoiled(whole))
-    assume(b"<think>" in whole or b"</think>" not in whole)  # see find_decisions
+    opens, closes = (mark.encode() for mark in dialect.thought_marks)
+    assume(opens in whole or closes not in whole)  # see find_decisions
     cut = data.draw(st.integers(0, len(whole)))
     by_then = [d for d in find_decisions(whole, dialect) if d.position < cut]
     found = find_decisions(whole[:cut], dialect)

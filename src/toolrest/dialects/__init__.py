@@ -10,8 +10,11 @@ from toolrest.dialects.base import (
     ToolCall,
 )
 from toolrest.dialects.detect import detect_dialect
+from toolrest.dialects.functiongemma import FunctionGemma
+from toolrest.dialects.gemma4 import Gemma4
 from toolrest.dialects.gpt_oss import GptOss
 from toolrest.dialects.hermes import Hermes
+from toolrest.dialects.lfm2 import LFM2
 from toolrest.dialects.llama3 import Llama3
 from toolrest.dialects.mistral import Mistral
 from toolrest.dialects.pythonic import Pythonic
@@ -25,7 +28,10 @@ AUTO = "auto"
 
 _DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
-    for dialect in (RLLA(), Hermes(), QwenXML(), Llama3(), Mistral(), Pythonic(), GptOss())
+    for dialect in (
+        *(RLLA(), Hermes(), QwenXML(), Llama3(), Mistral(), Pythonic(), GptOss()),
+        *(LFM2(), Gemma4(), FunctionGemma()),
+    )
 }
 
 

@@ -3,6 +3,10 @@
 from toolrest.errors import InputError
 
 _MARKS = (
+    ("gemma4", "<|tool_call>"),
+    ("functiongemma", "<start_function_call>"),
+    ("lfm2", "<|tool_call_start|>"),
+    ("pythonic", "[func_name1("),
     ("gpt_oss", "<|channel|>"),
     ("qwen_xml", "<function="),
     ("mistral", "[TOOL_CALLS]"),
@@ -14,7 +18,8 @@ _HERMES = ("<tool_call>", '"arguments"')
 def detect_dialect(chat_template: str | None) -> str:
     """The name of the dialect that a chat template writes calls in.
 
-    `rlla` and `pythonic` are not seen: a system message asks for them, not the template.
+    `rlla` is not seen: a system message asks for it, not the template. `pythonic` is seen where the
+    template asks for it.
 
     Raises:
         InputError: there is no template, or it is of a dialect that toolrest does not know.

@@ -34,7 +34,19 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+def finite(text: str) -> float:
+    """The number, where JSON can say it.
+
+    Raises:
+        ValueError: it is none, or so large that it would be infinite.
+    """
+    value = float(text)
+    if abs(value) == float("inf"):
+        raise ValueError(f"{text} is beyond what JSON can say")
+    return value
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=finite)
 UNREADABLE = (ValueError, RecursionError)
 """What reading JSON raises, whatever it is given."""
 
@@ -190,7 +202,7 @@ def _read(text: str, keys: CallKeys) -> ToolCall | None:
 
 def load(text: str) -> Any:
     """The JSON value that the whole text is; NaN and infinity are none."""
-    return json.loads(text, parse_constant=_no_constant)
+    return json.loads(text, parse_constant=_no_constant, parse_float=finite)
 
 
 decode = _DECODER.raw_decode

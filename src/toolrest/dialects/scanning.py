@@ -179,6 +179,23 @@ class Scanning:
         else:
             self.call_defect(ParseStatus.BAD_CALL, scanned.end)
 
+    def end_of_calls(self, at: int, block: int, marks: re.Pattern[str], closing: str) -> int:
+        """The end of a block of calls that have been read up to `at`; where the next part starts.
+
+        Args:
+            block: where the block starts.
+            marks: the closing mark, and those that show that it is missing.
+            closing: the closing mark.
+        """
+        mark = marks.search(self.text, at)
+        until = mark.start() if mark else len(self.text)
+        self.junk(at, until)
+        if mark is None or mark[0] != closing:
+            self.call_defect(ParseStatus.UNCLOSED, block)
+            return until
+        self.mark(FORMAT, until, mark.end())
+        return mark.end()
+
     def junk(self, start: int, end: int) -> None:
         """What stands between calls where only white space should."""
         if not self.usual_space(start, end):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolrest.dialects import Dialect, ParseStatus, ToolCall
+from toolrest.dialects import Block, Dialect, ParseStatus, Scan, ToolCall
 from toolrest.dialects.json_call import UNREADABLE, decode, load
 from toolrest.regions import Region
 from toolrest.rewards.partial import call_score
@@ -57,15 +57,12 @@ def find_decisions(response: bytes, dialect: Dialect, opening: str = "") -> list
     before = opening.encode().decode("latin-1")
     text = before + response.decode("latin-1")
     scan = dialect.scan(text)
-    if scan.status is ParseStatus.UNCLOSED and any(
-        code == Region.REASONING and start <= (scan.position or 0) <= end
-        for code, start, end in scan.spans
-    ):
-        return []  # a closing mark that is still to come would make the calls part of the thought
     found: list[Decision] = []
     calls: list[ToolCall] = []
-    named = False
+    named, undecided = False, _thought_without_end(scan)
     for code, start, end in scan.spans:
+        if undecided is not None and start >= undecided:
+            break  # a closing mark that is still to come would make the rest part of the thought
         if code == Region.NAME:
             named = end < len(text)
             if named:
@@ -79,6 +76,17 @@ def find_decisions(response: bytes, dialect: Dialect, opening: str = "") -> list
                 calls[-1] = ToolCall(calls[-1].name, parameters)
                 found.append(Decision(start + position - len(before), tuple(calls)))
     return found
+
+
+def _thought_without_end(scan: Scan) -> int | None:
+    """Where the text of a thought begins that has no end; None where there is none."""
+    at = scan.position
+    if scan.status is not ParseStatus.UNCLOSED or at is None:
+        return None
+    marks = (end for code, _, end in scan.spans if code == Region.FORMAT)
+    empty = scan.blocks[:1] == (Block.THOUGHT,) and next(marks, None) == at
+    thought = any(code == Region.REASONING and start == at for code, start, _ in scan.spans)
+    return at if empty or thought else None
 
 
 def _text(written: str) -> str:
