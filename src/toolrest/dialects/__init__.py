@@ -10,10 +10,13 @@ from toolrest.dialects.base import (
     ToolCall,
 )
 from toolrest.dialects.detect import detect_dialect
+from toolrest.dialects.glm import GLM
 from toolrest.dialects.gpt_oss import GptOss
 from toolrest.dialects.hermes import Hermes
 from toolrest.dialects.llama3 import Llama3
+from toolrest.dialects.minimax import MiniMax
 from toolrest.dialects.mistral import Mistral
+from toolrest.dialects.muse import Muse
 from toolrest.dialects.pythonic import Pythonic
 from toolrest.dialects.qwen_xml import QwenXML
 from toolrest.dialects.rlla import RLLA
@@ -22,7 +25,10 @@ from toolrest.naming import unknown_name
 
 _DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
-    for dialect in (RLLA(), Hermes(), QwenXML(), Llama3(), Mistral(), Pythonic(), GptOss())
+    for dialect in (
+        *(RLLA(), Hermes(), QwenXML(), Llama3(), Mistral(), Pythonic(), GptOss()),
+        *(GLM(), MiniMax(), Muse()),
+    )
 }
 
 
