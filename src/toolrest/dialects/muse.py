@@ -26,8 +26,8 @@ from toolrest.regions import Region
 _OPENING, _CLOSING = "<atem:function_calls>", "</atem:function_calls>"
 _PREFIX = "atem:"
 _HEADER = re.compile(
-    r"(?=[ \t]*+to=[^ \t\r\n<]|<\|start\|>assistant|[ \t]*+<\|message\|>)"
-    r"(?:<\|start\|>assistant)?[ \t]*+(?:to=([^ \t\r\n<]++)[ \t]*+)?(<\|message\|>)?"
+    r"(?=[ \t]*+to=|<\|start\|>assistant|[ \t]*+<\|message\|>)"
+    r"(?:<\|start\|>assistant)?[ \t]*+(?:to=([^ \t\r\n<]*+)[ \t]*+)?(<\|message\|>)?"
 )
 _MARKS = ("<|eom|>", "<|eot|>", "<|start|>", "<|message|>")
 _MESSAGE_END = re.compile("|".join(map(re.escape, _MARKS)))
@@ -59,7 +59,7 @@ class _Scanner(Scanning):
 
     def message(self, header: re.Match[str], tools: Declared) -> int:
         """One message; where it ends."""
-        recipient = header[1] or "user"
+        recipient = "user" if header[1] is None else header[1]
         calls = recipient not in ("self", "user")
         at = header.start()
         if calls:

@@ -4,9 +4,9 @@
     12
     </parameter>
 
-Is this 12 or "12"? The tool's JSON schema says it. Without one, a text is a value as far as chat
-templates write values so: JSON, Python's words `True`, `False` and `None`, and Python's lists and
-dictionaries of literals. Any other text is itself.
+Is this 12 or "12"? The tool's JSON schema says it; without one, a text that is JSON, or one of
+Python's words `True`, `False` and `None` (which many chat templates write), is that value. Where a
+list or an object is declared, Python's literals of them are read too.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ _ALIASES = {
 }
 _JSON_TYPES = frozenset(("string", "integer", "number", "boolean", "array", "object", "null"))
 _INNERMOST = re.compile(r"\[[^\[\]]*+\]")
+_INSIDE = re.compile(r"[\[(,]")
 _PARTS = ("anyOf", "oneOf", "allOf")
 
 
@@ -86,7 +87,7 @@ def read_value(text: str, tool: str, parameter: str, tools: Tools) -> Any:
     types = declared(tools).types(tool, parameter)
     if types == {"string"}:
         return text
-    known, value = _loaded(text)
+    known, value = _loaded(text, bool(types & {"array", "object"}))
     if not known:
         return text
     return value if "string" not in types or _fits(value, types) else text
@@ -97,15 +98,19 @@ def _fits(value: Any, types: frozenset[str]) -> bool:
     return kind in types or (kind == "integer" and "number" in types)
 
 
-def _loaded(text: str) -> tuple[bool, Any]:
-    """Whether a text is a value other than a string, and which."""
+def _loaded(text: str, literals: bool) -> tuple[bool, Any]:
+    """Whether a text is a value other than a string, and which.
+
+    Args:
+        literals: whether lists and dictionaries may be written as Python writes them.
+    """
     bare = text.strip(" \t\r\n")
     if bare in _WORDS:
         return True, _WORDS[bare]
     try:
         value = json.loads(bare, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError):
-        return _literal(bare) if bare.startswith(("[", "{")) else (False, None)
+        return _literal(bare) if literals and bare.startswith(("[", "{")) else (False, None)
     return not isinstance(value, str), value
 
 
@@ -204,7 +209,7 @@ def _named(written: str) -> Iterator[str]:
     if outer in ("optional", "union"):
         parts = _INNERMOST.sub("", inside.strip().removesuffix("]")).split(",")
     for part in parts:
-        bare = part.partition("[")[0].partition(",")[0].strip().lower()
+        bare = _INSIDE.split(part, maxsplit=1)[0].strip().lower()
         kind = _ALIASES.get(bare, bare)
         if kind in _JSON_TYPES:
             yield kind
