@@ -122,7 +122,7 @@ OTHER_ROWS = {
          "<|message|>", "<atem:function_calls>\n", '<atem:invoke name="', "f", '">\n',
          '<atem:parameter name="', "x", '">', "1", "</atem:parameter>", "\n</atem:invoke>\n",
          "</atem:function_calls>", "<|eot|>"),
-        "FFTFFFFNFFFNFPPPPPFFF",
+        "FFTFFFFNFFFFFPPPPPFFF",
     ),
     "llama3": (
         ("<|python_tag|>", '{"name": "', "f", '", "parameters": ', '{"x": 1}', "}", "; ",

@@ -68,13 +68,17 @@ def test_one_that_refuses_a_tools_result(tokenizer):
     assert "no tools here" in check.found and "data.prompt=plain" in check.mend
 
 
+UNKNOWN = "{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}" + CHATML
+
+
 @pytest.mark.parametrize(
     ("template", "given", "status", "words"),
     [
         ("qwen3", recipe(), Status.OK, "as the chat template writes it"),
         ("qwen3", recipe("mistral"), Status.WARNING, "the chat template writes hermes"),
         ("qwen3", recipe("rlla"), Status.OK, "asked for by the prompt"),
-        ("glm4moe", recipe(), Status.WARNING, "of none that toolrest knows"),
+        ("glm4moe", recipe(), Status.WARNING, "the chat template writes glm"),
+        (UNKNOWN, recipe(), Status.WARNING, "of none that toolrest knows"),
         ("gemma", recipe(), Status.WARNING, "lists no tools"),
         ("gemma", recipe(prompt="plain"), Status.OK, "asked for by the prompt (plain)"),
     ],

@@ -10,8 +10,9 @@
 without the line break between messages, and ` to=user<|message|>Text to the user<|eot|>`. The
 prompt ends with `<|start|>assistant`, so a reply starts in its header. `<|eom|>` ends a message,
 `<|eot|>` the last one; it may be missing at the text's end, where an engine has cut it off with the
-turn. A message to a tool holds its call. The prompt lists a tool `f` as `f.*`, and models then call
-`f.f`, which is read as `f` where that is a tool's name. See `toolrest.dialects.tagged` for values.
+turn. A message to a tool holds its call: the recipient is the tool's name, and its block repeats
+it. The prompt lists a tool `f` as `f.*`, and models then call `f.f`, which is read as `f` where
+that is a tool's name. See `toolrest.dialects.tagged` for the values.
 """
 
 import re
@@ -21,7 +22,7 @@ from toolrest.dialects.base import Block, Dialect, ParseStatus, Scan, ToolCall
 from toolrest.dialects.scanning import FORMAT, Scanning
 from toolrest.dialects.tagged import invokes, write_invoke
 from toolrest.dialects.types import Declared, Tools, declared
-from toolrest.regions import Region
+from toolrest.regions import SCAFFOLDING, Region
 
 _OPENING, _CLOSING = "<atem:function_calls>", "</atem:function_calls>"
 _PREFIX = "atem:"
@@ -39,7 +40,7 @@ def _registered(name: str, tools: Declared) -> str:
     return space if space == rest and name not in tools and space in tools else name
 
 
-_BLOCK = invokes(_OPENING, _CLOSING, _PREFIX, ends=_MARKS, named=_registered)
+_BLOCK = invokes(_OPENING, _CLOSING, _PREFIX, ends=_MARKS, named=_registered, name=SCAFFOLDING)
 
 
 class _Scanner(Scanning):

@@ -65,6 +65,8 @@ class TagBlock:
     """Whether a line break before a value and one after it are no part of it."""
     named: Callable[[str, Declared], str] = _as_written
     """The name of the tool that is called by the name that is written."""
+    name: int = Region.NAME
+    """The code of a name in a head; SCAFFOLDING where it was written before."""
 
     @cached_property
     def start(self) -> re.Pattern[str]:
@@ -122,7 +124,7 @@ class TagBlock:
         """One call; where it ends, and whether it is whole, or where it broke."""
         text = into.text
         into.mark(SCAFFOLDING, head.start(), head.start(1))
-        into.mark(Region.NAME, head.start(1), head.end(1))
+        into.mark(self.name, head.start(1), head.end(1))
         into.mark(SCAFFOLDING, head.end(1), head.end())
         if head[2] is None:
             return _broken(into, head.end(), block), False
@@ -264,13 +266,13 @@ def invokes(
     *,
     ends: tuple[str, ...] = (),
     named: Callable[[str, Declared], str] = _as_written,
+    name: int = Region.NAME,
 ) -> TagBlock:
     """A block of `<invoke name="..">` with `<parameter name="..">` in it.
 
     Args:
         prefix: what stands before these tags' names.
-        ends: as in `TagBlock`.
-        named: as in `TagBlock`.
+        ends: as in `TagBlock`; so are `named` and `name`.
     """
     call, parameter = f'<{prefix}invoke name="', f'<{prefix}parameter name="'
     return TagBlock(
@@ -284,6 +286,7 @@ def invokes(
         inner=(parameter,),
         ends=ends,
         named=named,
+        name=name,
     )
 
 
