@@ -34,7 +34,20 @@ def spoiled(draw, data: bytes) -> bytes:
         piece = draw(
             st.binary(max_size=4)
             | st.sampled_from(
-                (b"<think>", b"</think>", b"<tool_call>", b"{", b'"', b"'", b"[", b"(", b"\r\n")
+                (
+                    *(
+                        b"<think>",
+                        b"</think>",
+                        b"<tool_call>",
+                        b"{",
+                        b'"',
+                        b"'",
+                        b"[",
+                        b"(",
+                        b"\r\n",
+                    ),
+                    *(b"<parameter=", b"<arg_value>", b'<parameter name="', b"<|eom|>"),
+                )
             )
         )
         data = data[:at] + piece + data[end:]

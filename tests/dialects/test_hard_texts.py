@@ -106,6 +106,24 @@ OTHER_ROWS = {
          "\n</function>\n", "</tool_call>"),
         "FFNFPPPPFF",
     ),
+    "glm": (
+        ("\n", "<think>", "a", "</think>", "\nYes.", "\n<tool_call>", "f", "\n", "<arg_key>", "x",
+         "</arg_key>", "\n<arg_value>", "1", "</arg_value>", "\n</tool_call>"),
+        "FFTFRFNFPPPPPPF",
+    ),
+    "minimax": (
+        ("<think>", "\na\n", "</think>", "\n\n", "Yes.", "\n", "<minimax:tool_call>",
+         '\n<invoke name="', "f", '">\n', '<parameter name="', "x", '">', "1", "</parameter>",
+         "\n</invoke>", '\n<invoke name="', "g", '">\n', "</invoke>\n", "</minimax:tool_call>"),
+        "FTFFRFFFNFPPPPPFFNFFF",
+    ),
+    "muse": (
+        (" to=self", "<|message|>", "a", "<|eom|>", "<|start|>", "assistant", " to=", "f",
+         "<|message|>", "<atem:function_calls>\n", '<atem:invoke name="', "f", '">\n',
+         '<atem:parameter name="', "x", '">', "1", "</atem:parameter>", "\n</atem:invoke>\n",
+         "</atem:function_calls>", "<|eot|>"),
+        "FFTFFFFNFFFFFPPPPPFFF",
+    ),
     "llama3": (
         ("<|python_tag|>", '{"name": "', "f", '", "parameters": ', '{"x": 1}', "}", "; ",
          '{"name": "', "g", '", "parameters": ', "{}", "}"),
@@ -225,6 +243,13 @@ def test_labels_of_odd_replies_worked_out_by_hand(case):
             'Let me see </think>\n<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>',
         ),
         ("qwen_xml", "Let me see </think>\n<tool_call>\n<function=f>\n</function>\n</tool_call>"),
+        ("glm", "Let me see </think>\n<tool_call>f\n</tool_call>"),
+        ("glm", "Let me see</think><tool_call>f</tool_call>"),
+        (
+            "minimax",
+            "Let me see </think>\n\n\n<minimax:tool_call>\n"
+            '<invoke name="f">\n</invoke>\n</minimax:tool_call>',
+        ),
         ("pythonic", "Let me see </think>\n[f()]"),
     ],
 )

@@ -17,6 +17,8 @@ from toolrest.dialects.base import ParseStatus, Scan
 from toolrest.regions import Region, label_array
 from toolrest.vocabulary import Vocabulary
 
+TOOLS = [{"name": "f", "parameters": {"properties": {"a": {"type": "string"}}}}]
+
 
 def seen(scan: Scan) -> list[object]:
     """All that a reward may depend on; by repr, in which True is not 1."""
@@ -44,6 +46,7 @@ def check(data: bytes) -> None:
         scan = seen(dialect.scan(text))
         assert seen(dialect.read(text)) == scan, (dialect.name, text)
         assert seen(dialect.scan(dialect.without_thought(text))) == scan, (dialect.name, text)
+        assert dialect.parse(text, TOOLS).spans == reply.spans, (dialect.name, text)
     pieces = [body[start : start + size] for start in range(0, len(body), size)]
     vocabulary = Vocabulary.from_table([*pieces, b"\0"])
     ids = np.arange(len(pieces))[None, :]

@@ -12,11 +12,14 @@ from toolrest.dialects.base import (
 from toolrest.dialects.detect import detect_dialect
 from toolrest.dialects.functiongemma import FunctionGemma
 from toolrest.dialects.gemma4 import Gemma4
+from toolrest.dialects.glm import GLM
 from toolrest.dialects.gpt_oss import GptOss
 from toolrest.dialects.hermes import Hermes
 from toolrest.dialects.lfm2 import LFM2
 from toolrest.dialects.llama3 import Llama3
+from toolrest.dialects.minimax import MiniMax
 from toolrest.dialects.mistral import Mistral
+from toolrest.dialects.muse import Muse
 from toolrest.dialects.pythonic import Pythonic
 from toolrest.dialects.qwen_xml import QwenXML
 from toolrest.dialects.rlla import RLLA
@@ -31,6 +34,7 @@ _DIALECTS: dict[str, Dialect] = {
     for dialect in (
         *(RLLA(), Hermes(), QwenXML(), Llama3(), Mistral(), Pythonic(), GptOss()),
         *(LFM2(), Gemma4(), FunctionGemma()),
+        *(GLM(), MiniMax(), Muse()),
     )
 }
 

@@ -200,6 +200,7 @@ class Dialect(ABC):
         text = self.write(thought=thought, calls=reply.calls, response=reply.response)
         if closed:
             return text
+        text = text.lstrip(SPACES)
         if text.startswith(opening):
             return text.removeprefix(opening)
         return text.removeprefix(opening.rstrip(SPACES)).lstrip(SPACES)

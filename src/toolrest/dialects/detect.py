@@ -3,16 +3,21 @@
 from toolrest.errors import InputError
 
 _MARKS = (
-    ("gemma4", "<|tool_call>"),
-    ("functiongemma", "<start_function_call>"),
-    ("lfm2", "<|tool_call_start|>"),
-    ("pythonic", "[func_name1("),
-    ("gpt_oss", "<|channel|>"),
-    ("qwen_xml", "<function="),
-    ("mistral", "[TOOL_CALLS]"),
-    ("llama3", "<|start_header_id|>"),
+    ("gemma4", ("<|tool_call>",)),
+    ("functiongemma", ("<start_function_call>",)),
+    ("lfm2", ("<|tool_call_start|>",)),
+    ("pythonic", ("[func_name1(",)),
+    ("gpt_oss", ("<|channel|>",)),
+    ("muse", ("<atem:function_calls>", '<atem:invoke name="')),
+    ("minimax", ("<minimax:tool_call>", '<invoke name="', '<parameter name="')),
+    ("glm", ("<tool_call>", "<arg_key>", "<arg_value>")),
+    ("qwen_xml", ("<tool_call>", "<function=", "<parameter=")),
+    ("mistral", ("[TOOL_CALLS]",)),
+    ("llama3", ("<|start_header_id|>",)),
+    ("hermes", ("<tool_call>", '"arguments"')),
 )
-_HERMES = ("<tool_call>", '"arguments"')
+_UNLIKE = ("<tool_sep>",)
+"""Marks of formats that toolrest does not know and that write some of the above too."""
 
 
 def detect_dialect(chat_template: str | None) -> str:
@@ -26,9 +31,8 @@ def detect_dialect(chat_template: str | None) -> str:
     """
     if chat_template is None:
         raise InputError("the tokenizer has no chat template to see the dialect from; name it")
-    for name, mark in _MARKS:
-        if mark in chat_template:
-            return name
-    if all(mark in chat_template for mark in _HERMES):
-        return "hermes"
+    if not any(mark in chat_template for mark in _UNLIKE):
+        for name, marks in _MARKS:
+            if all(mark in chat_template for mark in marks):
+                return name
     raise InputError("the tokenizer's chat template is of no dialect that toolrest knows; name one")

@@ -211,5 +211,6 @@ def write_thought(thought: str | None) -> str:
 
 def empty_thought(text: str, opening: str = "<think>", closing: str = "</think>") -> str:
     """A text that starts with a thought, with nothing in it; any other text as it is."""
-    end = text.find(closing) if text.startswith(opening) else -1
+    begin = len(text) - len(text.lstrip(SPACES))
+    end = text.find(closing) if text.startswith(opening, begin) else -1
     return opening + text[end:] if end > 0 else text
