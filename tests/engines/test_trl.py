@@ -7,6 +7,7 @@ import pytest
 import torch
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
+from trl_settings import settings
 
 from toolrest.engines.trl import ResTConfig, ResTTrainer
 from toolrest.engines.trl_config import check_whole_groups
@@ -27,26 +28,6 @@ def dataset():
     return Dataset.from_list(
         [{"prompt": list(s.prompt), "ground_truth": s.ground_truth} for s in samples]
     )
-
-
-def settings(folder, **more):
-    base = {
-        "output_dir": str(folder),
-        "per_device_train_batch_size": 8,
-        "num_generations": 4,
-        "max_completion_length": 96,
-        "max_steps": 3,
-        "learning_rate": 1e-3,
-        "seed": 3,
-        "save_strategy": "no",
-        "logging_steps": 1,
-        "report_to": "none",
-        "disable_tqdm": True,
-        "use_cpu": True,
-        "bf16": False,
-        "gradient_checkpointing": False,
-    }
-    return base | more
 
 
 def train(trainer_class, config, dataset, tokenizer, resume=None, **more):
