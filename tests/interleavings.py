@@ -1,8 +1,8 @@
-"""Plays threads against each other: one moves at a time, and every order of their stages is tried.
+"""Plays threads against each other: one moves at a time, in every order of their stages.
 
-A thread stops before each call that others can see in the folder (a folder is made, a lock is taken,
-a file is renamed or removed), and where the code of a test says so. All orders with at most so many
-preemptions are played; a switch where a thread has ended is none.
+A thread stops before each call that others can see in a folder (it is made, a lock is taken, a file
+is renamed or removed), and where a test's code says so. All orders with at most so many preemptions
+are played; a switch where a thread has ended is none.
 """
 
 import fcntl

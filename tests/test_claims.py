@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -63,6 +64,19 @@ def test_auto_finds_the_newest_undone_run():
     old.summary.write_text("{}")
     with pytest.raises(InputError, match="no run in runs is unfinished"):
         find_run("auto")
+
+
+def test_auto_passes_by_a_run_that_is_removed_meanwhile(monkeypatch):
+    kept, removed = start("kept"), start("removed")
+
+    def summary(run):
+        if run == removed:
+            shutil.rmtree(run.path)
+        return run.path / "summary.json"
+
+    monkeypatch.setattr(RunFolder, "summary", property(summary))
+    assert find_run("auto").path == kept.path
+    assert not removed.path.exists()
 
 
 def test_runs_that_cannot_be_resumed_are_named():

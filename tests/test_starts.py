@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import ClassVar
 
 import interleavings
 import pytest
@@ -34,13 +35,13 @@ class Starter:
     """`toolrest train` without the training.
 
     Args:
-        how: `name=x`, `default` (of the same name), `--resume runs/x`, or `remove`, as a comparison
+        how: `name=x`, `default` (of the same name), `resume`, `auto`, or `remove`, as a comparison
             does with a run that has no checkpoint.
-        fails: `never`, or with bad input `before` the recipe is written, once it has `begun`, or once
-            something was `used`.
+        fails: `never`, or with bad input `before` the recipe is written, once it has `begun`, or
+            once something was `used`.
     """
 
-    busy: set[Path] = set()
+    busy: ClassVar[set[Path]] = set()
 
     def __init__(self, me, how, fails):
         self.me, self.how, self.fails = me, how, fails
