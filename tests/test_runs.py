@@ -1,10 +1,10 @@
 import json
-import os
+from pathlib import Path
 
 import pytest
 
 from toolrest.errors import InputError
-from toolrest.runs import RunFolder, find_run, new_run, write_whole
+from toolrest.runs import RunFolder, write_whole
 
 
 @pytest.fixture(autouse=True)
@@ -13,40 +13,10 @@ def in_an_empty_folder(tmp_path, monkeypatch):
 
 
 def start(name):
-    run = new_run(name, "unused")
+    run = RunFolder(Path("runs") / name)
+    run.path.mkdir(parents=True)
     run.recipe.write_text("seed: 0\n")
     return run
-
-
-def test_a_default_name_gets_a_number_when_taken():
-    assert [new_run(None, "a").path.name for _ in range(3)] == ["a", "a-2", "a-3"]
-
-
-def test_a_taken_name_is_named():
-    start("mine")
-    with pytest.raises(InputError, match="--resume runs/mine"):
-        new_run("mine", "unused")
-
-
-def test_auto_finds_the_newest_undone_run():
-    old, done, new = start("old"), start("done"), start("new")
-    for age, run in enumerate((new, done, old)):
-        os.utime(run.recipe, (1000 - age, 1000 - age))
-    done.summary.write_text("{}")
-    assert find_run("auto").path == new.path
-    new.summary.write_text("{}")
-    assert find_run("auto").path == old.path
-    old.summary.write_text("{}")
-    with pytest.raises(InputError, match="no run in runs is unfinished"):
-        find_run("auto")
-
-
-def test_runs_that_cannot_be_resumed_are_named():
-    with pytest.raises(InputError, match=r"no recipe\.yaml"):
-        find_run("runs/none")
-    start("a").summary.write_text("{}")
-    with pytest.raises(InputError, match="that run is done"):
-        find_run("runs/a")
 
 
 def test_a_checkpoint_that_was_cut_off_does_not_count():
@@ -150,13 +120,6 @@ def test_a_run_s_seconds_go_on():
     assert run.seconds() == 2.5
 
 
-def test_a_name_whose_run_was_killed_before_it_began_is_free():
-    run = new_run("mine", "unused")
-    run.lock.touch()
-    (run.path / "recipe.yaml.part").write_text("see")
-    assert new_run("mine", "unused").path.name == "mine"
-
-
 def test_one_process_trains_in_a_folder():
     run = start("a")
     with (
@@ -165,3 +128,55 @@ def test_one_process_trains_in_a_folder():
         RunFolder(run.path).held(),
     ):
         pass
+
+
+def test_what_still_works_for_a_process_that_was_killed_keeps_others_out():
+    run = start("a")
+    with run.worked_in():
+        with pytest.raises(InputError, match="another process is training there"), run.held():
+            pass
+        with pytest.raises(InputError, match="another process"), RunFolder(run.path).worked_in():
+            pass
+    with run.held():
+        pass
+    with run.held(), run.worked_in():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("file", "used"),
+    [
+        ("lock", False),
+        ("worker.lock", False),
+        ("recipe.yaml", False),
+        ("environment.json", False),
+        ("data.json", False),
+        ("warnings.jsonl", False),
+        ("verl/train.parquet", False),
+        ("metrics.jsonl.12.part", False),
+        ("warm_start.part/model.safetensors", False),
+        ("evaluation/", False),
+        ("metrics.jsonl", True),
+        ("evaluation/before.json", True),
+        ("rollouts/step-000000.jsonl", True),
+        ("incidents/step-000001.json", True),
+        ("warm_start/model.safetensors", True),
+        ("checkpoints/checkpoint-2/model.safetensors", True),
+        ("verl/log.txt", True),
+        ("evaluation/lock", True),
+        ("notes.txt", True),
+    ],
+)
+def test_what_was_done_is_told_from_what_is_made_again(tmp_path, file, used):
+    path = tmp_path / file
+    if file.endswith("/"):
+        path.mkdir()
+    else:
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.touch()
+    assert RunFolder(tmp_path).is_used() is used
+
+
+def test_a_link_is_the_user_s(tmp_path):
+    (tmp_path / "evaluation").symlink_to(tmp_path)
+    assert RunFolder(tmp_path).is_used()

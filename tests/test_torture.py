@@ -8,13 +8,22 @@ from pathlib import Path
 SCRIPT = Path(__file__).parent / "torture.py"
 
 
-def test_killed_runs_end_as_the_undisturbed_one():
+def torture(*options):
+    """The last line that it prints."""
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--kills", "3", "--seed", "7"],
+        [sys.executable, str(SCRIPT), *options, "--seed", "7"],
         capture_output=True,
         text=True,
         timeout=400,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.splitlines()[-1].startswith("3 kills in ")
+    return done.stdout.splitlines()[-1]
+
+
+def test_killed_runs_end_as_the_undisturbed_one():
+    assert torture("--kills", "3").startswith("3 kills in ")
+
+
+def test_of_two_who_begin_a_run_one_trains_to_its_end():
+    assert torture("--starts", "3").startswith("3 pairs of starts: one trained to its end")

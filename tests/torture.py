@@ -1,12 +1,17 @@
 """Kills a training run again and again, and compares its end with that of an undisturbed one.
 
     python tests/torture.py --kills 200
+    python tests/torture.py --starts 20
     python tests/torture.py --disk          (as root, on Linux: mounts a small tmpfs)
 
 Half of the kills (kill -9) come at a random moment of the run, half while a checkpoint is written.
 After each the run is resumed; once it has ended, its parameters, optimiser, metrics, rollouts,
 evaluations and its list of files must be those of the undisturbed run, bit for bit. In a third of
 the lives the clock jumps back a day on the way.
+
+--starts begins two runs of one name instead, at the same moment or one a little later: one must end
+as the undisturbed run, with all of its files, and the other must be told in one line. Every fifth
+pair is of two fresh interpreters that start two training processes each.
 
 --disk fills the disk instead: the run is stopped by it, told so in one line, and resumed after some
 room was made; and it is made read-only in the middle.
@@ -68,17 +73,31 @@ def jump_back(after: float) -> None:
     time.time = lambda: real() - (DAY if real() - start > after else 0.0)
 
 
-def start(folder: Path, words: list[str], jump: float | None) -> int:
-    """`toolrest train` in a process of its own; its number."""
+def start(
+    folder: Path,
+    words: list[str],
+    jump: float | None,
+    log: Path | None = None,
+    gate: int | None = None,
+) -> int:
+    """`toolrest train` in a process of its own; its number.
+
+    Args:
+        jump: seconds after which the clock jumps back.
+        log: what it prints; the folder's log if None.
+        gate: a descriptor; it begins once there is a byte to read.
+    """
     child = os.fork()
     if child:
         return child
     code = 1
     try:
         os.chdir(folder)
-        log = os.open(log_of(folder), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+        opened = os.open(log or log_of(folder), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(opened, 1)
+        os.dup2(opened, 2)
+        if gate is not None:
+            os.read(gate, 1)
         if jump is not None:
             jump_back(jump)
         sys.argv = ["toolrest", "train", *words]
@@ -229,6 +248,73 @@ def kills(folder: Path, count: int, seed: int) -> str:
     return f"{done} kills in {runs} runs of {lasts:.1f} s: every end was the undisturbed run's"
 
 
+def starts(folder: Path, count: int, seed: int) -> str:
+    """Two who begin a run of one name, again and again."""
+    rng = random.Random(seed)
+    expected, lasts, _ = undisturbed(folder)
+    later = 0
+    for pair in range(count):
+        run = folder / "runs" / f"pair{pair}"
+        # Together, nearly so, or at any moment of the first one's life.
+        delay = rng.uniform(0, (0.0, 0.05, lasts)[pair % 3])
+        several = pair % 5 == 4
+        logs = [folder / f"pair{pair}-{who}.log" for who in range(2)]
+        words = [*SIZE, f"name={run.name}", "--quiet"]
+        if several:
+            codes = fresh_pair(folder, [*words, "engine.processes=2"], logs, delay)
+        else:
+            codes = forked_pair(folder, words, logs, delay)
+        said = [log.read_text() for log in logs]
+        assert sorted(codes) == [0, 2], (codes, said)
+        loser = codes.index(2)
+        assert len(said[loser].splitlines()) == 1, said[loser]
+        assert said[loser].startswith("toolrest: "), said[loser]
+        assert "choose another name" in said[loser], said[loser]
+        assert "Traceback" not in said[1 - loser], said[1 - loser]
+        found = outcome(run)
+        if several:  # other numbers, to rounding: the files are the same
+            for name in ("worker.lock", *(f"{at}.pth" for at in ("rng_state_0", "rng_state_1"))):
+                found = {path: text for path, text in found.items() if not path.endswith(name)}
+            alike = {path for path in expected if not path.endswith("rng_state.pth")}
+            assert found.keys() == alike, found.keys() ^ alike
+            assert len((run / "metrics.jsonl").read_text().splitlines()) == 6
+        else:
+            compare(expected, found)
+        later += loser == 0
+        print(f"{run.name}: {delay:.3f} s apart, {said[loser].strip()}", flush=True)
+        shutil.rmtree(run)
+    return f"{count} pairs of starts: one trained to its end each time ({later} times the later)"
+
+
+def forked_pair(folder: Path, words: list[str], logs: list[Path], delay: float) -> list[int]:
+    """Exit codes of two that have loaded everything, the second `delay` seconds later."""
+    ends = []
+    for log in logs:
+        reader, writer = os.pipe()
+        ends.append((start(folder, words, None, log, reader), reader, writer))
+    for child, _, writer in ends:
+        if child != ends[0][0]:
+            time.sleep(delay)
+        os.write(writer, b"0")
+    codes = []
+    for child, reader, writer in ends:
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        os.close(reader)
+        os.close(writer)
+    return codes
+
+
+def fresh_pair(folder: Path, words: list[str], logs: list[Path], delay: float) -> list[int]:
+    """Exit codes of two fresh interpreters, the second `delay` seconds later."""
+    processes = []
+    for log in logs:
+        command = [sys.executable, "-m", "toolrest", "train", *words]
+        with log.open("w") as out:
+            processes.append(subprocess.Popen(command, cwd=folder, stdout=out, stderr=out))
+        time.sleep(0.0 if len(processes) == 2 else delay)
+    return [process.wait() for process in processes]
+
+
 def mount(folder: Path, *options: str) -> None:
     subprocess.run(
         ["mount", "-o", ",".join(options), "-t", "tmpfs", "tmpfs", str(folder)], check=True
@@ -283,6 +369,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--starts", type=int, help="pairs of starts of one name")
     parser.add_argument("--disk", action="store_true")
     parser.add_argument("--mebibytes", type=int, default=8, help="the small disk's first size")
     options = parser.parse_args()
@@ -293,6 +380,8 @@ def main() -> None:
         began = time.monotonic()
         if options.disk:
             said = full_disks(name, options.mebibytes)
+        elif options.starts is not None:
+            said = starts(name, options.starts, options.seed)
         else:
             said = kills(name, options.kills, options.seed)
         print(f"{said} ({time.monotonic() - began:.0f} s)")

@@ -5,26 +5,39 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from toolrest.errors import InputError
 from toolrest.redaction import without_keys
 
+_PATIENCE = 0.25
+"""Seconds in which a process that took a lock only to look at a folder lets it go again."""
+
+
+class TakenError(InputError):
+    """Another process holds what is asked for."""
+
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all, whatever happens meanwhile."""
-    part = path.with_name(path.name + ".part")
+    """Write a file whole or not at all, whatever happens meanwhile, and whoever else writes it."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)
-    with part.open(
-        "x", encoding="utf-8", errors="replace"
-    ) as file:  # anew, so that no link is written through
-        file.write(without_keys(text))
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        with part.open(
+            "x", encoding="utf-8", errors="replace"
+        ) as file:  # anew, so that no link is written through
+            file.write(without_keys(text))
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
     _sync(path.parent)
 
 
@@ -84,22 +97,54 @@ def _sync(folder: Path) -> None:
 
 
 @contextmanager
-def only_one(path: Path, message: str) -> Iterator[None]:
+def only_one(path: Path, message: str) -> Iterator[int]:
     """Nobody else holds this file meanwhile, on this machine; it is let go however this ends.
 
+    Yields:
+        Its descriptor; a process that is started with it holds the file too, until it ends.
+
     Raises:
-        InputError: somebody does (`message`), or the file cannot be written.
+        TakenError: somebody does (`message`).
+        InputError: the file cannot be written or locked.
     """
     try:
-        held = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        held = _lock(path, message)
     except OSError as error:
         raise InputError(f"{path.parent}: cannot be written in ({error.strerror})") from error
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(held)
-        raise InputError(message) from None
-    try:
-        yield
+        yield held
     finally:
         os.close(held)
+
+
+def _lock(path: Path, message: str) -> int:
+    """The descriptor of the file at `path`, locked."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        # For writing, which a network file system asks of who locks; no link is followed.
+        held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(held)
+            if time.monotonic() >= until:
+                raise TakenError(message) from None
+            time.sleep(0.01)
+            continue
+        except OSError as error:
+            os.close(held)
+            raise InputError(
+                f"{path}: cannot be locked ({error.strerror}); use a folder on a disk that locks "
+                "files"
+            ) from error
+        # Who held it may have removed it since: then nobody is kept out by this one.
+        if _is_at(path, held):
+            return held
+        os.close(held)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except FileNotFoundError:
+        return False

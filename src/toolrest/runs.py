@@ -1,4 +1,4 @@
-"""A run's folder: what is written where, and how a stopped run is found again."""
+"""A run's folder: what is written where, and who works in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import platform
 import shutil
 import subprocess
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +22,13 @@ from toolrest.redaction import redacted_command
 RUNS = Path("runs")
 CHECKPOINT_STATE = "toolrest_state.json"
 """The last file of a checkpoint to be written; it has the others' sizes."""
+_BEFORE = frozenset(
+    {
+        *("lock", "worker.lock", "recipe.yaml", "environment.json", "data.json", "warnings.jsonl"),
+        *("verl/train.parquet", "verl/heldout.parquet"),
+    }
+)
+"""What a run writes before it works; it is written again in a moment."""
 _VERSIONED = ("toolrest", "torch", "transformers", "trl", "accelerate", "datasets", "tokenizers")
 
 
@@ -93,8 +101,13 @@ class RunFolder:
 
     @property
     def lock(self) -> Path:
-        """Held by the process that trains."""
+        """Held by the process that was started to train here, to its end."""
         return self.path / "lock"
+
+    @property
+    def worker_lock(self) -> Path:
+        """Held by what that process has started to train, which may outlive it."""
+        return self.path / "worker.lock"
 
     def last_checkpoint(self) -> Path | None:
         """The newest checkpoint that is whole, or None."""
@@ -105,17 +118,45 @@ class RunFolder:
         found = self.checkpoints.glob("checkpoint-*")
         return [folder for folder in found if folder.name.split("-")[1].isdecimal()]
 
-    def held(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def held(self, otherwise: str = "wait for it, or stop it first") -> Iterator[None]:
         """Nobody else trains in this folder meanwhile.
 
+        Args:
+            otherwise: what to do where somebody does, as the message ends.
+
         Raises:
-            InputError: somebody does, the folder cannot be written in, or `check_links` fails.
+            TakenError: somebody does.
+            InputError: the folder cannot be written in, or `check_links` fails.
         """
         self.check_links()
-        return only_one(
-            self.lock,
-            f"{self.path}: another process is training there; wait for it, or stop it first",
-        )
+        taken = f"{self.path}: another process is training there; {otherwise}"
+        with only_one(self.lock, taken):
+            if self.worker_lock.exists():
+                with only_one(self.worker_lock, taken):
+                    pass
+            yield
+
+    def worked_in(self) -> AbstractContextManager[int]:
+        """Nobody else begins here, even if the process that holds the folder is killed alone.
+
+        Yields:
+            A descriptor; a process that is started with it works in the folder until it ends.
+
+        Raises:
+            TakenError: somebody else works here.
+        """
+        return only_one(self.worker_lock, f"{self.path}: another process is training there")
+
+    def is_used(self) -> bool:
+        """Whether the folder holds anything that a run does not write anew as it begins."""
+        for path in self.path.rglob("*"):
+            within = path.relative_to(self.path)
+            made = path.is_symlink() or not path.is_dir()
+            part = any(name.endswith(".part") for name in within.parts)
+            if made and not part and within.as_posix() not in _BEFORE:
+                return True
+        return False
 
     def check_links(self, within: Path | None = None) -> None:
         """Nothing in the folder leads out of it, so that what is written there stays there.
@@ -182,50 +223,11 @@ def is_whole(checkpoint: Path) -> bool:
         return False
 
 
-def _is_of_a_run(path: Path) -> bool:
-    """Whether a file is more than what a run leaves that is killed before it begins."""
-    return path.name != "lock" and path.suffix != ".part"
-
-
 def _step_of(line: str, path: Path) -> int:
     try:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(f"{path}: a broken line ({error}); take it out") from error
-
-
-def new_run(name: str | None, default: str) -> RunFolder:
-    """Make the folder of a new run.
-
-    Args:
-        name: the user's name for it, or None.
-        default: the name where there is none; a number is added if it is taken.
-
-    Raises:
-        InputError: a run of the user's name is there already, or the folder cannot be made.
-    """
-    try:
-        if name is not None:
-            path = RUNS / name
-            if path.is_dir() and not any(map(_is_of_a_run, path.iterdir())):
-                return RunFolder(path)
-            if path.exists():
-                raise InputError(
-                    f"name={name}: {path} is there already; choose another name, or go on with it: "
-                    f"toolrest train --resume {path}"
-                )
-            path.mkdir(parents=True)
-            return RunFolder(path)
-        number = 1
-        while True:
-            path = RUNS / (default if number == 1 else f"{default}-{number}")
-            try:
-                path.mkdir(parents=True)
-                return RunFolder(path)
-            except FileExistsError:
-                number += 1
-    except OSError as error:
-        raise InputError(f"the run's folder cannot be made: {error}") from error
 
 
 def begin_run(run: RunFolder, recipe: str, seed: int) -> None:
@@ -237,26 +239,6 @@ def begin_run(run: RunFolder, recipe: str, seed: int) -> None:
     if not run.environment.is_file():
         write_whole(run.recipe, recipe)
         write_json(run.environment, describe_environment(seed))
-
-
-def find_run(resume: str) -> RunFolder:
-    """The run to resume: a run's folder, or `auto` for the newest one that is not done.
-
-    Raises:
-        InputError: there is none.
-    """
-    if resume == "auto":
-        started = RUNS.glob("*/recipe.yaml")
-        undone = [path.parent for path in started if not RunFolder(path.parent).summary.is_file()]
-        if not undone:
-            raise InputError(f"--resume auto: no run in {RUNS} is unfinished")
-        return RunFolder(max(undone, key=lambda path: (path / "recipe.yaml").stat().st_mtime))
-    run = RunFolder(Path(resume))
-    if not run.recipe.is_file():
-        raise InputError(f"--resume {resume}: no run is there (it has no recipe.yaml)")
-    if run.summary.is_file():
-        raise InputError(f"--resume {resume}: that run is done")
-    return run
 
 
 def describe_environment(seed: int) -> dict[str, Any]:

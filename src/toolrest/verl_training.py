@@ -49,6 +49,7 @@ def run_verl_training(
         view.note(note)
     samples = load_samples(recipe, tokenizer)
     heldout = samples.heldout[: recipe.evaluation.samples]
+    begin_run(run, dump_recipe(recipe), recipe.seed)
     first = last_step(run.checkpoints) if resume else 0
     paths = run_paths(run.path, evaluated=bool(heldout), first=first)
     written_out = writes_out(recipe)
@@ -60,7 +61,6 @@ def run_verl_training(
     if resume:
         run.rewind(done)
         view.note(f"going on from step {done} of {recipe.max_steps}")
-    begin_run(run, dump_recipe(recipe), recipe.seed)
     report_data(samples, len(heldout), run, view)
     watch = Watch(recipe, run, view.warn)
     watch.dropped(len(samples.dropped), samples.rows)

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from toolrest.cli.main import app
 from toolrest.policy import policy_path
 from toolrest.recipe import Recipe
+from toolrest.runs import RunFolder
 
 SMALL = (
     "max_steps=4",
@@ -197,6 +198,43 @@ def test_a_full_disk_is_one_line(monkeypatch, error):
     assert result.exit_code == 2
     assert "the disk is full" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+    assert result.stderr.endswith("go on with: the same command\n")
+    assert not list(Path("runs").iterdir())
+
+
+@pytest.mark.parametrize("where", ["load_samples", "load_policy"])
+def test_what_is_stopped_before_anything_was_done_begins_again_by_the_same_command(
+    monkeypatch, where
+):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"toolrest.training.{where}", stop)
+    result = CliRunner().invoke(app, ["train", *SMALL, "name=mine"])
+    assert result.exit_code == 130
+    assert result.stderr.endswith("Go on with: the same command\n")
+    monkeypatch.setattr(f"toolrest.training.{where}", lambda *arguments: 1 / 0)
+    again = CliRunner().invoke(app, ["train", *SMALL, "name=mine"])
+    assert isinstance(again.exception, ZeroDivisionError), "the name is free"
+
+
+@pytest.mark.parametrize("engine", [(), ("engine.processes=2",), ("engine=verl", "policy=a/b")])
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_run_that_has_just_begun_is_not_touched_by_a_second_one(engine, begun):
+    run = RunFolder(Path("runs") / "mine")
+    run.path.mkdir(parents=True)
+    with run.held():
+        if begun:
+            run.recipe.write_text("seed: 0\n")
+        before = sorted(run.path.iterdir())
+        for data in ((), ("data.path=none.parquet",)):
+            result = CliRunner().invoke(app, ["train", *SMALL, *engine, *data, "name=mine"])
+            assert result.exit_code == 2, result.output
+            assert result.stderr == (
+                "toolrest: runs/mine: another process is training there; choose another name "
+                "(name=...), or wait for it\n"
+            )
+            assert sorted(run.path.iterdir()) == before
 
 
 def test_a_dry_run_prints_the_recipe_and_makes_nothing(tmp_path):

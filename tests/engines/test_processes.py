@@ -12,8 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from toolrest.claims import resumed_run
 from toolrest.engines.processes import SHIPPED, accelerate_config
 from toolrest.errors import InputError
+from toolrest.files import TakenError
 from toolrest.policy import policy_path
 from toolrest.ranks import ALONE, Ranks
 from toolrest.recipe import Engine, Recipe, load_recipe
@@ -166,12 +168,22 @@ def test_ctrl_c_stops_all_processes_at_the_same_step(tmp_path):
     wait_for(lambda: not workers_of(run), 10)
 
 
-def test_processes_end_with_the_one_that_started_them(tmp_path):
-    process, run = start(tmp_path, "name=stopped")
-    assert len(workers_of(run)) >= 3
-    process.kill()
-    process.communicate(timeout=60)
-    wait_for(lambda: not workers_of(run), 30)
+def test_processes_hold_their_run_and_end_with_the_one_that_started_them(tmp_path):
+    """It is held from the first moment, also while they load, and by them when that one is gone."""
+    command = toolrest("train", *SIZE, "max_steps=400", "engine.processes=2", "name=mine")
+    run, seen = RunFolder(tmp_path / "runs" / "mine"), RunFolder(Path("runs") / "mine")
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
+        for begun in (run.environment, run.worker_lock, run.metrics):
+            wait_for(begun.is_file)
+            with pytest.raises(TakenError, match="is training there"), resumed_run(str(run.path)):
+                pass
+        with pytest.raises(TakenError, match="is training there"), run.worked_in():
+            pass
+        assert len(workers_of(seen)) >= 3
+        process.kill()
+    wait_for(lambda: not workers_of(seen), 30)
+    with resumed_run(str(run.path)):
+        pass
 
 
 def test_wrong_input_is_said_once(tmp_path):

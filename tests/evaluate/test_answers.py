@@ -1,5 +1,8 @@
+import json
 import os
+import shutil
 
+import interleavings
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +57,30 @@ def test_settings_that_are_none_are_others(tmp_path):
 def test_two_at_once_are_refused(tmp_path):
     with AnswerStore(tmp_path, SETTINGS), pytest.raises(InputError, match="another evaluation"):
         AnswerStore(tmp_path, SETTINGS)
+
+
+def test_the_settings_are_those_of_who_answers(tmp_path, monkeypatch):
+    """Two evaluations of different settings begin in one folder at the same moment."""
+    folder = tmp_path / "e"
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    interleavings.stop_at(monkeypatch)
+
+    def evaluation(number):
+        def work():
+            with AnswerStore(folder, {"max_tokens": number}):
+                interleavings.stage()
+                assert json.loads((folder / "settings.json").read_text()) == {"max_tokens": number}
+
+        return work
+
+    def begin():
+        shutil.rmtree(folder, ignore_errors=True)
+        return evaluation(1), evaluation(2)
+
+    for players in interleavings.every_order(begin, 2):
+        errors = [player.error for player in players if player.error is not None]
+        assert len(errors) == 1 and isinstance(errors[0], InputError)
+        assert any(text in str(errors[0]) for text in ("another evaluation", "other settings"))
 
 
 @pytest.mark.parametrize("line", ['{"key": 1}', "[]", '{"key": "a", "text": 5, "stop": "end"}'])

@@ -80,6 +80,17 @@ def test_finished_runs_are_kept_and_unfinished_ones_go_on_or_begin_anew(cells):
     assert folder.run("grpo", 0).summary.is_file()
 
 
+def test_a_run_that_another_process_trains_is_not_removed(cells):
+    run = cells.folder.run("grpo", 0)
+    run.path.mkdir(parents=True)
+    run.recipe.write_text("")
+    with run.held():
+        cells.run(1, lambda: None)
+    assert "another process is training there" in cells.failed[("grpo", 0)]
+    assert sorted(path.name for path in run.path.iterdir()) == ["lock", "recipe.yaml"]
+    assert len(cells.commands) == len(cells.plan.cells()) - 1, "the others go on"
+
+
 def test_a_failed_run_leaves_its_last_line_and_the_others_go_on(cells):
     cells.code = "print('first'); print('toolrest: no such policy', file=sys.stderr); sys.exit(2)"
     cells.run(1, lambda: None)

@@ -81,7 +81,8 @@ def compare(
     if cells.failed:
         for cell, line in cells.failed.items():
             log = folder.log(*cell)
-            typer.echo(f"toolrest: {cell[0]} with seed {cell[1]} failed: {line} ({log})", err=True)
+            where = f" ({log})" if log.is_file() else ""
+            typer.echo(f"toolrest: {cell[0]} with seed {cell[1]} failed: {line}{where}", err=True)
         typer.echo("the same command tries the failed runs again", err=True)
         raise typer.Exit(1)
 

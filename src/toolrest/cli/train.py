@@ -1,6 +1,7 @@
 """`toolrest train`: the job of a recipe, from evaluation to evaluation."""
 
 import errno
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,17 +54,15 @@ def train(
         if dry_run:
             _print_plan(recipe)
             return
+        from toolrest.claims import new_run
         from toolrest.ranks import join_ranks
-        from toolrest.runs import RunFolder, new_run
+        from toolrest.runs import RunFolder
 
         ranks = join_ranks()
-        run = RunFolder(ranks.first(lambda: new_run(recipe.name, _default_name(recipe)).path))
-        try:
+        with ExitStack() as held:
+            claim = new_run(recipe.name, _default_name(recipe))
+            run = RunFolder(ranks.first(lambda: held.enter_context(claim).path))
             _run(recipe, run, ranks, resume=False, quiet=quiet)
-        except InputError:
-            if ranks.main:
-                _remove_if_unused(run)
-            raise
 
 
 def _default_name(recipe: "Recipe") -> str:
@@ -75,28 +74,23 @@ def _default_name(recipe: "Recipe") -> str:
 
 
 def _resume(resume: str, overrides: list[str], dry_run: bool, quiet: bool) -> None:
+    from toolrest.claims import find_run, resumed_run
+    from toolrest.files import write_whole
     from toolrest.ranks import join_ranks
     from toolrest.recipe import check_resumable, dump_recipe, load_recipe
-    from toolrest.runs import RunFolder, find_run
+    from toolrest.runs import RunFolder
 
     check_resumable(overrides)
-    ranks = join_ranks()
-    run = RunFolder(ranks.first(lambda: find_run(resume).path))
-    recipe = load_recipe(run.recipe, overrides)
-    if overrides and not dry_run:
-        ranks.first(lambda: _change_recipe(run, dump_recipe(recipe)))
     if dry_run:
-        _print_plan(recipe)
-    else:
+        _print_plan(load_recipe(find_run(resume).recipe, overrides))
+        return
+    ranks = join_ranks()
+    with ExitStack() as held:
+        run = RunFolder(ranks.first(lambda: held.enter_context(resumed_run(resume)).path))
+        recipe = load_recipe(run.recipe, overrides)
+        if overrides:
+            ranks.first(lambda: write_whole(run.recipe, dump_recipe(recipe)))
         _run(recipe, run, ranks, resume=True, quiet=quiet)
-
-
-def _change_recipe(run: "RunFolder", recipe: str) -> None:
-    """Write a resumed run's recipe anew, unless another process trains by it."""
-    from toolrest.files import write_whole
-
-    with run.held():
-        write_whole(run.recipe, recipe)
 
 
 def _run(recipe: "Recipe", run: "RunFolder", ranks: "Ranks", *, resume: bool, quiet: bool) -> None:
@@ -125,29 +119,23 @@ def _run(recipe: "Recipe", run: "RunFolder", ranks: "Ranks", *, resume: bool, qu
     begin_run(run, dump_recipe(recipe), recipe.seed)
     code = run_processes(engine, run, quiet=quiet)
     if code:
-        if code == 2 and not resume:
-            _remove_if_unused(run)
         raise typer.Exit(code)
 
 
 def train_in_this_process(
     recipe: "Recipe", run: "RunFolder", ranks: "Ranks", *, resume: bool, quiet: bool
 ) -> None:
-    """Do the job of a recipe, shown and reported by process 0, which holds the run's folder.
+    """Do the job of a recipe, shown and reported by process 0, in a folder that is held.
 
     Raises:
-        InputError: something given cannot be used, or another process trains in the folder.
+        InputError: something given cannot be used.
     """
-    from contextlib import ExitStack
-
-    with ExitStack() as stack:
-        ranks.first(lambda: stack.enter_context(run.held()))
-        summary = _trained(recipe, run, ranks, resume=resume, quiet=quiet)
-        if ranks.main:
-            page = _report(run)
-            _print_summary(summary, run)
-            if page is not None:
-                typer.echo(f"report       {page}")
+    summary = _trained(recipe, run, ranks, resume=resume, quiet=quiet)
+    if ranks.main:
+        page = _report(run)
+        _print_summary(summary, run)
+        if page is not None:
+            typer.echo(f"report       {page}")
 
 
 def _trained(
@@ -162,7 +150,6 @@ def _trained(
     from toolrest.verl_training import run_verl_training
     from toolrest.watch.live import LiveView
 
-    goes_on = f"toolrest train --resume {run.path}"
     calm_libraries()
     with LiveView(quiet=quiet or not ranks.main, rollouts=run.rollouts) as view:
         try:
@@ -172,26 +159,31 @@ def _trained(
         except (KeyboardInterrupt, Interrupted):
             view.close()
             if ranks.main:
-                typer.echo(f"stopped; what is done is kept. Go on with: {goes_on}", err=True)
+                typer.echo(f"stopped; what is done is kept. Go on with: {_again(run)}", err=True)
             raise typer.Exit(130) from None
         except NonFiniteError as error:
             view.close()
             raise InputError(
                 f"{error}; {run.incidents} has what led to it. Go on from the last checkpoint "
-                f"with: {goes_on} (guards.non_finite=skip leaves such steps out)"
+                f"with: {_again(run)} (guards.non_finite=skip leaves such steps out)"
             ) from error
         except RewardError as error:
             view.close()
             raise InputError(
-                f"{error}; mend it, then go on with: {goes_on} (guards.reward_error=skip goes on "
-                "without it)"
+                f"{error}; mend it, then go on with: {_again(run)} (guards.reward_error=skip goes "
+                "on without it)"
             ) from error
         except (OSError, RuntimeError, MemoryError, SafetensorError) as error:
             reason = _out_of_memory(error, recipe) or _cannot_write(error, run)
             if reason is None:
                 raise
             view.close()
-            raise InputError(f"{reason}, then go on with: {goes_on}") from error
+            raise InputError(f"{reason}, then go on with: {_again(run)}") from error
+
+
+def _again(run: "RunFolder") -> str:
+    """What goes on with a run; a new one in which nothing was done leaves nothing to resume."""
+    return f"toolrest train --resume {run.path}" if run.is_used() else "the same command"
 
 
 def _report(run: "RunFolder") -> Path | None:
@@ -254,15 +246,6 @@ def _cannot_write(error: Exception, run: "RunFolder") -> str | None:
         return f"{run.path} cannot be written ({error}); make it writable"
     writes = isinstance(error, OSError | RuntimeError)
     return full if writes and shutil.disk_usage(run.path).free < _DISK_FULL else None
-
-
-def _remove_if_unused(run: "RunFolder") -> None:
-    """A run that never began leaves no folder behind."""
-    import shutil
-
-    begun = (run.metrics, run.evaluation, run.rollouts, run.incidents, run.path / "verl")
-    if not any(path.exists() for path in begun):
-        shutil.rmtree(run.path)
 
 
 def _print_plan(recipe: "Recipe") -> None:

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -20,16 +21,23 @@ from toolrest.recipe import load_recipe
 from toolrest.runs import RunFolder
 
 
+def _end_without(starter: int) -> None:
+    """End at once if the process that the user sees is gone."""
+    try:
+        if psutil.Process(starter).status() != psutil.STATUS_ZOMBIE:
+            return
+    except psutil.NoSuchProcess:
+        pass
+    os._exit(1)
+
+
 def _end_with(starter: int) -> None:
     """Do not outlive the process that the user sees, however it ends."""
 
     def watch() -> None:
-        try:
-            while psutil.Process(starter).status() != psutil.STATUS_ZOMBIE:
-                time.sleep(1)
-        except psutil.NoSuchProcess:
-            pass
-        os._exit(1)
+        while True:
+            _end_without(starter)
+            time.sleep(1)
 
     threading.Thread(target=watch, daemon=True).start()
 
@@ -41,7 +49,9 @@ def main(path: str, outcome: str, starter: str, *options: str) -> None:
     ranks = join_ranks()
     code = 0
     try:
-        with one_line_errors():
+        with one_line_errors(), ExitStack() as working:
+            ranks.first(lambda: working.enter_context(run.worked_in()))
+            _end_without(int(starter))  # it held the folder; another may have it since
             recipe = load_recipe(run.recipe, [])
             quiet = "--quiet" in options
             train_in_this_process(recipe, run, ranks, resume=True, quiet=quiet)

@@ -25,6 +25,7 @@ from toolrest.engines.verl_overrides import (
 )
 from toolrest.engines.verl_weights import SIGNAL, SPREAD
 from toolrest.errors import InputError
+from toolrest.files import only_one
 from toolrest.recipe import Recipe
 
 OnStep = Callable[[int, dict[str, Any]], None]
@@ -79,7 +80,7 @@ def train_with_verl(
     record: OnStep,
     evaluated: OnStep,
 ) -> int:
-    """Start verl and follow it to its end.
+    """Start verl and follow it to its end. It holds `paths.lock`, should this process be killed.
 
     Ctrl-C or SIGTERM is handed on; what verl has saved stays.
 
@@ -99,13 +100,18 @@ def train_with_verl(
     log = paths.scratch / "log.txt"
     each, seen = recipe.steps_per_generation, last_step(paths.checkpoints)
     started = time.monotonic()
-    with log.open("ab") as sink, _interrupted_by(signal.SIGINT, signal.SIGTERM):
+    with (
+        log.open("ab") as sink,
+        only_one(paths.lock, f"{paths.lock}: another verl is at work there") as held,
+        _interrupted_by(signal.SIGINT, signal.SIGTERM),
+    ):
         process = subprocess.Popen(
             arguments,
             env={**os.environ, **environment},
             stdout=sink,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=(held,),
         )
         try:
             for step, logged in _follow(paths.metrics, process):

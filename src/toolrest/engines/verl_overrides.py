@@ -11,6 +11,7 @@ from toolrest.engines.verl_names import EXACT_LOSSES, MODULE, loss_name, trainer
 from toolrest.errors import InputError
 from toolrest.mixture import recipe_rendering
 from toolrest.recipe import EMBEDDED, Recipe
+from toolrest.runs import RunFolder
 from toolrest.weights import Statistic, get_scheme
 
 _RAW_TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}"
@@ -46,6 +47,8 @@ class VerlPaths:
     """What verl's file logger writes."""
     scratch: Path
     """Folder for what Hydra and other loggers leave behind."""
+    lock: Path
+    """Held while verl's process lives."""
 
 
 def run_paths(run: Path, *, evaluated: bool, first: int = 0) -> VerlPaths:
@@ -63,6 +66,7 @@ def run_paths(run: Path, *, evaluated: bool, first: int = 0) -> VerlPaths:
         checkpoints=root / "checkpoints",
         metrics=own / f"metrics-{first:06d}.jsonl",
         scratch=own,
+        lock=RunFolder(root).worker_lock,
     )
 
 

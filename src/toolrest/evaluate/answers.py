@@ -34,7 +34,6 @@ class AnswerStore:
         self.path = folder / "answers.jsonl"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._check_settings(folder / "settings.json", settings)
             self._file = self.path.open("a+b")
         except OSError as error:
             raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
@@ -46,7 +45,15 @@ class AnswerStore:
         except OSError as error:
             self._file.close()
             raise InputError(f"{folder}: cannot be locked: {error.strerror}") from error
-        self._answers = self._load()
+        try:
+            self._check_settings(folder / "settings.json", settings)
+            self._answers = self._load()
+        except OSError as error:
+            self._file.close()
+            raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
+        except InputError:
+            self._file.close()
+            raise
 
     def _check_settings(self, path: Path, settings: dict[str, Any]) -> None:
         if path.is_file():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from toolrest import files
+from toolrest.claims import remove_run
 from toolrest.errors import InputError
 from toolrest.study.plan import CompareFolder, Plan, cell_name
 
@@ -82,7 +82,10 @@ class Cells:
             while waiting or self.running:
                 while waiting and len(self.running) < jobs:
                     cell = waiting.pop(0)
-                    self.running[cell] = self._start(cell)
+                    try:
+                        self.running[cell] = self._start(cell)
+                    except InputError as error:
+                        self.failed[cell] = str(error)
                 self._collect()
                 on_tick()
                 time.sleep(0.5)
@@ -98,7 +101,7 @@ class Cells:
             command += ["--resume", str(run.path.absolute())]
         else:
             if run.path.exists():
-                shutil.rmtree(run.path)
+                remove_run(run)
             command += [str(self.folder.recipe(method).absolute())]
             command += [f"seed={seed}", f"name={cell_name(method, seed)}"]
         log = self.folder.log(method, seed)

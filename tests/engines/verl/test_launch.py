@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from typer.testing import CliRunner
@@ -21,8 +22,10 @@ from toolrest.engines.verl_overrides import run_paths
 from toolrest.engines.verl_rows import write_rows
 from toolrest.engines.verl_weights import SIGNAL, SPREAD
 from toolrest.errors import InputError
+from toolrest.files import TakenError
 from toolrest.policy import policy_path
 from toolrest.recipe import Recipe, load_recipe
+from toolrest.runs import RunFolder
 from toolrest.world.tasks import Split, make_samples
 
 OURS = {SIGNAL: 40.0, SPREAD: 1.0, "share/format": 0.2, "signal/format": 0.3}
@@ -119,6 +122,32 @@ def test_an_end_before_the_end_is_no_success(verl, tmp_path):
     verl("trained(1, **OURS)")
     with pytest.raises(InputError, match="after 1 of 2 steps"):
         run(tmp_path)
+
+
+def test_verl_holds_the_run_when_the_process_that_started_it_is_gone(verl, tmp_path, monkeypatch):
+    verl("""
+        trained(1, **OURS)
+        open(os.environ["VERL_FILE_LOGGER_PATH"] + ".pid", "w").write(str(os.getpid()))
+        time.sleep(60)
+    """)
+    monkeypatch.setattr(launch_verl, "_end", lambda process, how: None)
+
+    def gone(step, metrics):
+        raise RuntimeError("as if killed")
+
+    folder = RunFolder(tmp_path)
+    with pytest.raises(RuntimeError, match="as if killed"):
+        run(tmp_path, record=gone)
+    with pytest.raises(TakenError, match="another process is training there"), folder.held():
+        pass
+    number = tmp_path / "verl" / "metrics-000000.jsonl.pid"
+    while not number.is_file() or not number.read_text():
+        time.sleep(0.05)
+    os.kill(int(number.read_text()), signal.SIGKILL)
+    with suppress(ChildProcessError):
+        os.waitpid(int(number.read_text()), 0)
+    with folder.held():
+        pass
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -254,4 +283,21 @@ def test_a_run_that_cannot_start_leaves_no_folder(tmp_path, arguments, monkeypat
     found = CliRunner().invoke(app, arguments)
     assert found.exit_code == 2
     assert "GPUs missing" in found.output
+    assert not (tmp_path / "runs" / "one").exists()
+
+
+def test_rows_that_cannot_be_written_leave_no_folder(tmp_path, arguments, monkeypatch):
+    """The recipe is there before them, so that a run killed among them can be resumed."""
+
+    def write(samples, path, *options, **more):
+        assert (tmp_path / "runs" / "one" / "recipe.yaml").is_file()
+        if path.stem == "heldout":
+            raise InputError("the prompt's text has other tokens")
+        path.parent.mkdir()
+        path.touch()
+
+    monkeypatch.setattr("toolrest.verl_training.write_rows", write)
+    found = CliRunner().invoke(app, arguments)
+    assert found.exit_code == 2
+    assert "other tokens" in found.output
     assert not (tmp_path / "runs" / "one").exists()
