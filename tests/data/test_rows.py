@@ -60,7 +60,7 @@ def test_parquet(tmp_path):
         ("a.jsonl.gz", gzip.compress(LINES, mtime=0)[:-9], "cannot be read"),
         ("a.parquet", b"PAR1 but not", "not a readable parquet"),
         ("a.parquet", b"", "not a readable parquet"),
-        ("a.csv", b"x", "expected .json"),
+        ("a.tsv", b"x", "expected .json"),
         ("a.parquet.gz", b"x", "expected .json"),
         ("a", b"x", "expected .json"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from toolrest.data.dialogue import Action, Dialogue
+from toolrest.data.dialogue import Action, Dialogue, UserTurn
 from toolrest.data.record import Record
 from toolrest.data.rows import BadRow
 from toolrest.data.sample import Sample
@@ -31,10 +31,13 @@ class Rendering:
 def steps(dialogue: Dialogue) -> Iterator[tuple[Dialogue, Action]]:
     """(what is known, what is right) of every action, in order (ResT, section 4: decomposition).
 
-    Every action is supervised exactly once, and its history is the exact prefix.
+    Every action is supervised exactly once, and its history is the exact prefix. What is done
+    before the user says anything, such as a greeting, answers nothing and is history alone.
     """
+    asked = False
     for at, turn in enumerate(dialogue.turns):
-        if isinstance(turn, Action):
+        asked = asked or isinstance(turn, UserTurn)
+        if isinstance(turn, Action) and asked:
             yield replace(dialogue, turns=dialogue.turns[:at]), turn
 
 
@@ -43,36 +46,37 @@ def to_samples(record: Record, rendering: Rendering, source: str, identity: str)
     prompt itself.
 
     Raises:
-        BadRow: no action, an action before anything was said, or one that the dialect cannot write.
+        BadRow: no action that answers the user, or one that the dialect cannot write.
     """
-    pairs = list(steps(record.dialogue))
+    if record.prompt is not None:
+        turns = record.dialogue.turns
+        pairs = [(replace(record.dialogue, turns=turns[:-1]), record.last)]
+    else:
+        pairs = list(steps(record.dialogue))
     if not pairs:
-        raise BadRow("no action to learn from")
-    worded = record.prompt is not None
-    if worded:
-        pairs = pairs[-1:]
+        raise BadRow("no action to learn from: none follows something that the user said")
     made = []
     for number, (known, action) in enumerate(pairs):
-        if not known.turns and not worded:
-            raise BadRow("the dialogue begins with an action")
+        row = identity if len(pairs) == 1 else f"{identity}.{number}"
         prompt, tools = _prompt(record, known, rendering)
         made.append(
             Sample(
                 prompt=prompt,
                 ground_truth=_truth(record, action, rendering),
                 source=source,
-                identity=identity if len(pairs) == 1 else f"{identity}.{number}",
+                identity=row,
                 demonstration=_demonstration(record, action, rendering),
                 tools=tools,
                 true_names=record.true_names,
                 group=f"{source}:{identity}",
+                row=row,
             )
         )
     return made
 
 
 def _prompt(record: Record, known: Dialogue, rendering: Rendering) -> tuple[tuple, tuple | None]:
-    if record.prompt is not None and rendering.style == "rlla":
+    if record.prompt is not None and (record.as_it_is or rendering.style == "rlla"):
         return record.prompt, None
     made = word(known, rendering.style, get_dialect(rendering.dialect), rendering.thoughts)
     return tuple(made.messages), None if made.tools is None else tuple(made.tools)

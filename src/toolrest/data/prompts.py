@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from toolrest.data.refusal import TemplateRefusal
 from toolrest.data.sample import Sample
 from toolrest.data.wording import Prompt
 from toolrest.errors import InputError
@@ -39,7 +40,7 @@ def render_chat(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]
     """The token ids of a prompt by the tokenizer's own chat template.
 
     Raises:
-        InputError: the template refuses the messages or the tools.
+        TemplateRefusal: the template refuses the messages or the tools, or writes nothing.
     """
     try:
         encoded = tokenizer.apply_chat_template(
@@ -50,13 +51,13 @@ def render_chat(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]
             return_dict=True,
         )
     except Exception as error:  # a template may raise anything
-        raise InputError(
+        raise TemplateRefusal(
             f"the policy's chat template refuses the prompt ({error}); another wording may fit: "
             "--prompt plain"
         ) from error
     ids = cast("dict[str, list[int]]", encoded)["input_ids"]
     if not ids:
-        raise InputError("the policy's chat template writes nothing for a prompt")
+        raise TemplateRefusal("the policy's chat template writes nothing for a prompt")
     return ids
 
 
