@@ -113,6 +113,30 @@ def test_a_mask_is_a_bijection_that_its_inverse_undoes(dialogue, seed):
     assert [tool.name for tool in hidden.tools] == [mask.tools[t.name] for t in dialogue.tools]
 
 
+def test_a_mask_renames_what_a_schemas_options_require():
+    schema = {
+        "properties": {"a": {"type": "string"}, "b": {}},
+        "anyOf": [{"required": ["a"]}, {"properties": {"b": {"const": 1}}, "required": ["b"]}],
+        "allOf": [True],
+    }
+    hidden, mask = masked(Dialogue((Tool("f", "d", schema),), (UserTurn("q"),)), "seed")
+    a, b = (mask.parameters["f"][name] for name in "ab")
+    (tool,) = hidden.tools
+    assert tool.parameters == {
+        "properties": {a: {"type": "string"}, b: {}},
+        "anyOf": [{"required": [a]}, {"properties": {b: {"const": 1}}, "required": [b]}],
+        "allOf": [True],
+    }
+    assert schema["anyOf"][0] == {"required": ["a"]}
+
+
+def test_a_mask_keeps_which_call_a_result_answers():
+    calls = (ToolCall("f", {}), ToolCall("f", {}))
+    turns = (UserTurn("q"), Action(calls), Observation((("f", "r"),), calls=(1,)))
+    hidden, mask = masked(Dialogue((Tool("f", "d", {}),), turns), "seed")
+    assert hidden.turns[2] == Observation(((mask.tools["f"], "r"),), calls=(1,))
+
+
 @given(dialogue=dialogues(), seed=st.text(max_size=3))
 def test_the_masked_gold_earns_the_most_and_reads_true_when_unmasked(dialogue, seed):
     hidden, mask = masked(dialogue, seed)

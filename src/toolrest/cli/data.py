@@ -57,6 +57,7 @@ def prepare(
 
         from toolrest.data.prepare import manifest_path
         from toolrest.data.prepare import prepare as run_prepare
+        from toolrest.naming import printable
 
         recipe, sources, rendering = _read(inputs)
         looking = _looking(recipe, rendering, policy, max_prompt_tokens, against)
@@ -88,7 +89,8 @@ def prepare(
             for reason, count in source["left_out"].items():
                 rows = source["left_out_rows"][reason]
                 more = ", .." if count > len(rows) else ""
-                typer.echo(f"  left out {count}: {reason} (rows {', '.join(rows)}{more})")
+                left = f"left out {count}: {reason} (rows {', '.join(rows)}{more})"
+                typer.echo(f"  {printable(left)}")
         typer.echo(f"{manifest['samples']} samples in {output}; {manifest_path(output)}")
 
 

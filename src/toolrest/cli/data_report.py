@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from toolrest.data.check import KINDS, Report
+from toolrest.naming import printable
 
 
 def print_report(report: Report, rows: int) -> None:
@@ -24,7 +25,7 @@ def print_report(report: Report, rows: int) -> None:
         for kind in KINDS:
             found = report.findings.get(kind, [])
             if found:
-                first = "\n".join(f"{row}: {detail}" for row, detail in found[:rows])
+                first = "\n".join(f"{row}: {printable(detail)}" for row, detail in found[:rows])
                 table.add_row(kind, str(len({row.split(".")[0] for row, _ in found})), first)
         console.print(table)
     else:

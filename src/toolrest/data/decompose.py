@@ -42,13 +42,13 @@ def steps(dialogue: Dialogue) -> Iterator[tuple[Dialogue, Action]]:
 
 
 def to_samples(record: Record, rendering: Rendering, source: str, identity: str) -> list[Sample]:
-    """The samples of a record: one an action, or the last one alone where the source words its
-    prompt itself.
+    """The samples of a record: one an action, or the last one alone where the source has a prompt
+    and a reply to it.
 
     Raises:
         BadRow: no action that answers the user, or one that the dialect cannot write.
     """
-    if record.prompt is not None:
+    if record.prompt is not None or record.last_alone:
         turns = record.dialogue.turns
         pairs = [(replace(record.dialogue, turns=turns[:-1]), record.last)]
     else:

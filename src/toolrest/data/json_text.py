@@ -29,5 +29,8 @@ def written(value: Any) -> Any:
 def plain(value: Any) -> Any:
     """The value, its objects Python's own dictionaries."""
     if isinstance(value, dict):
-        return {key: plain(each) for key, each in value.items()}
+        return {
+            key: plain(each) if isinstance(each, dict | list) else each
+            for key, each in value.items()
+        }
     return [plain(each) for each in value] if isinstance(value, list) else value

@@ -81,7 +81,7 @@ def rlla_messages(dialogue: Dialogue, thoughts: str) -> list[dict[str, Any]]:
     ]
 
 
-_SAID = frozenset(("description", "type", "default"))
+_SAID = ("description", "type", "default")
 _PLAIN = frozenset(("type", "properties", "required", "title", "description", "$schema"))
 """Words of a schema that parameters by name say as well, or that say nothing of them."""
 
@@ -99,10 +99,10 @@ def _parameters(tool: Tool) -> dict[str, Any]:
 
 def _parameter(schema: Any) -> dict[str, Any]:
     said = schema if isinstance(schema, dict) else {}
-    more = {key: value for key, value in said.items() if key not in _SAID}
-    kind = {} if more and "type" not in said else {"type": said.get("type", "")}
-    described = {"description": said.get("description", ""), **kind}
-    return {**described, "default": said.get("default", ""), **more}
+    made = {key: said.get(key, "") for key in _SAID}
+    if said.keys() - made.keys() and "type" not in said:
+        del made["type"]  # what else it says is its type
+    return made | said
 
 
 def _action(action: Action, thoughts: str) -> str:

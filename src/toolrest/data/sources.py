@@ -224,9 +224,14 @@ def _draw(seed: int, path: str, number: int, what: str) -> float:
 
 
 def _masked(record: Record, seed: str) -> Record:
-    """Under random names; the prompt is then worded here, not by the source."""
+    """Under random names; the prompt is then worded here, not by the source. Without tools there
+    are no names, and the record stays.
+    """
+    if not record.dialogue.tools:
+        return record
     dialogue, mask = masked(record.dialogue, seed)
-    return Record(dialogue, true_names=mask.true_names())
+    alone = record.last_alone or record.prompt is not None
+    return Record(dialogue, true_names=mask.true_names(), last_alone=alone)
 
 
 def _answers(path: str) -> dict[Any, Any]:

@@ -66,6 +66,7 @@ _SAID = frozenset().union(
     *(("images", "videos", "audios"),),
 )
 """Keys that hold what was said, or is right, in some format of ours or of other libraries."""
+_TELLING = _SAID | _CONTEXT
 
 
 def format_names() -> tuple[str, ...]:
@@ -98,11 +99,15 @@ def detect_format(row: dict[str, Any]) -> Format | None:
     able = able or [each for each in _FORMATS.values() if each.keys <= row.keys()]
     if not able:
         return None
-    fitting = [each for each in able if not ignored(row, each)]
+    telling = _telling(row)
+    fitting = [each for each in able if telling <= each.keys | each.also]
     if not fitting:
-        best = min(able, key=lambda each: len(ignored(row, each)))
-        left = ", ".join(map(short, ignored(row, best)))
-        raise BadRow(f"{left} would be ignored in the format {best.name}; {_mend(best)}")
+        best = min(able, key=lambda each: len(telling - each.keys - each.also))
+        left = ", ".join(map(short, sorted(telling - best.keys - best.also)))
+        raise BadRow(
+            f"{left} would be ignored in the format {best.name}; take the key out, or name the "
+            f"format ({best.name}) in data.sources"
+        )
     return next((each for each in fitting if each.is_one(row)), fitting[-1])
 
 
@@ -112,31 +117,25 @@ def check_named(row: dict[str, Any], named: Format) -> None:
     Raises:
         BadRow: it does.
     """
-    left = sorted(key for key in ignored(row, named) if key in _CONTEXT)
+    left = (_telling(row) & _CONTEXT) - named.keys - named.also
     if left:
-        names = ", ".join(map(short, left))
+        names = ", ".join(map(short, sorted(left)))
         raise BadRow(f"{names} would be ignored in the format {named.name}; take the key out")
 
 
-def ignored(row: dict[str, Any], form: Format) -> list[str]:
-    """The keys of a row that a format does not read, and that say something."""
-    return sorted(
-        key
-        for key, value in row.items()
-        if key not in form.keys | form.also and _says_something(key, value)
+def _telling(row: dict[str, Any]) -> frozenset[str]:
+    """The keys of a row that hold what was said, is right, or has to be seen."""
+    return frozenset(
+        key for key, value in row.items() if (value or value == 0) and _tells(key, value)
     )
 
 
-def _says_something(key: str, value: Any) -> bool:
-    if key in _SAID | _CONTEXT:
-        return value is not None and value not in ("", [], {})
+def _tells(key: str, value: Any) -> bool:
+    if key in _TELLING:
+        return True
     # some data sets have their tools under another name, such as tools_json
-    named = "tools" in key.lower() or "functions" in key.lower()
-    return named and isinstance(value, str | list | dict) and bool(value)
-
-
-def _mend(form: Format) -> str:
-    return f"take the key out, or name the format ({form.name}) in data.sources"
+    name = key.lower()
+    return ("tools" in name or "functions" in name) and isinstance(value, str | list | dict)
 
 
 __all__ = ["Format", "check_named", "detect_format", "format_names", "get_format"]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from toolrest.data.dialogue import Tool
-from toolrest.data.json_text import from_json, plain
+from toolrest.data.json_text import from_json
 from toolrest.data.padding import unpadded, without_nulls
 from toolrest.data.rows import BadRow
 from toolrest.data.schema import required
@@ -80,31 +80,50 @@ def tools(value: Any, name: str = "tools") -> tuple[Tool, ...]:
     Raises:
         BadRow: it is something else than a list of tools.
     """
-    empty = value is None or (isinstance(value, str) and not value.strip())
-    listed = [] if empty else loaded(value, name)
-    return () if listed is None else tuple(map(tool, objects(listed, name)))
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return ()
+    if not isinstance(value, str):
+        return tuple(map(tool, objects(value, name)))
+    listed = _of_text(value, name)
+    if listed is None:
+        return ()
+    if isinstance(listed, list) and all(type(each) is dict for each in listed):
+        return tuple(tool(each, written=True) for each in listed)
+    return tuple(map(tool, objects(listed, name)))
 
 
-def tool(value: dict[str, Any]) -> Tool:
+def _of_text(text: str, name: str) -> Any:
+    """The value of a JSON text, where it is known to be one, and nothing else needs to know it."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadRow(f"{name} is not JSON ({str(error) or type(error).__name__})") from error
+
+
+def tool(value: dict[str, Any], *, written: bool = False) -> Tool:
     """A tool from {name, description, parameters}, bare or as OpenAI's `function`.
 
     `parameters` is a JSON schema, which stays as it is, or clearly a map of parameters: by name
     {type, description, default}, where a type that says "optional" or a default makes the parameter
     optional.
 
+    Args:
+        written: whether it comes from a JSON text, so that no null is Arrow's.
+
     Raises:
         BadRow: no name, or parameters that are no object.
     """
     inner = _parsed(value.get("function"))
-    value = without_nulls(inner if isinstance(inner, dict) else value)
+    value = inner if isinstance(inner, dict) else value
+    value = value if written else without_nulls(value)
     name = field(value, "name", str, "a tool's ")
-    given = next((value[key] for key in _SCHEMAS if value.get(key)), {})
-    parameters = loaded(given, "a tool's parameters")
+    given = next((value[key] for key in _SCHEMAS if value.get(key)), None)
+    parameters = _of_text(given, "a tool's parameters") if isinstance(given, str) else given
     if parameters is None:
         parameters = {}
     if not isinstance(parameters, dict):
         raise BadRow(f"the parameters of {name} are {type(parameters).__name__}, not an object")
-    return Tool(name, str(value.get("description") or ""), _schema(plain(parameters), name))
+    return Tool(name, str(value.get("description") or ""), _schema(parameters, name))
 
 
 _ONLY_IN_SCHEMAS = frozenset(

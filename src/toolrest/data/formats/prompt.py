@@ -40,7 +40,7 @@ def read(row: dict[str, Any], dialect: str) -> Record:
         prompt = tuple({"role": m["role"], "content": m["content"]} for m in messages)
         known = Dialogue((), tuple(map(_turn, prompt)))
         return Record(_with(known, action), prompt, as_it_is=True)
-    return Record(_with(dialogue(messages, tools), action))
+    return Record(_with(dialogue(messages, tools), action), last_alone=True)
 
 
 def _action(text: str, dialect: str) -> Action:
