@@ -87,6 +87,12 @@ def test_a_large_cell_is_read(tmp_path):
     assert list(iterate_rows(written(tmp_path, "a.csv", csv_of(rows)))) == [(0, rows[0])]
 
 
+def test_a_cell_without_end_is_one_error(tmp_path):
+    data = b'a,b\n1,2\n"' + b"x" * (rows_module.LONGEST_LINE + 1) + b'",2\n'
+    with pytest.raises(InputError, match="line 3 cannot be read as CSV .field larger"):
+        list(iterate_rows(written(tmp_path, "a.csv", data)))
+
+
 def test_ragged_rows_of_csv_are_values(tmp_path):
     path = written(tmp_path, "a.csv", b"a,b\n1,2\n1\n1,2,3\n3,4\n")
     found = [row for _, row in iterate_rows(path)]

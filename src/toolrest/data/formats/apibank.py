@@ -30,6 +30,8 @@ def read(row: dict[str, Any]) -> Record:
     if not answers:
         raise BadRow("answer is empty")
     tools = listed_tools(system)
+    for each in answers:
+        field(each, "parameters", object, "a call's ")
     known = by_name(tools)
     calls = tuple(call(each, "parameters", known) for each in answers)
     prompt = ({"role": "system", "content": system}, {"role": "user", "content": user})
