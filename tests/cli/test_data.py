@@ -152,6 +152,10 @@ def test_prepare_leaves_out_what_check_finds():
     rows, output = left("--drop", "all")
     assert rows == {"1", "2", "3"}
     assert "not looked for: too long, which needs --policy" in output
+    for bare in (("--drop",), ("--drop", "seed=0"), ("--drop", "--quiet")):
+        assert left(*bare)[0] == rows
+    run("data", "prepare", "--drop", "x.jsonl", "--output", "o.parquet")
+    assert json.loads(Path("o.parquet.manifest.json").read_text())["samples"] == 2
     policy = ("--policy", "embedded", "--max-prompt-tokens", 4000)
     assert left("--drop", "too long", *policy)[0] == {"1", "4"}
     rows, output = left("--drop", "all", *policy)

@@ -89,7 +89,7 @@ def test_a_large_cell_is_read(tmp_path):
 
 def test_a_cell_without_end_is_one_error(tmp_path):
     data = b'a,b\n1,2\n"' + b"x" * (rows_module.LONGEST_LINE + 1) + b'",2\n'
-    with pytest.raises(InputError, match="line 3 cannot be read as CSV .field larger"):
+    with pytest.raises(InputError, match=r"line 3 cannot be read as CSV \(field larger"):
         list(iterate_rows(written(tmp_path, "a.csv", data)))
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from toolrest.cli.errors import one_line_errors
 
@@ -33,7 +34,24 @@ _INPUTS = typer.Argument(
 )
 
 
-@data.command()
+class _Prepare(TyperCommand):
+    """A command whose `--drop` without a kind means all of them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See click."""
+        made = []
+        for at, text in enumerate(args):
+            after = args[at + 1 : at + 2]
+            bare = not after or after[0].startswith("-") or "=" in after[0] or _is_data(after[0])
+            made.append("--drop=all" if text == "--drop" and bare else text)
+        return super().parse_args(ctx, made)
+
+
+def _is_data(text: str) -> bool:
+    return Path(text).suffix != "" or Path(text).exists()
+
+
+@data.command(cls=_Prepare)
 def prepare(
     inputs: Annotated[list[str], _INPUTS],
     output: Annotated[Path, typer.Option(help="The .parquet file to write.")],
@@ -42,7 +60,7 @@ def prepare(
         typer.Option(
             metavar="KIND",
             help="Leave out what toolrest data check finds of this kind, such as duplicate; again "
-            "for more kinds, or 'all'.",
+            "for more kinds. Without a kind, or with 'all': of every kind.",
         ),
     ] = None,
     policy: Annotated[str | None, _POLICY] = None,
