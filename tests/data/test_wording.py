@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolrest.data.dialogue import Action, Dialogue, Observation, Tool, UserTurn
-from toolrest.data.prompts import render_chat
-from toolrest.data.refusal import TemplateRefusal
+from toolrest.data.prompts import TemplateRefusal, render_chat
 from toolrest.data.wording import Prompt, default_style, split_parallel, style_names, word
 from toolrest.dialects import ToolCall, get_dialect
 from toolrest.errors import InputError

@@ -12,7 +12,7 @@ from toolrest.data.formats.apibank import ONE_CALL
 from toolrest.data.formats.json_fields import by_name, tool
 from toolrest.data.formats.rlla_text import history, listed_tools
 from toolrest.data.overlap import Questions
-from toolrest.data.refusal import TemplateRefusal
+from toolrest.data.prompts import TemplateRefusal
 from toolrest.data.rows import BadRow
 from toolrest.data.sample import Sample
 from toolrest.data.schema import admits, declared

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from toolrest.data.refusal import TemplateRefusal
 from toolrest.data.sample import Sample
 from toolrest.data.wording import Prompt
 from toolrest.errors import InputError
@@ -24,6 +23,10 @@ class Fit:
     """Samples whose prompts fit, in order."""
     dropped: list[tuple[str, int]]
     """(identity, prompt tokens) of those whose prompts are too long."""
+
+
+class TemplateRefusal(InputError):
+    """A chat template refuses a prompt; other prompts may be fine."""
 
 
 def render_prompt(sample: Sample, tokenizer: PreTrainedTokenizerBase) -> list[int]:
