@@ -216,7 +216,7 @@ def test_function_is_a_result_after_a_call_and_else_a_call():
         ({"role": "assistant", "content": "<think>t</think>"}, "neither calls nor content"),
         ({"role": "assistant", "content": ["a"]}, "a part that is no text"),
         ({"role": "assistant", "content": "a", "reasoning_content": {}}, "is dict, not str"),
-        ({"content": "a"}, "no a message's role|no a message's from"),
+        ({"content": "a"}, "no a message's role"),
         (
             {"role": "assistant", "tool_calls": [{"name": "f"}], "function_call": {"name": "f"}},
             "both tool_calls and function_call",

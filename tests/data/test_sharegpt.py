@@ -110,6 +110,17 @@ def test_every_writing_of_the_same_row(row):
     assert read(row) == ("sharegpt", read(APIGEN)[1])
 
 
+def test_keys_of_another_forms_messages_may_be_null():
+    """As Arrow writes them where a file has rows of both."""
+    both = [each | {"role": None, "content": None} for each in APIGEN["conversations"]]
+    assert read(APIGEN | {"conversations": both}) == read(APIGEN)
+    other = [
+        {"role": "user", "content": "q", "from": None, "value": None},
+        {"role": "assistant", "content": "a", "from": None, "value": None},
+    ]
+    assert read({"messages": other})[1].turns == (UserTurn("q"), Action(response="a"))
+
+
 def test_two_calls_and_two_results():
     calls = json.dumps([{"name": "cancel", "arguments": {"id": each}} for each in ("7", "8")])
     row = APIGEN | {

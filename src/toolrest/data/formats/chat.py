@@ -36,7 +36,8 @@ def speaker(message: dict[str, Any]) -> str:
     Raises:
         BadRow: it does not say.
     """
-    return field(message, "from" if "role" not in message else "role", str, "a message's ")
+    key = "from" if message.get("role") is None and "from" in message else "role"
+    return field(message, key, str, "a message's ")
 
 
 def dialogue(
@@ -60,7 +61,7 @@ def dialogue(
 
 
 def _content(message: dict[str, Any]) -> Any:
-    return message.get("value" if "content" not in message else "content")
+    return message.get("value" if message.get("content") is None else "content")
 
 
 class _Reader:
