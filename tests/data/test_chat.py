@@ -320,6 +320,14 @@ def test_what_every_dialect_writes_of_a_response_is_one(name):
         assert action == Action(response=text)
 
 
+def test_a_marked_call_of_a_tool_that_is_not_listed_is_a_call():
+    """`check` names it, as it does one in tool_calls."""
+    text = '<tool_call>\n{"name": "k", "arguments": {}}\n</tool_call>'
+    for tools in (TOOLS, []):
+        (_, action) = read(ASKED, {"role": "assistant", "content": text}, tools=tools).turns
+        assert action == Action((ToolCall("k", {}),))
+
+
 def test_a_dialogue_that_a_chat_template_has_written():
     """Qwen's way: results come back as a user's text."""
     turns = read(
@@ -357,6 +365,8 @@ def test_results_of_calls_inside_a_content_lose_their_marks():
     [
         ('<tool_call>{"name": "f", "arg', "a call that cannot be read"),
         ("Sure. <tool_call>f(x=1)</tool_call>", "a call that cannot be read"),
+        ('<tool_call>{"name": "f", "arguments": {x}}</tool_call>', "a call that cannot be read"),
+        ("<tool_call>\nthe weather\n</tool_call>", "a call that cannot be read"),
         ('<functioncall> {"name": "f", "arguments": {}}', "a call that cannot be read"),
         ("<some:function_calls></some:function_calls>", "a call that cannot be read"),
         ("[TOOL_CALLS]", "a call that cannot be read"),
