@@ -41,7 +41,8 @@ class DataSource(_Section):
     path: str
     """A file of any format, or a data set on the hub."""
     format: str | None = None
-    """rlla, rlla_json, apibank, toolace, xlam, bfcl or messages. None: seen from the rows."""
+    """rlla, rlla_json, apibank, xlam, bfcl, prompt, messages, toolace or sharegpt. None: seen from
+    each row."""
     take: int | None = Field(default=None, ge=1)
     """Samples at most, drawn at random. None: all."""
     share: float = Field(default=1.0, gt=0, le=1)

@@ -67,9 +67,9 @@ class Samples:
     heldout: list[Sample]
     """What it can be evaluated on; disjoint from the former."""
     dropped: list[tuple[str, int]]
-    """(identity, prompt tokens) of rows whose prompts are too long."""
+    """(row, prompt tokens) of those whose prompts are too long."""
     refused: list[tuple[str, str]] = field(default_factory=list)
-    """(identity, reason) of rows that the chat template refuses."""
+    """(row, reason) of those that the chat template refuses."""
 
     @property
     def left_out(self) -> int:

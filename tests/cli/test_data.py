@@ -7,6 +7,7 @@ import pytest
 from test_formats import MESSAGES, TOOLACE, XLAM
 from typer.testing import CliRunner
 
+import toolrest
 from toolrest.cli.main import app
 
 
@@ -65,9 +66,14 @@ def test_files_are_named_without_a_recipe_and_in_another_dialect():
     lines("m.jsonl", [MESSAGES, {"messages": 5}])
     output = run("data", "prepare", "m.jsonl", "dialect=hermes", "--output", "o.parquet")
     assert "left out 1: messages is not a list of objects (rows 1)" in output
-    shown = run("data", "show", "m.jsonl", "dialect=hermes", "--row", 1)
+    shown = run("data", "show", "m.jsonl", "dialect=hermes", "--row", 0)
+    assert "m.jsonl, row 0.0" in shown and "m.jsonl, row 0.1" in shown
+    shown = run("data", "show", "m.jsonl", "dialect=hermes", "--row", "0.1")
     assert '"tool_calls"' in shown and "[tools]" in shown
     assert "Blue and grey." in shown
+    assert "row 0.0" not in shown
+    words = "data m.jsonl: row 1: messages is not a list of objects"
+    assert words in run("data", "show", "m.jsonl", "dialect=hermes", "--row", 1, code=2)
 
 
 def test_check_against_benchmarks():
@@ -88,6 +94,12 @@ def test_check_against_benchmarks():
         (("check", "seed=1"), "no data: name files"),
         (("show", "x.jsonl", "--row", "99"), "no such sample"),
         (("show", "x.jsonl", "--row", "-1"), "no such sample"),
+        (("show", "x.jsonl", "--row", "0.1"), "no such sample"),
+        (("show", "x.jsonl", "--row", "a"), "no such sample"),
+        (("prepare", "x.jsonl", "--output", "o.parquet", "--drop", "dupl"), "did you mean 'dupli"),
+        (("prepare", "x.jsonl", "--output", "o.parquet", "--drop", "too-long"), "needs --policy"),
+        (("prepare", "x.jsonl", "--output", "o.parquet", "--drop", "overlap"), "needs --against"),
+        (("check", "x.csv"), "the file holds no rows"),
         (("prepare", "x.jsonl", "--output", "o.csv"), "must end with .parquet"),
         (("prepare", "x.jsonl", "--output", "o.parquet", "dialct=hermes"), "did you mean"),
         (("prepare", "x.jsonl", "data.prompt=rla", "--output", "o.parquet"), "data.prompt"),
@@ -95,7 +107,104 @@ def test_check_against_benchmarks():
 )
 def test_wrong_input_is_one_line(arguments, words):
     lines("x.jsonl", [XLAM])
-    assert words in run("data", *arguments, code=2)
+    Path("x.csv").write_text("messages,tools\n")
+    output = run("data", *arguments, code=2)
+    assert words in output
+    assert output.count("\n") == 1
+
+
+PLENTY = XLAM | {"query": "Where? " * 4000}
+FAULTY = [
+    XLAM,
+    {"query": 1, "tools": "[]", "answers": "[]"},
+    XLAM | {"query": "a", "answers": '[{"name": "other", "arguments": {}}]'},
+    XLAM,
+    PLENTY,
+]
+
+
+def test_strict_exits_with_one_where_something_is_found():
+    lines("good.jsonl", [XLAM])
+    lines("bad.jsonl", FAULTY)
+    run("data", "check", "good.jsonl", "--strict")
+    assert "duplicate" in run(
+        "data", "check", "bad.jsonl", "--strict", "--output", "c.json", code=1
+    )
+    assert json.loads(Path("c.json").read_text())[0]["findings"]["duplicate"][0]["row"] == "3"
+    run("data", "check", "bad.jsonl")
+    run("data", "check", "good.jsonl", "bad.jsonl", "--strict", code=1)
+
+
+def test_prepare_leaves_out_what_check_finds():
+    lines("x.jsonl", FAULTY)
+
+    def left(*options):
+        output = run("data", "prepare", "x.jsonl", "--output", "o.parquet", *options)
+        manifest = json.loads(Path("o.parquet.manifest.json").read_text())
+        (source,) = manifest["sources"]
+        rows = {each for rows in source["left_out_rows"].values() for each in rows}
+        assert manifest["samples"] == len(FAULTY) - len(rows)
+        return rows, output
+
+    assert left()[0] == {"1"}
+    assert left("--drop", "duplicate")[0] == {"1", "3"}
+    assert left("--drop", "duplicate,unlisted-tool")[0] == {"1", "2", "3"}
+    rows, output = left("--drop", "all")
+    assert rows == {"1", "2", "3"}
+    assert "not looked for: too long, which needs --policy" in output
+    for bare in (("--drop",), ("--drop", "seed=0"), ("--drop", "--quiet")):
+        assert left(*bare)[0] == rows
+    run("data", "prepare", "--drop", "x.jsonl", "--output", "o.parquet")
+    assert json.loads(Path("o.parquet.manifest.json").read_text())["samples"] == 2
+    policy = ("--policy", "embedded", "--max-prompt-tokens", 4000)
+    assert left("--drop", "too long", *policy)[0] == {"1", "4"}
+    rows, output = left("--drop", "all", *policy)
+    assert rows == {"1", "2", "3", "4"}
+    assert "not looked for: overlap" in output
+    run("data", "check", "o.parquet", "--strict", *policy)
+    lines("bench.jsonl", [XLAM])
+    rows, _ = left("--drop", "overlap", "--against", "bench.jsonl")
+    assert rows == {"0", "1", "3"}
+
+
+def policy_with(template):
+    """The embedded policy's folder, with another chat template."""
+    folder = Path("policy")
+    folder.mkdir()
+    for file in Path(toolrest.__file__).parent.joinpath("world", "policy").iterdir():
+        if file.name != "chat_template.jinja":
+            folder.joinpath(file.name).symlink_to(file)
+    folder.joinpath("chat_template.jinja").write_text(template)
+    return ("--policy", folder, "dialect=hermes")
+
+
+PICKY = """{%- for message in messages -%}
+{%- if "secret" in message["content"] -%}{{ raise_exception("I never say\\nthat!") }}{%- endif -%}
+{{ message["role"] }}: {{ message["content"] }}
+{% endfor -%}"""
+
+
+def test_a_row_that_the_template_refuses_is_counted_and_named_and_the_rest_goes_on():
+    secret = {"role": "user", "content": "a secret"}
+    told = MESSAGES | {"messages": [*MESSAGES["messages"], secret, MESSAGES["messages"][-1]]}
+    lines("m.jsonl", [XLAM, told, XLAM | {"query": "a secret"}, XLAM | {"query": "q"}])
+    policy = policy_with(PICKY)
+    output = run("data", "check", "m.jsonl", *policy, "--strict", "--output", "c.json", code=1)
+    assert "refused by the template" in output and "I never say" in output
+    (report,) = json.loads(Path("c.json").read_text())
+    assert {
+        kind: [each["row"] for each in found] for kind, found in report["findings"].items()
+    } == {"refused by the template": ["1.2", "2"]}
+    assert len(report["prompt_tokens"]) == 4
+    output = run("data", "prepare", "m.jsonl", *policy, "--output", "o.parquet")
+    (named,) = (line for line in output.splitlines() if "refused by the template" in line)
+    assert named.startswith("  left out 2: ") and named.endswith("(rows 1.2, 2)")
+    run("data", "check", "o.parquet", *policy, "--strict")
+    assert "I never say" in run("data", "show", "m.jsonl", *policy, "--row", 2, code=2)
+    assert "a secret" in run("data", "show", "m.jsonl", "dialect=hermes", "--row", 2)
+    lines("all.jsonl", [XLAM | {"query": "a secret"}])
+    output = run("data", "prepare", "all.jsonl", *policy, "--output", "no.parquet", code=2)
+    assert "no sample is left" in output and output.count("\n") == 1
 
 
 TINY = ("rollout.prompts_per_step=1", "rollout.group_size=2", "rollout.max_response_tokens=8")

@@ -1,11 +1,13 @@
 """Decomposition and masking, on random dialogues."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from toolrest.data.decompose import Rendering, steps, to_samples
-from toolrest.data.dialogue import Action, Dialogue, Observation, Tool, UserTurn
+from toolrest.data.dialogue import Action, Dialogue, Observation, SystemTurn, Tool, UserTurn
 from toolrest.data.masking import make_mask, masked, unmasked
 from toolrest.data.prompts import hold_out
 from toolrest.data.record import Record
@@ -83,11 +85,20 @@ def test_thoughts_of_earlier_actions_are_kept_as_asked():
         assert kept is None or kept in text
 
 
-def test_a_dialogue_without_an_action_or_that_begins_with_one_is_a_bad_row():
-    with pytest.raises(BadRow, match="no action"):
-        to_samples(Record(Dialogue((), (UserTurn("a"),))), Rendering(), "s", "0")
-    with pytest.raises(BadRow, match="begins with"):
-        to_samples(Record(Dialogue((), (Action(response="a"),))), Rendering(), "s", "0")
+def test_a_dialogue_without_an_action_that_answers_the_user_is_a_bad_row():
+    greeting, asked = Action(response="Hello, how can I help?"), UserTurn("a")
+    for turns in ((asked,), (greeting,), (SystemTurn("s"), greeting), (greeting, asked), ()):
+        with pytest.raises(BadRow, match="no action to learn from"):
+            to_samples(Record(Dialogue((), turns)), Rendering(), "s", "0")
+
+
+@pytest.mark.parametrize(("dialect", "style"), [("rlla", "rlla"), ("hermes", "template")])
+def test_a_greeting_is_history_and_not_learnt(dialect, style):
+    turns = (Action(response="Hello!"), UserTurn("Sum?"), Action(response="Three."))
+    rendering = Rendering(dialect, style, think=False)
+    (sample,) = to_samples(Record(Dialogue((), turns)), rendering, "s", "0")
+    assert "Hello!" in json.dumps(sample.prompt)
+    assert "Three." in sample.ground_truth and "Hello!" not in sample.ground_truth
 
 
 @given(dialogue=dialogues(), seed=st.text(max_size=3))
@@ -100,6 +111,30 @@ def test_a_mask_is_a_bijection_that_its_inverse_undoes(dialogue, seed):
     true = {tool.name for tool in dialogue.tools}
     assert not true & set(names)
     assert [tool.name for tool in hidden.tools] == [mask.tools[t.name] for t in dialogue.tools]
+
+
+def test_a_mask_renames_what_a_schemas_options_require():
+    schema = {
+        "properties": {"a": {"type": "string"}, "b": {}},
+        "anyOf": [{"required": ["a"]}, {"properties": {"b": {"const": 1}}, "required": ["b"]}],
+        "allOf": [True],
+    }
+    hidden, mask = masked(Dialogue((Tool("f", "d", schema),), (UserTurn("q"),)), "seed")
+    a, b = (mask.parameters["f"][name] for name in "ab")
+    (tool,) = hidden.tools
+    assert tool.parameters == {
+        "properties": {a: {"type": "string"}, b: {}},
+        "anyOf": [{"required": [a]}, {"properties": {b: {"const": 1}}, "required": [b]}],
+        "allOf": [True],
+    }
+    assert schema["anyOf"][0] == {"required": ["a"]}
+
+
+def test_a_mask_keeps_which_call_a_result_answers():
+    calls = (ToolCall("f", {}), ToolCall("f", {}))
+    turns = (UserTurn("q"), Action(calls), Observation((("f", "r"),), calls=(1,)))
+    hidden, mask = masked(Dialogue((Tool("f", "d", {}),), turns), "seed")
+    assert hidden.turns[2] == Observation(((mask.tools["f"], "r"),), calls=(1,))
 
 
 @given(dialogue=dialogues(), seed=st.text(max_size=3))

@@ -181,4 +181,4 @@ def test_what_is_wrong_is_said(name, row, words):
 def test_an_unknown_format_is_named_with_the_nearest():
     with pytest.raises(InputError, match="did you mean 'xlam'"):
         get_format("xlan")
-    assert {"rlla", "rlla_json", *GOOD} == set(format_names())
+    assert {"rlla", "rlla_json", "prompt", "sharegpt", *GOOD} == set(format_names())

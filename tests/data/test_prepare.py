@@ -201,6 +201,8 @@ def test_the_real_files_agree_with_what_is_known_of_them(data_folder):
     assert [r.get("overlap") for r in rows] == [None, [393], None]
     assert 9 in rows[0]["cut apart"]
     assert 130 in rows[1]["cut apart"]
+    counts = [[len(set(r.get(kind, ()))) for r in rows] for kind in ("cut apart", "wrong type")]
+    assert counts == [[5, 26, 0], [15, 61, 6]]
     assert not any("unreadable" in row for row in rows)
 
 

@@ -65,6 +65,10 @@ def test_a_json_loses_its_thoughts(tmp_path):
             [{"prompt": "text", "reward_model": {"ground_truth": TRUTH}}],
             "row 0: prompt is not a list of objects",
         ),
+        (
+            [row() | {"prompt": [{"role": "user", "content": "", "tool_calls": [{"a": 1}]}]}],
+            "row 0: prompt's messages have tool_calls",
+        ),
     ],
 )
 def test_a_broken_parquet_is_named(tmp_path, rows, text):

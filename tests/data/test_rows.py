@@ -1,13 +1,17 @@
 """Files of every kind, whole and broken."""
 
+import csv
 import gzip
+import io
 import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import Dataset
 
 from toolrest.data import rows as rows_module
+from toolrest.data.json_text import Written
 from toolrest.data.rows import BadRow, iterate_rows
 from toolrest.errors import InputError
 
@@ -40,6 +44,98 @@ def test_every_writing_of_the_same_rows(tmp_path, name, data):
     assert list(iterate_rows(written(tmp_path, name, data))) == list(enumerate(ROWS))
 
 
+def csv_of(rows, **options):
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, list(rows[0]), **options)
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue().encode()
+
+
+TEXTS = [
+    {"a": '[{"role": "user", "content": "é, \\"b\\"\\n"}]', "b": "x"},
+    {"a": 'many\r\nlines "quoted", and\u2028more', "b": None},
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.csv", csv_of(TEXTS)),
+        ("a.csv", b"\xef\xbb\xbf" + csv_of(TEXTS)),
+        ("a.csv", csv_of(TEXTS, lineterminator="\n")),
+        ("a.csv", csv_of(TEXTS, quoting=csv.QUOTE_ALL).rstrip()),
+        ("a.csv", csv_of(TEXTS).replace(b"b\r\n", b"b\r\n\r\n") + b"\r\n\r\n"),
+        ("a.CSV", csv_of(TEXTS)),
+        ("a.csv.gz", gzip.compress(csv_of(TEXTS), mtime=0)),
+    ],
+)
+def test_csv(tmp_path, name, data):
+    assert list(iterate_rows(written(tmp_path, name, data))) == list(enumerate(TEXTS))
+
+
+def test_csv_of_pandas_and_datasets(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pandas.DataFrame(TEXTS).to_csv(tmp_path / "a.csv", index=False)
+    Dataset.from_list(TEXTS).to_csv(tmp_path / "b.csv")
+    for name in ("a.csv", "b.csv"):
+        assert list(iterate_rows(str(tmp_path / name))) == list(enumerate(TEXTS))
+
+
+def test_a_large_cell_is_read(tmp_path):
+    rows = [{"a": "x" * 1_000_000, "b": "y"}]
+    assert list(iterate_rows(written(tmp_path, "a.csv", csv_of(rows)))) == [(0, rows[0])]
+
+
+def test_a_cell_without_end_is_one_error(tmp_path):
+    data = b'a,b\n1,2\n"' + b"x" * (rows_module.LONGEST_LINE + 1) + b'",2\n'
+    with pytest.raises(InputError, match=r"line 3 cannot be read as CSV \(field larger"):
+        list(iterate_rows(written(tmp_path, "a.csv", data)))
+
+
+def test_ragged_rows_of_csv_are_values(tmp_path):
+    path = written(tmp_path, "a.csv", b"a,b\n1,2\n1\n1,2,3\n3,4\n")
+    found = [row for _, row in iterate_rows(path)]
+    assert [row if isinstance(row, dict) else str(row) for row in found] == [
+        {"a": "1", "b": "2"},
+        "1 cells under 2 headings",
+        "3 cells under 2 headings",
+        {"a": "3", "b": "4"},
+    ]
+
+
+def test_lines_end_where_json_has_them_end(tmp_path):
+    """Other ends of lines (U+2028, U+0085) may stand inside a text."""
+    rows = [{"a": "x\u2028y\u0085z"}, {"a": "\x1c"}]
+    data = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+    for name in ("a.json", "a.jsonl"):
+        assert list(iterate_rows(written(tmp_path, name, data))) == list(enumerate(rows))
+
+
+def test_maps_of_parquet_are_objects(tmp_path):
+    kind = pa.map_(pa.string(), pa.int64())
+    table = pa.table({"a": pa.array([[("x", 1), ("y", 2)], [], None], kind)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    found = [row["a"] for _, row in iterate_rows(str(tmp_path / "a.parquet"))]
+    assert found == [{"x": 1, "y": 2}, {}, None]
+
+
+def test_json_of_parquet_is_what_it_says(tmp_path):
+    texts = ['{"b": null}', "[1, {}]", '"x"', "5", "null", None]
+    column = pa.array(texts, pa.json_())
+    inner = pa.StructArray.from_arrays([column, pa.array(range(6))], names=["j", "n"])
+    lists = pa.ListArray.from_arrays(pa.array([0, 2, 2, 3, 4, 5, 6]), column)
+    pq.write_table(pa.table({"a": column, "s": inner, "l": lists}), tmp_path / "a.parquet")
+    values = [None if text is None else json.loads(text) for text in texts]
+    rows = [row for _, row in iterate_rows(str(tmp_path / "a.parquet"))]
+    assert [row["a"] for row in rows] == values
+    assert [row["s"] for row in rows] == [{"j": v, "n": n} for n, v in enumerate(values)]
+    assert [row["l"] for row in rows] == [values[:2], [], *([v] for v in values[2:])]
+    assert isinstance(rows[0]["a"], Written) and isinstance(rows[1]["a"][1], Written)
+    assert isinstance(rows[0]["l"][0], Written) and isinstance(rows[0]["s"]["j"], Written)
+    assert not isinstance(rows[0]["s"], Written)
+
+
 def test_parquet(tmp_path):
     pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "a.parquet")
     assert list(iterate_rows(str(tmp_path / "a.parquet"))) == list(enumerate(ROWS))
@@ -60,7 +156,15 @@ def test_parquet(tmp_path):
         ("a.jsonl.gz", gzip.compress(LINES, mtime=0)[:-9], "cannot be read"),
         ("a.parquet", b"PAR1 but not", "not a readable parquet"),
         ("a.parquet", b"", "not a readable parquet"),
-        ("a.csv", b"x", "expected .json"),
+        ("a.csv", b"", "holds no rows"),
+        ("a.csv", b"a,b\n", "holds no rows"),
+        ("a.csv", b'a,b\n1,"2\n3,4\n', r"line 3 cannot be read as CSV \(unexpected end"),
+        ("a.csv", b'a,b\n1,"2"3\n', "line 2 cannot be read as CSV"),
+        ("a.csv", b"a,a\n1,2\n", "the heading 'a' is there twice"),
+        ("a.csv", "a,b\n1,é\n".encode("latin-1"), "not UTF-8 .*iconv"),
+        ("a.csv.gz", b"no gzip", "cannot be read"),
+        ("a.csv.gz", gzip.compress(b"a,b\n1,2\n", mtime=0)[:-9], "cannot be read"),
+        ("a.tsv", b"x", "expected .json"),
         ("a.parquet.gz", b"x", "expected .json"),
         ("a", b"x", "expected .json"),
     ],

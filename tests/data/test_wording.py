@@ -1,13 +1,20 @@
 """Prompts of a dialogue in every wording."""
 
+import copy
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import trl
+from hypothesis import given
+from hypothesis import strategies as st
+from jinja2 import TemplateError
 
 from toolrest.data.dialogue import Action, Dialogue, Observation, Tool, UserTurn
-from toolrest.data.wording import style_names, word
+from toolrest.data.prompts import render_chat
+from toolrest.data.wording import Prompt, split_parallel, style_names, word
 from toolrest.dialects import ToolCall, get_dialect
 from toolrest.errors import InputError
 
@@ -78,6 +85,79 @@ def test_a_dialogue_without_tools_and_with_braces_is_worded(style):
 def test_an_unknown_style_is_refused_with_the_nearest():
     with pytest.raises(InputError, match="did you mean 'plain'"):
         word(DIALOGUE, "plian", get_dialect("rlla"))
+
+
+def calls_and_results(*pairs, **more):
+    """A message of calls (name, id), and a result of each."""
+    listed = [{"id": i, "function": {"name": n, "arguments": {}}} for n, i in pairs]
+    answers = [{"role": "tool", "tool_call_id": i, "content": f"of {n}"} for n, i in pairs]
+    return {"role": "assistant", "content": "", "tool_calls": listed, **more}, answers
+
+
+def test_parallel_calls_are_split_with_their_results():
+    message, (f, g, h) = calls_and_results(("f", "1"), ("g", "2"), ("h", "3"))
+    message |= {"content": "I look.", "reasoning_content": "t"}
+    user, last = {"role": "user", "content": "q"}, {"role": "assistant", "content": "done"}
+    first, second, third = message["tool_calls"]
+    empty = {"role": "assistant", "content": ""}
+    before = [user, message, h, f, last, user]
+    assert split_parallel(before) == [
+        *(user, message | {"tool_calls": [first]}, f),
+        empty | {"tool_calls": [second]},
+        *(empty | {"tool_calls": [third]}, h, last, user),
+    ]
+    assert before[1] is message and message["tool_calls"] == [first, second, third]
+    assert split_parallel([user, message]) == [
+        user,
+        message | {"tool_calls": [first]},
+        empty | {"tool_calls": [second]},
+        empty | {"tool_calls": [third]},
+    ]
+    bare = [{key: value for key, value in each.items() if key != "tool_call_id"} for each in (f, g)]
+    split = split_parallel([message, *bare, h])
+    assert [each["content"] for each in split if each["role"] == "tool"] == [
+        *("of f", "of g", "of h"),
+    ]
+
+
+@given(counts=st.lists(st.integers(0, 3), max_size=5))
+def test_split_messages_have_one_call_each_and_lose_nothing(counts):
+    messages = []
+    for at, count in enumerate(counts):
+        message, results = calls_and_results(*((f"f{n}", f"{at}.{n}") for n in range(count)))
+        messages += [message, *results]
+    split = split_parallel(messages)
+    calls = [call for each in split for call in each.get("tool_calls") or ()]
+    assert calls == [call for each in messages for call in each.get("tool_calls") or ()]
+    assert all(len(each.get("tool_calls") or ()) < 2 for each in split)
+    assert [each for each in split if each["role"] == "tool"] == [
+        each for each in messages if each["role"] == "tool"
+    ]
+    for call, answer in pairwise(split):
+        if call.get("tool_calls"):
+            assert answer["tool_call_id"] == call["tool_calls"][0]["id"]
+    assert split_parallel(split) == split
+
+
+def test_a_template_that_writes_one_call_a_message_takes_what_is_split(embedded_tokenizer):
+    both = Dialogue(
+        (WEATHER,),
+        (
+            UserTurn("Both."),
+            Action((CALL, ToolCall("Weather", {"city": "Bern"}))),
+            Observation((("Weather", "rain"), ("Weather", "snow"))),
+        ),
+    )
+    prompt = word(both, "template", get_dialect("llama3"))
+    tokenizer = copy.deepcopy(embedded_tokenizer)
+    templates = Path(trl.__file__).parent / "chat_templates"
+    tokenizer.chat_template = (templates / "llama3_1.jinja").read_text()
+    with pytest.raises(TemplateError, match="single tool-calls"):
+        tokenizer.apply_chat_template(prompt.messages, tools=prompt.tools)
+    split = Prompt(split_parallel(prompt.messages), prompt.tools)
+    text = tokenizer.decode(render_chat(split, tokenizer))
+    places = [text.index(part) for part in ("Zürich", "rain", "Bern", "snow")]
+    assert places == sorted(places)
 
 
 @pytest.mark.skipif("TOOLREST_DATA" not in os.environ, reason="TOOLREST_DATA is not set")

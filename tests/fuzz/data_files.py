@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import csv
 import json
 import random
 import sys
@@ -22,8 +23,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from toolrest.data.check import KINDS
 from toolrest.data.check import check as check_sources
 from toolrest.data.decompose import Rendering
+from toolrest.data.pick import pick_row
 from toolrest.data.prepare import manifest_path, prepare
 from toolrest.data.sources import Skipped, Source, iterate_samples
 from toolrest.errors import InputError
@@ -42,6 +45,25 @@ SYSTEM = (
 )
 HISTORY = "**Dialogue Records History**\n<user>Rome?</user>\n<response>Well.</response>\n"
 REPLY = '<think>t</think>\n<tool_call>\n{"name": "w", "parameters": {"a": "x"}}\n</tool_call>'
+CALL = '<tool_call>\n{"name": "w", "arguments": {"a": "x"}}\n</tool_call>'
+SCHEMAS = {
+    "type": "function",
+    "function": {
+        "name": "w",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "a": {"$ref": "#/$defs/A"},
+                "b": {"anyOf": [{"type": "integer"}, {"type": "null"}], "default": None},
+                "c": {"type": "object", "properties": {"d": {"type": ["string", "null"]}}},
+                "e": {"type": "array", "items": {"$ref": "#/$defs/A"}},
+            },
+            "required": ["a"],
+            "$defs": {"A": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/A"}]}},
+            "additionalProperties": {"type": "string"},
+        },
+    },
+}
 ROWS: dict[str, dict[str, Any]] = {
     "rlla": {
         "prompt": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": HISTORY}],
@@ -88,6 +110,45 @@ ROWS: dict[str, dict[str, Any]] = {
         ],
         "tools": [{"type": "function", "function": TOOL}],
     },
+    "sharegpt": {
+        "system": "s",
+        "tools": json.dumps([TOOL]),
+        "conversations": [
+            {"from": "human", "value": "q"},
+            {"from": "function_call", "value": '{"name": "w", "arguments": {"a": "x"}}'},
+            {"from": "observation", "value": '{"b": 1}'},
+            {"from": "gpt", "value": "<think>t</think>done"},
+        ],
+    },
+    "hermes": {
+        "conversations": [
+            {"from": "system", "value": "s"},
+            {"from": "human", "value": "q"},
+            {"from": "gpt", "value": CALL},
+            {"from": "tool", "value": "<tool_response>\nr\n</tool_response>"},
+            {"from": "gpt", "value": "done"},
+        ],
+        "tools": [TOOL],
+    },
+    "swift": {
+        "messages": [
+            {"role": "user", "content": "q"},
+            {"role": "assistant", "content": "<think>t</think>"},
+            {"role": "tool_call", "content": '{"name": "w", "arguments": {"a": "x"}}'},
+            {"role": "tool_call", "content": '[{"name": "w", "arguments": "{}"}]'},
+            {"role": "tool_response", "content": {"b": [1, None]}},
+            {"role": "tool_response", "content": [{"type": "text", "text": "r"}]},
+            {"role": "system", "content": "s"},
+            {"role": "assistant", "content": "done"},
+        ],
+        "tools": [SCHEMAS],
+    },
+    "prompt": {
+        "prompt": [{"role": "user", "content": "q"}],
+        "ground_truth": REPLY,
+        "tools": [SCHEMAS],
+    },
+    "prompt as text": {"prompt": "q", "ground_truth": REPLY},
     "prepared": {
         "prompt": [{"role": "user", "content": "q"}],
         "reward_model": {"ground_truth": REPLY, "style": "rule"},
@@ -108,8 +169,11 @@ VALUES: list[Any] = [
     *("<user>" * 5000, "<think>" * 5000, "<tool_call>" * 3000, "1. Name: w\n" * 1000, "[{" * 2000),
     *('["' * 2000, "(" * 3000, "\\" * 3000, "- " * 3000, "<obs>" * 3000 + "</user>" * 3000),
 ]
+DROPS = ((), tuple(KINDS))
 SPEECHES = (("rlla", "rlla"), ("hermes", "template"), ("rlla", "plain"))
-WRITINGS = ("json", "jsonl", "parquet")
+WRITINGS = ("json", "jsonl", "parquet", "csv")
+FORMS = {"prepared": None, "hermes": "sharegpt", "swift": "messages", "prompt as text": "prompt"}
+"""The formats of rows that are called otherwise."""
 
 
 def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -146,6 +210,8 @@ def write(path: Path, rows: list[dict[str, Any]]) -> bool:
     try:
         if path.suffix == ".parquet":
             pq.write_table(pa.Table.from_pylist(rows), path)
+        elif path.suffix == ".csv":
+            write_csv(path, rows)
         elif path.suffix == ".jsonl":
             path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         else:
@@ -153,6 +219,16 @@ def write(path: Path, rows: list[dict[str, Any]]) -> bool:
     except (pa.ArrowException, OverflowError, UnicodeError, TypeError):
         return False
     return True
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Texts as they are, all else as its JSON text."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
+        writer.writeheader()
+        for row in rows:
+            texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in row.items()}
+            writer.writerow(texts)
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
@@ -174,7 +250,7 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
 def check(path: Path, output: Path, rng: random.Random, counts: Counter[str]) -> None:
     """Read a file in every way. Raises whatever reading it should not."""
     rendering = Rendering(*rng.choice(SPEECHES))
-    forms = [None, None, None, *(name for name in ROWS if name != "prepared")]
+    forms = [None, None, None, *(FORMS.get(name, name) for name in ROWS)]
     source = Source(str(path), format=rng.choice(forms), mask=rng.choice((0.0, 0.5)))
     before = sorted(each.name for each in path.parent.iterdir())
     began = time.monotonic()
@@ -182,7 +258,8 @@ def check(path: Path, output: Path, rng: random.Random, counts: Counter[str]) ->
         ("strict", lambda: list(iterate_samples(source, rendering, 0))),
         ("lenient", lambda: list(iterate_samples(source, rendering, 0, Skipped()))),
         ("check", lambda: [report.to_dict() for report in check_sources([source], rendering)]),
-        ("prepare", lambda: prepare([source], rendering, output, 0)),
+        ("prepare", lambda: prepare([source], rendering, output, 0, drop=rng.choice(DROPS))),
+        ("show", lambda: list(pick_row([source], rendering, 0, str(rng.randrange(4))))),
     ):
         try:
             act()
@@ -239,7 +316,7 @@ def every_place(folder: Path, step: int = 1) -> int:
         mine = [each for each in rows if each.keys() >= row.keys()]
         assert write(path, [row, *mine])
         for dialect, style in SPEECHES:
-            source = Source(str(path), format=None if name == "prepared" else name, mask=0.5)
+            source = Source(str(path), format=FORMS.get(name, name), mask=0.5)
             if name == "prepared" and dialect != "rlla":
                 continue
             skipped = Skipped()

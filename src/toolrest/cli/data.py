@@ -4,12 +4,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from toolrest.cli.errors import one_line_errors
 
 if TYPE_CHECKING:
-    from toolrest.data.check import Report
+    from transformers import PreTrainedTokenizerBase
+
     from toolrest.data.decompose import Rendering
+    from toolrest.data.sample import Sample
     from toolrest.data.sources import Source
     from toolrest.recipe import Recipe
 
@@ -20,6 +23,11 @@ data = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+_POLICY = typer.Option(
+    help="Whose chat template writes the prompts and whose tokens are counted; neither without it."
+)
+_LONGEST = typer.Option(min=1, help="Longer prompts are named. Default: the recipe's.")
+_AGAINST = typer.Option(help="Files, or 'bfcl', whose questions must not be among the rows.")
 _INPUTS = typer.Argument(
     metavar="FILE... | RECIPE [KEY=VALUE]...",
     help="Files of any format or hub names; or a recipe (.yaml) with data.sources; then overrides "
@@ -28,10 +36,38 @@ _INPUTS = typer.Argument(
 )
 
 
-@data.command()
+class _Prepare(TyperCommand):
+    """A command whose `--drop` without a kind means all of them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See click."""
+        made = []
+        for at, text in enumerate(args):
+            after = args[at + 1 : at + 2]
+            bare = not after or after[0].startswith("-") or "=" in after[0] or _is_data(after[0])
+            made.append("--drop=all" if text == "--drop" and bare else text)
+        return super().parse_args(ctx, made)
+
+
+def _is_data(text: str) -> bool:
+    return Path(text).suffix != "" or Path(text).exists()
+
+
+@data.command(cls=_Prepare)
 def prepare(
     inputs: Annotated[list[str], _INPUTS],
     output: Annotated[Path, typer.Option(help="The .parquet file to write.")],
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND",
+            help="Leave out what toolrest data check finds of this kind, such as duplicate; again "
+            "for more kinds. Without a kind, or with 'all': of every kind.",
+        ),
+    ] = None,
+    policy: Annotated[str | None, _POLICY] = None,
+    max_prompt_tokens: Annotated[int | None, _LONGEST] = None,
+    against: Annotated[list[str] | None, _AGAINST] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the result alone.")] = False,
 ) -> None:
     """Write the samples of all sources into one parquet file, with a manifest."""
@@ -41,8 +77,11 @@ def prepare(
 
         from toolrest.data.prepare import manifest_path
         from toolrest.data.prepare import prepare as run_prepare
+        from toolrest.naming import printable
 
-        recipe, sources, rendering = _read(inputs)
+        recipe, sources, rendering, tokenizer = _read(inputs, policy)
+        looking = _looking(recipe, rendering, tokenizer, max_prompt_tokens, against)
+        kinds = _kinds(drop or [], looking, len(sources))
         console = Console(stderr=True, highlight=False, markup=False)
         bar = Progress(
             TextColumn("{task.completed:,.0f} samples"),
@@ -59,6 +98,8 @@ def prepare(
                     output,
                     recipe.seed,
                     lambda count: bar.update(task, completed=count),
+                    drop=kinds,
+                    **looking,
                 )
         except KeyboardInterrupt:
             typer.echo(f"stopped; {output} is as it was. The same command begins anew", err=True)
@@ -68,44 +109,30 @@ def prepare(
             for reason, count in source["left_out"].items():
                 rows = source["left_out_rows"][reason]
                 more = ", .." if count > len(rows) else ""
-                typer.echo(f"  left out {count}: {reason} (rows {', '.join(rows)}{more})")
+                left = f"left out {count}: {reason} (rows {', '.join(rows)}{more})"
+                typer.echo(f"  {printable(left)}")
         typer.echo(f"{manifest['samples']} samples in {output}; {manifest_path(output)}")
 
 
 @data.command()
 def check(
     inputs: Annotated[list[str], _INPUTS],
-    policy: Annotated[
-        str | None, typer.Option(help="Whose tokens are counted; none are without it.")
-    ] = None,
-    max_prompt_tokens: Annotated[
-        int | None, typer.Option(help="Longer prompts are named. Default: the recipe's.")
-    ] = None,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(help="Files, or 'bfcl', whose questions must not be among the rows."),
-    ] = None,
+    policy: Annotated[str | None, _POLICY] = None,
+    max_prompt_tokens: Annotated[int | None, _LONGEST] = None,
+    against: Annotated[list[str] | None, _AGAINST] = None,
     output: Annotated[Path | None, typer.Option(help="JSON file for all findings.")] = None,
     rows: Annotated[int, typer.Option(help="Rows of each kind that are printed.")] = 5,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 where something is found.")
+    ] = False,
 ) -> None:
     """Report what is wrong, by row: parse errors, unlisted tools, types, duplicates, overlaps."""
     with one_line_errors():
         from toolrest.data.check import check as run_check
-        from toolrest.data.prompts import render_prompt
-        from toolrest.policy import load_tokenizer
 
-        recipe, sources, rendering = _read(inputs)
-        tokenizer: Any = None
-        if policy is not None:
-            tokenizer = load_tokenizer(recipe.model_copy(update={"policy": policy}))
-        reports = run_check(
-            sources,
-            rendering,
-            seed=recipe.seed,
-            length=None if tokenizer is None else lambda s: len(render_prompt(s, tokenizer)),
-            max_prompt_tokens=max_prompt_tokens or recipe.data.max_prompt_tokens,
-            against=_questions(against or [], rendering, recipe.seed),
-        )
+        recipe, sources, rendering, tokenizer = _read(inputs, policy)
+        looking = _looking(recipe, rendering, tokenizer, max_prompt_tokens, against)
+        reports = run_check(sources, rendering, seed=recipe.seed, **looking)
         if output is not None:
             from toolrest.errors import InputError
             from toolrest.runs import write_json
@@ -114,55 +141,53 @@ def check(
                 write_json(output, [report.to_dict() for report in reports])
             except OSError as error:
                 raise InputError(f"{output}: cannot be written: {error.strerror}") from error
+    from toolrest.cli.data_report import print_report
+
     for report in reports:
-        _print_report(report, rows)
+        print_report(report, rows)
+    if strict and any(report.findings for report in reports):
+        raise typer.Exit(1)
 
 
 @data.command()
 def show(
     inputs: Annotated[list[str], _INPUTS],
-    row: Annotated[int, typer.Option(help="Which sample, from 0.")] = 0,
+    row: Annotated[
+        str,
+        typer.Option(help="Which row of the file, from 0; 3.1 is the second sample of row 3."),
+    ] = "0",
     policy: Annotated[
         str | None, typer.Option(help="Print the prompt as its chat template writes it.")
     ] = None,
 ) -> None:
-    """Print a sample as the policy sees it, and its ground truth."""
+    """Print a row's samples as the policy sees them, and their ground truths."""
     with one_line_errors():
-        from itertools import islice
-
-        from toolrest.data.prompts import render_prompt
-        from toolrest.data.sources import Skipped, iterate_samples
-        from toolrest.errors import InputError
+        from toolrest.data.pick import pick_row
         from toolrest.naming import printable
-        from toolrest.policy import load_tokenizer
 
-        recipe, sources, rendering = _read(inputs)
-        samples = (
-            sample
-            for source in sources
-            for sample in iterate_samples(source, rendering, recipe.seed, Skipped())
-        )
-        sample = next(islice(samples, row, None), None) if row >= 0 else None
-        if sample is None:
-            raise InputError(f"--row {row}: there is no such sample")
-        if policy is None:
-            prompt = "\n".join(_message(message) for message in sample.prompt)
-            if sample.tools is not None:
-                prompt = f"[tools] {_json(list(sample.tools))}\n{prompt}"
-        else:
-            tokenizer = load_tokenizer(recipe.model_copy(update={"policy": policy}))
-            ids = render_prompt(sample, tokenizer)
-            prompt = str(tokenizer.decode(ids))
-            typer.echo(f"{len(ids)} tokens")
-        said = f"{sample.source}, {sample.identity}\n\n{prompt}\n\n[ground truth]\n"
-        said += sample.ground_truth
-        if sample.true_names is not None:
-            from toolrest.data.masking import unmasked
+        recipe, sources, rendering, tokenizer = _read(inputs, policy)
+        for place, sample in pick_row(sources, rendering, recipe.seed, row):
+            typer.echo(printable(f"{place}\n{_shown(sample, tokenizer)}\n", keep="\n\t"))
 
-            said += f"\n\n[with true names]\n{unmasked(sample.ground_truth, sample.true_names)}"
-        if sample.demonstration is not None:
-            said += f"\n\n[demonstration]\n{sample.demonstration}"
-        typer.echo(printable(said, keep="\n\t"))
+
+def _shown(sample: "Sample", tokenizer: Any) -> str:
+    from toolrest.data.prompts import render_prompt
+
+    if tokenizer is None:
+        said = "\n".join(_message(message) for message in sample.prompt)
+        if sample.tools is not None:
+            said = f"[tools] {_json(list(sample.tools))}\n{said}"
+    else:
+        ids = render_prompt(sample, tokenizer)
+        said = f"{len(ids)} tokens\n\n{tokenizer.decode(ids)}"
+    said += f"\n\n[ground truth]\n{sample.ground_truth}"
+    if sample.true_names is not None:
+        from toolrest.data.masking import unmasked
+
+        said += f"\n\n[with true names]\n{unmasked(sample.ground_truth, sample.true_names)}"
+    if sample.demonstration is not None:
+        said += f"\n\n[demonstration]\n{sample.demonstration}"
+    return said
 
 
 def _message(message: dict[str, Any]) -> str:
@@ -177,8 +202,12 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _read(inputs: list[str]) -> "tuple[Recipe, list[Source], Rendering]":
-    """The recipe of the overrides, the sources that it or the arguments name, and the wording."""
+def _read(
+    inputs: list[str], policy: str | None
+) -> "tuple[Recipe, list[Source], Rendering, PreTrainedTokenizerBase | None]":
+    """The recipe of the overrides, the sources that it or the arguments name, the wording, and the
+    policy's tokenizer where one is named.
+    """
     from toolrest.cli.train import calm_libraries
     from toolrest.data.sources import Source
     from toolrest.errors import InputError
@@ -198,7 +227,78 @@ def _read(inputs: list[str]) -> "tuple[Recipe, list[Source], Rendering]":
     sources = [Source(path) for path in paths] or recipe_sources(recipe)
     if not sources:
         raise InputError("no data: name files, or a recipe with data.path or data.sources")
-    return recipe, sources, recipe_rendering(recipe)
+    recipe, tokenizer = _fitted(recipe, policy)
+    return recipe, sources, recipe_rendering(recipe), tokenizer
+
+
+def _fitted(
+    recipe: "Recipe", policy: str | None
+) -> "tuple[Recipe, PreTrainedTokenizerBase | None]":
+    """The recipe as training fits it to the policy's chat template; as it is without a policy."""
+    from toolrest.dialects import AUTO
+    from toolrest.errors import InputError
+    from toolrest.policy import load_tokenizer
+    from toolrest.recipe import EMBEDDED
+    from toolrest.rollout.fitting import fit_recipe
+
+    if policy is not None:
+        recipe = recipe.model_copy(update={"policy": policy})
+    elif recipe.policy == EMBEDDED:
+        if recipe.dialect == AUTO:
+            raise InputError("dialect=auto is what a policy's chat template writes; give --policy")
+        return recipe, None
+    try:
+        tokenizer = load_tokenizer(recipe)
+    except InputError as error:
+        if policy is not None or recipe.dialect == AUTO:
+            raise
+        typer.echo(f"the policy's chat template was not looked at: {error}", err=True)
+        return recipe, None
+    recipe, notes = fit_recipe(recipe, tokenizer)
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+    return recipe, tokenizer if policy is not None else None
+
+
+def _looking(
+    recipe: "Recipe",
+    rendering: "Rendering",
+    tokenizer: Any,
+    max_prompt_tokens: int | None,
+    against: list[str] | None,
+) -> dict[str, Any]:
+    """What findings need, as `check` and `prepare` take it."""
+    from toolrest.data.prompts import render_prompt
+
+    return {
+        "length": None if tokenizer is None else lambda s: len(render_prompt(s, tokenizer)),
+        "max_prompt_tokens": max_prompt_tokens or recipe.data.max_prompt_tokens,
+        "against": _questions(against or [], rendering, recipe.seed),
+    }
+
+
+def _kinds(drop: list[str], looking: dict[str, Any], sources: int) -> list[str]:
+    """The kinds of findings that `--drop` names, all of which the options let us look for."""
+    from toolrest.data.findings import KINDS, REFUSED
+    from toolrest.errors import InputError
+    from toolrest.naming import unknown_name
+
+    needs = {}
+    if looking["length"] is None:
+        needs |= dict.fromkeys((REFUSED, "too long"), "--policy")
+    if looking["against"] is None and sources < 2:
+        needs["overlap"] = "--against, or several sources"
+    asked = [kind.replace("-", " ") for text in drop for kind in text.split(",")]
+    if "all" in asked:
+        for kind, need in needs.items():
+            typer.echo(f"not looked for: {kind}, which needs {need}", err=True)
+        return [kind for kind in KINDS if kind not in needs]
+    for kind in asked:
+        if kind not in KINDS:
+            raise InputError(f"--drop: {unknown_name('kind', kind, ('all', *KINDS))}")
+        if kind in needs:
+            raise InputError(f"--drop {kind!r} needs {needs[kind]}")
+    return asked
 
 
 def _questions(against: list[str], rendering: "Rendering", seed: int) -> Any:
@@ -220,39 +320,3 @@ def _questions(against: list[str], rendering: "Rendering", seed: int) -> Any:
         for label, text in pairs:
             index.add(label, text)
     return index
-
-
-def _print_report(report: "Report", rows: int) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from toolrest.data.check import KINDS
-
-    console = Console(highlight=False, markup=False)
-    title = f"{report.source}: {report.rows} rows, {report.samples} samples"
-    console.print(title, soft_wrap=True)
-    if report.findings:
-        table = Table()
-        for heading in ("", "rows", "first of them"):
-            table.add_column(heading, justify="right" if heading == "rows" else "left")
-        for kind in KINDS:
-            found = report.findings.get(kind, [])
-            if found:
-                first = "\n".join(f"{row}: {detail}" for row, detail in found[:rows])
-                table.add_row(kind, str(len({row for row, _ in found})), first)
-        console.print(table)
-    else:
-        console.print("nothing found")
-    if report.lengths:
-        _print_histogram(report.lengths, console)
-
-
-def _print_histogram(lengths: list[int], console: Any) -> None:
-    import numpy as np
-
-    counts, edges = np.histogram(lengths, bins=min(10, max(1, len(set(lengths)))))
-    widest = max(counts)
-    console.print(f"prompt tokens: median {np.median(lengths):.0f}, most {max(lengths)}")
-    for count, low, high in zip(counts, edges, edges[1:], strict=False):
-        bar = "#" * round(40 * count / widest)
-        console.print(f"  {low:7.0f} to {high:7.0f} {count:7d} {bar}")

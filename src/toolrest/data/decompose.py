@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from toolrest.data.dialogue import Action, Dialogue
+from toolrest.data.dialogue import Action, Dialogue, UserTurn
 from toolrest.data.record import Record
 from toolrest.data.rows import BadRow
 from toolrest.data.sample import Sample
@@ -34,30 +34,33 @@ class Rendering:
 def steps(dialogue: Dialogue) -> Iterator[tuple[Dialogue, Action]]:
     """(what is known, what is right) of every action, in order (ResT, section 4: decomposition).
 
-    Every action is supervised exactly once, and its history is the exact prefix.
+    Every action is supervised exactly once, and its history is the exact prefix. What is done
+    before the user says anything, such as a greeting, answers nothing and is history alone.
     """
+    asked = False
     for at, turn in enumerate(dialogue.turns):
-        if isinstance(turn, Action):
+        asked = asked or isinstance(turn, UserTurn)
+        if isinstance(turn, Action) and asked:
             yield replace(dialogue, turns=dialogue.turns[:at]), turn
 
 
 def to_samples(record: Record, rendering: Rendering, source: str, identity: str) -> list[Sample]:
-    """The samples of a record: one an action, or the last one alone where the source words its
-    prompt itself.
+    """The samples of a record: one an action, or the last one alone where the source has a prompt
+    and a reply to it.
 
     Raises:
-        BadRow: no action, an action before anything was said, or one that the dialect cannot write.
+        BadRow: no action that answers the user, or one that the dialect cannot write.
     """
-    pairs = list(steps(record.dialogue))
+    if record.prompt is not None or record.last_alone:
+        turns = record.dialogue.turns
+        pairs = [(replace(record.dialogue, turns=turns[:-1]), record.last)]
+    else:
+        pairs = list(steps(record.dialogue))
     if not pairs:
-        raise BadRow("no action to learn from")
-    worded = record.prompt is not None
-    if worded:
-        pairs = pairs[-1:]
+        raise BadRow("no action to learn from: none follows something that the user said")
     made = []
     for number, (known, action) in enumerate(pairs):
-        if not known.turns and not worded:
-            raise BadRow("the dialogue begins with an action")
+        row = identity if len(pairs) == 1 else f"{identity}.{number}"
         prompt, tools = _prompt(record, known, rendering)
         declared = _declared(known, rendering)
         made.append(
@@ -65,19 +68,20 @@ def to_samples(record: Record, rendering: Rendering, source: str, identity: str)
                 prompt=prompt,
                 ground_truth=_truth(record, action, rendering, declared),
                 source=source,
-                identity=identity if len(pairs) == 1 else f"{identity}.{number}",
+                identity=row,
                 demonstration=_demonstration(record, action, rendering, declared),
                 tools=tools,
                 true_names=record.true_names,
                 declared=declared,
                 group=f"{source}:{identity}",
+                row=row,
             )
         )
     return made
 
 
 def _prompt(record: Record, known: Dialogue, rendering: Rendering) -> tuple[tuple, tuple | None]:
-    if record.prompt is not None and rendering.style == "rlla":
+    if record.prompt is not None and (record.as_it_is or rendering.style == "rlla"):
         return record.prompt, None
     made = word(known, rendering.style, get_dialect(rendering.dialect), rendering.thoughts)
     return tuple(made.messages), None if made.tools is None else tuple(made.tools)

@@ -29,6 +29,14 @@ class UserTurn:
 
 
 @dataclass(frozen=True)
+class SystemTurn:
+    """Instructions in the middle of a dialogue."""
+
+    text: str
+    """Their text."""
+
+
+@dataclass(frozen=True)
 class Action:
     """What the assistant did: called tools, responded, or both."""
 
@@ -45,10 +53,12 @@ class Observation:
     """What the tools of the last action answered."""
 
     results: tuple[tuple[str, str], ...]
-    """(tool's name, text) of each call, in order."""
+    """(tool's name, text) of each call, in the order of the calls."""
+    calls: tuple[int, ...] | None = None
+    """Which call of the action each result answers, from 0; None: they answer one by one."""
 
 
-Turn = UserTurn | Action | Observation
+Turn = UserTurn | SystemTurn | Action | Observation
 
 
 @dataclass(frozen=True)
@@ -60,4 +70,4 @@ class Dialogue:
     turns: tuple[Turn, ...]
     """What happened so far; the last one is no action."""
     system: str | None = None
-    """Instructions that came with the dialogue."""
+    """Instructions that came before everything else."""

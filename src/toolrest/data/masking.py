@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from typing import Any
 
 from toolrest.data.dialogue import Action, Dialogue, Observation, Tool, Turn
 from toolrest.dialects import ToolCall
@@ -57,24 +58,31 @@ class Mask:
         )
 
     def _tool(self, tool: Tool) -> Tool:
-        names = self.parameters.get(tool.name, {})
-        schema = dict(tool.parameters)
-        if isinstance(schema.get("properties"), dict):
-            schema["properties"] = {
-                names.get(key, key): value for key, value in schema["properties"].items()
-            }
-        if isinstance(schema.get("required"), list):
-            schema["required"] = [names.get(key, key) for key in schema["required"]]
+        schema = _renamed(tool.parameters, self.parameters.get(tool.name, {}))
         return replace(tool, name=self.tools.get(tool.name, tool.name), parameters=schema)
 
     def _turn(self, turn: Turn) -> Turn:
         if isinstance(turn, Action):
             return replace(turn, calls=tuple(map(self.call, turn.calls)))
         if isinstance(turn, Observation):
-            return Observation(
-                tuple((self.tools.get(name, name), text) for name, text in turn.results)
-            )
+            results = tuple((self.tools.get(name, name), text) for name, text in turn.results)
+            return replace(turn, results=results)
         return turn
+
+
+def _renamed(schema: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """The schema under other names of its parameters, in its options too."""
+    made = dict(schema)
+    if isinstance(schema.get("properties"), dict):
+        made["properties"] = {names.get(k, k): each for k, each in schema["properties"].items()}
+    if isinstance(schema.get("required"), list):
+        made["required"] = [names.get(key, key) for key in schema["required"]]
+    for word in ("anyOf", "oneOf", "allOf"):
+        if isinstance(schema.get(word), list):
+            made[word] = [
+                _renamed(each, names) if isinstance(each, dict) else each for each in schema[word]
+            ]
+    return made
 
 
 def make_mask(dialogue: Dialogue, seed: str) -> Mask:

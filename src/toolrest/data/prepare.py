@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from toolrest.data.decompose import Rendering
+from toolrest.data.findings import REFUSED, Checker, Finding
+from toolrest.data.overlap import Questions
 from toolrest.data.sample import Sample
-from toolrest.data.sources import Skipped, Source, iterate_samples
+from toolrest.data.sources import Read, Sift, Skipped, Source, iterate_samples
 from toolrest.errors import InputError
 
 _BATCH = 1000
@@ -30,6 +32,11 @@ def prepare(
     output: Path,
     seed: int,
     on_sample: Callable[[int], object] = lambda count: None,
+    *,
+    drop: Collection[str] = (),
+    length: Callable[[Sample], int] | None = None,
+    max_prompt_tokens: int | None = None,
+    against: Questions | None = None,
 ) -> dict[str, Any]:
     """Write the samples of all sources, one after the other, whole or not at all.
 
@@ -38,6 +45,11 @@ def prepare(
 
     Args:
         on_sample: called with the number of samples now and then.
+        drop: the kinds of findings (see `toolrest.data.findings`) that are left out.
+        length: the prompt tokens of a sample under the policy's tokenizer; where its template
+            refuses a prompt (`TemplateRefusal`), the sample is left out.
+        max_prompt_tokens: longer prompts are a finding.
+        against: questions of benchmarks; a row with one of them is a finding.
 
     Returns:
         The manifest, which is written beside the file: sources with their hashes, rows left out by
@@ -51,13 +63,15 @@ def prepare(
     for source in sources:
         if output.exists() and Path(source.path).exists() and output.samefile(source.path):
             raise InputError(f"{output}: the output would overwrite a source")
+    checker = Checker(rendering.dialect, length, max_prompt_tokens, against)
     skipped = {number: Skipped() for number in range(len(sources))}
     counts = [0] * len(sources)
     part = output.with_name(output.name + ".part")
 
     def samples() -> Iterator[Sample]:
         for number, source in enumerate(sources):
-            for sample in iterate_samples(source, rendering, seed, skipped[number]):
+            sift = _sift(checker, drop, source.path) if drop or length is not None else None
+            for sample in iterate_samples(source, rendering, seed, skipped[number], sift):
                 counts[number] += 1
                 yield sample
 
@@ -76,6 +90,7 @@ def prepare(
         "sha256": _hash(output),
         "samples": sum(counts),
         "seed": seed,
+        "drop": sorted(drop),
         "rendering": asdict(rendering),
         "sources": [
             asdict(source)
@@ -91,6 +106,23 @@ def prepare(
     text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     manifest_path(output).write_text(text, encoding="utf-8")
     return manifest
+
+
+def _sift(checker: Checker, drop: Collection[str], path: str) -> Sift:
+    """What leaves out the samples in which something of those kinds is found."""
+    checker.begin()
+
+    def sift(read: Read) -> Iterator[tuple[str, Sample, str | None]]:
+        found = [each for each in checker.look(read, path) if each.kind in (REFUSED, *drop)]
+        for number, sample in enumerate(read.samples):
+            mine = next((each for each in found if each.sample in (None, number)), None)
+            yield read.row(number), sample, None if mine is None else _reason(mine)
+
+    return sift
+
+
+def _reason(finding: Finding) -> str:
+    return f"{REFUSED}: {finding.detail}" if finding.kind == REFUSED else finding.kind
 
 
 def _nothing(sources: Sequence[Source], skipped: dict[int, Skipped]) -> str:
@@ -127,6 +159,7 @@ def _write(
             ("tools", pa.string()),
             ("messages", pa.string()),
             ("true_names", pa.string()),
+            ("declared", pa.string()),
             ("demonstration", pa.string()),
         ]
     )
@@ -160,6 +193,7 @@ def _row(sample: Sample, dialect: str, index: int) -> dict[str, Any]:
         "tools": None if sample.tools is None else _json(sample.tools),
         "messages": None if plain else _json(sample.prompt),
         "true_names": None if sample.true_names is None else _json(sample.true_names),
+        "declared": _json(sample.declared) if sample.declared else None,
         "demonstration": sample.demonstration,
     }
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from toolrest.data.sample import Sample
-from toolrest.data.wording import Prompt
+from toolrest.data.wording import Prompt, split_parallel
 from toolrest.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ class Fit:
     kept: list[Sample]
     """Samples whose prompts fit, in order."""
     dropped: list[tuple[str, int]]
-    """(identity, prompt tokens) of those whose prompts are too long."""
+    """(row, prompt tokens) of those whose prompts are too long."""
     refused: list[tuple[str, str]] = field(default_factory=list)
-    """(identity, reason) of those that the chat template refuses."""
+    """(row, reason) of those that the chat template refuses."""
 
 
 class TemplateRefusal(InputError):
@@ -45,12 +45,11 @@ def sample_prompt(sample: Sample) -> Prompt:
 def render_chat(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The token ids of a prompt by the tokenizer's own chat template.
 
-    A template that refuses the messages as they are is given a call's arguments as JSON text, as
-    some ask for.
+    A template that refuses the messages as they are is given a call's arguments as JSON text, then
+    one call a message, as some ask for.
 
     Raises:
-        TemplateRefusal: the template refuses the messages or the tools.
-        InputError: it writes nothing.
+        TemplateRefusal: the template refuses the messages or the tools, or writes nothing.
     """
     refusal: Exception | None = None
     for messages in _forms(prompt.messages):
@@ -67,7 +66,7 @@ def render_chat(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]
             continue
         ids = cast("dict[str, list[int]]", encoded)["input_ids"]
         if not ids:
-            raise InputError("the policy's chat template writes nothing for a prompt")
+            raise TemplateRefusal("the policy's chat template writes nothing for a prompt")
         return ids
     said = (str(refusal).strip() or type(refusal).__name__).splitlines()[0]
     raise TemplateRefusal(
@@ -79,8 +78,13 @@ def render_chat(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]
 def _forms(messages: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     """The messages as they are, then as templates want them that refuse that."""
     yield messages
-    if any(message.get("tool_calls") for message in messages):
-        yield [_with_text_arguments(message) for message in messages]
+    if not any(message.get("tool_calls") for message in messages):
+        return
+    yield [_with_text_arguments(message) for message in messages]
+    split = split_parallel(messages)
+    if split != messages:
+        yield split
+        yield [_with_text_arguments(message) for message in split]
 
 
 def _with_text_arguments(message: dict[str, Any]) -> dict[str, Any]:
@@ -120,12 +124,12 @@ def fit_prompts(
         try:
             length = len(render_prompt(sample, tokenizer))
         except TemplateRefusal as refusal:
-            fit.refused.append((sample.identity, str(refusal)))
+            fit.refused.append((sample.row or sample.identity, str(refusal)))
             continue
         if length <= max_prompt_tokens:
             fit.kept.append(sample)
         else:
-            fit.dropped.append((sample.identity, length))
+            fit.dropped.append((sample.row or sample.identity, length))
     if not fit.kept:
         raise InputError(_nothing_left(fit, max_prompt_tokens))
     return fit

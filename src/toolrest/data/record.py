@@ -22,6 +22,10 @@ class Record:
     """A right reply with its thought, as the source writes it."""
     true_names: dict[str, str] | None = None
     """Of tools and parameters by their masked names; None: nothing is masked."""
+    as_it_is: bool = False
+    """Whether that prompt stays in every wording; else it does in RLLA's alone."""
+    last_alone: bool = False
+    """Whether the last action alone is ground truth, as it is where the source has a prompt."""
 
     @property
     def last(self) -> Action:

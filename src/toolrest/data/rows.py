@@ -1,19 +1,25 @@
-"""Rows of a file or of a hub's data set, one at a time."""
+"""Rows of a file or of a hub's data set, one at a time.
+
+A row's number counts the rows of its file from 0, whatever is done with them. A blank line is no
+row, and neither is a CSV file's line of headings.
+"""
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
+from toolrest.data.json_columns import Reading, decoded_json, stored_json
 from toolrest.errors import InputError
 
 LONGEST_LINE = 64 * 1024**2
-"""Bytes of a JSONL line; a longer one is not read."""
+"""Bytes of a JSONL line, and characters of a CSV cell; a longer one is not read."""
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _BATCH = 256
 
@@ -33,10 +39,12 @@ Row = dict[str, Any] | BadRow
 
 
 def iterate_rows(source: str) -> Iterator[tuple[int, Row]]:
-    """(number from 0, row) of a `.json`, `.jsonl` or `.parquet` file, gzipped or not, or of the
-    training split of a data set on the hub, which is streamed.
+    """(number from 0, row) of a `.json`, `.jsonl`, `.csv` or `.parquet` file, the first three
+    gzipped or not, or of the training split of a data set on the hub, which is streamed.
 
-    A row that is no object, or no JSON, comes as a `BadRow`.
+    A row that is no object, or no JSON, comes as a `BadRow`. Values that a parquet file or a data
+    set keeps as JSON come as what they say, their objects `Written`. An empty cell of a CSV file is
+    null, every other one a text.
 
     Raises:
         InputError: no such file or data set, another kind of file, not UTF-8, or an empty one.
@@ -48,10 +56,15 @@ def iterate_rows(source: str) -> Iterator[tuple[int, Row]]:
             return
         raise InputError(f"data {source}: there is no such file")
     kind = path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]
-    readers = {".json": _json_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
+    readers = {
+        ".json": _json_rows,
+        ".jsonl": _jsonl_rows,
+        ".csv": _csv_rows,
+        ".parquet": _parquet_rows,
+    }
     reader = readers.get(kind[0].lower()) if kind else None
     if reader is None or (path.suffix == ".gz" and reader is _parquet_rows):
-        raise InputError(f"data {source}: expected .json, .jsonl (either .gz too) or .parquet")
+        raise InputError(f"data {source}: expected .json, .jsonl, .csv (each .gz too) or .parquet")
     none = True
     for number, row in enumerate(reader(path)):
         none = False
@@ -89,7 +102,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
     except (ValueError, RecursionError) as error:
         first = text.lstrip()[:1]
         if first == "{" and "\n" in text.strip():
-            yield from (_object(line) for line in text.splitlines() if line.strip())
+            yield from (_object(line) for line in text.split("\n") if line.strip())
             return
         if not first:
             return
@@ -128,16 +141,51 @@ def _object(line: str) -> Row:
     return row if isinstance(row, dict) else BadRow(f"a {type(row).__name__}, not an object")
 
 
+def _csv_rows(path: Path) -> Iterator[Row]:
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
+    reader = None
+    try:
+        with _binary(path) as file:
+            text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+            reader = csv.reader(text, strict=True)
+            headings = next(reader, [])
+            twice = [name for name in headings if headings.count(name) > 1]
+            if twice:
+                raise InputError(f"data {path}: the heading {twice[0][:100]!r} is there twice")
+            for cells in reader:
+                if len(cells) == len(headings):
+                    yield {n: c or None for n, c in zip(headings, cells, strict=True)}
+                elif cells:
+                    yield BadRow(f"{len(cells)} cells under {len(headings)} headings")
+    except csv.Error as error:
+        line = reader.line_num if reader else 0
+        raise InputError(f"data {path}: line {line} cannot be read as CSV ({error})") from error
+    except InputError:
+        raise
+    except _ERRORS as error:
+        raise _failed(path, error) from error
+
+
 def _parquet_rows(path: Path) -> Iterator[Row]:
     import pyarrow
     import pyarrow.parquet
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
+            kinds = {field.name: stored_json(field.type) for field in file.schema_arrow}
             for batch in file.iter_batches(_BATCH):
-                yield from batch.to_pylist()
-    except (pyarrow.ArrowException, *_ERRORS) as error:
+                for row in batch.to_pylist(maps_as_pydicts="strict"):
+                    yield _read(row, kinds)
+    except (pyarrow.ArrowException, KeyError, *_ERRORS) as error:
         raise InputError(f"data {path}: not a readable parquet file ({error})") from error
+
+
+def _read(row: dict[str, Any], kinds: Mapping[str, Reading | None]) -> dict[str, Any]:
+    """A row, what is kept as JSON read."""
+    return {
+        name: value if (read := kinds.get(name)) is None else read(value)
+        for name, value in row.items()
+    }
 
 
 def _hub_rows(name: str) -> Iterator[tuple[int, Row]]:
@@ -145,8 +193,10 @@ def _hub_rows(name: str) -> Iterator[tuple[int, Row]]:
 
     try:
         rows = load_dataset(name, split="train", streaming=True)
+        features = getattr(rows, "features", None) or {}
+        kinds = {key: decoded_json(feature) for key, feature in features.items()}
         for number, row in enumerate(rows):
-            yield number, cast("dict[str, Any]", row)
+            yield number, _read(cast("dict[str, Any]", row), kinds)
     except (OSError, ValueError, RuntimeError, ConnectionError) as error:
         reason = str(error).strip().splitlines()
         raise InputError(

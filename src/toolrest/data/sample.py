@@ -1,6 +1,6 @@
 """The one schema that every source of data is read into."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -27,3 +27,5 @@ class Sample:
     whose values say their types."""
     group: str = ""
     """The dialogue that it is a step of: steps of one stay on one side of a split."""
+    row: str = field(default="", compare=False)
+    """Which row of the file that it was read from, from 0, and which of its samples: `3.1`."""

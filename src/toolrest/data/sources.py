@@ -5,24 +5,25 @@ from __future__ import annotations
 import random
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from toolrest.data.decompose import Rendering, to_samples
-from toolrest.data.formats import Format, detect_format, format_names, get_format
-from toolrest.data.formats.json_fields import field as row_field
-from toolrest.data.formats.json_fields import loaded, objects
+from toolrest.data.formats import Format, check_named, detect_format, format_names, get_format
 from toolrest.data.masking import masked
+from toolrest.data.prepared import KEYS as PREPARED
+from toolrest.data.prepared import prepared_sample
 from toolrest.data.record import Record
-from toolrest.data.rows import BadRow, iterate_rows
+from toolrest.data.rows import BadRow, Row, iterate_rows
 from toolrest.data.sample import Sample
 from toolrest.errors import InputError
 
-_PREPARED = frozenset(("prompt", "reward_model", "dialect"))
 _NAMED = 20
 """Rows of each reason that are named."""
+_LONGEST = 400
+"""Characters of keys that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Source:
     path: str
     """A file, or a data set on the hub."""
     format: str | None = None
-    """None: seen from the first row's keys."""
+    """None: seen from each row's keys."""
     take: int | None = None
     """Samples at most, drawn at random; None: all."""
     share: float = 1.0
@@ -63,23 +64,36 @@ class Skipped:
         return sum(self.reasons.values())
 
 
+Sift = Callable[["Read"], Iterable[tuple[str, Sample, str | None]]]
+"""Of what a row gave: (which row and step, sample, why it is left out or None) of each sample."""
+
+
 def iterate_samples(
-    source: Source, rendering: Rendering, seed: int, skipped: Skipped | None = None
+    source: Source,
+    rendering: Rendering,
+    seed: int,
+    skipped: Skipped | None = None,
+    sift: Sift | None = None,
 ) -> Iterator[Sample]:
     """The samples of a source, in order, one row in memory at a time (with `take`, that many).
 
     Args:
         seed: of what is drawn and masked.
         skipped: takes rows that cannot be used; None: the first one is an error.
+        sift: says which samples are left out, which `skipped` takes too; None: none.
 
     Raises:
         InputError: the source cannot be read, its format is not known, or a row cannot be used.
     """
-    found = _all_samples(source, rendering, seed, skipped)
+    found = _all_samples(source, rendering, seed, skipped, sift or _all_of)
     if source.take is None:
         yield from found
     else:
         yield from _drawn(found, source.take, random.Random(f"{seed}/{source.path}"))
+
+
+def _all_of(read: Read) -> Iterator[tuple[str, Sample, None]]:
+    return ((str(read.number), sample, None) for sample in read.samples)
 
 
 def _drawn(samples: Iterable[Sample], count: int, rng: random.Random) -> Iterator[Sample]:
@@ -95,18 +109,23 @@ def _drawn(samples: Iterable[Sample], count: int, rng: random.Random) -> Iterato
 
 
 def _all_samples(
-    source: Source, rendering: Rendering, seed: int, skipped: Skipped | None
+    source: Source, rendering: Rendering, seed: int, skipped: Skipped | None, sift: Sift
 ) -> Iterator[Sample]:
     for read in read_rows(source, rendering, seed):
-        if read.bad is None:
-            yield from read.samples
-        elif skipped is not None:
-            skipped.add(str(read.number), str(read.bad))
-        else:
+        if read.bad is not None and skipped is None:
             raise InputError(
                 f"data {source.path}: row {read.number}: {read.bad}; mend the row, or let "
                 "toolrest data prepare leave such rows out"
             )
+        if read.bad is not None:
+            assert skipped is not None
+            skipped.add(str(read.number), str(read.bad))
+            continue
+        for row, sample, reason in sift(read):
+            if reason is None:
+                yield sample
+            elif skipped is not None:
+                skipped.add(row, reason)
 
 
 @dataclass(frozen=True)
@@ -114,7 +133,7 @@ class Read:
     """What a row gave."""
 
     number: int
-    """Which row, from 0."""
+    """Which row of the file, from 0."""
     samples: list[Sample]
     """Its samples."""
     record: Record | None = None
@@ -122,37 +141,81 @@ class Read:
     bad: BadRow | None = None
     """Why there are none."""
 
+    def row(self, sample: int) -> str:
+        """What one of the samples is called: `3`, or where the row gives several, `3.1`."""
+        return f"{self.number}" if len(self.samples) == 1 else f"{self.number}.{sample}"
+
 
 def read_rows(source: Source, rendering: Rendering, seed: int) -> Iterator[Read]:
     """Every row of a source that `share` leaves, read.
 
     Raises:
-        InputError: the source cannot be read, or its format is not known.
+        InputError: the source cannot be read, or the format of its first row is not known.
     """
-    name = Path(source.path).name if Path(source.path).suffix else source.path
-    form = None if source.format is None else get_format(source.format)
-    answers: dict[Any, Any] | None = None
+    reader = _RowReader(source, rendering, seed)
     for number, row in iterate_rows(source.path):
         if _draw(seed, source.path, number, "share") >= source.share:
             continue
         try:
-            if isinstance(row, BadRow):
-                raise row
-            if source.format is None and row.keys() >= _PREPARED:
-                yield Read(number, [_prepared(row, rendering, name, number)])
-                continue
-            form = form or _seen(row, source)
-            if form.name == "bfcl" and "ground_truth" not in row:
-                answers = _answers(source.path) if answers is None else answers
-                row = row | {"ground_truth": answers.get(row.get("id"))}
-            record = form.read(row)
-            if source.mask and _draw(seed, source.path, number, "mask") < source.mask:
-                record = _masked(record, f"{seed}/{source.path}/{number}")
-            samples = to_samples(record, rendering, name, str(number))
+            yield reader.read(number, row)
         except BadRow as bad:
             yield Read(number, [], bad=bad)
-            continue
-        yield Read(number, samples, record)
+        except RecursionError:
+            yield Read(number, [], bad=BadRow("objects and lists are nested too deeply"))
+
+
+class _RowReader:
+    """Reads the rows of one source."""
+
+    def __init__(self, source: Source, rendering: Rendering, seed: int) -> None:
+        self._source = source
+        self._rendering = rendering
+        self._seed = seed
+        self._name = Path(source.path).name if Path(source.path).suffix else source.path
+        self._form: Format | None = None
+        """What was read last."""
+        self._answers: dict[Any, Any] | None = None
+
+    def read(self, number: int, row: Row) -> Read:
+        """A row. Raises `BadRow`, and `InputError` where nothing is known of the file's format."""
+        if isinstance(row, BadRow):
+            raise row
+        source, name = self._source, self._name
+        if source.format is None and row.keys() >= PREPARED:
+            return Read(number, [prepared_sample(row, self._rendering, name, number)])
+        form = self._form = self._format(row)
+        if form.name == "bfcl" and row.get("ground_truth") is None:
+            row = row | {"ground_truth": self._answer(row.get("id"))}
+        record = form.read(row, self._rendering.dialect)
+        if source.mask and _draw(self._seed, source.path, number, "mask") < source.mask:
+            record = _masked(record, f"{self._seed}/{source.path}/{number}")
+        samples = to_samples(record, self._rendering, name, str(number))
+        return Read(number, samples, record)
+
+    def _format(self, row: dict[str, Any]) -> Format:
+        if self._source.format is not None:
+            named = get_format(self._source.format)
+            check_named(row, named)
+            return named
+        # a row that has lost a key is told what its file's format misses in it
+        form = detect_format(row) or self._form
+        if form is None:
+            raise InputError(
+                f"data {self._source.path}: its rows have {_keys(row)}, "
+                f"which is none of the formats {', '.join(format_names())}; rename the keys, or "
+                "name the format"
+            )
+        return form
+
+    def _answer(self, identity: Any) -> Any:
+        if self._answers is None:
+            self._answers = _answers(self._source.path)
+        return self._answers.get(identity)
+
+
+def _keys(row: dict[str, Any]) -> str:
+    names = ", ".join(sorted(row)) or "no keys"
+    return names if len(names) <= _LONGEST else f"{names[:_LONGEST]}.."
 
 
 def _draw(seed: int, path: str, number: int, what: str) -> float:
@@ -160,20 +223,15 @@ def _draw(seed: int, path: str, number: int, what: str) -> float:
     return zlib.crc32(f"{what}/{seed}/{path}/{number}".encode()) / 2**32
 
 
-def _seen(row: dict[str, Any], source: Source) -> Format:
-    form = detect_format(row)
-    if form is None:
-        raise InputError(
-            f"data {source.path}: its rows have {', '.join(sorted(row)) or 'no keys'}, which is "
-            f"none of the formats {', '.join(format_names())}; rename the keys, or name the format"
-        )
-    return form
-
-
 def _masked(record: Record, seed: str) -> Record:
-    """Under random names; the prompt is then worded here, not by the source."""
+    """Under random names; the prompt is then worded here, not by the source. Without tools there
+    are no names, and the record stays.
+    """
+    if not record.dialogue.tools:
+        return record
     dialogue, mask = masked(record.dialogue, seed)
-    return Record(dialogue, true_names=mask.true_names())
+    alone = record.last_alone or record.prompt is not None
+    return Record(dialogue, true_names=mask.true_names(), last_alone=alone)
 
 
 def _answers(path: str) -> dict[Any, Any]:
@@ -187,41 +245,3 @@ def _answers(path: str) -> dict[Any, Any]:
         if not isinstance(row, BadRow):
             found[row.get("id")] = row.get("ground_truth")
     return found
-
-
-def _prepared(row: dict[str, Any], rendering: Rendering, name: str, number: int) -> Sample:
-    """A row that `toolrest data prepare` has written."""
-    if row["dialect"] != rendering.dialect:
-        raise InputError(
-            f"data {name}: prepared for dialect={str(row['dialect'])[:100]}, and the recipe has "
-            f"dialect={rendering.dialect}"
-        )
-    messages = row.get("messages")
-    prompt = row["prompt"] if messages is None else loaded(messages, "messages")
-    prompt = objects(prompt, "prompt")
-    if not prompt:
-        raise BadRow("prompt is empty")
-    for message in prompt:
-        row_field(message, "role", str, "prompt's ")
-        if message.get("content") is not None:
-            row_field(message, "content", str, "prompt's ")
-    tools, names = loaded(row.get("tools"), "tools"), loaded(row.get("true_names"), "true_names")
-    extra = row.get("extra_info")
-    extra = extra if isinstance(extra, dict) else {}
-    demonstration = row.get("demonstration")
-    if names is not None and not (
-        isinstance(names, dict) and all(isinstance(true, str) for true in names.values())
-    ):
-        raise BadRow("true_names is not an object of names")
-    if demonstration is not None and not isinstance(demonstration, str):
-        raise BadRow(f"demonstration is {type(demonstration).__name__}, not str")
-    return Sample(
-        prompt=tuple(prompt),
-        ground_truth=row_field(row_field(row, "reward_model", dict), "ground_truth", str),
-        source=str(row.get("data_source") or name),
-        identity=str(extra.get("identity") or number),
-        demonstration=demonstration,
-        tools=None if tools is None else tuple(objects(tools, "tools")),
-        true_names=names,
-        group=str(extra.get("group") or ""),
-    )

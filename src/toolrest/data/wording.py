@@ -10,19 +10,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from toolrest.data.dialogue import Action, Dialogue, Observation, Tool, UserTurn
+from toolrest.data.dialogue import Action, Dialogue, Observation, SystemTurn, Tool, UserTurn
+from toolrest.data.rlla_wording import rlla_messages
 from toolrest.dialects import Dialect, ToolCall
 from toolrest.errors import InputError
 from toolrest.naming import unknown_name
-
-CALLING = "I should use the appropriate tool with proper parameters to respond to the user's need."
-"""RLLA's thought where a tool was called and the true one is not kept."""
-RESPONDING = "I should directly respond to the user's need."
-"""The same where nothing was called."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +83,8 @@ def _template(dialogue: Dialogue, dialect: Dialect, thoughts: Thoughts) -> Promp
     for turn in dialogue.turns:
         if isinstance(turn, UserTurn):
             messages.append({"role": "user", "content": turn.text})
+        elif isinstance(turn, SystemTurn):
+            messages.append({"role": "system", "content": turn.text})
         elif isinstance(turn, Action):
             message: dict[str, Any] = {"role": "assistant", "content": turn.response or ""}
             if turn.thought and thoughts == "all":
@@ -98,7 +96,8 @@ def _template(dialogue: Dialogue, dialect: Dialect, thoughts: Thoughts) -> Promp
             owed, made = made, made + len(turn.calls)
             messages.append(message)
         else:
-            for number, (name, text) in enumerate(turn.results):
+            answered = turn.calls or range(len(turn.results))
+            for number, (name, text) in zip(answered, turn.results, strict=True):
                 messages.append(
                     {
                         "role": "tool",
@@ -108,6 +107,43 @@ def _template(dialogue: Dialogue, dialect: Dialect, thoughts: Thoughts) -> Promp
                     }
                 )
     return Prompt(messages, [openai_tool(tool) for tool in dialogue.tools] or None)
+
+
+def split_parallel(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages with one call each, for a template that writes no more: each call of a message
+    in one of its own, and the result that it has right after it, in the order of the calls.
+
+    What the message says, and its thought, stay with its first call. Messages of one call or none
+    stay as they are.
+    """
+    made: list[dict[str, Any]] = []
+    at = 0
+    while at < len(messages):
+        message = messages[at]
+        after = at + 1
+        if len(message.get("tool_calls") or ()) > 1:
+            while after < len(messages) and messages[after]["role"] == "tool":
+                after += 1
+            made += _one_by_one(message, messages[at + 1 : after])
+        else:
+            made.append(message)
+        at = after
+    return made
+
+
+def _one_by_one(message: dict[str, Any], results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    calls = message["tool_calls"]
+    ids = [call.get("id") for call in calls]
+    answers: list[list[dict[str, Any]]] = [[] for _ in calls]
+    for result in results:
+        mine = result.get("tool_call_id")
+        free = next((n for n, each in enumerate(answers) if not each), len(calls) - 1)
+        answers[ids.index(mine) if mine is not None and mine in ids else free].append(result)
+    made: list[dict[str, Any]] = []
+    for number, call in enumerate(calls):
+        alone = message if number == 0 else {"role": message["role"], "content": ""}
+        made += [alone | {"tool_calls": [call]}, *answers[number]]
+    return made
 
 
 def openai_tool(tool: Tool) -> dict[str, Any]:
@@ -132,103 +168,6 @@ def _call_id(number: int) -> str:
     return f"call{number:05d}"
 
 
-_RLLA_SYSTEM = """\
-You are a helpful multi-turn dialogue assistant capable of leveraging tool calls to solve user \
-tasks and provide structured chat responses.
-
-**Available Tools**
-In your response, you can use the following tools:
-{tools}
-
-**Steps for Each Turn**
-1. **Think:** Recall relevant context and analyze the current user goal.
-2. **Decide on Tool Usage:** If a tool is needed, specify the tool and its parameters.
-3. **Respond Appropriately:** If a response is needed, generate one while maintaining consistency \
-across user queries.
-
-**Output Format**
-```plaintext
-<think> Your thoughts and reasoning </think>
-<tool_call>
-{{"name": "Tool name", "parameters": {{"Parameter name": "Parameter content", \
-"... ...": "... ..."}}}}
-{{"name": "... ...", "parameters": {{"... ...": "... ...", "... ...": "... ..."}}}}
-...
-</tool_call>
-<response> AI's final response </response>
-```
-
-**Important Notes**
-1. You must always include the `<think>` field to outline your reasoning. Provide at least one of \
-`<tool_call>` or `<response>`. Decide whether to use `<tool_call>` (possibly multiple times), \
-`<response>`, or both.
-2. You can invoke multiple tool calls simultaneously in the `<tool_call>` fields. Each tool call \
-should be a JSON object with a "name" field and an "parameters" field containing a dictionary of \
-parameters. If no parameters are needed, leave the "parameters" field an empty dictionary.
-3. Refer to the previous dialogue records in the history, including the user's queries, previous \
-`<tool_call>`, `<response>`, and any tool feedback noted as `<obs>` (if exists)."""
-
-
-def _rlla(dialogue: Dialogue, dialect: Dialect, thoughts: Thoughts) -> Prompt:
-    listed = "\n".join(
-        f"{number}. Name: {tool.name}\nDescription: {tool.description}\n"
-        f"Parameters: {json.dumps(_rlla_parameters(tool), ensure_ascii=False)}"
-        for number, tool in enumerate(dialogue.tools, start=1)
-    )
-    system = _RLLA_SYSTEM.format(tools=listed)
-    if dialogue.system:
-        system += f"\n\n{dialogue.system}"
-    history = "**Dialogue Records History**"
-    for turn in dialogue.turns:
-        if isinstance(turn, UserTurn):
-            history += f"\n<user> {turn.text} </user>\n"
-        elif isinstance(turn, Action):
-            history += f"\n{_rlla_action(turn, thoughts)}\n"
-        else:
-            results = [{"name": name, "results": _value(text)} for name, text in turn.results]
-            history += f"<obs> {json.dumps(results, ensure_ascii=False)} </obs>\n"
-    return Prompt(
-        [
-            {"role": "system", "content": system},
-            {"role": "user", "content": history.rstrip("\n")},
-        ]
-    )
-
-
-def _rlla_parameters(tool: Tool) -> dict[str, Any]:
-    properties = tool.parameters.get("properties") or {}
-    return {
-        name: {
-            "description": schema.get("description", ""),
-            "type": schema.get("type", ""),
-            "default": schema.get("default", ""),
-            **{key: schema[key] for key in ("enum", "items", "properties") if key in schema},
-        }
-        for name, schema in properties.items()
-    }
-
-
-def _rlla_action(action: Action, thoughts: Thoughts) -> str:
-    placeholder = CALLING if action.calls else RESPONDING
-    thought = (action.thought or placeholder) if thoughts == "all" else placeholder
-    lines = [] if thoughts == "none" else [f"<think> {thought} </think>"]
-    if action.calls:
-        calls = [{"name": c.name, "parameters": c.parameters} for c in action.calls]
-        written = [json.dumps(call, ensure_ascii=False) for call in calls]
-        lines += ["<tool_call>", *written, "</tool_call>"]
-    if action.response:
-        lines.append(f"<response> {action.response} </response>")
-    return "\n".join(lines)
-
-
-def _value(text: str) -> Any:
-    """The JSON value of a result, or its text where it is none."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-
-
 _EXAMPLE = (ToolCall("tool_name", {"parameter_name": "value"}),)
 
 
@@ -247,6 +186,8 @@ def _plain(dialogue: Dialogue, dialect: Dialect, thoughts: Thoughts) -> Prompt:
     for turn in dialogue.turns:
         if isinstance(turn, UserTurn):
             messages.append({"role": "user", "content": turn.text})
+        elif isinstance(turn, SystemTurn):
+            messages.append({"role": "system", "content": turn.text})
         elif isinstance(turn, Action):
             thought = turn.thought if thoughts == "all" else None
             text = dialect.write(thought=thought, calls=turn.calls, response=turn.response)
@@ -260,7 +201,7 @@ def _plain(dialogue: Dialogue, dialect: Dialect, thoughts: Thoughts) -> Prompt:
 
 
 _STYLES: dict[str, Callable[[Dialogue, Dialect, Thoughts], Prompt]] = {
-    "rlla": _rlla,
+    "rlla": lambda dialogue, dialect, thoughts: Prompt(rlla_messages(dialogue, thoughts)),
     "template": _template,
     "plain": _plain,
 }

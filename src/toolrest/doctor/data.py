@@ -103,7 +103,7 @@ def prompt_lengths(
         try:
             lengths.append(len(render_prompt(sample, tokenizer)))
         except TemplateRefusal as refusal:
-            refused.append(f"row {sample.identity}: {refusal}")
+            refused.append(f"row {sample.row or sample.identity}: {refusal}")
     if not refused:
         return lengths, []
     status = Status.WARNING if lengths else Status.PROBLEM

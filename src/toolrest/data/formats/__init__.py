@@ -6,10 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from toolrest.data.formats import apibank, bfcl, messages, rlla, toolace, xlam
+from toolrest.data.formats import apibank, bfcl, messages, prompt, rlla, sharegpt, toolace, xlam
 from toolrest.data.record import Record
+from toolrest.data.rows import BadRow
 from toolrest.errors import InputError
-from toolrest.naming import unknown_name
+from toolrest.naming import short, unknown_name
+
+_NONE: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,25 @@ class Format:
     """As recipes call it."""
     keys: frozenset[str]
     """Rows with these keys are of it."""
-    read: Callable[[dict[str, Any]], Record]
-    """Reads a row; raises `BadRow`."""
+    reader: Callable[..., Record]
+    """Reads a row, and the recipe's dialect where `in_dialect`; raises `BadRow`."""
+    also: frozenset[str] = _NONE
+    """More keys that it reads."""
+    in_dialect: bool = False
+    """Whether its replies are in the recipe's dialect."""
+    is_one: Callable[[dict[str, Any]], bool] = lambda row: True
+    """Whether a row with its keys is of it, by its values."""
+
+    def read(self, row: dict[str, Any], dialect: str = "rlla") -> Record:
+        """What a row says.
+
+        Args:
+            dialect: the recipe's.
+
+        Raises:
+            BadRow: it cannot be read.
+        """
+        return self.reader(row, dialect) if self.in_dialect else self.reader(row)
 
 
 _FORMATS = {
@@ -30,12 +50,23 @@ _FORMATS = {
         Format("rlla", rlla.KEYS, rlla.read),
         Format("rlla_json", rlla.JSON_KEYS, rlla.read_json),
         Format("apibank", apibank.KEYS, apibank.read),
-        Format("toolace", toolace.KEYS, toolace.read),
         Format("xlam", xlam.KEYS, xlam.read),
-        Format("bfcl", bfcl.KEYS, bfcl.read),
-        Format("messages", messages.KEYS, messages.read),
+        Format("bfcl", bfcl.KEYS, bfcl.read, frozenset(("ground_truth",))),
+        Format("prompt", prompt.KEYS, prompt.read, prompt.ALSO, in_dialect=True),
+        Format("messages", messages.KEYS, messages.read, messages.ALSO),
+        Format("toolace", toolace.KEYS, toolace.read, is_one=toolace.is_one),
+        Format("sharegpt", sharegpt.KEYS, sharegpt.read, sharegpt.ALSO),
     )
 }
+_CONTEXT = frozenset(("tools", "functions", "system", "chat_template_kwargs"))
+"""Keys that hold what a policy has to see."""
+_SAID = frozenset().union(
+    *(each.keys | each.also for each in _FORMATS.values()),
+    *(("completion", "chosen", "rejected", "response", "history", "conversation"),),
+    *(("images", "videos", "audios"),),
+)
+"""Keys that hold what was said, or is right, in some format of ours or of other libraries."""
+_TELLING = _SAID | _CONTEXT
 
 
 def format_names() -> tuple[str, ...]:
@@ -55,8 +86,56 @@ def get_format(name: str) -> Format:
 
 
 def detect_format(row: dict[str, Any]) -> Format | None:
-    """The first format all of whose keys the row has."""
-    return next((f for f in _FORMATS.values() if f.keys <= row.keys()), None)
+    """The format of a row, by all of its keys, and where two have the same by its values.
+
+    Returns:
+        None where the row has the keys of no format.
+
+    Raises:
+        BadRow: the only formats whose keys it has would leave out something that matters.
+    """
+    here = {key for key, value in row.items() if value is not None}
+    able = [each for each in _FORMATS.values() if each.keys <= here]
+    able = able or [each for each in _FORMATS.values() if each.keys <= row.keys()]
+    if not able:
+        return None
+    telling = _telling(row)
+    fitting = [each for each in able if telling <= each.keys | each.also]
+    if not fitting:
+        best = min(able, key=lambda each: len(telling - each.keys - each.also))
+        left = ", ".join(map(short, sorted(telling - best.keys - best.also)))
+        raise BadRow(
+            f"{left} would be ignored in the format {best.name}; take the key out, or name the "
+            f"format ({best.name}) in data.sources"
+        )
+    return next((each for each in fitting if each.is_one(row)), fitting[-1])
 
 
-__all__ = ["Format", "detect_format", "format_names", "get_format"]
+def check_named(row: dict[str, Any], named: Format) -> None:
+    """That a format somebody has named leaves out nothing that a policy has to see.
+
+    Raises:
+        BadRow: it does.
+    """
+    left = (_telling(row) & _CONTEXT) - named.keys - named.also
+    if left:
+        names = ", ".join(map(short, sorted(left)))
+        raise BadRow(f"{names} would be ignored in the format {named.name}; take the key out")
+
+
+def _telling(row: dict[str, Any]) -> frozenset[str]:
+    """The keys of a row that hold what was said, is right, or has to be seen."""
+    return frozenset(
+        key for key, value in row.items() if (value or value == 0) and _tells(key, value)
+    )
+
+
+def _tells(key: str, value: Any) -> bool:
+    if key in _TELLING:
+        return True
+    # some data sets have their tools under another name, such as tools_json
+    name = key.lower()
+    return ("tools" in name or "functions" in name) and isinstance(value, str | list | dict)
+
+
+__all__ = ["Format", "check_named", "detect_format", "format_names", "get_format"]

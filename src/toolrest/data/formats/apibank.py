@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from toolrest.data.dialogue import Action, Dialogue
-from toolrest.data.formats.json_fields import call, field, objects
+from toolrest.data.formats.json_fields import by_name, call, field, loaded, objects
 from toolrest.data.formats.rlla_text import history, listed_tools
 from toolrest.data.record import Record
 from toolrest.data.rows import BadRow
@@ -25,11 +25,15 @@ def read(row: dict[str, Any]) -> Record:
         BadRow: a field is missing or is something else.
     """
     system, user = field(row, "system", str), field(row, "user", str)
-    answer = row.get("answer")
-    listed = objects(answer if isinstance(answer, list) else [answer], "answer")
-    if not listed:
+    answer = loaded(row.get("answer"), "answer")
+    answers = objects(answer if isinstance(answer, list) else [answer], "answer")
+    if not answers:
         raise BadRow("answer is empty")
-    calls = tuple(call(each, "parameters") for each in listed)
+    tools = listed_tools(system)
+    for each in answers:
+        field(each, "parameters", object, "a call's ")
+    known = by_name(tools)
+    calls = tuple(call(each, "parameters", known) for each in answers)
     prompt = ({"role": "system", "content": system}, {"role": "user", "content": user})
     turns = (*history(user), Action(calls))
-    return Record(Dialogue(listed_tools(system), turns), prompt)
+    return Record(Dialogue(tools, turns), prompt)

@@ -10,10 +10,13 @@ becomes the ground truth; a parameter that may be left out, is.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from toolrest.data.dialogue import Action, Dialogue, UserTurn
-from toolrest.data.formats.json_fields import field, objects, tool
+from toolrest.data.dialogue import Action
+from toolrest.data.formats.chat import dialogue
+from toolrest.data.formats.json_fields import field, loaded, objects, tools
+from toolrest.data.padding import without_nulls
 from toolrest.data.record import Record
 from toolrest.data.rows import BadRow
 from toolrest.dialects import ToolCall
@@ -28,25 +31,18 @@ def read(row: dict[str, Any]) -> Record:
         BadRow: a field is missing or is something else, or the question has several turns.
     """
     question = field(row, "question", list)
-    tools = tuple(map(tool, objects(field(row, "function", list), "function")))
+    listed = tools(field(row, "function", list), "function")
     if len(question) != 1:
         raise BadRow(f"a question of {len(question)} turns; only single-turn ones are read")
-    said = objects(question[0], "question")
-    system = [field(m, "content", str) for m in said if m.get("role") == "system"]
-    turns = tuple(
-        UserTurn(field(m, "content", str, "a question's "))
-        if m.get("role") != "assistant"
-        else Action(response=field(m, "content", str, "a question's "))
-        for m in said
-        if m.get("role") != "system"
-    )
-    truth = row.get("ground_truth")
+    asked = dialogue(objects(question[0], "question"), listed)
+    truth = loaded(row.get("ground_truth"), "ground_truth")
     calls = tuple(map(_call, objects(truth, "ground_truth"))) if truth is not None else ()
     last = (Action(calls),) if calls else ()
-    return Record(Dialogue(tools, (*turns, *last), "\n".join(system) or None))
+    return Record(replace(asked, turns=(*asked.turns, *last)))
 
 
 def _call(answer: dict[str, Any]) -> ToolCall:
+    answer = without_nulls(answer)  # every value is a list, so that a null is Arrow's
     if len(answer) != 1:
         raise BadRow(f"an answer names {len(answer)} functions, not one")
     ((name, parameters),) = answer.items()

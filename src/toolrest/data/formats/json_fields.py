@@ -1,14 +1,25 @@
-"""Fields of a row, each of which must be what its format says."""
+"""Fields of a row, each of which must be what its format says.
+
+Wherever an object or a list of them is expected, its JSON text is one too: a cell of a CSV file, an
+item of a list as `datasets` keeps `List(Json())`, arguments as OpenAI's interface writes them.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from toolrest.data.dialogue import Tool
+from toolrest.data.json_text import from_json
+from toolrest.data.padding import unpadded, without_nulls
 from toolrest.data.rows import BadRow
+from toolrest.data.schema import required
 from toolrest.dialects import ToolCall
 from toolrest.naming import short
+
+_SCHEMAS = ("parameters", "input_schema", "inputSchema")
+"""Where a tool has its schema: OpenAI's name, Anthropic's, MCP's."""
 
 
 def field(row: dict[str, Any], name: str, kind: type, where: str = "") -> Any:
@@ -20,10 +31,18 @@ def field(row: dict[str, Any], name: str, kind: type, where: str = "") -> Any:
     label = f"{where}{name}"
     if name not in row or row[name] is None:
         raise BadRow(f"there is no {label}; the row has {', '.join(sorted(row)) or 'nothing'}")
-    value = row[name]
+    value = _parsed(row[name]) if kind in (dict, list) else row[name]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise BadRow(f"{label} is {type(value).__name__}, not {kind.__name__}")
+        raise BadRow(f"{label} is {type(row[name]).__name__}, not {kind.__name__}")
     return value
+
+
+def _parsed(value: Any) -> Any:
+    """The value of a JSON text; what is none stays."""
+    try:
+        return from_json(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value
 
 
 def loaded(value: Any, name: str) -> Any:
@@ -35,7 +54,7 @@ def loaded(value: Any, name: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        return from_json(value)
     except (ValueError, RecursionError) as error:
         raise BadRow(f"{name} is not JSON ({str(error) or type(error).__name__})") from error
 
@@ -46,75 +65,163 @@ def objects(value: Any, name: str) -> list[dict[str, Any]]:
     Raises:
         BadRow: it is something else.
     """
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise BadRow(f"{name} is not a list of objects")
-    return value
+    listed = _parsed(value)
+    if isinstance(listed, list):
+        listed = [_parsed(item) for item in listed]
+        if all(isinstance(item, dict) for item in listed):
+            return listed
+    text = ", nor the JSON text of one" if isinstance(value, str) else ""
+    raise BadRow(f"{name} is not a list of objects{text}")
 
 
-def tool(value: dict[str, Any]) -> Tool:
+def tools(value: Any, name: str = "tools") -> tuple[Tool, ...]:
+    """The tools of a row; none where there is nothing.
+
+    Raises:
+        BadRow: it is something else than a list of tools.
+    """
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return ()
+    if not isinstance(value, str):
+        return tuple(map(tool, objects(value, name)))
+    listed = _of_text(value, name)
+    if listed is None:
+        return ()
+    if isinstance(listed, list) and all(type(each) is dict for each in listed):
+        return tuple(tool(each, written=True) for each in listed)
+    return tuple(map(tool, objects(listed, name)))
+
+
+def _of_text(text: str, name: str) -> Any:
+    """The value of a JSON text, where it is known to be one, and nothing else needs to know it."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadRow(f"{name} is not JSON ({str(error) or type(error).__name__})") from error
+
+
+def tool(value: dict[str, Any], *, written: bool = False) -> Tool:
     """A tool from {name, description, parameters}, bare or as OpenAI's `function`.
 
-    `parameters` is a JSON schema, or by name {type, description, default}; in the latter, a type
-    that says "optional" or a default makes the parameter optional.
+    `parameters` is a JSON schema, which stays as it is, or clearly a map of parameters: by name
+    {type, description, default}, where a type that says "optional" or a default makes the parameter
+    optional.
+
+    Args:
+        written: whether it comes from a JSON text, so that no null is Arrow's.
 
     Raises:
         BadRow: no name, or parameters that are no object.
     """
-    inner = value.get("function")
+    inner = _parsed(value.get("function"))
     value = inner if isinstance(inner, dict) else value
+    value = value if written else without_nulls(value)
     name = field(value, "name", str, "a tool's ")
-    parameters = loaded(value.get("parameters") or {}, "a tool's parameters")
+    given = next((value[key] for key in _SCHEMAS if value.get(key)), None)
+    parameters = _of_text(given, "a tool's parameters") if isinstance(given, str) else given
+    if parameters is None:
+        parameters = {}
     if not isinstance(parameters, dict):
         raise BadRow(f"the parameters of {name} are {type(parameters).__name__}, not an object")
     return Tool(name, str(value.get("description") or ""), _schema(parameters, name))
 
 
+_ONLY_IN_SCHEMAS = frozenset(
+    (
+        *("properties", "patternProperties", "additionalProperties", "unevaluatedProperties"),
+        *("propertyNames", "dependentSchemas", "$defs", "definitions", "not", "if", "then", "else"),
+    )
+)
+"""Words whose value is an object in a schema, and that nobody calls a parameter."""
+
+
+def _is_map(parameters: dict[Any, Any]) -> bool:
+    """Whether it can be nothing but parameters by name: no value but what declares one."""
+    return all(
+        isinstance(each, dict) and key not in _ONLY_IN_SCHEMAS for key, each in parameters.items()
+    ) and any(
+        isinstance(each.get(word), str)
+        for each in parameters.values()
+        for word in ("type", "description")
+    )
+
+
 def _schema(parameters: dict[str, Any], tool_name: str) -> dict[str, Any]:
-    properties = parameters.get("properties")
-    if isinstance(properties, dict):
-        return _checked(parameters, properties, tool_name)
-    by_name = {k: v for k, v in parameters.items() if isinstance(v, dict) and isinstance(k, str)}
-    if not by_name:
+    if _is_map(parameters):
+        needed = [
+            name
+            for name, each in parameters.items()
+            if "optional" not in str(each.get("type", "")) and each.get("default") in (None, "")
+        ]
+        return {"type": "object", "properties": parameters, "required": needed}
+    if not parameters:
         return {"type": "object", "properties": {}}
-    required = [
-        name
-        for name, each in by_name.items()
-        if "optional" not in str(each.get("type", "")) and each.get("default") in (None, "")
-    ]
-    return {"type": "object", "properties": by_name, "required": required}
+    properties = parameters.get("properties")
+    if properties is None:
+        return parameters
+    if not isinstance(properties, dict):
+        kind = type(properties).__name__
+        raise BadRow(f"the properties of {tool_name}'s parameters are {kind}, not an object")
+    return _checked(parameters, properties, tool_name)
 
 
 def _checked(
     parameters: dict[str, Any], properties: dict[Any, Any], tool_name: str
 ) -> dict[str, Any]:
-    """The schema, if its parameters are objects; parquet's nulls are left out, `true` is any."""
-    kept: dict[str, Any] = {}
+    """The schema, if its parameters are schemas; a null is none and is left out."""
     for key, each in properties.items():
-        if each is True:
-            kept[key] = {}
-        elif isinstance(each, dict) and isinstance(key, str):
-            kept[key] = each
-        elif each is not None:
+        if each is not None and not isinstance(each, dict | bool):
             raise BadRow(
                 f"the parameter {short(key)} of {tool_name} is {type(each).__name__}, not an object"
             )
-    required = parameters.get("required")
-    listed = required if isinstance(required, list) else []
-    if not all(isinstance(key, str) for key in listed):
+    listed = parameters.get("required")
+    if isinstance(listed, list) and not all(isinstance(key, str) for key in listed):
         raise BadRow(f"what {tool_name} requires is not a list of names")
+    kept = {key: each for key, each in properties.items() if each is not None}
     return parameters | {"properties": kept}
 
 
-def call(value: dict[str, Any], key: str) -> ToolCall:
+def call(value: dict[str, Any], key: str, listed: Mapping[str, Tool]) -> ToolCall:
     """A call from {name, <key>: object or its JSON text}.
+
+    Nothing, "", null and [] are no arguments, where the tool asks for none. A JSON text stays as it
+    is; from an object the nulls that Arrow added are taken (see `toolrest.data.padding`).
+
+    Args:
+        listed: the row's tools by name.
 
     Raises:
         BadRow: it is something else.
     """
     name = field(value, "name", str, "a call's ")
-    if value.get(key) is None:
-        raise BadRow(f"the call of {name} has no {key}")
-    arguments = loaded(value[key], f"a call's {key}")
-    if not isinstance(arguments, dict):
-        raise BadRow(f"the {key} of {name} are {type(arguments).__name__}, not an object")
-    return ToolCall(name, arguments)
+    given = value.get(key)
+    if isinstance(given, str):
+        given = loaded(given, f"a call's {key}") if given.strip() else None
+        # the text of a text: what wrote it made JSON of it twice
+        given = loaded(given, f"a call's {key}") if isinstance(given, str) and given else given
+    schema = listed[name].parameters if name in listed else {}
+    if given is None or given == "" or given == []:
+        needed = required(schema, schema)
+        if needed:
+            raise BadRow(f"the call of {name} has no {key}, and it requires {', '.join(needed)}")
+        given = {}
+    if not isinstance(given, dict):
+        raise BadRow(f"the {key} of {name} are {type(given).__name__}, not an object")
+    return ToolCall(name, unpadded(given, schema, schema))
+
+
+def by_name(listed: tuple[Tool, ...]) -> dict[str, Tool]:
+    """Tools by name."""
+    return {each.name: each for each in listed}
+
+
+def as_text(value: Any) -> str:
+    """The JSON text of a value.
+
+    Raises:
+        BadRow: JSON has none for it.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise BadRow(f"a value that JSON cannot write ({error})") from error

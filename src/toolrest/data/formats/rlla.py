@@ -34,6 +34,8 @@ def read(row: dict[str, Any]) -> Record:
     for message in messages:
         for key in ("role", "content"):
             field(message, key, str, "prompt's ")
+        if message.get("tool_calls"):
+            raise BadRow("prompt's messages have tool_calls; RLLA's prompts are texts alone")
     truth = field(field(row, "reward_model", dict), "ground_truth", str)
     prompt = tuple({"role": m["role"], "content": m["content"]} for m in messages)
     return _record(prompt, truth, "the ground truth", truth, None)

@@ -13,6 +13,7 @@ from typing import Any
 
 from toolrest.data.dialogue import Action, Observation, Tool, Turn, UserTurn
 from toolrest.data.formats.json_fields import tool
+from toolrest.data.json_text import written
 from toolrest.data.rows import BadRow
 from toolrest.dialects import get_dialect
 
@@ -48,14 +49,14 @@ def listed_tools(system: str) -> tuple[Tool, ...]:
 
 
 def _literal(text: str) -> dict[str, Any]:
-    """A JSON object, or a Python dictionary of literals."""
+    """A JSON object, or a Python dictionary of literals: what it holds was written so."""
     for read in (json.loads, ast.literal_eval):
         try:
             value = read(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
         if isinstance(value, dict):
-            return value
+            return written(value)
     return {}
 
 

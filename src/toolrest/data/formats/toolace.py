@@ -4,19 +4,24 @@
      "conversations": [{"from": "user" | "assistant" | "tool", "value": text}]}
 
 An assistant's value that begins with `[` is calls in Python's syntax, [f(a=1), g(b="x")]; they are
-read as literals and never run. A tool's value is JSON of [{name, results}], or a text.
+read as literals and never run. A tool's value is JSON of [{name, results}], or a text. Of the
+system text the list and the sentences about how functions are called are left out, for the prompt
+says that in its own words; what else it says stays.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from toolrest.data.dialogue import Action, Dialogue, Observation, Tool, Turn, UserTurn
-from toolrest.data.formats.json_fields import field, objects, tool
+from toolrest.data.formats.inline import has_calls
+from toolrest.data.formats.json_fields import field, objects, tools
+from toolrest.data.json_text import Written
 from toolrest.data.record import Record
 from toolrest.data.rows import BadRow
-from toolrest.dialects import ParseStatus, get_dialect
+from toolrest.dialects import ParseStatus, ToolCall, get_dialect
 
 KEYS = frozenset(("system", "conversations"))
 _WHO = {
@@ -24,6 +29,11 @@ _WHO = {
     **dict.fromkeys(("assistant", "gpt"), "assistant"),
     **dict.fromkeys(("tool", "observation", "function"), "tool"),
 }
+_OWN = frozenset(("user", "assistant", "tool"))
+_NONE = re.compile(r"^\s*+\[\]", re.MULTILINE)
+"""An empty list of tools: one that begins a line, and is not spoken of."""
+_CALLING = re.compile(r"\bfunc(?:tions?|\d)?\b|\bNO other text\b", re.IGNORECASE)
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n")
 
 
 def read(row: dict[str, Any]) -> Record:
@@ -32,7 +42,7 @@ def read(row: dict[str, Any]) -> Record:
     Raises:
         BadRow: a field is missing or is something else, the tools or a call cannot be read.
     """
-    tools = _tools(field(row, "system", str))
+    listed, system = _system(field(row, "system", str))
     turns: list[Turn] = []
     for said in objects(field(row, "conversations", list), "conversations"):
         who = _WHO.get(field(said, "from", str, "a conversation's "))
@@ -40,20 +50,49 @@ def read(row: dict[str, Any]) -> Record:
         if who is None:
             raise BadRow(f"a conversation's from is {said['from']!r}, not user, assistant or tool")
         turns.append(_turn(who, value))
-    return Record(Dialogue(tools, tuple(turns)))
+    return Record(Dialogue(listed, tuple(turns), system))
 
 
-def _tools(system: str) -> tuple[Tool, ...]:
+def is_one(row: dict[str, Any]) -> bool:
+    """Whether a row that could be ShareGPT's too is ToolACE's: its system text lists the tools, and
+    its speakers have ToolACE's names, or an assistant's value is calls in Python's syntax.
+    """
+    try:
+        listed, _ = _system(field(row, "system", str))
+        said = [
+            (field(each, "from", str), field(each, "value", str).strip())
+            for each in objects(row.get("conversations"), "conversations")
+        ]
+    except BadRow:
+        return False
+    acts = [value for who, value in said if _WHO.get(who) == "assistant"]
+    if any(map(has_calls, acts)):
+        return False
+    return all(who in _OWN for who, _ in said) or (bool(listed) and any(map(_calls, acts)))
+
+
+def _system(system: str) -> tuple[tuple[Tool, ...], str | None]:
+    """(the tools that a system text lists, what else it says)."""
     start = system.find("[{")
     if start < 0:
-        if "[]" in system:
-            return ()
-        raise BadRow("system holds no JSON list of tools")
+        empty = _NONE.search(system)
+        if empty is None:
+            raise BadRow("system holds no JSON list of tools")
+        return (), _rest(system[: empty.start()], system[empty.end() :])
     try:
-        listed, _ = json.JSONDecoder().raw_decode(system, start)
+        listed, end = json.JSONDecoder(object_hook=Written).raw_decode(system, start)
     except (ValueError, RecursionError) as error:
         raise BadRow(f"the tools in system are not JSON ({error})") from error
-    return tuple(map(tool, objects(listed, "the tools in system")))
+    return tools(listed, "the tools in system"), _rest(system[:start], system[end:])
+
+
+def _rest(before: str, after: str) -> str | None:
+    sentences = [
+        sentence.strip()
+        for text in (before, after.lstrip(". "))
+        for sentence in _SENTENCE.split(text)
+    ]
+    return " ".join(s for s in sentences if s and not _CALLING.search(s)) or None
 
 
 def _turn(who: str, value: str) -> Turn:
@@ -63,11 +102,19 @@ def _turn(who: str, value: str) -> Turn:
         return Observation(_results(value))
     text = value.strip()
     if not text.startswith("["):
+        if has_calls(text):
+            raise BadRow(f"an assistant's value has a call that is not ToolACE's: {text[:80]!r}")
         return Action(response=value)
-    reply = get_dialect("pythonic").parse(text)
-    if reply.status is not ParseStatus.OK or not reply.calls:
+    calls = _calls(text)
+    if not calls:
         raise BadRow(f"an assistant's calls cannot be read: {text[:80]!r}")
-    return Action(reply.calls)
+    return Action(calls)
+
+
+def _calls(text: str) -> tuple[ToolCall, ...]:
+    """The calls of a text; none where it is something else."""
+    reply = get_dialect("pythonic").parse(text) if text.startswith("[") else None
+    return reply.calls if reply is not None and reply.status is ParseStatus.OK else ()
 
 
 def _results(value: str) -> tuple[tuple[str, str], ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from toolrest.data.dialogue import Action, Dialogue, UserTurn
-from toolrest.data.formats.json_fields import call, field, loaded, objects, tool
+from toolrest.data.formats.json_fields import by_name, call, field, loaded, objects, tools
 from toolrest.data.record import Record
 from toolrest.data.rows import BadRow
 
@@ -23,9 +23,10 @@ def read(row: dict[str, Any]) -> Record:
         BadRow: a field is missing or is something else.
     """
     query = field(row, "query", str)
-    tools = tuple(map(tool, objects(loaded(row.get("tools"), "tools"), "tools")))
+    listed = tools(field(row, "tools", object))
     answers = objects(loaded(row.get("answers"), "answers"), "answers")
     if not answers:
         raise BadRow("answers is empty")
-    calls = tuple(call(answer, "arguments") for answer in answers)
-    return Record(Dialogue(tools, (UserTurn(query), Action(calls))))
+    known = by_name(listed)
+    calls = tuple(call(answer, "arguments", known) for answer in answers)
+    return Record(Dialogue(listed, (UserTurn(query), Action(calls))))

@@ -1,0 +1,45 @@
+"""What `toolrest data check` prints."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from toolrest.data.check import KINDS, Report
+from toolrest.naming import printable
+
+
+def print_report(report: Report, rows: int) -> None:
+    """Print what was found in a source.
+
+    Args:
+        rows: of each kind that are named.
+    """
+    console = Console(highlight=False, markup=False)
+    title = f"{report.source}: {report.rows} rows, {report.samples} samples"
+    console.print(title, soft_wrap=True)
+    if report.findings:
+        table = Table()
+        for heading in ("", "rows", "first of them"):
+            table.add_column(heading, justify="right" if heading == "rows" else "left")
+        for kind in KINDS:
+            found = report.findings.get(kind, [])
+            if found:
+                first = "\n".join(f"{row}: {printable(detail)}" for row, detail in found[:rows])
+                table.add_row(kind, str(len({row.split(".")[0] for row, _ in found})), first)
+        console.print(table)
+    else:
+        console.print("nothing found")
+    if report.lengths:
+        _print_histogram(report.lengths, console)
+
+
+def _print_histogram(lengths: list[int], console: Console) -> None:
+    import numpy as np
+
+    counts, edges = np.histogram(lengths, bins=min(10, max(1, len(set(lengths)))))
+    widest = max(counts)
+    console.print(f"prompt tokens: median {np.median(lengths):.0f}, most {max(lengths)}")
+    for count, low, high in zip(counts, edges, edges[1:], strict=False):
+        bar = "#" * round(40 * count / widest)
+        console.print(f"  {low:7.0f} to {high:7.0f} {count:7d} {bar}")

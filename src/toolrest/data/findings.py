@@ -1,0 +1,195 @@
+"""What is wrong with a row, one row after the other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from toolrest.data.dialogue import Tool, UserTurn
+from toolrest.data.formats.apibank import ONE_CALL
+from toolrest.data.formats.json_fields import by_name, tool
+from toolrest.data.formats.rlla_text import history, listed_tools
+from toolrest.data.overlap import Questions
+from toolrest.data.prompts import TemplateRefusal
+from toolrest.data.rows import BadRow
+from toolrest.data.sample import Sample
+from toolrest.data.schema import admits, declared
+from toolrest.data.sources import Read
+from toolrest.dialects import ToolCall, get_dialect
+
+KINDS = {
+    "unreadable": "the row, its ground truth or a call does not parse",
+    "refused by the template": "the policy's chat template does not write the prompt",
+    "too long": "the prompt has more tokens than allowed",
+    "unlisted tool": "a right call is of a tool that the prompt does not list",
+    "cut apart": "brackets or quotes of a call do not close: it was split at commas",
+    "wrong type": "a right value is not of the type that the tool declares",
+    "duplicate": "the same prompt and ground truth again",
+    "overlap": "the question is also in another set",
+}
+"""What is looked for."""
+REFUSED = "refused by the template"
+_PAIRS = {")": "(", "]": "[", "}": "{"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong."""
+
+    kind: str
+    """One of `KINDS`."""
+    detail: str
+    """What it is, here."""
+    sample: int | None = None
+    """Which of the row's samples has it; None: the row as a whole."""
+
+
+@dataclass
+class Checker:
+    """Looks through rows, and keeps what later ones are compared with."""
+
+    dialect: str
+    """That ground truths are written in."""
+    length: Callable[[Sample], int] | None = None
+    """The prompt tokens of a sample under the policy's tokenizer; None: not measured."""
+    max_prompt_tokens: int | None = None
+    """Longer prompts are found; None: none is."""
+    against: Questions | None = None
+    """Questions of benchmarks."""
+    lengths: list[int] = field(default_factory=list)
+    """Prompt tokens of each sample so far that the template writes."""
+    _seen: dict[bytes, str] = field(default_factory=dict)
+    _earlier: list[Questions] = field(default_factory=list)
+    _own: Questions = field(default_factory=lambda: Questions(()))
+
+    def begin(self) -> None:
+        """A new source: what is asked in earlier ones counts as asked elsewhere."""
+        self._earlier.append(self._own)
+        self._own = Questions(())
+        self.lengths = []
+
+    def look(self, read: Read, path: str) -> list[Finding]:
+        """What is wrong with a row of a source."""
+        if read.bad is not None:
+            return [Finding("unreadable", str(read.bad))]
+        found = []
+        for number, sample in enumerate(read.samples):
+            found += [
+                Finding(kind, detail, number)
+                for kind, detail in (
+                    *self._length(sample),
+                    *self._twice(sample, f"{path} row {read.row(number)}"),
+                    *self._calls(read, sample),
+                )
+            ]
+        asked = question(read)
+        if asked:
+            found += self._overlap(asked)
+            self._own.add(f"{path} row {read.number}", asked)
+        return found
+
+    def _length(self, sample: Sample) -> Iterator[tuple[str, str]]:
+        if self.length is None:
+            return
+        try:
+            tokens = self.length(sample)
+        except TemplateRefusal as refused:
+            yield REFUSED, str(refused)
+            return
+        self.lengths.append(tokens)
+        if self.max_prompt_tokens is not None and tokens > self.max_prompt_tokens:
+            yield "too long", f"{tokens} tokens"
+
+    def _twice(self, sample: Sample, here: str) -> Iterator[tuple[str, str]]:
+        said = json.dumps([sample.prompt, sample.tools, sample.ground_truth], default=str).encode()
+        key = hashlib.blake2b(said, digest_size=16).digest()
+        first = self._seen.setdefault(key, here)
+        if first != here:
+            yield "duplicate", f"of {first}"
+
+    def _calls(self, read: Read, sample: Sample) -> Iterator[tuple[str, str]]:
+        calls = get_dialect(self.dialect).parse(sample.ground_truth, sample.declared).calls
+        yield from problems(calls, by_name(_tools(read, sample)))
+
+    def _overlap(self, asked: str) -> list[Finding]:
+        for index in (*([self.against] if self.against else ()), *self._earlier):
+            found = index.find(asked)
+            if found is not None:
+                return [Finding("overlap", f"{found[1]} to {found[0]}")]
+        return []
+
+
+def problems(calls: Sequence[ToolCall], tools: dict[str, Tool]) -> Iterator[tuple[str, str]]:
+    """(kind, detail) of what is wrong with right calls."""
+    unlisted = [call.name for call in calls if call.name not in tools]
+    torn = [text for call in calls for text in _texts(call, bool(unlisted)) if not _closes(text)]
+    if torn:
+        yield "cut apart", f"{torn[0]!r:.60}"
+    elif unlisted:
+        yield "unlisted tool", ", ".join(map(repr, unlisted))
+    for call in calls:
+        schema = tools[call.name].parameters if call.name in tools else {}
+        for name, value in call.parameters.items():
+            said, _ = declared(schema, schema, name)
+            if value is None or not said:  # None says that nothing is given, whatever the type
+                continue
+            if not any(admits(value, each, schema) for each in said):
+                yield "wrong type", f"{call.name}.{name}: {_kind(said)} is declared, {value!r:.60}"
+
+
+def _kind(said: list[object]) -> str:
+    """The type that a schema asks for, as a person would say it."""
+    kinds = [each.get("type") if isinstance(each, dict) else None for each in said]
+    known = [kind if isinstance(kind, str) else json.dumps(kind) for kind in kinds if kind]
+    return f"{' or '.join(known) or 'another type':.60}"
+
+
+def _texts(call: ToolCall, every: bool) -> Iterator[str]:
+    """Names, and values that open with a bracket; every text where a tool is unlisted anyway."""
+    yield call.name
+    yield from call.parameters
+    for value in call.parameters.values():
+        if isinstance(value, str) and (every or value.startswith(("[", "{"))):
+            yield value
+
+
+def _closes(text: str) -> bool:
+    """Whether brackets and double quotes come in pairs."""
+    opened: list[str] = []
+    for character in text:
+        if character in _PAIRS.values():
+            opened.append(character)
+        elif character in _PAIRS and (not opened or opened.pop() != _PAIRS[character]):
+            return False
+    return not opened and text.count('"') % 2 == 0
+
+
+def _tools(read: Read, sample: Sample) -> tuple[Tool, ...]:
+    if read.record is not None:
+        return read.record.dialogue.tools
+    if sample.tools is not None:
+        return tuple(_safe_tools(sample.tools))
+    return listed_tools(str(sample.prompt[0].get("content", ""))) if sample.prompt else ()
+
+
+def _safe_tools(listed: Sequence[dict[str, object]]) -> Iterator[Tool]:
+    for each in listed:
+        try:
+            yield tool(each)
+        except BadRow:
+            continue
+
+
+def question(read: Read) -> str:
+    """All that the user said in a row."""
+    if read.record is not None:
+        turns = read.record.dialogue.turns
+    elif read.samples:
+        turns = history(str(read.samples[-1].prompt[-1].get("content") or ""))
+    else:
+        return ""
+    return "\n".join(
+        turn.text for turn in turns if isinstance(turn, UserTurn) and turn.text != ONE_CALL
+    )

@@ -1,0 +1,99 @@
+"""What a text holds besides what it says: an assistant's a thought and calls, a user's results.
+
+Data that a chat template or a model has written has `<think>..</think>` and `<tool_call>..` inside
+the content. Calls are read in the dialect that reads the whole text; they are never a response.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+
+from toolrest.data.dialogue import Action
+from toolrest.data.rows import BadRow
+from toolrest.dialects import Block, ParseStatus, Reply, dialect_names, get_dialect
+from toolrest.naming import short
+
+_OPENS, _CLOSES = "<think>", "</think>"
+_MARK = re.compile(
+    r"<[|\uff5c]?(?:start_|\w{1,20}:)?(?:tool|function)[_\u2581]?call|<\|python_tag\|>|<function=|"
+    r"\[TOOL_CALLS\]|<\|channel\|>commentary to=",
+    re.IGNORECASE,
+)
+"""How a call begins in the dialects of published models; no response says it."""
+_NAME = re.compile(r"[^\s<>(){}\[\]\"']{1,200}")
+"""A tool's name, where the row does not list it: dialects that write names bare take anything."""
+_RESULT = re.compile(r"\s*+<tool_response>(.*?)</tool_response>\s*+", re.DOTALL)
+
+
+def split_thought(text: str) -> tuple[str | None, str]:
+    """(thought, the rest): the thought that leads a text, as Qwen3's chat template splits it.
+
+    The opening mark may be missing, where a prompt ends with it.
+
+    Raises:
+        BadRow: the thought does not end.
+    """
+    opened = text.lstrip().startswith(_OPENS)
+    if not opened and (_OPENS in text or _CLOSES not in text):
+        return None, text
+    before, closed, rest = text.partition(_CLOSES)
+    if not closed:
+        raise BadRow("an assistant's content opens a thought that does not end")
+    thought = before.partition(_OPENS)[2] if opened else before
+    return thought.strip() or None, rest.lstrip("\n")
+
+
+def split_calls(text: str, listed: Container[str]) -> Action | None:
+    """What was done in a text that holds calls, in whichever dialect; None where it holds none.
+
+    A text without the mark of a call (JSON, or Python's syntax) is calls where a dialect reads the
+    whole of it so, and must then name tools of the row.
+
+    Args:
+        listed: the names of the row's tools.
+
+    Raises:
+        BadRow: there is a call that no dialect reads, or that two read differently, or one of a
+            tool that the row does not list in a text without marks.
+    """
+    marked = _MARK.search(text)
+    found: list[tuple[str, Reply]] = []
+    for name in dialect_names():
+        reply = get_dialect(name).parse(text)
+        whole = reply.status is ParseStatus.OK and reply.calls_intact and reply.calls
+        named = all(call.name in listed or _NAME.fullmatch(call.name) for call in reply.calls)
+        if whole and named and Block.CALLS in reply.blocks:
+            found.append((name, reply))
+    if not found:
+        if marked:
+            raise BadRow(f"an assistant's content holds a call that cannot be read: {short(text)}")
+        return None
+    (name, reply), *others = found
+    if any(other.calls != reply.calls for _, other in others):
+        names = " and ".join(each for each, _ in found)
+        raise BadRow(f"an assistant's content is other calls in {names}: {short(text)}")
+    unlisted = [call.name for call in reply.calls if call.name not in listed]
+    if not marked and unlisted:
+        raise BadRow(
+            f"an assistant's content reads as a call in {name}, of {short(unlisted[0])}, a tool "
+            "that the row does not list"
+        )
+    return Action(reply.calls, reply.response or None, reply.thought or None)
+
+
+def has_calls(text: str) -> bool:
+    """Whether a text has the mark of a call."""
+    return _MARK.search(text) is not None
+
+
+def split_results(text: str) -> list[str] | None:
+    """The results of a text that is nothing but `<tool_response>..</tool_response>`; else None."""
+    found, at = [], 0
+    while at < len(text):
+        result = _RESULT.match(text, at)
+        if result is None:
+            return None
+        found.append(result[1].strip())
+        at = result.end()
+    return found or None
