@@ -9,30 +9,111 @@ from toolrest.errors import InputError
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
 
 
+def template(name):
+    return (TEMPLATES / f"{name}.jinja").read_text()
+
+
+WRITE_CALLS = {
+    "qwen2_5": "hermes",
+    "qwen3": "hermes",
+    "qwen3_instruct_2507": "hermes",
+    "qwen3_vl": "hermes",
+    "qwen3_5_think": "qwen_xml",
+    "qwen3_5_nothink": "qwen_xml",
+    "qwen3_6": "qwen_xml",
+    "qwen3_8": "qwen_xml",
+    "nemotron_3_nano": "qwen_xml",
+    "nemotron_3_super": "qwen_xml",
+    "nemotron_3_ultra": "qwen_xml",
+    "nemotron_3_5_lightning": "qwen_xml",
+    "llama3_1": "llama3",
+    "llama3_2": "llama3",
+    "gptoss": "gpt_oss",
+    "deepseekv3": "deepseek_v3",
+    "deepseek_r1_distill": "deepseek_v3",
+}
+WRITE_NONE = (
+    *("cohere", "cohere2", "gemma", "gemma3", "idefics3", "lfm2", "llama3", "llava_next"),
+    *("phi3", "phi3_5", "qwen2_5_vl", "smolvlm"),
+)
+
+
+@pytest.mark.parametrize(("name", "dialect"), WRITE_CALLS.items())
+def test_the_dialect_of_a_chat_template(name, dialect):
+    assert detect_dialect(template(name)) == dialect
+    training = TEMPLATES / f"{name}_training.jinja"
+    if training.exists():
+        assert detect_dialect(training.read_text()) == dialect
+
+
+@pytest.mark.parametrize("name", WRITE_NONE)
+def test_a_template_that_writes_no_calls_says_so(name):
+    with pytest.raises(InputError, match="writes no tool calls"):
+        detect_dialect(template(name))
+
+
+def test_every_template_of_trl_is_detected_or_refused():
+    """Those of TRL's newer versions included: no template falls into a dialect by chance."""
+    known = {*WRITE_CALLS, *WRITE_NONE}
+    others = {p.stem.removesuffix("_training") for p in TEMPLATES.glob("*.jinja")} - known
+    families = {"gemma4", "diffusion", "glm4moe", "lfm2", "muse"}
+    assert {name.split("_")[0] for name in others} == families
+    for name in others:
+        try:
+            assert detect_dialect(template(name)) not in {*WRITE_CALLS.values(), "kimi", "mistral"}
+        except InputError as error:
+            assert "of no dialect that toolrest knows" in str(error)
+
+
+SHAPES = {
+    "mistral": ("{{ '[TOOL_CALLS]' }}",),
+    "mistral_v11": (
+        "[TOOL_CALLS]{{ c.function.name }}[ARGS]{{ c.function.arguments | tojson }}",
+        "{{ '[TOOL_CALLS]' + name + '[CALL_ID]' + id + '[ARGS]' + arguments }}",
+    ),
+    "deepseek_v3_1": (
+        "{{ '<｜tool▁call▁begin｜>' + name + '<｜tool▁sep｜>' + text + '<｜tool▁call▁end｜>' }}",
+    ),
+    "deepseek_v3_2": (
+        '<｜DSML｜function_calls>{% for c in m.tool_calls %}<｜DSML｜invoke name="{{ c.name }}">',
+        "{% set dsml = '｜DSML｜' %}<{{ dsml }}function_calls>{% for c in m['tool_calls'] %}",
+    ),
+    "deepseek_v4": ("{% set dsml = '｜DSML｜' %}<{{ dsml }}tool_calls>\n<{{ dsml }}invoke name=",),
+    "deepseek_v4_1": ('<｜DSML｜ calls>{% for c in m.tool_calls %}<｜DSML｜ invoke name="x">',),
+    "kimi": (
+        "<|tool_calls_section_begin|>{% for c in m['tool_calls'] %}<|tool_call_begin|>{{ c['id'] }}"
+        "<|tool_call_argument_begin|>",
+    ),
+    "hermes": (
+        # Llama with the calls of Hermes: what it writes counts, not its headers.
+        '<|start_header_id|><tool_call>{"name": "x", "parameters": 1, "arguments": {}}</tool_call>',
+    ),
+}
+
+
+@pytest.mark.parametrize(("dialect", "text"), [(d, t) for d, ts in SHAPES.items() for t in ts])
+def test_templates_that_trl_does_not_ship_are_known_by_what_they_write(dialect, text):
+    assert detect_dialect(text) == dialect
+
+
 @pytest.mark.parametrize(
-    ("template", "dialect"),
+    "text",
     [
-        ("qwen2_5", "hermes"),
-        ("qwen3", "hermes"),
-        ("qwen3_instruct_2507", "hermes"),
-        ("qwen3_5_think", "qwen_xml"),
-        ("llama3_1", "llama3"),
-        ("llama3_2", "llama3"),
-        ("gptoss", "gpt_oss"),
+        "<|start_header_id|>{% for c in m.tool_calls %}<TOOLCALL>[{{ c | tojson }}]</TOOLCALL>",
+        '<|start_header_id|>{"name": n, "parameters": p} {{ m.tool_calls[0] }} <function=f>{}',
+        "<seed:tool_call><function={{ m.tool_calls[0].name }}><parameter=a>1</parameter>",
+        '<tool_call>{{ m.tool_calls[0].name }}<tool_sep><arg_key>a</arg_key> "arguments"',
+        "<tools>[{{ m.tool_calls }}]</tools><|channel|>",
     ],
 )
-def test_the_dialect_of_a_chat_template(template, dialect):
-    assert detect_dialect((TEMPLATES / f"{template}.jinja").read_text()) == dialect
-
-
-def test_mistral_is_known_by_its_mark():
-    assert detect_dialect("{{ '[TOOL_CALLS]' }}") == "mistral"
-
-
-@pytest.mark.parametrize("template", ["phi3", "glm4moe", "deepseekv3", "gemma"])
-def test_another_dialect_is_not_guessed(template):
+def test_another_dialect_is_not_guessed(text):
     with pytest.raises(InputError, match="no dialect that toolrest knows"):
-        detect_dialect((TEMPLATES / f"{template}.jinja").read_text())
+        detect_dialect(text)
+
+
+def test_what_a_template_writes_counts_before_its_comments():
+    text = "{# not [TOOL_CALLS],\n nor <function= #}<tool_call>{{ '{\"arguments\": ' }}</tool_call>"
+    assert detect_dialect(text) == "hermes"
 
 
 def test_no_template():

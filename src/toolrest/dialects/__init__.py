@@ -9,11 +9,14 @@ from toolrest.dialects.base import (
     Span,
     ToolCall,
 )
+from toolrest.dialects.deepseek import DeepSeekV3, DeepSeekV31
+from toolrest.dialects.deepseek_dsml import DeepSeekV4, DeepSeekV32, DeepSeekV41
 from toolrest.dialects.detect import detect_dialect
 from toolrest.dialects.gpt_oss import GptOss
 from toolrest.dialects.hermes import Hermes
+from toolrest.dialects.kimi import Kimi
 from toolrest.dialects.llama3 import Llama3
-from toolrest.dialects.mistral import Mistral
+from toolrest.dialects.mistral import Mistral, MistralV11
 from toolrest.dialects.pythonic import Pythonic
 from toolrest.dialects.qwen_xml import QwenXML
 from toolrest.dialects.rlla import RLLA
@@ -22,7 +25,22 @@ from toolrest.naming import unknown_name
 
 _DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
-    for dialect in (RLLA(), Hermes(), QwenXML(), Llama3(), Mistral(), Pythonic(), GptOss())
+    for dialect in (
+        RLLA(),
+        Hermes(),
+        QwenXML(),
+        Llama3(),
+        Mistral(),
+        MistralV11(),
+        Pythonic(),
+        GptOss(),
+        DeepSeekV3(),
+        DeepSeekV31(),
+        DeepSeekV32(),
+        DeepSeekV4(),
+        DeepSeekV41(),
+        Kimi(),
+    )
 }
 
 

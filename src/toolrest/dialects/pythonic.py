@@ -18,9 +18,10 @@ from toolrest.dialects.types import Tools
 from toolrest.regions import SCAFFOLDING, Region
 
 _NAME = re.compile(r"[^()\[\]{}=,\"'\t\r\n]+")
-_LIST = re.compile(r"\[[ \t\r\n]*+(?=[^()\[\]{}=,\"'\t\r\n]+\()")
+_LIST = re.compile(r"\[[ \t\r\n]*+(?=[^()\[\]{}=,\"'\t\r\n]++\(|[^()\[\]{}=,\"'\t\r\n]*+\Z)")
 _CERTAIN_CALL = re.compile(r"(?<=\n)\[[^()\[\]{}=,\"'\t\r\n]+\(")
 _KEY = re.compile(r"[ \t\r\n]*+([^()\[\]{}=,\"'\t\r\n]+?)[ \t]*+=")
+_NESTED = re.compile(r"""[\[\](){}<"']""")
 _MARK = re.compile(r"""[\[\](){},"']""")
 _STRINGS = {
     '"': (re.compile(r'"[^"\\\n]*+(?:\\[\s\S][^"\\\n]*+)*+"'), re.compile(r'"[^\n]*')),
@@ -44,6 +45,26 @@ class _Scanner(Scanning):
             self.open_block(Block.CALLS)
             self.stray(self.call_list(opening.end(), at), len(text))
         return self.result()
+
+    def value_at(self, start: int) -> tuple[int, bool]:
+        """Arguments, from their parenthesis on; a tag outside their strings breaks them."""
+        depth, at = 0, start
+        while (mark := _NESTED.search(self.text, at)) is not None:
+            at, sign = mark.end(), mark[0]
+            if sign in _STRINGS:
+                whole, cut = _STRINGS[sign]
+                string = whole.match(self.text, mark.start())
+                rest = string or cut.match(self.text, mark.start())
+                at = rest.end() if rest else at
+                if string is None:
+                    return at, at == len(self.text)
+            elif sign == "<":
+                return mark.start(), False
+            else:
+                depth += 1 if sign in "([{" else -1
+            if depth == 0:
+                return at, True
+        return len(self.text), True
 
     def call_list(self, at: int, block: int) -> int:
         """The list; where it ends, or where it broke."""
@@ -148,7 +169,7 @@ class Pythonic(Dialect):
         return _Scanner(text).run()
 
     def without_thought(self, text: str) -> str:
-        return empty_thought(text)
+        return empty_thought(text, following=_CERTAIN_CALL)
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         written = ", ".join(
