@@ -68,6 +68,14 @@ def test_template_leaves_tools_and_calls_to_the_chat_template():
     assert prompt.tools[0]["function"]["name"] == "Weather"
 
 
+@pytest.mark.parametrize(
+    ("dialect", "identity"), [("mistral", "call00000"), ("kimi", "functions.Weather:0")]
+)
+def test_a_calls_id_is_what_the_dialects_templates_ask_for(dialect, identity):
+    messages = word(DIALOGUE, "template", get_dialect(dialect)).messages
+    assert messages[2]["tool_calls"][0]["id"] == messages[3]["tool_call_id"] == identity
+
+
 def test_plain_shows_a_call_in_the_dialect():
     prompt = word(DIALOGUE, "plain", get_dialect("pythonic"))
     assert '[tool_name(parameter_name="value")]' in prompt.messages[0]["content"].replace("'", '"')

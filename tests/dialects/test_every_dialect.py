@@ -1,5 +1,6 @@
 """What holds for every dialect and every text."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -117,6 +118,15 @@ to=a<|message|><atem:function_calls>
 [f(a="
 [f(a=1),
 [TOOL_CALLS][{
+[TOOL_CALLS]f[ARGS]{"a": "
+[TOOL_CALLS]f[CALL_ID]
+<｜tool▁calls▁begin｜>
+<｜tool▁call▁begin｜>f<｜tool▁sep｜>{"a": [
+<｜tool▁call▁begin｜>function<｜tool▁sep｜>f```json{
+<｜DSML｜tool_calls><｜DSML｜invoke name="f">
+<｜DSML｜parameter name="a" string="true">
+<|tool_calls_section_begin|><|tool_call_begin|>
+<|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{"a": '
 <|python_tag|>{
 <|channel|>
 <|start|>assistant<|channel|>analysis<|message|>
@@ -138,6 +148,96 @@ to=x
 ;
 ,
 """.strip().splitlines()
+
+
+MARKS = sorted(
+    {
+        mark
+        for name in dialect_names()
+        for mark in (*get_dialect(name).special_tokens, *get_dialect(name).thought_marks)
+    }
+    | {*HARD, "; {", "}}", "</parameter>", "</function>", "\n```", "[/THINK]", "\n[f(", ")]"}
+)
+"""Everything that means something in some dialect."""
+marked = st.lists(st.sampled_from(MARKS) | st.sampled_from("a \n東"), max_size=5).map("".join)
+marked_values = st.recursive(
+    marked, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(marked, inner, max_size=2)
+)
+marked_calls = st.lists(
+    st.builds(ToolCall, st.just("f"), st.dictionaries(st.sampled_from("ab"), marked_values)),
+    min_size=1,
+    max_size=2,
+).map(tuple)
+
+
+def check_beginnings(dialect, text, ends):
+    """What is read of a text that is cut is the beginning of what is read of the whole."""
+    whole = dialect.parse(text)
+    assert whole.status is ParseStatus.OK and whole.well_formed and whole.calls_intact
+    for end in ends:
+        reply = dialect.parse(text[:end])
+        assert reply.calls == whole.calls[: len(reply.calls)], text[:end]
+        begun = next((text[s.start : end] for s in whole.spans if s.start < end < s.end), "")
+        for read, wanted in ((reply.thought, whole.thought), (reply.response, whole.response)):
+            if (
+                read is not None and len(begun) < 32
+            ):  # the beginning of a mark is text until it ends
+                read = read.removesuffix(begun.strip(SPACES)).rstrip(SPACES)
+            assert not read or (wanted or "").startswith(read), text[:end]
+
+
+@every_dialect
+@given(
+    calls=marked_calls,
+    thought=st.none() | st.just("t"),
+    response=st.none() | st.just("Yes."),
+    data=st.data(),
+)
+def test_what_is_said_in_a_value_is_no_mark(name, calls, thought, response, data):
+    try:
+        text = get_dialect(name).render(thought=thought, calls=calls, response=response)
+    except InputError:
+        return
+    ends = data.draw(st.lists(st.integers(0, len(text)), max_size=8))
+    check_beginnings(get_dialect(name), text, ends)
+
+
+def renders(dialect, value):
+    try:
+        return dialect.render(thought=None, calls=(ToolCall("f", {"a": value}),), response=None)
+    except InputError:
+        return None
+
+
+def quotes(dialect):
+    """Whether a dialect writes texts in quotes, so that they can hold any mark."""
+    return re.search("[:=] ?[\"']x y", renders(dialect, "x y")) is not None
+
+
+@every_dialect
+def test_a_thought_that_lacks_its_end_does_not_end_in_a_value(name):
+    dialect = get_dialect(name)
+    opens, closes = dialect.thought_marks
+    call = renders(dialect, f"x {closes} y")
+    if call is None or not quotes(dialect):
+        return
+    for end in ("", closes + "\n", f'{{"{closes}'):
+        reply = dialect.parse(f"{opens}I see\n{end}{call}")
+        assert reply.calls == (ToolCall("f", {"a": f"x {closes} y"}),)
+        assert (reply.thought or "").startswith("I see")
+        assert reply.well_formed == (end != "")
+
+
+@every_dialect
+def test_values_that_hold_marks_are_read_back_wherever_the_text_is_cut(name):
+    dialect = get_dialect(name)
+    held = [mark for mark in MARKS if renders(dialect, f"x {mark} y") is not None]
+    assert len(held) >= len(MARKS) - (0 if quotes(dialect) else 12)  # its own are no text there
+    parameters = {f"p{number}": f"x {mark} y" for number, mark in enumerate(held)}
+    for thought in (None, "t"):
+        calls = (ToolCall("f", parameters | {"all": held}), ToolCall("g", {"a": {"b": held}}))
+        text = dialect.render(thought=thought, calls=calls, response=None)
+        check_beginnings(dialect, text, range(len(thought or ""), len(text), 13))
 
 
 @every_dialect
@@ -162,7 +262,7 @@ def test_ten_thousand_brackets_are_a_bad_call(name, opening):
     reply = dialect.parse(text.replace(quoted, deep))
     names = [s for s in reply.spans if s.region.name == "NAME"]
     assert len(names) == 1
-    if name in ("qwen_xml", "glm", "minimax", "muse"):  # any text is a value
+    if quoted == "VALUE":  # any text is a value
         assert reply.calls[0].parameters == {"a": deep}
     else:
         assert reply.status in (ParseStatus.BAD_CALL, ParseStatus.UNCLOSED)

@@ -134,6 +134,36 @@ OTHER_ROWS = {
          '{"x": 1}', "}", "]"),
         "FTFRFFNFPFF",
     ),
+    "mistral_v11": (
+        ("[THINK]", "a", "[/THINK]", "Yes.", "[TOOL_CALLS]", "f", "[CALL_ID]", "a1B2c3D4e",
+         "[ARGS]", '{"x": ', "1}", "[TOOL_CALLS]", "g", "[ARGS]", "{}"),
+        "FTFRFNFFFPPFNFP",
+    ),
+    "deepseek_v3": (
+        ("<think>", "a", "</think>", "\n\n", "Yes.", "<｜tool▁calls▁begin｜>",
+         "<｜tool▁call▁begin｜>", "function", "<｜tool▁sep｜>", "f", "\n```", "json\n",
+         '{"x": ', "1}", "\n", "```", "<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>"),
+        "FTFFRFFFFNFFPPFFFF",
+    ),
+    "deepseek_v3_1": (
+        ("</think>", "Yes.", "<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>", "f",
+         "<｜tool▁sep｜>", '{"x": ', "1}", "<｜tool▁call▁end｜>", "<｜tool▁call▁begin｜>", "g",
+         "<｜tool▁sep｜>", "{}", "<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>"),
+        "FRFFNFPPFFNFPFF",
+    ),
+    "deepseek_v3_2": (
+        ("<think>", "a", "</think>", "Yes.", "\n\n", "<｜DSML｜function_calls>", "\n",
+         "<｜DSML｜invoke", ' name="', "f", '">', "\n", "<｜DSML｜parameter", ' name="x"',
+         ' string="false">', "1", "</｜DSML｜parameter>", "\n", "</｜DSML｜invoke>", "\n",
+         "</｜DSML｜function_calls>"),
+        "FTFRFFFFFNFFPPPPPFFFF",
+    ),
+    "kimi": (
+        ("<think>", "a", "</think>", "Yes.", "<|tool_calls_section_begin|>", "<|tool_call_begin|>",
+         "functions.", "f", ":0", "<|tool_call_argument_begin|>", '{"x": ', "1}",
+         "<|tool_call_end|>", "<|tool_calls_section_end|>"),
+        "FTFRFFFNFFPPFF",
+    ),
     "pythonic": (("[", "f", "(x", "=1", ")", ", ", "g.h", "()", "]"), "FNPPPFNPF"),
     "lfm2": (
         ("<think>", "a", "</think>", "Yes.", "<|tool_call_start|>", "[", "f", "(x", "='1'", ")",
@@ -171,7 +201,7 @@ def test_labels_of_a_usual_reply_worked_out_by_hand(dialect):
 @pytest.mark.parametrize("dialect", OTHER_ROWS)
 def test_a_cut_keeps_the_labels_before_it(dialect):
     pieces, expected = OTHER_ROWS[dialect]
-    for length in range(3 if dialect == "pythonic" else 1, len(pieces)):
+    for length in range(1, len(pieces)):
         got = label_pieces(list(pieces[:length]), dialect)
         assert got.replace(".", "F") == expected[:length], pieces[:length]
 

@@ -20,6 +20,8 @@ CANNOT = {
     "pythonic": {"rlla": 11},  # names with brackets or commas
     "lfm2": {"rlla": 11},  # the same
     "gpt_oss": {"rlla": 80},  # names with spaces
+    # names of parameters with quotes
+    **{name: {"rlla": 9} for name in ("deepseek_v3_2", "deepseek_v4", "deepseek_v4_1")},
 }
 """How many of the answers a dialect cannot express; docs/dialects.md says why."""
 

@@ -5,7 +5,7 @@
 
 The first byte chooses the dialect, the second how the rest is cut into tokens. corpus.txt holds the
 short ones of the inputs that it found, one for every step from line to line, base64, one a line;
-tests/fuzz/test_corpus.py replays them.
+tests/fuzz/test_corpus.py replays them in every dialect.
 """
 
 import sys
@@ -32,8 +32,12 @@ def check(data: bytes) -> None:
     """
     if len(data) < 2:
         return
-    dialect = get_dialect(dialect_names()[data[0] % len(dialect_names())])
-    size, body = 1 + data[1] % 7, data[2:]
+    check_in(dialect_names()[data[0] % len(dialect_names())], data[1], data[2:])
+
+
+def check_in(name: str, cut: int, body: bytes) -> None:
+    """The same for a dialect, which of seven ways to cut, and the bytes of a reply."""
+    dialect, size = get_dialect(name), 1 + cut % 7
     for text in (body.decode("utf-8", "replace"), body.decode("latin-1")):
         reply = dialect.parse(text)
         at = 0
@@ -50,7 +54,7 @@ def check(data: bytes) -> None:
     pieces = [body[start : start + size] for start in range(0, len(body), size)]
     vocabulary = Vocabulary.from_table([*pieces, b"\0"])
     ids = np.arange(len(pieces))[None, :]
-    mask = ids % (2 + data[1]) != 1
+    mask = ids % (2 + cut) != 1
     labels = label_array(ids, mask, vocabulary, dialect)
     assert not labels[~mask].any()
     assert set(labels.flatten().tolist()) <= set(map(int, Region))

@@ -3,13 +3,18 @@
 import base64
 from pathlib import Path
 
-from parse_and_label import check
+import pytest
+from parse_and_label import check_in
+
+from toolrest.dialects import dialect_names
 
 CORPUS = Path(__file__).parent / "corpus.txt"
 
 
-def test_the_corpus_is_read():
-    rows = CORPUS.read_text().splitlines()
+@pytest.mark.parametrize("name", dialect_names())
+def test_the_corpus_is_read(name):
+    rows = [base64.b64decode(row) for row in CORPUS.read_text().splitlines()]
     assert rows
     for row in rows:
-        check(base64.b64decode(row))
+        if len(row) >= 2:
+            check_in(name, row[1], row[2:])

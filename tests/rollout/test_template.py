@@ -81,6 +81,10 @@ def test_the_matrix(with_template, name):
     """
     tokenizer = with_template(name)
     assert writes_calls(tokenizer) == (name in WRITES)
+    if name.removesuffix("_training") == "deepseek_r1_distill":
+        # It has calls in it, and writes them only for messages whose content is None.
+        assert not lists_tools(tokenizer)
+        return
     if name not in WRITES:
         with pytest.raises(InputError):
             detect_dialect(tokenizer.chat_template)

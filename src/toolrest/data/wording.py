@@ -91,7 +91,8 @@ def _template(dialogue: Dialogue, dialect: Dialect, thoughts: Thoughts) -> Promp
                 message["reasoning_content"] = turn.thought
             if turn.calls:
                 message["tool_calls"] = [
-                    _openai_call(call, made + number) for number, call in enumerate(turn.calls)
+                    _openai_call(call, dialect.call_id(call.name, made + number))
+                    for number, call in enumerate(turn.calls)
                 ]
             owed, made = made, made + len(turn.calls)
             messages.append(message)
@@ -103,7 +104,7 @@ def _template(dialogue: Dialogue, dialect: Dialect, thoughts: Thoughts) -> Promp
                         "role": "tool",
                         "name": name,
                         "content": text,
-                        "tool_call_id": _call_id(owed + number),
+                        "tool_call_id": dialect.call_id(name, owed + number),
                     }
                 )
     return Prompt(messages, [openai_tool(tool) for tool in dialogue.tools] or None)
@@ -158,14 +159,9 @@ def openai_tool(tool: Tool) -> dict[str, Any]:
     }
 
 
-def _openai_call(call: ToolCall, number: int) -> dict[str, Any]:
+def _openai_call(call: ToolCall, identity: str) -> dict[str, Any]:
     function = {"name": call.name, "arguments": call.parameters}
-    return {"id": _call_id(number), "type": "function", "function": function}
-
-
-def _call_id(number: int) -> str:
-    """Nine letters or digits, as Mistral's templates ask for."""
-    return f"call{number:05d}"
+    return {"id": identity, "type": "function", "function": function}
 
 
 _EXAMPLE = (ToolCall("tool_name", {"parameter_name": "value"}),)

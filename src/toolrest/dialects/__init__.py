@@ -9,16 +9,19 @@ from toolrest.dialects.base import (
     Span,
     ToolCall,
 )
+from toolrest.dialects.deepseek import DeepSeekV3, DeepSeekV31
+from toolrest.dialects.deepseek_dsml import DeepSeekV4, DeepSeekV32, DeepSeekV41
 from toolrest.dialects.detect import detect_dialect
 from toolrest.dialects.functiongemma import FunctionGemma
 from toolrest.dialects.gemma4 import Gemma4
 from toolrest.dialects.glm import GLM
 from toolrest.dialects.gpt_oss import GptOss
 from toolrest.dialects.hermes import Hermes
+from toolrest.dialects.kimi import Kimi
 from toolrest.dialects.lfm2 import LFM2
 from toolrest.dialects.llama3 import Llama3
 from toolrest.dialects.minimax import MiniMax
-from toolrest.dialects.mistral import Mistral
+from toolrest.dialects.mistral import Mistral, MistralV11
 from toolrest.dialects.muse import Muse
 from toolrest.dialects.pythonic import Pythonic
 from toolrest.dialects.qwen_xml import QwenXML
@@ -32,9 +35,10 @@ AUTO = "auto"
 _DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
     for dialect in (
-        *(RLLA(), Hermes(), QwenXML(), Llama3(), Mistral(), Pythonic(), GptOss()),
+        *(RLLA(), Hermes(), QwenXML(), Llama3(), Mistral(), MistralV11(), Pythonic(), GptOss()),
         *(LFM2(), Gemma4(), FunctionGemma()),
         *(GLM(), MiniMax(), Muse()),
+        *(DeepSeekV3(), DeepSeekV31(), DeepSeekV32(), DeepSeekV4(), DeepSeekV41(), Kimi()),
     )
 }
 

@@ -205,6 +205,16 @@ class Dialect(ABC):
             return text.removeprefix(opening)
         return text.removeprefix(opening.rstrip(SPACES)).lstrip(SPACES)
 
+    def call_id(self, name: str, number: int) -> str:
+        """The id that chat messages give a call: nine letters and digits, as Mistral's templates
+        ask for. Some templates write nothing else of a call's name.
+
+        Args:
+            name: the tool's.
+            number: how many calls the dialogue has before.
+        """
+        return f"call{number:05d}"
+
     def without_thought(self, text: str) -> str:
         """The same reply with an empty thought, which earns the same; the text itself where that
         is not certain. The responses of a group often differ in nothing else.

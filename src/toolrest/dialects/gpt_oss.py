@@ -4,23 +4,31 @@
     to=functions.tool_name <|constrain|>json<|message|>{"parameter": "value"}<|call|>
 
 and `<|channel|>final<|message|>Text to the user<|return|>`. The prompt ends with
-`<|start|>assistant`, so a reply starts in its header. A commentary without a recipient is text to
-the user.
+`<|start|>assistant`, so a reply starts in its header; a recipient may also stand there:
+
+    <|start|>assistant to=functions.tool_name<|channel|>commentary json<|message|>{..}<|call|>
+
+A commentary without a recipient is text to the user.
+
+Source: https://cookbook.openai.com/articles/openai-harmony.
 """
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from toolrest.dialects.base import SPACES, Block, Dialect, ParseStatus, Scan, ToolCall
-from toolrest.dialects.json_call import UNREADABLE, decode, dump
-from toolrest.dialects.scanning import SPACE, Scanning
+from toolrest.dialects.json_call import dump, scan_object
+from toolrest.dialects.scanning import Scanning
 from toolrest.dialects.types import Tools
+from toolrest.errors import InputError
 from toolrest.regions import SCAFFOLDING, Region
 
+_START = "<|start|>assistant"
+_THINK, _END = "<|channel|>analysis<|message|>", "<|end|>"
+_NO_THOUGHT = _THINK + _END
 _HEADER = re.compile(
-    r"(?:<\|start\|>assistant)?((?:[ \t]*+to=[^<]*+)?)"
-    r"<\|channel\|>([a-z]*+)([^<]*+)(?:<\|constrain\|>[^<]*+)?(<\|message\|>)?"
+    r"(?:<\|start\|>assistant)?+((?:[ \t]*+to=[^<]*+)?)"
+    r"(?:<\|channel\|>([a-z]*+)([^<]*+)(?:<\|constrain\|>[^<]*+)?(<\|message\|>)?)?"
 )
 _RECIPIENT = re.compile(r"to=(?:functions\.)?+([^ \t\r\n<]+)")
 _MESSAGE_END = re.compile(r"<\|(end|call|return|start|channel)\|>")
@@ -33,7 +41,7 @@ class _Scanner(Scanning):
         at = 0
         while at < len(text):
             header = _HEADER.match(text, at)
-            if header is not None:
+            if header is not None and (header[1] or header[2] is not None):
                 at = self.message(header)
                 continue
             following = _HEADER_START.search(text, at + 1)
@@ -91,14 +99,8 @@ class _Scanner(Scanning):
         so one in a string does not mislead.
         """
         text = self.text
-        space = SPACE.match(text, start)
-        begin = space.end() if space else start
-        value: Any = None
-        at = begin
-        try:
-            value, at = decode(text, begin)
-        except UNREADABLE:
-            at = begin
+        begin = self.skip(start)
+        found, at = scan_object(text, begin)
         known = self.status
         end = self.end_of_message(at, start)
         self.calls_intact &= self.status is known
@@ -106,9 +108,9 @@ class _Scanner(Scanning):
         self.mark(SCAFFOLDING, start, begin)
         self.mark(Region.PARAMETERS, begin, stop)
         self.mark(SCAFFOLDING, stop, end)
-        if isinstance(value, dict) and stop == at:
-            self.calls.append(ToolCall(name, value))
-        else:
+        if found is not None and stop == at:
+            self.calls.append(ToolCall(name, found))
+        elif at < len(text):
             self.call_defect(ParseStatus.BAD_CALL, begin)
         return self.close(end)
 
@@ -119,22 +121,54 @@ class GptOss(Dialect):
     name = "gpt_oss"
     special_tokens = (
         *("<|start|>", "<|channel|>", "<|message|>", "<|constrain|>"),
-        *("<|end|>", "<|call|>", "<|return|>"),
+        *(_END, "<|call|>", "<|return|>"),
     )
+    stop_tokens = ("<|return|>", "<|call|>")
+    thought_marks = (_THINK, _END)
 
     def scan(self, text: str, tools: Tools = None) -> Scan:
         return _Scanner(text).run()
 
+    def opening(self, prompt: str) -> str:
+        """What a prompt has written of the reply's header or of its text, and an empty thought that
+        it has put before.
+        """
+        before, start, begun = prompt.rpartition(_START)
+        header = _HEADER.match(begun)
+        rest = begun[header.end() :] if header else begun
+        open_message = header is not None and header[4] is not None
+        if not start or (rest and not open_message) or _MESSAGE_END.search(rest):
+            return ""
+        return f"{_NO_THOUGHT}{start}{begun}" if before.endswith(_START + _NO_THOUGHT) else begun
+
+    def continued(self, turn: str, opening: str, tools: Tools = None) -> str:
+        """As of every dialect.
+
+        Raises:
+            InputError: the prompt has begun a message that the turn does not begin with.
+        """
+        *thought, begun = opening.split(_START)
+        if thought or begun.startswith(_THINK):
+            reply = self.parse(turn)
+            said = None if thought else reply.thought or ""
+            turn = self.write(thought=said, calls=reply.calls, response=reply.response)
+        if not turn.startswith(begun):
+            raise InputError(
+                f"the prompt begins the reply with {begun!r}, and the reply begins with "
+                f"{turn[:80]!r}"
+            )
+        return turn.removeprefix(begun)
+
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         messages = []
         if thought is not None:
-            messages.append(f"<|channel|>analysis<|message|>{thought}<|end|>")
+            messages.append(f"{_THINK}{thought}{_END}")
         if response is not None:
-            head, end = ("commentary", "<|end|>") if calls else ("final", "<|return|>")
+            head, end = ("commentary", _END) if calls else ("final", "<|return|>")
             messages.append(f"<|channel|>{head}<|message|>{response}{end}")
         messages += [
             f"<|channel|>commentary to=functions.{call.name} <|constrain|>json<|message|>"
             f"{dump(call.parameters)}<|call|>"
             for call in calls
         ]
-        return "<|start|>assistant".join(messages)
+        return _START.join(messages)

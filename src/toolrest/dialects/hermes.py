@@ -46,12 +46,13 @@ class Hermes(Dialect):
 
     name = "hermes"
     special_tokens = ("<think>", "</think>", "<tool_call>", "</tool_call>")
+    stop_tokens = ("<|im_end|>",)
 
     def scan(self, text: str, tools: Tools = None) -> Scan:
         return _Scanner(text).run()
 
     def without_thought(self, text: str) -> str:
-        return empty_thought(text)
+        return empty_thought(text, following=_CERTAIN_CALL)
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         blocks = [f"{_OPENING}\n{dump_call(call, _KEYS)}\n</tool_call>" for call in calls]

@@ -149,6 +149,26 @@ def _walk(text: str, start: int, keys: CallKeys) -> ScannedCall:
     return ScannedCall(_read(text[start:at], keys) if closed else None, spans, at, closed)
 
 
+def scan_object(text: str, start: int) -> tuple[dict[str, Any] | None, int]:
+    """The JSON object at `start`, None where there is none; and where it ends or broke."""
+    if text[start : start + 1] != "{":
+        return None, start
+    try:
+        return _DECODER.raw_decode(text, start)
+    except UNREADABLE:
+        return None, _skip_value(text, start)[0]
+
+
+def value_end(text: str, start: int) -> tuple[int, bool]:
+    """Where the JSON object or list at `start` ends or breaks; and whether all up to there is said
+    in it, also where it is cut at the text's end.
+    """
+    if text[start : start + 1] not in ("{", "["):
+        return start, False
+    end, whole = _skip_value(text, start)
+    return end, whole or end == len(text)
+
+
 def _skip(text: str, at: int) -> int:
     space = _SPACE.match(text, at)
     return space.end() if space else at

@@ -3,22 +3,26 @@
     {"name": "tool_name", "parameters": {"parameter": "value"}}; {"name": ..}
 
 A reply is either calls, separated by semicolons, or text to the user, such as a JSON object that
-names no tool. A thought between `<think>`
-tags may come first, for policies that were taught to think.
+names no tool. A thought between `<think>` tags may come first, for policies that were taught to
+think. The calls of built-in tools, `<|python_tag|>tool.call(..)`, are not read.
 """
 
 import re
 from collections.abc import Sequence
 
 from toolrest.dialects.base import Block, Dialect, ParseStatus, Scan, ToolCall
-from toolrest.dialects.json_call import CallKeys, dump_call, scan_call
+from toolrest.dialects.json_call import UNREADABLE, CallKeys, dump_call, load, scan_call
 from toolrest.dialects.scanning import Scanning, empty_thought, write_thought
 from toolrest.dialects.types import Tools
 from toolrest.regions import SCAFFOLDING, Region
 
 _KEYS = CallKeys(name="name", parameters="parameters")
+_CALL_KEYS = frozenset(("type", "id", "name", "arguments"))
+"""Keys that a broken call may have, and data with a name has not alone."""
 _PYTHON_TAG = "<|python_tag|>"
-_CERTAIN_CALL = re.compile(re.escape(_PYTHON_TAG))
+_CERTAIN_CALL = re.compile(
+    r"<\|python_tag\|>(?:[ \t\r\n]*+\{)?|(?<=\n)\{(?=[ \t\r\n]*+\"name\"[ \t\r\n]*+:)"
+)
 _CALL_OR_SEPARATOR = re.compile(r"[{;]")
 
 
@@ -26,13 +30,13 @@ class _Scanner(Scanning):
     def run(self) -> Scan:
         text = self.text
         at = 0
-        if not self.names_tool(at):
+        calls = self.is_call(self.skip(0))
+        if not calls:
             at = self.leading_thought("<think>", "</think>", _CERTAIN_CALL)
         at = self.blank(at, len(text))
-        tag = text.find(_PYTHON_TAG, at)
-        if self.names_tool(at):
+        if calls or self.is_call(at):
             self.call_list(at)
-        elif tag >= 0:
+        elif (tag := text.find(_PYTHON_TAG, at)) >= 0:
             self.free_response(at, tag)
             self.mark(Region.FORMAT, tag, tag + len(_PYTHON_TAG))
             self.call_list(tag + len(_PYTHON_TAG))
@@ -40,12 +44,24 @@ class _Scanner(Scanning):
             self.free_response(at, len(text))
         return self.result()
 
-    def names_tool(self, at: int) -> bool:
-        """Whether an object stands there that names a tool; any other is text to the user."""
-        begin = self.skip(at)
-        return self.text.startswith("{", begin) and any(
-            code == Region.NAME for code, _, _ in scan_call(self.text, begin, _KEYS).spans
-        )
+    def is_call(self, at: int) -> bool:
+        """Whether an object stands there that is a call, or where it is broken might be one. One
+        that names no tool is text to the user, and so is one with a name among keys of its own.
+        """
+        if not self.text.startswith("{", at):
+            return False
+        scanned = scan_call(self.text, at, _KEYS)
+        if scanned.call is not None:
+            return True
+        regions = {code for code, _, _ in scanned.spans}
+        if Region.NAME not in regions:
+            return not scanned.closed and scanned.end == len(self.text)
+        if not scanned.closed or Region.PARAMETERS in regions:
+            return True
+        try:
+            return load(self.text[at : scanned.end]).keys() <= _CALL_KEYS
+        except UNREADABLE:
+            return True
 
     def call_list(self, start: int) -> None:
         """Calls up to the end of the text."""
@@ -72,12 +88,13 @@ class Llama3(Dialect):
 
     name = "llama3"
     special_tokens = (_PYTHON_TAG,)
+    stop_tokens = ("<|eot_id|>", "<|eom_id|>")
 
     def scan(self, text: str, tools: Tools = None) -> Scan:
         return _Scanner(text).run()
 
     def without_thought(self, text: str) -> str:
-        return empty_thought(text)
+        return empty_thought(text, following=_CERTAIN_CALL)
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         written = "; ".join(dump_call(call, _KEYS) for call in calls)

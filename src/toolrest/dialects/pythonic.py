@@ -57,7 +57,7 @@ class Pythonic(Dialect):
         return _Scanner(text).run()
 
     def without_thought(self, text: str) -> str:
-        return empty_thought(text)
+        return empty_thought(text, following=_CERTAIN_CALL)
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         written = ", ".join(

@@ -21,6 +21,7 @@ from toolrest.dialects.types import Tools
 _KEYS = CallKeys(name="name", parameters="parameters")
 _CALLS = JsonBlock(_KEYS, "</tool_call>", interrupts=("<think>", "<response>"), most_calls=None)
 _OPENING = re.compile(r"<(think|tool_call|response)>")
+_CERTAIN_CALL = re.compile(r"<tool_call>[ \t\r\n]*\{")
 _IMPLICIT_END = re.compile(r"<tool_call>[ \t\r\n]*\{|(?<=\n)<response>")
 _CALLS_TOOLS, _RESPONDS = (Block.THOUGHT, Block.CALLS), (Block.THOUGHT, Block.RESPONSE)
 _THINK, _END_THINK = "<think>", "</think>"
@@ -73,11 +74,11 @@ class _Scanner(Scanning):
         return self.result()
 
     def close(self, tag: str, start: int) -> tuple[int, int]:
-        """Where the block's text ends, and where its closing tag does.
+        """Where the block's text ends, and where its closing tag does, which is none within a call.
 
         Without a closing tag the text goes on to the next block that certainly is one.
         """
-        end = self.find(tag, start)
+        end = self.closing(tag, start, _CERTAIN_CALL)
         if end >= 0:
             return end, end + len(tag)
         self.defect(ParseStatus.UNCLOSED, start)
@@ -105,7 +106,7 @@ class RLLA(Dialect):
     def read(self, text: str, tools: Tools = None) -> Scan:
         """A thought, then well-formed calls or a response, which most replies are."""
         end = text.find(_END_THINK) if text.startswith(_THINK) else -1
-        if end < 0:
+        if end < 0 or text.find("<tool_call>", 0, end) >= 0:
             return self.scan(text)
         said = _RESPONSE.match(text, end + len(_END_THINK))
         calls = () if said else _usual_calls(text, end + len(_END_THINK))
@@ -124,7 +125,7 @@ class RLLA(Dialect):
         )
 
     def without_thought(self, text: str) -> str:
-        return empty_thought(text)
+        return empty_thought(text, following=_CERTAIN_CALL)
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         parts = []

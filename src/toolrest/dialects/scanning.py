@@ -1,16 +1,26 @@
 """What the scanners of the dialects share: one pass over one text, and what it found so far."""
 
 import re
+from typing import Any
 
 from toolrest.dialects.base import SPACES, Block, ParseStatus, Scan, ToolCall
-from toolrest.dialects.json_call import ScannedCall
+from toolrest.dialects.json_call import ScannedCall, scan_object, value_end
 from toolrest.regions import SCAFFOLDING, Region
 
 FORMAT = int(Region.FORMAT)
 """A plain int, which costs a third of the member of the enumeration when it is painted."""
 _REASONING, _RESPONSE = int(Region.REASONING), int(Region.RESPONSE)
+_PARAMETERS = int(Region.PARAMETERS)
 _USUAL_SPACE = ("\n", " ", "\n\n")
 SPACE = re.compile(r"[ \t\r\n]*+")
+
+
+def either(mark: str) -> str:
+    """A pattern for a mark as text, and as labelling scans it: its UTF-8 bytes as latin-1."""
+    return "".join(
+        re.escape(c) if c.isascii() else f"(?:{c}|{re.escape(c.encode().decode('latin-1'))})"
+        for c in mark
+    )
 
 
 class Scanning:
@@ -113,16 +123,17 @@ class Scanning:
 
         A prompt may hold the opening mark already: text before a closing mark that no other mark
         precedes is a thought. Without a closing mark the thought goes on to the next block that
-        certainly is one.
+        certainly is one. A closing mark within a value of such a block is none.
 
         Args:
-            following: the start of a block that certainly is one.
+            following: the start of a block that certainly is one, up to the bracket of its JSON
+                where it has one.
         """
         text = self.text
         begin = self.blank(0, len(text))
         opened = text.startswith(opening, begin)
         start = begin + len(opening) if opened else 0
-        end = self.find(closing, start)
+        end = self.closing(closing, start, following)
         after = end + len(closing)
         next_block = following.search(text, start) if following else None
         if end < 0 or (not opened and next_block is not None and next_block.start() < end):
@@ -137,6 +148,28 @@ class Scanning:
         self.thought_text(start, end)
         self.mark(FORMAT, end, after)
         return after
+
+    def closing(self, mark: str, start: int, following: re.Pattern[str] | None) -> int:
+        """Where the mark that ends a text stands first, from `start` on, outside the values of the
+        calls that the text may mention or that may come before it; -1 where it does not.
+        """
+        at, end = start, self.find(mark, start)
+        while (
+            end >= 0
+            and following is not None
+            and (call := following.search(self.text, at, end)) is not None
+        ):
+            stop, said = self.value_at(call.end() - 1)
+            at = max(stop, call.end())
+            if said and end < stop:
+                end = self.find(mark, stop)
+        return end
+
+    def value_at(self, start: int) -> tuple[int, bool]:
+        """Where the value of a call that begins at `start` ends or breaks; and whether all up to
+        there is said in it.
+        """
+        return value_end(self.text, start)
 
     def open_block(self, block: Block) -> None:
         """A block starts. Calls that follow one another are one block."""
@@ -196,6 +229,25 @@ class Scanning:
         self.mark(FORMAT, until, mark.end())
         return mark.end()
 
+    def parameters_object(self, start: int, block: int) -> tuple[dict[str, Any] | None, int]:
+        """A call's parameters as a JSON object of their own, None where they are none; and where
+        they end or broke. `block` is where the block of the call starts.
+        """
+        begin = self.blank(start, len(self.text))
+        found, end = scan_object(self.text, begin)
+        self.mark(_PARAMETERS, begin, end)
+        if found is None:
+            self.broken(end, block)
+        return found, end
+
+    def broken(self, at: int, block: int) -> int:
+        """A call breaks at `at`; returns that. `block` is where its block starts."""
+        if at == len(self.text):
+            self.call_defect(ParseStatus.UNCLOSED, block)
+        else:
+            self.call_defect(ParseStatus.BAD_CALL, at)
+        return at
+
     def junk(self, start: int, end: int) -> None:
         """What stands between calls where only white space should."""
         if not self.usual_space(start, end):
@@ -209,8 +261,18 @@ def write_thought(thought: str | None) -> str:
     return "" if thought is None else f"<think>\n{thought}\n</think>\n\n"
 
 
-def empty_thought(text: str, opening: str = "<think>", closing: str = "</think>") -> str:
-    """A text that starts with a thought, with nothing in it; any other text as it is."""
+def empty_thought(
+    text: str,
+    opening: str = "<think>",
+    closing: str = "</think>",
+    *,
+    following: re.Pattern[str] | None = None,
+) -> str:
+    """A text that starts with a thought, with nothing in it; any other text as it is, and one whose
+    thought mentions a call, which may hold the mark that seems to end the thought.
+    """
     begin = len(text) - len(text.lstrip(SPACES))
     end = text.find(closing) if text.startswith(opening, begin) else -1
-    return opening + text[end:] if end > 0 else text
+    if end < 0 or (following is not None and following.search(text, 0, end) is not None):
+        return text
+    return opening + text[end:]

@@ -26,7 +26,7 @@ class Answer:
     """What a policy wrote."""
 
     text: str
-    """Its text, without the end of the turn."""
+    """Its text, without the end of the turn unless that is a mark of the dialect."""
     stop: str
     """`end`; `length`: it was cut off; `too_long`: the prompt did not fit, nothing was asked."""
     prompt_tokens: int | None = None

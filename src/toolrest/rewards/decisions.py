@@ -46,8 +46,9 @@ def find_decisions(response: bytes, dialect: Dialect, opening: str = "") -> list
     """The decisions of a response, in order.
 
     Parameters that are written as a JSON object decide one by one; those of other dialects decide
-    nothing before the response's end. One thing can take decisions back: the end mark of a thought
-    that the response never began (a chat template may have), which makes all before it thought.
+    nothing before the response's end. Two things can take decisions back: the end mark of a thought
+    that the response never began (a chat template may have), which makes all before it thought; and
+    in `llama3` the end of an object that has a name and turns out to be data.
 
     Args:
         response: the sampled tokens' bytes.

@@ -7,6 +7,7 @@ by what they write.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -134,12 +135,11 @@ def _turn(tokenizer: PreTrainedTokenizerBase, dialect: Dialect, message: dict[st
         turn = whole[len(asked) :]
         turn = turn.removeprefix(header) if turn.startswith(header) else turn
     ends = {*dialect.stop_tokens, str(tokenizer.eos_token or "")}
-    try:
+    with suppress(Exception):  # a template may raise anything
         ends.add(after_reply(tokenizer).rstrip(SPACES))
-    except Exception:  # a template may raise anything
-        ends.discard("")
     turn = turn.strip(SPACES)
-    for end in sorted(filter(None, ends), key=len, reverse=True):
+    ends -= {"", *dialect.special_tokens}  # what the dialect itself reads
+    for end in sorted(ends, key=len, reverse=True):
         turn = turn.removesuffix(end).rstrip(SPACES)
     return turn
 

@@ -120,7 +120,7 @@ class HFBackend:
                 yield (
                     key,
                     Answer(
-                        self._rendering.text(response[:-1] if ended else response),
+                        self._rendering.text(response),
                         "end" if ended else "length",
                         prompt_tokens=len(prompts[key]),
                         tokens=len(response),
