@@ -168,6 +168,7 @@ SOUND = "<|tool_call>call:g{}<tool_call|>"
     [
         (f"<|tool_call>f{{}}<tool_call|>{SOUND}", ParseStatus.BAD_CALL, ["g"]),
         (f"<|tool_call>call:f<tool_call|>{SOUND}", ParseStatus.BAD_CALL, ["g"]),
+        (f"<|tool_call>call:{{}}<tool_call|>{SOUND}", ParseStatus.BAD_CALL, ["g"]),
         (f"<|tool_call><tool_call|>{SOUND}", ParseStatus.BAD_CALL, ["g"]),
         (f"<|tool_call>call:f{{}}{SOUND}", ParseStatus.UNCLOSED, ["f", "g"]),
         ("<|tool_call>call:f{}", ParseStatus.UNCLOSED, ["f"]),

@@ -124,7 +124,7 @@ class BraceCalls(Scanning):
             self.mark(SCAFFOLDING, at, head.start(1))
             self.mark(Region.NAME, head.start(1), head.end(1))
             at = head.end(1)
-        if head is not None and head[2]:
+        if head is not None and head[1] and head[2]:
             at = self.arguments(head[1], at, start)
         elif at < len(text):
             self.call_defect(ParseStatus.BAD_CALL, at)
