@@ -21,6 +21,8 @@ _MARK = re.compile(
     re.IGNORECASE,
 )
 """How a call begins in the dialects of published models; no response says it."""
+_BARE = ("{", "[")
+"""How a call begins that has no mark: JSON, or a list in Python's syntax."""
 _NO_NAME = re.compile(r'[<>(){}"\n]')
 """In no tool's name that a row does not list: dialects that write names bare take anything."""
 _RESULT = re.compile(r"\s*+<tool_response>(.*?)</tool_response>\s*+", re.DOTALL)
@@ -58,6 +60,8 @@ def split_calls(text: str, listed: Container[str]) -> Action | None:
             tool that the row does not list in a text without marks.
     """
     marked = _MARK.search(text)
+    if not marked and not text.startswith(_BARE):
+        return None
     found: list[tuple[str, Reply]] = []
     for name in dialect_names():
         reply = get_dialect(name).parse(text)
