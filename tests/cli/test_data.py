@@ -204,7 +204,8 @@ def test_a_row_that_the_template_refuses_is_counted_and_named_and_the_rest_goes_
     assert "a secret" in run("data", "show", "m.jsonl", "dialect=hermes", "--row", 2)
     lines("all.jsonl", [XLAM | {"query": "a secret"}])
     output = run("data", "prepare", "all.jsonl", *policy, "--output", "no.parquet", code=2)
-    assert "no sample is left" in output and output.count("\n") == 1
+    (error,) = (line for line in output.splitlines() if not line.startswith("note: "))
+    assert "no sample is left" in error and "I never say" in error
 
 
 TINY = ("rollout.prompts_per_step=1", "rollout.group_size=2", "rollout.max_response_tokens=8")

@@ -38,8 +38,8 @@ def test_breakdown_and_summary(rollouts, tmp_path):
     assert means(result)["reward"] == pytest.approx(1 + (3 + 1.5) / 2)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(row["row"], row["exact"], row["total"]) for row in rows] == [
-        (1, True, 4),
-        (2, False, 2.5),
+        (0, True, 4),
+        (1, False, 2.5),
     ]
 
 
@@ -60,10 +60,11 @@ def test_kinds_are_weighed(rollouts, tmp_path):
     ("text", "message"),
     [
         ("", "it holds no row"),
-        ("nonsense", "row 1: not a JSON object"),
-        ("[" * 100_000, "row 1: not a JSON object"),
-        ("[1]", "row 1: not a JSON object but list"),
-        ('{"response": "a"}', "row 1: it needs a string `ground_truth`; found ['response']"),
+        ("nonsense", "row 0: not a JSON object"),
+        ("[" * 100_000, "row 0: not a JSON object"),
+        ("[1]", "row 0: not a JSON object but list"),
+        ('{"response": "a"}', "row 0: it needs a string `ground_truth`; found ['response']"),
+        ('\n\n{"response": "a", "ground_truth": "b"}\n\n[2]\n', "row 1: not a JSON object"),
         ('{"response": 1, "ground_truth": "a"}', "needs a string `response`; it is int"),
     ],
 )

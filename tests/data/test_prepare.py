@@ -178,14 +178,37 @@ def test_check_finds_overlaps_between_sources_and_with_benchmarks(tmp_path):
     assert report.findings["overlap"] == [("0", "equal to bench 5")]
 
 
-def test_a_prepared_file_is_checked_too(tmp_path):
-    tool = answers(("other", {}))
-    path = lines(tmp_path / "x.jsonl", [XLAM | {"answers": tool}])
-    for number, rendering in enumerate((Rendering(), HERMES)):
-        output = tmp_path / f"o{number}.parquet"
-        prepare([Source(path)], rendering, output, seed=0)
-        (report,) = check([Source(str(output))], rendering)
-        assert "unlisted tool" in report.findings
+@pytest.mark.parametrize("rendering", [Rendering(), HERMES, Rendering("hermes", "plain")])
+def test_in_a_prepared_file_is_found_what_is_found_in_its_source(tmp_path, rendering):
+    rows = [
+        XLAM,
+        XLAM | {"query": "one", "answers": answers(("other", {}))},
+        XLAM | {"query": "two", "answers": answers(("live_giveaways_by_type", {"n": "5"}))},
+        XLAM | {"query": "three", "answers": answers(("live_giveaways_by_type", {"type": "[1"}))},
+        XLAM | {"query": "four", "tools": "[]"},
+        XLAM | {"query": "five", "answers": answers(("live_giveaways_by_type", {"n": 5}))},
+    ]
+    path = lines(tmp_path / "x.jsonl", rows)
+    prepare([Source(path)], rendering, tmp_path / "o.parquet", seed=0)
+    (before,) = check([Source(path)], rendering)
+    (after,) = check([Source(str(tmp_path / "o.parquet"))], rendering)
+    assert before.findings == after.findings
+    assert {kind: [row for row, _ in found] for kind, found in after.findings.items()} == {
+        "unlisted tool": ["1", "4"],
+        "wrong type": ["2"],
+        "cut apart": ["3"],
+    }
+
+
+def test_a_prompt_in_somebodys_own_words_lists_the_tools_that_it_names(tmp_path):
+    truth = '<tool_call>\n{"name": "get_weather", "arguments": {}}\n</tool_call>'
+    prompts = ("Call get_weather(city).", [{"role": "system", "content": "get_weather"}], "Hm?")
+    rows = [{"prompt": each, "ground_truth": truth} for each in prompts]
+    path = lines(tmp_path / "x.jsonl", rows)
+    prepare([Source(path)], HERMES, tmp_path / "o.parquet", seed=0)
+    for source in (path, str(tmp_path / "o.parquet")):
+        (report,) = check([Source(source)], HERMES)
+        assert report.findings == {"unlisted tool": [("2", "'get_weather'")]}
 
 
 def test_the_real_files_agree_with_what_is_known_of_them(data_folder):

@@ -17,6 +17,7 @@ from toolrest.data.rows import BadRow
 from toolrest.data.sample import Sample
 from toolrest.data.schema import admits, declared
 from toolrest.data.sources import Read
+from toolrest.data.wording import plain_tools
 from toolrest.dialects import ToolCall, get_dialect
 
 KINDS = {
@@ -111,7 +112,8 @@ class Checker:
 
     def _calls(self, read: Read, sample: Sample) -> Iterator[tuple[str, str]]:
         calls = get_dialect(self.dialect).parse(sample.ground_truth, sample.declared).calls
-        yield from problems(calls, by_name(_tools(read, sample)))
+        tools = by_name(_tools(read, sample))
+        yield from problems(calls, tools, "" if tools else _own_words(read, sample))
 
     def _overlap(self, asked: str) -> list[Finding]:
         for index in (*([self.against] if self.against else ()), *self._earlier):
@@ -121,9 +123,16 @@ class Checker:
         return []
 
 
-def problems(calls: Sequence[ToolCall], tools: dict[str, Tool]) -> Iterator[tuple[str, str]]:
-    """(kind, detail) of what is wrong with right calls."""
-    unlisted = [call.name for call in calls if call.name not in tools]
+def problems(
+    calls: Sequence[ToolCall], tools: dict[str, Tool], words: str = ""
+) -> Iterator[tuple[str, str]]:
+    """(kind, detail) of what is wrong with right calls.
+
+    Args:
+        words: text of a prompt that may list tools in a way of its own: what it names is listed.
+    """
+    names = [call.name for call in calls]
+    unlisted = [name for name in names if name not in tools and name not in words]
     torn = [text for call in calls for text in _texts(call, bool(unlisted)) if not _closes(text)]
     if torn:
         yield "cut apart", f"{torn[0]!r:.60}"
@@ -171,7 +180,15 @@ def _tools(read: Read, sample: Sample) -> tuple[Tool, ...]:
         return read.record.dialogue.tools
     if sample.tools is not None:
         return tuple(_safe_tools(sample.tools))
-    return listed_tools(str(sample.prompt[0].get("content", ""))) if sample.prompt else ()
+    first = str(sample.prompt[0].get("content") or "") if sample.prompt else ""
+    return listed_tools(first) or tuple(_safe_tools(plain_tools(first)))
+
+
+def _own_words(read: Read, sample: Sample) -> str:
+    """The prompt's text where it may be somebody's own; a row that we word lists what it has."""
+    if read.record is not None and not read.record.as_it_is:
+        return ""
+    return "\n".join(str(message.get("content") or "") for message in sample.prompt)
 
 
 def _safe_tools(listed: Sequence[dict[str, object]]) -> Iterator[Tool]:

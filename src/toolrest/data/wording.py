@@ -164,6 +164,7 @@ def _openai_call(call: ToolCall, identity: str) -> dict[str, Any]:
     return {"id": identity, "type": "function", "function": function}
 
 
+_LISTING = "You can call tools. Each is described by a JSON object:"
 _EXAMPLE = (ToolCall("tool_name", {"parameter_name": "value"}),)
 
 
@@ -172,8 +173,8 @@ def _plain(dialogue: Dialogue, dialect: Dialect, thoughts: Thoughts) -> Prompt:
     listed = "\n".join(json.dumps(openai_tool(t)["function"]) for t in dialogue.tools)
     example = dialect.write(thought=None, calls=_EXAMPLE, response=None).strip()
     system = (
-        "You can call tools. Each is described by a JSON object:\n"
-        f"{listed}\n\nTo call tools, write nothing but calls, in this form:\n{example}\n\n"
+        f"{_LISTING}\n{listed}\n\n"
+        f"To call tools, write nothing but calls, in this form:\n{example}\n\n"
         "If no tool fits, or a required parameter is missing, answer in words."
     )
     if dialogue.system:
@@ -194,6 +195,19 @@ def _plain(dialogue: Dialogue, dialect: Dialect, thoughts: Thoughts) -> Prompt:
             written = "\n".join(json.dumps(r, ensure_ascii=False) for r in results)
             messages.append({"role": "user", "content": f"Tool results:\n{written}"})
     return Prompt(messages)
+
+
+def plain_tools(system: str) -> list[dict[str, Any]]:
+    """The tools that a system message in plain words lists."""
+    _, found, rest = system.partition(f"{_LISTING}\n")
+    lines = rest.split("\n\n")[0].split("\n") if found else []
+    tools = []
+    for line in lines:
+        try:
+            tools.append(json.loads(line))
+        except (ValueError, RecursionError):
+            continue
+    return [tool for tool in tools if isinstance(tool, dict)]
 
 
 _STYLES: dict[str, Callable[[Dialogue, Dialect, Thoughts], Prompt]] = {

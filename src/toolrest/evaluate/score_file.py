@@ -19,8 +19,8 @@ def score_file(rollouts: Path, reward: ToolReward, output: Path | None) -> dict[
     Args:
         rollouts: JSONL with `response` and `ground_truth`, strings, in every row, and for `ast`
             `possible_answer` where there is one.
-        output: receives one JSON object a row: its number, its identity where it has one, and the
-            breakdown.
+        output: receives one JSON object a row: its number from 0, blank lines not counted, its
+            identity where it has one, and the breakdown.
 
     Returns:
         `n`, the mean `reward`, and the mean of every part by name.
@@ -40,12 +40,12 @@ def score_file(rollouts: Path, reward: ToolReward, output: Path | None) -> dict[
             out = files.enter_context(output.open("w")) if output is not None else None
         except OSError as error:
             raise InputError(f"{output}: cannot be written: {error.strerror}") from error
-        for number, line in enumerate(rows, start=1):
+        for line in rows:
             if not line.strip():
                 continue
+            number, count = count, count + 1
             row = _row(line, f"{rollouts}, row {number}")
             found = _score(row, reward, f"{rollouts}, row {number}")
-            count += 1
             totals["reward"] += found.total
             for name, values in reward_parts([found]).items():
                 totals[name.removeprefix("reward/")] += values[0]

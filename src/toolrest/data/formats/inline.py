@@ -21,8 +21,10 @@ _MARK = re.compile(
     re.IGNORECASE,
 )
 """How a call begins in the dialects of published models; no response says it."""
-_NAME = re.compile(r"[^\s<>(){}\[\]\"']{1,200}")
-"""A tool's name, where the row does not list it: dialects that write names bare take anything."""
+_BARE = ("{", "[")
+"""How a call begins that has no mark: JSON, or a list in Python's syntax."""
+_NO_NAME = re.compile(r'[<>(){}"\n]')
+"""In no tool's name that a row does not list: dialects that write names bare take anything."""
 _RESULT = re.compile(r"\s*+<tool_response>(.*?)</tool_response>\s*+", re.DOTALL)
 
 
@@ -58,12 +60,14 @@ def split_calls(text: str, listed: Container[str]) -> Action | None:
             tool that the row does not list in a text without marks.
     """
     marked = _MARK.search(text)
+    if not marked and not text.startswith(_BARE):
+        return None
     found: list[tuple[str, Reply]] = []
     for name in dialect_names():
         reply = get_dialect(name).parse(text)
         whole = reply.status is ParseStatus.OK and reply.calls_intact and reply.calls
-        named = all(call.name in listed or _NAME.fullmatch(call.name) for call in reply.calls)
-        if whole and named and Block.CALLS in reply.blocks:
+        odd = any(call.name not in listed and _NO_NAME.search(call.name) for call in reply.calls)
+        if whole and not (marked and odd) and Block.CALLS in reply.blocks:
             found.append((name, reply))
     if not found:
         if marked:
