@@ -46,6 +46,21 @@ def test_a_name_that_is_a_file_s_or_a_link_s_to_nothing_is_taken():
             assert run.path.name == f"{name}-2"
 
 
+def test_a_folder_that_is_removed_while_it_is_looked_at_is_made(monkeypatch):
+    """`mkdir` finds it there, and then no folder."""
+    real, calls = Path.mkdir, []
+
+    def mkdir(path, *arguments, **options):
+        calls.append(path)
+        if len(calls) == 1:
+            raise FileExistsError(path)
+        real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with new_run("mine", "unused") as run:
+        assert run.lock.is_file()
+
+
 def test_runs_that_is_a_file_is_named():
     Path("runs").touch()
     for name in ("mine", None):
@@ -149,6 +164,15 @@ def test_a_run_in_training_is_neither_begun_again_nor_resumed_nor_removed():
             remove_run(run)
         run.summary.write_text("{}")
     assert run.recipe.is_file()
+
+
+def test_what_a_killed_process_had_not_written_whole_is_dropped():
+    run = start("mine")
+    run.evaluation.mkdir()
+    for part in (run.path / "data.json.12.part", run.evaluation / "before.json.13.part"):
+        part.write_text("{")
+    with resumed_run("runs/mine"):
+        assert not list(run.path.rglob("*.part"))
 
 
 def test_a_resumed_run_that_fails_is_kept():

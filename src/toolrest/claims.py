@@ -60,6 +60,7 @@ def resumed_run(resume: str) -> Iterator[RunFolder]:
             _check_unfinished(run, resume)
             raise
         _check_unfinished(run, resume)  # who held it before may have ended or removed it
+        run.drop_parts()
         yield run
 
 
@@ -125,14 +126,12 @@ def _claim(name: str, holding: ExitStack) -> RunFolder:
             try:
                 trying.enter_context(run.held("choose another name (name=...), or wait for it"))
             except InputError as error:
-                if run.path.exists() and not isinstance(error.__cause__, FileNotFoundError):
-                    raise
-                continue
+                if isinstance(error.__cause__, FileNotFoundError):
+                    continue
+                raise
             if _has_run(run):
                 raise there
-            for part in _contents(run):
-                if part.suffix == ".part":
-                    _remove(part)
+            run.drop_parts()
             holding.push(trying.pop_all())
             return run
 

@@ -177,14 +177,18 @@ class RunFolder:
                         f"{path}: a link that leads out of the run's folder; take it out"
                     )
 
+    def drop_parts(self) -> None:
+        """Drop what a process that was killed had not written whole."""
+        for part in [*self.path.glob("*.part"), *self.path.glob("*/*.part")]:
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
+
     def rewind(self, step: int) -> None:
         """Drop what was written after optimiser step `step`, and what was not written whole.
 
         Raises:
             InputError: a line of a file is broken.
         """
-        for part in [*self.path.glob("*.part"), *self.path.glob("*/*.part")]:
-            shutil.rmtree(part) if part.is_dir() else part.unlink()
+        self.drop_parts()
         for path in (self.metrics, self.curve, self.warnings):
             if path.is_file():
                 kept = [line for line in whole_lines(path) if _step_of(line, path) <= step]
