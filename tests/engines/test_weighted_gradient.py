@@ -66,7 +66,7 @@ class Spy(ResTTrainer):
         return super()._compute_loss(model, inputs)
 
 
-def trained(tokenizer, folder, loss_type, responses, on_rollouts=None, **settings):
+def trained(tokenizer, folder, loss_type, responses, on_rollouts=None, rewards=REWARDS, **settings):
     """Two generations of two updates of two micro-batches of two rows."""
 
     def rollout(prompts, trainer):
@@ -78,7 +78,7 @@ def trained(tokenizer, folder, loss_type, responses, on_rollouts=None, **setting
         }
 
     def reward(completion_ids, **columns):
-        return REWARDS
+        return rewards
 
     prompt = "<|im_start|>user\nSave it.<|im_end|>\n<|im_start|>assistant\n"
     recorder = Recorder()
@@ -281,6 +281,21 @@ def test_labels_put_the_scaffolding_where_the_scheme_wants_it(tmp_path, embedded
                 count = len(embedded_tokenizer(text)["input_ids"]) if text else 0
                 expected += [0 if outside else letters[letter]] * count
             assert batches[0].regions[row].tolist()[: len(expected)] == expected
+
+
+def test_a_group_with_a_reward_that_is_none_has_no_advantage(tmp_path, embedded_tokenizer):
+    batches = []
+    trained(
+        *(embedded_tokenizer, tmp_path, "grpo"),
+        [as_tokens(pieces, embedded_tokenizer) for pieces in RESPONSES],
+        rewards=[*REWARDS[:6], math.inf, 0.0],
+        max_steps=1,
+        non_finite="skip",
+        on_rollouts=batches.append,
+    )
+    found = batches[0].advantages.tolist()
+    assert found[:GROUP] == pytest.approx(advantages_by_hand()[:GROUP], rel=1e-5)
+    assert found[GROUP:] == [0.0] * GROUP
 
 
 def distance(found, expected):
