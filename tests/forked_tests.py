@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -100,9 +101,11 @@ class Watcher:
     def pytest_runtest_protocol(self, item: Any) -> Iterator[None]:
         self.lines = set()
         start = time.process_time()
-        sys.settrace(self.trace)
+        for kind in (sys, threading):
+            kind.settrace(self.trace)
         yield
-        sys.settrace(None)
+        for kind in (sys, threading):
+            kind.settrace(None)
         seconds = time.process_time() - start
         for fixtures in item._fixtureinfo.name2fixturedefs.values():
             self.lines.update(*(self.of_fixture[fixture] for fixture in fixtures))

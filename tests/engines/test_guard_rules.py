@@ -119,14 +119,15 @@ def test_a_fault_in_another_process_is_an_incident_here_too():
 def test_a_gradient_that_is_not_finite_is_dropped(monkeypatch, norm):
     monkeypatch.setattr(CheckpointTrainer, "_clip_grad_norm", lambda self, model: norm, False)
     trainer = guarded()
-    trainer._batch = {"advantages": torch.ones(1), "prompt_ids": torch.ones(1)}
+    told = ["advantages", "old_per_token_logps", "importance_sampling_ratio"]
+    trainer._batch = dict.fromkeys([*told, "prompt_ids"], torch.ones(1))
     trainer._batch["completion_ids"] = torch.tensor([[4, 5]])
     trainer.model(torch.ones(1, 2)).sum().backward()
     assert trainer._clip_grad_norm(trainer.model) is norm
     assert all(parameter.grad is None for parameter in trainer.model.parameters())
     [incident] = trainer.incidents
     assert incident.what == "loss or gradient"
-    assert list(incident.facts["tensors"]) == ["advantages"]
+    assert list(incident.facts["tensors"]) == told
     assert incident.facts["completion_ids"] == [[4, 5]]
 
 
@@ -155,6 +156,21 @@ def test_an_incident_tells_the_last_five_steps_and_up_to_twenty_parameters():
         f"{n}.{kind}" for n in range(10) for kind in ("weight", "bias")
     ]
     assert facts["completion_ids"] is None
+
+
+def test_an_incident_stops_the_run_or_goes_on_by_the_rule():
+    for rule in ("stop", "skip"):
+        trainer = guarded(rule)
+        if rule == "stop":
+            with pytest.raises(NonFiniteError, match="a weight of step 8 is not finite"):
+                trainer._incident("weight", {})
+            assert not trainer._metrics["train"]
+        else:
+            trainer._incident("weight", {})
+            assert trainer._metrics["train"]["guards/not_finite"] == [1.0]
+        [incident] = trainer.incidents
+        assert incident.facts["rule"] == rule
+        assert incident.facts["parameters_not_finite"] == []
 
 
 def test_only_the_first_process_tells_of_an_incident():

@@ -180,10 +180,16 @@ def test_entropies_are_logged_since_the_last_log_and_in_training_alone(monkeypat
     assert len(made._metrics["train"]["entropy/format"]) == 1
     assert made._logged.count.any()
     assert logged == [{"a": 1.0}, {"a": 2.0}, {"a": 3.0}]
-    collision = trainer("uniform")
-    collision._logged = entropy(0.2)
-    collision.log({})
-    assert "entropy/format" in collision._metrics["train"]
+    for scheme, options, name in (
+        ("uniform", {}, "entropy"),
+        ("rest", {}, "entropy"),
+        ("rest", {"rule": "collision"}, "collision"),
+    ):
+        other = trainer()
+        other.scheme = get_scheme(scheme, **options)
+        other._logged = entropy(0.2, count=1.0)
+        other.log({})
+        assert dict(other._metrics["train"]) == {f"{name}/format": [pytest.approx(0.2)]}
 
 
 def test_the_state_is_that_of_all_processes_and_goes_on_in_one():
@@ -244,7 +250,8 @@ def test_collisions_are_caught_for_the_response_s_tokens(monkeypatch):
 def test_a_training_forward_is_measured_and_an_evaluation_is_not(monkeypatch, tools):
     made = trainer()
 
-    def loss(self, model, inputs):
+    def loss(self, model, given):
+        assert model is made.model and given is inputs
         self._captured = torch.tensor([[1.0, 2.0, 4.0]])
         return "loss"
 
@@ -256,12 +263,12 @@ def test_a_training_forward_is_measured_and_an_evaluation_is_not(monkeypatch, to
     if tools:
         inputs["tool_mask"] = torch.tensor([[0, 1, 1]])
     for _ in range(2):
-        assert made._compute_loss(None, inputs) == "loss"
+        assert made._compute_loss(made.model, inputs) == "loss"
     counted, total = (1, 2.0) if tools else (2, 3.0)
     for sums in (made._window, made._logged):
         assert (sums.count[F], sums.total[F]) == (2 * counted, 2 * total)
     made.model.eval()
-    assert made._compute_loss(None, inputs) == "loss"
+    assert made._compute_loss(made.model, inputs) == "loss"
     assert made._window.count[F] == 2 * counted
 
 

@@ -23,6 +23,11 @@ GROUP, ROWS, LONGEST = 4, 8, 96
 LOW, HIGH, CISPO_HIGH = 0.1, 0.125, 1.11  # no ratio comes nearer to a bound than 0.006
 POSITIVE, NEGATIVE = 1.0, 1.05
 W_MIN, W_MAX, RATE = 0.2, 5.0, 0.5
+REST = {
+    "weighting": "rest",
+    "weighting_options": {"w_min": W_MIN, "w_max": W_MAX},
+    "max_steps": 4,
+}
 REWARDS = [3.0, -1.5, 0.5, -2.0, 1.0, 1.25, -3.0, 0.0]
 
 
@@ -61,7 +66,7 @@ class Spy(ResTTrainer):
         return super()._compute_loss(model, inputs)
 
 
-def trained(tokenizer, folder, loss_type, responses):
+def trained(tokenizer, folder, loss_type, responses, on_rollouts=None, rewards=REWARDS, **settings):
     """Two generations of two updates of two micro-batches of two rows."""
 
     def rollout(prompts, trainer):
@@ -73,7 +78,7 @@ def trained(tokenizer, folder, loss_type, responses):
         }
 
     def reward(completion_ids, **columns):
-        return REWARDS
+        return rewards
 
     prompt = "<|im_start|>user\nSave it.<|im_end|>\n<|im_start|>assistant\n"
     recorder = Recorder()
@@ -84,11 +89,10 @@ def trained(tokenizer, folder, loss_type, responses):
         train_dataset=Dataset.from_list([{"prompt": prompt}] * 4),
         rollout_func=rollout,
         callbacks=[recorder],
+        on_rollouts=on_rollouts,
         args=ResTConfig(
             output_dir=str(folder),
             loss_type=loss_type,
-            weighting="rest",
-            weighting_options={"w_min": W_MIN, "w_max": W_MAX},
             entropy_source="exact",
             epsilon=LOW,
             epsilon_high=CISPO_HIGH if loss_type == "cispo" else HIGH,
@@ -99,7 +103,6 @@ def trained(tokenizer, folder, loss_type, responses):
             steps_per_generation=4,
             num_generations=GROUP,
             max_completion_length=LONGEST,
-            max_steps=4,
             learning_rate=5e-4,
             lr_scheduler_type="constant",
             max_grad_norm=1e9,
@@ -110,6 +113,7 @@ def trained(tokenizer, folder, loss_type, responses):
             use_cpu=True,
             bf16=False,
             gradient_checkpointing=False,
+            **(REST | settings),
         ),
     )
     trainer.train()
@@ -256,6 +260,42 @@ def test_the_gradient_is_that_of_the_weighted_loss(tmp_path, embedded_tokenizer,
         other = gradient([wrong(row) for row in weights])[0]
         far = torch.cat([value.flatten() for value in other.values()])
         assert distance(whole, far) > 0.03, name
+
+
+def test_labels_put_the_scaffolding_where_the_scheme_wants_it(tmp_path, embedded_tokenizer):
+    """`official` has the tags alone in FORMAT, every other scheme the scaffolding too."""
+    tags = {f"<{end}{name}>" for end in ("", "/") for name in ("think", "tool_call", "response")}
+    letters = {"F": 1, "N": 2, "P": 3, "T": 4, "R": 5, "O": 0, "-": 0}
+    for scheme in ("official", "uniform"):
+        batches = []
+        responses = [as_tokens(pieces, embedded_tokenizer) for pieces in RESPONSES]
+        trained(
+            *(embedded_tokenizer, tmp_path, "grpo", responses),
+            **{"weighting": scheme, "weighting_options": {}, "max_steps": 1},
+            on_rollouts=batches.append,
+        )
+        for row, pieces in enumerate(RESPONSES):
+            expected = []
+            for letter, text in pieces:
+                outside = scheme == "official" and letter == "F" and text not in tags
+                count = len(embedded_tokenizer(text)["input_ids"]) if text else 0
+                expected += [0 if outside else letters[letter]] * count
+            assert batches[0].regions[row].tolist()[: len(expected)] == expected
+
+
+def test_a_group_with_a_reward_that_is_none_has_no_advantage(tmp_path, embedded_tokenizer):
+    batches = []
+    trained(
+        *(embedded_tokenizer, tmp_path, "grpo"),
+        [as_tokens(pieces, embedded_tokenizer) for pieces in RESPONSES],
+        rewards=[*REWARDS[:6], math.inf, 0.0],
+        max_steps=1,
+        non_finite="skip",
+        on_rollouts=batches.append,
+    )
+    found = batches[0].advantages.tolist()
+    assert found[:GROUP] == pytest.approx(advantages_by_hand()[:GROUP], rel=1e-5)
+    assert found[GROUP:] == [0.0] * GROUP
 
 
 def distance(found, expected):

@@ -14,6 +14,7 @@ from toolrest.rewards.correctness import (
     parse_weights,
 )
 from toolrest.rewards.values import equal
+from toolrest.rewards.verl import compute_score
 
 RLLA = get_dialect("rlla")
 
@@ -282,3 +283,12 @@ def test_every_part_is_logged_under_its_name():
     over = ToolReward()
     over([CALLS], ground_truth=[NO_CALL])
     assert reward_parts(over.breakdowns)["reward/over_called"] == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("truth", "punished", "counts"),
+    [(TRUTH, True, 1.0), (TRUTH, False, 1.0), (NO_CALL, True, 1.0), (NO_CALL, False, 0.0)],
+)
+def test_verl_is_told_whether_correctness_earns_anything(truth, punished, counts):
+    found = compute_score("", CALLS, truth, punish_over_calls=punished)
+    assert found["correctness_counts"] == counts
