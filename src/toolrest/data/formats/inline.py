@@ -7,10 +7,11 @@ the content. Calls are read in the dialect that reads the whole text; they are n
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Mapping
 
-from toolrest.data.dialogue import Action
+from toolrest.data.dialogue import Action, Tool
 from toolrest.data.rows import BadRow
+from toolrest.data.wording import openai_tool
 from toolrest.dialects import Block, ParseStatus, Reply, dialect_names, get_dialect
 from toolrest.naming import short
 
@@ -46,14 +47,14 @@ def split_thought(text: str) -> tuple[str | None, str]:
     return thought.strip() or None, rest.lstrip("\n")
 
 
-def split_calls(text: str, listed: Container[str]) -> Action | None:
+def split_calls(text: str, listed: Mapping[str, Tool]) -> Action | None:
     """What was done in a text that holds calls, in whichever dialect; None where it holds none.
 
     A text without the mark of a call (JSON, or Python's syntax) is calls where a dialect reads the
     whole of it so, and must then name tools of the row.
 
     Args:
-        listed: the names of the row's tools.
+        listed: the row's tools by name.
 
     Raises:
         BadRow: there is a call that no dialect reads, or that two read differently, or one of a
@@ -62,9 +63,10 @@ def split_calls(text: str, listed: Container[str]) -> Action | None:
     marked = _MARK.search(text)
     if not marked and not text.startswith(_BARE):
         return None
+    tools = [openai_tool(tool) for tool in listed.values()]
     found: list[tuple[str, Reply]] = []
     for name in dialect_names():
-        reply = get_dialect(name).parse(text)
+        reply = get_dialect(name).parse(text, tools)
         whole = reply.status is ParseStatus.OK and reply.calls_intact and reply.calls
         odd = any(call.name not in listed and _NO_NAME.search(call.name) for call in reply.calls)
         if whole and not (marked and odd) and Block.CALLS in reply.blocks:
