@@ -123,7 +123,8 @@ OTHER_ROWS = {
     ),
     "deepseek_v3": (
         ("<think>", "a", "</think>", "\n\n", "Yes.", "<｜tool▁calls▁begin｜>",
-         "<｜tool▁call▁begin｜>", "function", "<｜tool▁sep｜>", "f", "\n```", "json\n", '{"x": ', "1}", "\n", "```",
+         "<｜tool▁call▁begin｜>", "function", "<｜tool▁sep｜>", "f", "\n```",
+         "json\n", '{"x": ', "1}", "\n", "```",
          "<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>"),
         "FTFFRFFFFNFFPPFFFF",
     ),
