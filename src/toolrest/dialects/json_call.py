@@ -24,6 +24,7 @@ _SINGLE_BODY = r"[^'\\\n]*+(?:\\.[^'\\\n]*+)*+"
 _SINGLE = re.compile(f"'({_SINGLE_BODY})'")
 _OPEN_SINGLE = re.compile(f"'{_SINGLE_BODY}\\\\?")
 _SCALAR = re.compile(r"[^,:{}\[\]\"'< \t\r\n]++")
+_SEPARATOR = re.compile(r"[ \t\r\n;,]*+")
 _STRUCTURE = re.compile(r'["\'{}\[\]<]')
 _NAME, _PARAMETERS = int(Region.NAME), int(Region.PARAMETERS)
 _QUOTES = ('"', "'")
@@ -160,13 +161,17 @@ def scan_object(text: str, start: int) -> tuple[dict[str, Any] | None, int]:
 
 
 def value_end(text: str, start: int) -> tuple[int, bool]:
-    """Where the JSON object or list at `start` ends or breaks; and whether all up to there is said
-    in it, also where it is cut at the text's end.
+    """Where the JSON object or list at `start`, and those that follow it, end or break; and whether
+    all up to there is said in them, also where they are cut at the text's end.
     """
-    if text[start : start + 1] not in ("{", "["):
-        return start, False
-    end, whole = _skip_value(text, start)
-    return end, whole or end == len(text)
+    at, end, whole = start, start, False
+    while text[at : at + 1] in ("{", "["):
+        end, whole = _skip_value(text, at)
+        if not whole:
+            return end, end == len(text)
+        following = _SEPARATOR.match(text, end)
+        at = following.end() if following else end
+    return end, whole
 
 
 def _skip(text: str, at: int) -> int:

@@ -14,7 +14,7 @@ Source: moonshotai/Kimi-K2-Instruct, docs/tool_call_guidance.md.
 import re
 from collections.abc import Sequence
 
-from toolrest.dialects.base import Dialect, ParseStatus, Scan, ToolCall
+from toolrest.dialects.base import Dialect, Scan, ToolCall
 from toolrest.dialects.json_call import dump
 from toolrest.dialects.scanning import empty_thought
 from toolrest.dialects.token_calls import Marks, TokenCalls
@@ -45,10 +45,7 @@ class _Scanner(TokenCalls):
         if not text.startswith(_ARGUMENTS, at):
             return self.broken(at, block)
         self.mark(Region.FORMAT, at, at + len(_ARGUMENTS))
-        name = head[1] if head[2] else None
-        if not name:
-            self.call_defect(ParseStatus.BAD_CALL, head.start(1))
-        return self.parameters(name or None, at + len(_ARGUMENTS), block)
+        return self.parameters(head[1] if head[2] else "", at + len(_ARGUMENTS), block)
 
 
 class Kimi(Dialect):

@@ -50,7 +50,7 @@ class Marks:
     @cached_property
     def certain(self) -> re.Pattern[str]:
         """The start of a section as far as the parameters of its first call."""
-        call = rf"{either(self.call)}[^{{}}]*+\{{"
+        call = rf"{either(self.call)}[^{{}}]{{0,300}}+\{{"
         return re.compile(rf"{either(self.section)}(?:[ \t\r\n]*+{call})?|{call}")
 
 
@@ -96,12 +96,14 @@ class TokenCalls(Scanning):
                     self.call_defect(ParseStatus.BAD_CALL, start)
                 return at
 
-    def parameters(self, name: str | None, start: int, block: int) -> int:
+    def parameters(self, name: str, start: int, block: int) -> int:
         """A call's parameters and its end; where it ends or broke.
 
         Args:
-            name: the tool's; None where the head names none, which has been said.
+            name: the tool's; empty where the head names none.
         """
+        if not name:
+            self.call_defect(ParseStatus.BAD_CALL, start)
         found, at = self.parameters_object(start, block)
         if found is None:
             return at
@@ -112,7 +114,7 @@ class TokenCalls(Scanning):
             self.broken(at, block)
         else:
             self.mark(FORMAT, at, end.end())
-        if name is not None and (end is not None or at == len(self.text)):
+        if name and (end is not None or at == len(self.text)):
             self.calls.append(ToolCall(name, found))
         return end.end() if end else at
 
