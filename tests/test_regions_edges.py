@@ -19,6 +19,9 @@ DECISIVE = (
 class Marked:
     """A dialect in which every character names its region: 0 to 5, and 6 for scaffolding."""
 
+    def opening(self, prompt):
+        return ""
+
     def scan(self, text, *more, **options):
         found = [(int(c), at, at + 1) for at, c in enumerate(text) if c != "0"]
         return SimpleNamespace(spans=found)

@@ -117,7 +117,7 @@ def load_generation_config(recipe: Recipe) -> GenerationConfig | None:
 
     path = whole_policy(policy_path(recipe))
     try:
-        return GenerationConfig.from_pretrained(path, trust_remote_code=False)
+        return GenerationConfig.from_pretrained(path, trust_remote_code=recipe.trust_remote_code)
     except OSError:
         return None
     except Exception as error:  # what broken files end in has no common class

@@ -172,6 +172,13 @@ marked_calls = st.lists(
 ).map(tuple)
 
 
+SAY_MORE_WHEN_CUT = ("pythonic", "lfm2", "gemma4", "functiongemma", "muse")
+"""A cut in these may be read as more text: in the first two an opening bracket is a response until a
+name follows, in the next two a string that is cut is believed to have lost its end and the block
+is left at the mark that it holds, and a mark of Gemma's or Muse's that is cut is text. None of it
+is a call, which `check_beginnings` holds for them too."""
+
+
 def check_beginnings(dialect, text, ends):
     """What is read of a text that is cut is the beginning of what is read of the whole."""
     whole = dialect.parse(text)
@@ -179,6 +186,8 @@ def check_beginnings(dialect, text, ends):
     for end in ends:
         reply = dialect.parse(text[:end])
         assert reply.calls == whole.calls[: len(reply.calls)], text[:end]
+        if dialect.name in SAY_MORE_WHEN_CUT:
+            continue
         begun = next((text[s.start : end] for s in whole.spans if s.start < end < s.end), "")
         for read, wanted in ((reply.thought, whole.thought), (reply.response, whole.response)):
             if (
@@ -220,7 +229,7 @@ def quotes(dialect):
 def test_a_thought_that_lacks_its_end_does_not_end_in_a_value(name):
     dialect = get_dialect(name)
     opens, closes = dialect.thought_marks
-    if not quotes(dialect):
+    if not quotes(dialect) or name in ("pythonic", "lfm2"):  # their thoughts end at any end mark
         return
     calls = (ToolCall("f", {"a": f"x {closes} y"}), ToolCall("g", {"b": [closes]}))
     call = dialect.render(thought=None, calls=calls, response=None)
@@ -235,7 +244,7 @@ def test_a_thought_that_lacks_its_end_does_not_end_in_a_value(name):
 def test_values_that_hold_marks_are_read_back_wherever_the_text_is_cut(name):
     dialect = get_dialect(name)
     held = [mark for mark in MARKS if renders(dialect, f"x {mark} y") is not None]
-    assert len(held) >= len(MARKS) - (0 if quotes(dialect) else 12)  # its own are no text there
+    assert len(held) >= len(MARKS) - (0 if quotes(dialect) else 16)  # its own are no text there
     parameters = {f"p{number}": f"x {mark} y" for number, mark in enumerate(held)}
     for thought in (None, "t"):
         calls = (ToolCall("f", parameters | {"all": held}), ToolCall("g", {"a": {"b": held}}))

@@ -198,5 +198,5 @@ def test_it_is_seen_from_the_template(template):
 
 def test_a_template_that_writes_no_calls_is_not_guessed():
     """The first one drops them."""
-    with pytest.raises(InputError, match="no dialect that toolrest knows"):
+    with pytest.raises(InputError, match="writes no tool calls"):
         detect_dialect(shipped("lfm2"))

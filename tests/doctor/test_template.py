@@ -11,6 +11,7 @@ from toolrest.doctor.check import Status
 from toolrest.doctor.policy import fit
 from toolrest.doctor.template import check_prefix
 from toolrest.doctor.tokens import check_end
+from toolrest.errors import InputError
 from toolrest.recipe import Recipe
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
@@ -149,8 +150,10 @@ def test_the_end_of_a_turn(tokenizer):
 
 def test_no_end_of_a_turn_at_all(tokenizer, monkeypatch):
     none = tokenizer("{% for m in messages %}{{ m.content }}{% endfor %}")
-    monkeypatch.setattr(none, "_special_tokens_map", {}, raising=False)
-    monkeypatch.setattr(tokens, "load_generation_config", lambda recipe: None)
-    assert none.eos_token_id is None
+
+    def nothing(*arguments):
+        raise InputError("nothing says which token ends a turn")
+
+    monkeypatch.setattr(tokens, "stop_token_ids", nothing)
     (check,) = check_end(recipe(), none)
     assert check.status is Status.PROBLEM and "nothing says which token ends" in check.found

@@ -86,14 +86,14 @@ def weight(monkeypatch):
 def reward(monkeypatch):
     from toolrest.rewards import ToolReward
 
-    real, calls = ToolReward.score, []
+    real, calls = ToolReward._scored, []
 
     def score(tool_reward, *arguments, **keywords):
         found = real(tool_reward, *arguments, **keywords)
         calls.append(1)
         return replace(found, total=NAN) if len(calls) == 12 else found
 
-    monkeypatch.setattr(ToolReward, "score", score)
+    monkeypatch.setattr(ToolReward, "_scored", score)
 
 
 def train(folder, tokenizer, rule):

@@ -17,6 +17,7 @@ from toolrest.policy import load_policy, load_tokenizer
 from toolrest.recipe import Recipe
 from toolrest.regions import Region
 from toolrest.rewards import ToolReward
+from toolrest.rollout.speech import read_speech
 from toolrest.weights import RegionEntropy, get_scheme
 
 F, N, T = Region.FORMAT, Region.NAME, Region.REASONING
@@ -331,8 +332,9 @@ def test_marks_that_are_special_tokens_are_text(tmp_path):
         train_dataset=Dataset.from_list([{"input_ids": [1, 2], "labels": [1, 2]}]),
         args=SFTConfig(max_length=None, **options),
         scales={},
-        dialect=get_dialect("rlla"),
+        speech=read_speech(tokenizer, get_dialect("rlla")),
     )
-    for vocabulary in (made.vocabulary, made.reward_funcs[0].vocabulary, taught.vocabulary):
+    read = (made.vocabulary, made.reward_funcs[0].vocabulary, taught.speech.vocabulary)
+    for vocabulary in read:
         ids = tokenizer.convert_tokens_to_ids(marks)
         assert vocabulary.text([*ids, tokenizer.pad_token_id]) == "".join(marks)

@@ -49,10 +49,12 @@ def test_the_format_s_reward_follows_the_steps(step, steps, expected):
     assert reward.breakdowns[0].correctness_reward == pytest.approx(4 - expected)
 
 
-def test_the_last_message_of_a_completion_counts_and_a_text_is_itself():
+def test_all_turns_of_a_completion_count_and_a_text_is_itself():
     said = [{"role": "assistant", "content": WRONG}, {"role": "assistant", "content": RIGHT}]
     reward = ToolReward(schedule="constant")
-    assert reward([said, RIGHT, said[:1]], ground_truth=[TRUTH] * 3) == pytest.approx([4, 4, 2])
+    both, right, wrong = reward([said, RIGHT, said[:1]], ground_truth=[TRUTH] * 3)
+    assert (right, wrong) == pytest.approx((4, 2))
+    assert wrong < both < right, "a right call after a wrong one is one call too many"
 
 
 def test_sampled_ids_are_read_by_their_bytes_once_the_vocabulary_is_known():
@@ -117,7 +119,7 @@ def test_correctness_by_name_or_by_weights():
 
 def test_its_name_is_what_trainers_log_it_under():
     assert ToolReward().__name__ == "tool_reward"
-    with pytest.raises(InputError, match=r"found \['answers', 'prompts'\]"):
+    with pytest.raises(InputError, match=r"found \['answers'\]"):
         ToolReward()(completions=["x"], prompts=[1], answers=["y"])
 
 

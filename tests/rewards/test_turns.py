@@ -11,9 +11,7 @@ from toolrest.rewards.turns import one_reply, written_turns
 from toolrest.vocabulary import Vocabulary
 
 BYTES = Vocabulary.from_table([bytes([byte]) for byte in range(256)])
-THINKS = [
-    name for name in dialect_names() if get_dialect(name).thought_marks == ("<think>", "</think>")
-]
+THINKS = [name for name in dialect_names() if get_dialect(name).opening("assistant\n<think>\n")]
 CALL = ToolCall("f", {"x": "a"})
 TOOLS = [{"name": "f", "parameters": {"properties": {"x": {"type": "string"}}}}]
 

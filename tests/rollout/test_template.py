@@ -180,7 +180,7 @@ def test_two_calls_that_a_template_renders_alike_cannot_both_be_read_back(with_t
     """A template that writes every value as a bare text has lost whether 12 was a string."""
     loses = (
         "{% for m in messages %}{{ m.content }}{% for c in m.tool_calls or [] %}<tool_call>\n"
-        '{"name": "{{ c.function.name }}", "arguments": {'
+        '{"name": "{{ c.function.name }}", "arguments": { '
         "{% for k, v in c.function.arguments.items() %}{{ ', ' if not loop.first }}"
         '"{{ k }}": "{{ v }}"{% endfor %}} }\n</tool_call>{% endfor %}{% endfor %}'
     )

@@ -133,6 +133,10 @@ class Muse(Dialect):
     def scan(self, text: str, tools: Tools = None) -> Scan:
         return _Scanner(text).run(declared(tools))
 
+    def opening(self, prompt: str) -> str:
+        """Nothing: the template's prompt ends before the header of the first message."""
+        return ""
+
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         messages = [] if thought is None else [f" to=self<|message|>{thought}"]
         messages += [] if response is None else [f" to=user<|message|>{response}"]

@@ -18,7 +18,7 @@ from toolrest.regions import SCAFFOLDING, Region
 
 _START, _END = "<|python_start|>", "<|python_end|>"
 _LIST = re.compile(
-    rf"((?:{re.escape(_START)})?+)[ \t\r\n]*+\[[ \t\r\n]*+(?={NAME}\()",
+    rf"((?:{re.escape(_START)})?+)[ \t\r\n]*+\[[ \t\r\n]*+(?=(?:{NAME})?+(?:\(|\Z))",
 )
 _CERTAIN_CALL = re.compile(rf"(?<=\n)\[{NAME}\(")
 

@@ -18,7 +18,7 @@ from toolrest.naming import short
 _OPENS, _CLOSES = "<think>", "</think>"
 _MARK = re.compile(
     r"<[|\uff5c]?(?:start_|\w{1,20}:)?(?:tool|function)[_\u2581]?call|<\|python_tag\|>|<function=|"
-    r"\[TOOL_CALLS\]|<\|channel\|>commentary to=",
+    r"\[TOOL_CALLS\]|<\|channel\|>commentary to=|\uff5cDSML\uff5c",
     re.IGNORECASE,
 )
 """How a call begins in the dialects of published models; no response says it."""
