@@ -173,10 +173,10 @@ marked_calls = st.lists(
 
 
 SAY_MORE_WHEN_CUT = ("pythonic", "lfm2", "gemma4", "functiongemma", "muse")
-"""A cut in these may be read as more text: in the first two an opening bracket is a response until a
-name follows, in the next two a string that is cut is believed to have lost its end and the block
-is left at the mark that it holds, and a mark of Gemma's or Muse's that is cut is text. None of it
-is a call, which `check_beginnings` holds for them too."""
+"""A cut in these, and where values are plain texts, may be read as more text: in the first two an
+opening bracket is a response until a name follows, in the next two a string that is cut is believed
+to have lost its end and the block is left at the mark that it holds, and a cut mark of Gemma's or
+Muse's is text. None of it is a call, which `check_beginnings` holds for them too."""
 
 
 def check_beginnings(dialect, text, ends):
@@ -186,7 +186,7 @@ def check_beginnings(dialect, text, ends):
     for end in ends:
         reply = dialect.parse(text[:end])
         assert reply.calls == whole.calls[: len(reply.calls)], text[:end]
-        if dialect.name in SAY_MORE_WHEN_CUT:
+        if dialect.reads_types or dialect.name in SAY_MORE_WHEN_CUT:
             continue
         begun = next((text[s.start : end] for s in whole.spans if s.start < end < s.end), "")
         for read, wanted in ((reply.thought, whole.thought), (reply.response, whole.response)):
@@ -232,6 +232,7 @@ def test_a_thought_that_lacks_its_end_does_not_end_in_a_value(name):
     if not quotes(dialect) or name in ("pythonic", "lfm2"):  # their thoughts end at any end mark
         return
     calls = (ToolCall("f", {"a": f"x {closes} y"}), ToolCall("g", {"b": [closes]}))
+    calls = calls[:1] if name == "mistral_v11" else calls  # each of its calls is a block
     call = dialect.render(thought=None, calls=calls, response=None)
     for end in ("", closes + "\n", f'{{"{closes}'):
         reply = dialect.parse(f"{opens}I see\n{end}{call}")

@@ -116,7 +116,7 @@ def test_the_first_gradient_by_hand(embedded_tokenizer, tmp_path, method, letter
         max_grad_norm=0.0,
         callbacks=[Recorder()],
         scales=scales,
-        speech=read_speech(tokenizer, dialect),
+        speech=read_speech(embedded_tokenizer, dialect),
     )
     model = load_policy(Recipe())
     loss, count = torch.zeros(()), 0

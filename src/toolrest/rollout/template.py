@@ -63,7 +63,7 @@ def read_back(tokenizer: PreTrainedTokenizerBase, dialect: Dialect) -> RoundTrip
     """Have the template write a call with a string, an integer, a boolean, a null, a list and the
     string "12", and read it in a dialect.
     """
-    turn, error = None, "the template refuses a message with tool_calls"
+    turn, problem, refusal = None, None, None
     for arguments in (PROBE.parameters, json.dumps(PROBE.parameters)):
         function = {"name": PROBE.name, "arguments": arguments}
         call = {"id": "call00000", "type": "function", "function": function}
@@ -71,13 +71,13 @@ def read_back(tokenizer: PreTrainedTokenizerBase, dialect: Dialect) -> RoundTrip
         try:
             turn = _turn(tokenizer, dialect, message)
         except Exception as reason:  # a template may raise anything
-            error = f"the template refuses a message with tool_calls ({_line(reason)})"
+            refusal = refusal or f"the template refuses a message with tool_calls ({_line(reason)})"
             continue
-        problem = _difference(turn, dialect)
-        if problem is None:
+        found = _difference(turn, dialect)
+        if found is None:
             return RoundTrip(turn, None)
-        error = problem
-    return RoundTrip(turn, error)
+        problem = problem or found
+    return RoundTrip(turn, problem or refusal)
 
 
 def lists_tools(tokenizer: PreTrainedTokenizerBase) -> bool:
