@@ -201,7 +201,16 @@ def test_quotes_of_one_kind_and_acceptable_values_of_a_plain_call():
     assert ast_score([call("f"), call("f")], possible_calls([call("f")])) == 0
 
 
-@pytest.mark.parametrize("text", ['[{"f": {}, "g": {}}]', '[["f"]]', '[{"f": {"x": {}}}]', "null"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"f": {}, "g": {}}]',
+        '[["f"]]',
+        '[{"f": {"x": {}}}]',
+        '[{"f": {"x": [1], "y": 1}}]',
+        "null",
+    ],
+)
 def test_what_else_is_no_possible_answer(text):
     with pytest.raises(InputError, match="a possible answer is a JSON list") as caught:
         read_possible_answer(text)

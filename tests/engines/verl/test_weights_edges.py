@@ -60,8 +60,9 @@ def test_the_average_by_hand_with_its_default_decay():
     """1 nat, then two batches of one step with 3 and 5, then a step with 7."""
     made = weigher()
     assert made.to_dict() == {"step": 0, "followed": None}
-    made.weigh(rollouts(step=1, entropy=1.0))
+    found = made.weigh(rollouts(step=1, entropy=1.0))
     assert followed(made) == pytest.approx((1.0, 1.0))
+    assert found.metrics["entropy/reasoning"] == 1.0  # of one token
     made.weigh(rollouts(step=2, entropy=3.0))
     assert followed(made) == pytest.approx((0.9 * 1 + 0.1 * 3, 1.0))
     made.weigh(rollouts(step=2, entropy=5.0))
