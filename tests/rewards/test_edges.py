@@ -294,6 +294,18 @@ def test_every_part_is_logged_under_its_name():
     assert reward_parts(over.breakdowns)["reward/over_called"] == [1.0]
 
 
+def test_verl_compares_strings_as_they_are_unless_told_otherwise():
+    truth = RLLA.render(thought="", calls=[call("f", a="x", b=1)], response=None)
+    for said, options, exact in (
+        (truth, {}, 1.0),
+        (truth.replace('"x"', '"X"'), {}, 0.0),
+        (truth.replace('"x"', '"X"'), {"normalise_strings": True}, 1.0),
+        (truth.replace(": 1", ': "1"'), {}, 0.0),
+        (truth.replace(": 1", ': "1"'), {"lenient_types": True}, 1.0),
+    ):
+        assert compute_score("", said, truth, **options)["exact_match"] == exact
+
+
 @pytest.mark.parametrize(
     ("truth", "punished", "counts"),
     [(TRUTH, True, 1.0), (TRUTH, False, 1.0), (NO_CALL, True, 1.0), (NO_CALL, False, 0.0)],

@@ -184,6 +184,11 @@ def test_groups_that_are_not_whole(groups, size, words):
     weigher("official", size).weigh(given)
 
 
+def test_groups_are_of_one_response_unless_told_otherwise():
+    made = GenerationWeights(get_scheme("gtpo"), get_dialect("rlla"), VOCABULARY)
+    made.weigh(rollouts(rows=2, groups=["x", "y"]))
+
+
 def test_whole_groups_beside_padding_are_taken():
     weigher("gtpo", 2).weigh(rollouts(rows=3, groups=["x", None, "x"]))
 
