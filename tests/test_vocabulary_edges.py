@@ -46,8 +46,9 @@ def test_every_byte_has_its_stand_in():
 
 
 def test_a_token_that_is_not_written_in_stand_ins_is_its_text():
-    vocabulary = Vocabulary.from_tokenizer(byte_level("a", "Ġa", "a b", "東"))
-    assert [vocabulary.text([at]) for at in range(4)] == ["a", " a", "a b", "東"]
+    """The last of the 68 stand-ins for bytes that cannot be printed is U+0143; U+0144 is none."""
+    vocabulary = Vocabulary.from_tokenizer(byte_level("a", "Ġa", "a b", "東", "\u0144"))
+    assert [vocabulary.text([at]) for at in range(5)] == ["a", " a", "a b", "東", "\u0144"]
 
 
 @pytest.mark.parametrize(
@@ -108,6 +109,7 @@ def test_ids_that_no_token_has_stand_for_no_bytes():
 def test_a_response_of_nothing():
     blob, offsets = Vocabulary.from_table([b"a"]).concatenate(np.array([], dtype=np.int64))
     assert (blob, offsets.tolist()) == (b"", [0])
+    assert Vocabulary.from_table([b"a"]).text([]) == ""
     assert len(decoded_by({"type": "ByteLevel"}).starts) == 1
 
 

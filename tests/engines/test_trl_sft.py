@@ -97,9 +97,13 @@ def test_the_first_loss_by_hand(rows, embedded_tokenizer, tmp_path, method, regi
 @pytest.mark.stored_numbers
 @pytest.mark.parametrize(("method", "letters"), [("sft", ""), ("tsft", "FNP"), ("rsft", "T")])
 def test_the_first_gradient_by_hand(embedded_tokenizer, tmp_path, method, letters):
-    """The demonstrations' regions are known by their pieces, of which nothing is labelled here."""
+    """The demonstrations' regions are known by their pieces, of which nothing is labelled here;
+    what the prompt says of marks is no part of them.
+    """
     demonstrations = [as_tokens(RESPONSES[row], embedded_tokenizer) for row in (0, 1, 2, 4)]
-    prompt = embedded_tokenizer("<|im_start|>user\nSave it.<|im_end|>\n")["input_ids"]
+    prompt = embedded_tokenizer("<|im_start|>user\nSave it. <think> <tool_call><|im_end|>\n")[
+        "input_ids"
+    ]
     rows = [
         {"input_ids": prompt + ids, "labels": [-100] * len(prompt) + ids}
         for ids, _ in demonstrations

@@ -201,7 +201,16 @@ def test_quotes_of_one_kind_and_acceptable_values_of_a_plain_call():
     assert ast_score([call("f"), call("f")], possible_calls([call("f")])) == 0
 
 
-@pytest.mark.parametrize("text", ['[{"f": {}, "g": {}}]', '[["f"]]', '[{"f": {"x": {}}}]', "null"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"f": {}, "g": {}}]',
+        '[["f"]]',
+        '[{"f": {"x": {}}}]',
+        '[{"f": {"x": [1], "y": 1}}]',
+        "null",
+    ],
+)
 def test_what_else_is_no_possible_answer(text):
     with pytest.raises(InputError, match="a possible answer is a JSON list") as caught:
         read_possible_answer(text)
@@ -283,6 +292,18 @@ def test_every_part_is_logged_under_its_name():
     over = ToolReward()
     over([CALLS], ground_truth=[NO_CALL])
     assert reward_parts(over.breakdowns)["reward/over_called"] == [1.0]
+
+
+def test_verl_compares_strings_as_they_are_unless_told_otherwise():
+    truth = RLLA.render(thought="", calls=[call("f", a="x", b=1)], response=None)
+    for said, options, exact in (
+        (truth, {}, 1.0),
+        (truth.replace('"x"', '"X"'), {}, 0.0),
+        (truth.replace('"x"', '"X"'), {"normalise_strings": True}, 1.0),
+        (truth.replace(": 1", ': "1"'), {}, 0.0),
+        (truth.replace(": 1", ': "1"'), {"lenient_types": True}, 1.0),
+    ):
+        assert compute_score("", said, truth, **options)["exact_match"] == exact
 
 
 @pytest.mark.parametrize(

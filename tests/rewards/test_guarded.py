@@ -81,3 +81,12 @@ def test_functions_that_cannot_be_loaded_are_named(tmp_path, content, named, tex
     path.write_text(content)
     with pytest.raises(InputError, match=text):
         load_reward_function(named.format(path=path))
+
+
+@pytest.mark.parametrize("named", ["{path}.txt:polite", "{path}.py", "polite", ":polite"])
+def test_a_file_and_a_name_are_both_needed(tmp_path, named):
+    """Files of both endings are there; what is not written so is not looked for."""
+    for ending in ("txt", "py"):
+        (tmp_path / f"mine.{ending}").write_text("def polite(completions):\n    return []\n")
+    with pytest.raises(InputError, match=r"written FILE\.py:NAME"):
+        load_reward_function(named.format(path=tmp_path / "mine"))

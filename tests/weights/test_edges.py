@@ -74,6 +74,12 @@ def test_what_a_scheme_reads(name):
     assert scheme.scaffolding == (Region.OTHER if name == "official" else Region.FORMAT)
 
 
+@pytest.mark.parametrize("name", scheme_names())
+def test_whether_a_scheme_reads_tokens_is_no_option(name):
+    with pytest.raises(InputError, match="reads_tokens"):
+        get_scheme(name, reads_tokens=True)
+
+
 def test_the_average_follows_by_its_decay():
     old, new = measured(FORMAT=(1.0, 4)), measured(FORMAT=(3.0, 8))
     followed = old.follow(new, 0.75)
@@ -268,6 +274,20 @@ def test_actfocus_of_certain_actions_is_not_nothing():
     """No entropy at all: H / mean H is 0 over the least mean, so the weight is 1 - energy."""
     found = weigh(get_scheme("actfocus"), [[T, N, P]], tokens([[1.0, 0.0, 0.0]]))
     assert found[0] == scaled([0.1, 0.5, 0.5])
+
+
+def test_actfocus_of_a_single_action():
+    found = weigh(get_scheme("actfocus"), [[T, N]], tokens([[9.0, 2.0]]))
+    assert found[0] == scaled([0.1, 1.0])
+
+
+def test_contrast_takes_no_id_in_one_region_for_another_in_the_next():
+    """Ids one number of regions apart, in regions one apart."""
+    given = tokens(
+        [[0.0] * 2] * 2, advantages=[1.0, -1.0], group_size=2, ids=[[5, len(Region)], [5, 0]]
+    )
+    found = weigh(get_scheme("contrast"), [[T, N], [T, N + 1]], given)
+    assert found == [scaled([0.25, 1.25])] * 2
 
 
 def test_contrast_by_hand_with_its_default_and_groups_apart():

@@ -60,8 +60,9 @@ def test_the_average_by_hand_with_its_default_decay():
     """1 nat, then two batches of one step with 3 and 5, then a step with 7."""
     made = weigher()
     assert made.to_dict() == {"step": 0, "followed": None}
-    made.weigh(rollouts(step=1, entropy=1.0))
+    found = made.weigh(rollouts(step=1, entropy=1.0))
     assert followed(made) == pytest.approx((1.0, 1.0))
+    assert found.metrics["entropy/reasoning"] == 1.0  # of one token
     made.weigh(rollouts(step=2, entropy=3.0))
     assert followed(made) == pytest.approx((0.9 * 1 + 0.1 * 3, 1.0))
     made.weigh(rollouts(step=2, entropy=5.0))
@@ -181,6 +182,11 @@ def test_groups_that_are_not_whole(groups, size, words):
     with pytest.raises(WeightsNotApplied, match=words):
         weigher("gtpo", size).weigh(given)
     weigher("official", size).weigh(given)
+
+
+def test_groups_are_of_one_response_unless_told_otherwise():
+    made = GenerationWeights(get_scheme("gtpo"), get_dialect("rlla"), VOCABULARY)
+    made.weigh(rollouts(rows=2, groups=["x", "y"]))
 
 
 def test_whole_groups_beside_padding_are_taken():
