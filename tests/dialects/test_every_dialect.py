@@ -232,7 +232,6 @@ def test_a_thought_that_lacks_its_end_does_not_end_in_a_value(name):
     if not quotes(dialect) or name in ("pythonic", "lfm2"):  # their thoughts end at any end mark
         return
     calls = (ToolCall("f", {"a": f"x {closes} y"}), ToolCall("g", {"b": [closes]}))
-    calls = calls[:1] if name == "mistral_v11" else calls  # each of its calls is a block
     call = dialect.render(thought=None, calls=calls, response=None)
     for end in ("", closes + "\n", f'{{"{closes}'):
         reply = dialect.parse(f"{opens}I see\n{end}{call}")

@@ -161,11 +161,11 @@ def scan_object(text: str, start: int) -> tuple[dict[str, Any] | None, int]:
 
 
 def value_end(text: str, start: int) -> tuple[int, bool]:
-    """Where the JSON object or list at `start`, and those that follow it, end or break; and whether
-    all up to there is said in them, also where they are cut at the text's end.
+    """Where the JSON object or list at `start`, and objects that follow it, end or break; and
+    whether all up to there is said in them, also where they are cut at the text's end.
     """
     at, end, whole = start, start, False
-    while text[at : at + 1] in ("{", "["):
+    while text.startswith("{", at) or (at == start and text.startswith("[", at)):
         end, whole = _skip_value(text, at)
         if not whole:
             return end, end == len(text)
