@@ -255,8 +255,8 @@ def test_one_advantage_over_all_tokens_is_told_only_where_they_should_differ():
 
 
 def test_a_signal_is_no_weight():
-    """The thought is in the row of advantage 2 alone; weights are 1 each, signals 6 and 1."""
-    given = rollouts(rows=2, advantages=[2.0, -0.5], mask=[[True] * 3, [True, False, True]])
+    """The thought is in the row of advantage 2 alone; weights are 1 each, signals 6 and 0.5."""
+    given = rollouts(rows=2, advantages=[2.0, -0.5], mask=[[True] * 3, [True, False, False]])
     found = weigher("uniform").weigh(given).metrics
-    assert found["signal/reasoning"] == pytest.approx(2 / 7)
-    assert found["signal/format"] == pytest.approx(5 / 7)
+    assert found["signal/reasoning"] == pytest.approx(2 / 6.5)
+    assert found["signal/format"] == pytest.approx(4.5 / 6.5)
