@@ -313,3 +313,16 @@ def test_verl_compares_strings_as_they_are_unless_told_otherwise():
 def test_verl_is_told_whether_correctness_earns_anything(truth, punished, counts):
     found = compute_score("", CALLS, truth, punish_over_calls=punished)
     assert found["correctness_counts"] == counts
+
+
+def test_a_text_that_is_due_may_not_be_left_out():
+    possible = read_possible_answer('[{"f": {"city": ["Paris"], "unit": ["km", ""]}}]')
+    assert ast_score([call("f", city="Paris")], possible) == 1
+    assert ast_score([call("f", unit="km")], possible) == 0
+
+
+def test_a_reply_that_owes_a_call_and_makes_none_has_no_part_of_it():
+    """Not even the values of a call without parameters."""
+    truth = RLLA.render(thought="", calls=[call("f")], response=None)
+    found = ToolReward().score(NO_CALL, truth).calls
+    assert (found.names, found.parameters, found.values, found.total) == (0, 0, 0, 0)

@@ -252,3 +252,11 @@ def test_one_advantage_over_all_tokens_is_told_only_where_they_should_differ():
     check_received(same, same, comparable=True)
     with pytest.raises(WeightsNotApplied, match="plain GRPO"):
         check_received({SIGNAL: 4.0, SPREAD: 0.1}, same, comparable=True)
+
+
+def test_a_signal_is_no_weight():
+    """The thought is in the row of advantage 2 alone; weights are 1 each, signals 6 and 0.5."""
+    given = rollouts(rows=2, advantages=[2.0, -0.5], mask=[[True] * 3, [True, False, False]])
+    found = weigher("uniform").weigh(given).metrics
+    assert found["signal/reasoning"] == pytest.approx(2 / 6.5)
+    assert found["signal/format"] == pytest.approx(4.5 / 6.5)
