@@ -229,7 +229,7 @@ def quotes(dialect):
 def test_a_thought_that_lacks_its_end_does_not_end_in_a_value(name):
     dialect = get_dialect(name)
     opens, closes = dialect.thought_marks
-    if not quotes(dialect) or name in ("pythonic", "lfm2"):  # their thoughts end at any end mark
+    if not quotes(dialect):
         return
     calls = (ToolCall("f", {"a": f"x {closes} y"}), ToolCall("g", {"b": [closes]}))
     call = dialect.render(thought=None, calls=calls, response=None)

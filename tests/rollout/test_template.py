@@ -187,3 +187,17 @@ def test_two_calls_that_a_template_renders_alike_cannot_both_be_read_back(with_t
     trip = read_back(with_template(loses), get_dialect("hermes"))
     assert trip.written is not None and '"days": "3"' in trip.written
     assert trip.problem is not None and "is read as ToolCall" in trip.problem
+
+
+def test_a_call_whose_name_the_template_takes_from_its_id(with_template):
+    """In the shape of Kimi K2's."""
+    tokenizer = with_template("")
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}<|im_middle|>{{ m.content }}"
+        "{% if m.tool_calls %}<|tool_calls_section_begin|>{% for c in m.tool_calls %}"
+        "<|tool_call_begin|>{{ c.id }}<|tool_call_argument_begin|>"
+        "{{ c.function.arguments | tojson }}<|tool_call_end|>{% endfor %}"
+        "<|tool_calls_section_end|>{% endif %}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant<|im_middle|>{% endif %}"
+    )
+    assert read_back(tokenizer, dialect_of(tokenizer)).problem is None

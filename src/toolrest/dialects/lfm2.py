@@ -18,14 +18,14 @@ from typing import Any, ClassVar
 from toolrest.dialects.base import Block, Dialect, ParseStatus, Scan, ToolCall
 from toolrest.dialects.json_call import CallKeys, dump, scan_call
 from toolrest.dialects.literals import Bracket, Unreadable
-from toolrest.dialects.python_calls import CALL, STRING_OF_LINES, PythonCalls, PythonReader
+from toolrest.dialects.python_calls import CALL, NAME, STRING_OF_LINES, PythonCalls, PythonReader
 from toolrest.dialects.scanning import empty_thought
 from toolrest.dialects.types import Tools
 from toolrest.regions import SCAFFOLDING, Region
 
 _KEYS = CallKeys(name="name", parameters="arguments")
 _START, _END = "<|tool_call_start|>", "<|tool_call_end|>"
-_CERTAIN_CALL = re.compile(re.escape(_START))
+_CERTAIN_CALL = re.compile(rf"{re.escape(_START)}(?:[ \t\r\n]*+\[{NAME}\()?")
 _MARKS = re.compile(f"{re.escape(_START)}|{re.escape(_END)}")
 _LAST_QUOTE = re.compile(r"'(?=[ \t\r\n]*+[,:)\]}])|=[ \t\r\n]*+['\"]")
 """The end of a string that is written as it is, or the start of another one before it."""
@@ -124,7 +124,7 @@ class LFM2(Dialect):
         return _Scanner(text).run()
 
     def without_thought(self, text: str) -> str:
-        return empty_thought(text)
+        return empty_thought(text, following=_CERTAIN_CALL)
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         text = "" if thought is None else f"<think>{thought}</think>"

@@ -20,6 +20,7 @@ CALL = Bracket(")", keyed=True)
 """The arguments of a call."""
 _NAME = re.compile(NAME)
 _KEY = re.compile(rf"({NAME})[ \t]*+=")
+_NESTED = re.compile(r"""[\[\](){}"'<]""")
 _MARK = re.compile(r"""[\[\](){},"']""")
 _ESCAPE = re.compile(
     r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|([\s\S]))"
@@ -169,6 +170,27 @@ class PythonCalls(Scanning):
         else:
             self.call_defect(ParseStatus.BAD_CALL, at)
         return at
+
+    def value_at(self, start: int) -> tuple[int, bool]:
+        """A list from its first call's parenthesis on; a tag outside its strings breaks it."""
+        text, depth, at = self.text, 1, start
+        if not text.startswith("(", start):
+            return start, False
+        while (mark := _NESTED.search(text, at)) is not None:
+            at = mark.end()
+            if mark[0] in "\"'":
+                string = self.reader.string.match(text, mark.start())
+                line = text.find("\n", at) if self.reader.string is STRING else -1
+                if string is None:
+                    return (line, False) if line >= 0 else (len(text), True)
+                at = string.end()
+            elif mark[0] == "<":
+                return mark.start(), False
+            else:
+                depth += 1 if mark[0] in "([{" else -1
+            if depth == 0:
+                return at, True
+        return len(text), True
 
     def call(self, at: int, block: int) -> int | None:
         """One call, whether or not it could be read; where it ends. None: there is no call."""

@@ -66,7 +66,7 @@ def read_back(tokenizer: PreTrainedTokenizerBase, dialect: Dialect) -> RoundTrip
     turn, problem, refusal = None, None, None
     for arguments in (PROBE.parameters, json.dumps(PROBE.parameters)):
         function = {"name": PROBE.name, "arguments": arguments}
-        call = {"id": "call00000", "type": "function", "function": function}
+        call = {"id": dialect.call_id(PROBE.name, 0), "type": "function", "function": function}
         message = {"role": "assistant", "content": "", "tool_calls": [call]}
         try:
             turn = _turn(tokenizer, dialect, message)
