@@ -1,6 +1,7 @@
 # make train: the embedded default run. make test: every check. Both install first when needed.
 #   make train ARGS="max_steps=5 weighting.scheme=uniform"
 # make audit: whether a dependency has a known vulnerability; says so where nobody can be asked.
+# make test-slow: the tests that take long: killed processes, whole matrices.
 # make test-cpus: the tests with stored numbers on every path of a CPU's arithmetic.
 # make test-verl: the tests of the verl engine, in an environment of their own.
 VENV := .venv
@@ -8,12 +9,15 @@ VENV_VERL := .venv-verl
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: train test test-cpus test-verl lint audit benchmark
+.PHONY: train test test-slow test-cpus test-verl lint audit benchmark
 train: $(VENV)/installed
 	$(BIN)/toolrest train $(ARGS)
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m "not slow"
+
+test-slow: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m slow
 
 test-cpus: $(VENV)/installed
 	scripts/cpu_paths.sh $(BIN)/python

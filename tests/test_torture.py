@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parent / "torture.py"
 
 
@@ -21,9 +23,11 @@ def torture(*options):
     return done.stdout.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_killed_runs_end_as_the_undisturbed_one():
     assert torture("--kills", "3").startswith("3 kills in ")
 
 
+@pytest.mark.slow
 def test_of_two_who_begin_a_run_one_trains_to_its_end():
     assert torture("--starts", "3").startswith("3 pairs of starts: one trained to its end")

@@ -109,7 +109,10 @@ class Vocabulary:
 
 
 _END_OF_TURN = frozenset(
-    ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "</s>", "<|end|>", "<|endoftext|>")
+    (
+        *("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "</s>", "<|end|>", "<|endoftext|>"),
+        *("<end_of_turn>", "<turn|>"),
+    )
 )
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 

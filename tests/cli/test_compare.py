@@ -32,6 +32,7 @@ def without_times(folder):
     return figures
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_and_started_again_it_ends_with_the_same_table(tmp_path):
     straight = subprocess.run(command(tmp_path / "a"), capture_output=True, text=True, timeout=300)
     assert straight.returncode == 0, straight.stderr

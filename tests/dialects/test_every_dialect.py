@@ -96,6 +96,8 @@ HARD = """
 <think>
 <tool_call>
 <tool_call>{
+<tool_call>{"name":"a","arguments":{x</tool_call>
+<tool_call>{"name":"a","parameters":{"b": 'x'}}</tool_call>
 <think><tool_call>{
 {"name": "a", "parameters": {
 {"name": "a", "arguments": {"x": [

@@ -25,11 +25,18 @@ def tokenizer():
     found = AutoTokenizer.from_pretrained(policy_path(Recipe()))
 
     def put(name):
-        path = TEMPLATES / f"{name}.jinja"
-        found.chat_template = path.read_text() if path.is_file() else name
+        own = "{" in name
+        found.chat_template = name if own else (TEMPLATES / f"{name}.jinja").read_text()
         return found
 
     return put
+
+
+V11 = """{% for tool in tools or [] %}{{ tool | tojson }}{% endfor %}{% for m in messages %}
+{%- if m.tool_calls %}{% for c in m.tool_calls %}[TOOL_CALLS]{{ c.function.name }}[ARGS]
+{{- c.function.arguments | tojson }}{% endfor %}{{ eos_token }}
+{%- else %}[INST]{{ m.content }}[/INST]{% endif %}{% endfor %}"""
+"""Calls as Mistral's newer tokenizers write them."""
 
 
 def recipe(dialect, **data):
@@ -49,6 +56,9 @@ def recipe(dialect, **data):
         ("qwen2_5", recipe("rlla"), "rlla", "rlla", True, "dialect=auto trains"),
         ("qwen2_5", recipe("mistral"), "mistral", "plain", False, "in hermes, not in mistral"),
         ("qwen2_5", recipe("mistral", prompt="plain"), "mistral", "plain", False, None),
+        (V11, recipe("auto"), "mistral_v11", "template", False, None),
+        (V11, recipe("mistral"), "mistral", "plain", False, "in mistral_v11, not in mistral"),
+        ("deepseekv3", recipe("deepseek_v3_1"), "deepseek_v3_1", "plain", True, "lists no tools"),
         (CHATML, recipe("hermes"), "hermes", "plain", False, "lists no tools"),
         (CHATML, recipe("rlla"), "rlla", "rlla", True, None),
     ],

@@ -60,6 +60,30 @@ def test_a_demonstration_that_has_its_end_gets_no_other(tokenizer):
     assert speech.ended([]) == [end]
 
 
+def test_a_demonstration_ends_as_the_template_ends_a_reply_and_the_dialect_its_calls(
+    tokenizer, monkeypatch
+):
+    """The tokenizer's own end, such as Gemma's <eos>, may be another."""
+    tokenizer.chat_template = CHATML.replace("im_end", "end")
+    end, call = ids(tokenizer, "<|end|>", "<|call|>")
+    dialect = get_dialect("gpt_oss")
+    speech = read_speech(tokenizer, dialect)
+    assert speech.stop_ids[0] != end
+    assert speech.ended([5]) == speech.ended([5], calls=True) == [5, end]
+    monkeypatch.setattr(type(dialect), "calls_end", "<|call|>")
+    speech = read_speech(tokenizer, dialect)
+    assert speech.ended([5]) == [5, end]
+    assert speech.ended([5], calls=True) == [5, call]
+    monkeypatch.setattr(type(dialect), "calls_end", "<|not in the vocabulary|>")
+    assert read_speech(tokenizer, dialect).ended([5], calls=True) == [5, end]
+
+
+@pytest.mark.parametrize("name", dialect_names())
+def test_what_ends_calls_is_a_stop_token(name):
+    dialect = get_dialect(name)
+    assert dialect.calls_end is None or dialect.calls_end in dialect.stop_tokens
+
+
 def test_no_end_at_all_is_an_error(tokenizer):
     silent = SimpleNamespace(
         eos_token_id=None, chat_template=None, get_vocab=dict, added_tokens_decoder={}

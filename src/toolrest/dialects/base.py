@@ -143,6 +143,8 @@ class Dialect(ABC):
     stop_tokens: ClassVar[tuple[str, ...]] = ()
     """Tokens of its models that end a turn, besides those that the tokenizer and the generation
     configuration name."""
+    calls_end: ClassVar[str | None] = None
+    """The one of these that ends a turn with calls, where it is another than after a response."""
     thought_marks: ClassVar[tuple[str, str]] = ("<think>", "</think>")
     """What begins and what ends a thought."""
     reads_types: ClassVar[bool] = False

@@ -33,6 +33,7 @@ class FunctionGemma(Dialect):
     name = "functiongemma"
     special_tokens = (_MARKS.opening, _MARKS.closing, _MARKS.string)
     stop_tokens = ("<end_of_turn>", "<start_function_response>")
+    calls_end = "<start_function_response>"
 
     def scan(self, text: str, tools: Tools = None) -> Scan:
         return _Scanner(text, _MARKS).run()

@@ -59,6 +59,7 @@ class Gemma4(Dialect):
     name = "gemma4"
     special_tokens = ("<|channel>", _END_THOUGHT, _MARKS.opening, _MARKS.closing, _MARKS.string)
     stop_tokens = ("<turn|>", "<|tool_response>")
+    calls_end = "<|tool_response>"
     thought_marks = (_THOUGHT, _END_THOUGHT)
 
     def scan(self, text: str, tools: Tools = None) -> Scan:

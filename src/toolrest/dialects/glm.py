@@ -43,6 +43,7 @@ class GLM(Dialect):
         *("<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"),
     )
     stop_tokens = ("<|user|>", "<|observation|>", "<|endoftext|>")
+    calls_end = "<|observation|>"
     reads_types = True
 
     def scan(self, text: str, tools: Tools = None) -> Scan:

@@ -28,6 +28,7 @@ _SEPARATOR = re.compile(r"[ \t\r\n;,]*+")
 _STRUCTURE = re.compile(r'["\'{}\[\]<]')
 _NAME, _PARAMETERS = int(Region.NAME), int(Region.PARAMETERS)
 _QUOTES = ('"', "'")
+_NEAR = 1 << 16
 _TAIL = re.compile(_WS + r"\}")
 
 
@@ -89,7 +90,7 @@ def scan_call(text: str, start: int, keys: CallKeys) -> ScannedCall:
     head = keys.head.match(text, start)
     if head is not None and "\\" not in head[1]:
         try:
-            parameters, end = _DECODER.raw_decode(text, head.end())
+            parameters, end = _object(text, head.end())
         except UNREADABLE:
             return _walk(text, start, keys)
         tail = _TAIL.match(text, end)
@@ -155,9 +156,28 @@ def scan_object(text: str, start: int) -> tuple[dict[str, Any] | None, int]:
     if text[start : start + 1] != "{":
         return None, start
     try:
-        return _DECODER.raw_decode(text, start)
+        return _object(text, start)
     except UNREADABLE:
         return None, _skip_value(text, start)[0]
+
+
+def _object(text: str, start: int) -> tuple[dict[str, Any], int]:
+    """The JSON object at `start`, and where it ends.
+
+    The standard decoder's error counts the lines before it, which is quadratic where a long text
+    breaks again and again; so far into a text the decoder sees the object alone.
+
+    Raises:
+        ValueError: there is none.
+        RecursionError: it is too deep.
+    """
+    if start < _NEAR:
+        return _DECODER.raw_decode(text, start)
+    end, whole = _skip_value(text, start)
+    if not whole:
+        raise ValueError("the object does not end")
+    value, length = _DECODER.raw_decode(text[start:end])
+    return value, start + length
 
 
 def value_end(text: str, start: int) -> tuple[int, bool]:

@@ -47,7 +47,8 @@ def _row(
         sample.demonstration, speech.opening(prompt), sample.declared
     )
     encoded = cast("list[int]", tokenizer(written, add_special_tokens=False)["input_ids"])
-    answer = speech.ended(encoded)
+    calls = bool(speech.dialect.parse(sample.demonstration, sample.declared).calls)
+    answer = speech.ended(encoded, calls=calls)
     return {"input_ids": prompt + answer, "labels": [-100] * len(prompt) + answer}
 
 

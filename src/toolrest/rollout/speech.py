@@ -32,15 +32,24 @@ class Speech:
     """The bytes of its tokens, the dialect's marks included."""
     stop_ids: tuple[int, ...]
     """Tokens that end a response; the tokenizer's own is the first."""
+    end_id: int
+    """The one that the chat template writes after a reply, else the first of `stop_ids`."""
+    calls_end_id: int
+    """The one that the dialect's models write after calls, else `end_id`."""
 
     def opening(self, prompt_ids: Sequence[int]) -> str:
         """What a prompt has written of the reply already; see `Dialect.opening`."""
         return self.dialect.opening(self.vocabulary.text(prompt_ids[-_TAIL:]))
 
-    def ended(self, response: Sequence[int]) -> list[int]:
-        """A demonstration's tokens with the end of the turn, which it may have already."""
-        last = response[-1] if len(response) else None
-        return [*response] if last in self.stop_ids else [*response, self.stop_ids[0]]
+    def ended(self, response: Sequence[int], *, calls: bool = False) -> list[int]:
+        """A demonstration's tokens with the end of the turn, which it may have already.
+
+        Args:
+            calls: whether the turn calls tools.
+        """
+        if len(response) and response[-1] in self.stop_ids:
+            return [*response]
+        return [*response, self.calls_end_id if calls else self.end_id]
 
 
 def read_speech(
@@ -60,7 +69,9 @@ def read_speech(
         written_special_tokens={*dialect.special_tokens, *dialect.thought_marks},
         end_ids=stops,
     )
-    return Speech(dialect, vocabulary, stops)
+    known = tokenizer.get_vocab()
+    end = known.get(end_of_turn(tokenizer) or "", stops[0])
+    return Speech(dialect, vocabulary, stops, end, known.get(dialect.calls_end or "", end))
 
 
 def stop_token_ids(
