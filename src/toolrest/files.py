@@ -21,6 +21,8 @@ _PATIENCE = 0.25
 
 MOST_TEXT = 1 << 30
 """Bytes of a file that is read whole; a sparse one can seem to be any size."""
+LONGEST_LINE = 64 << 20
+"""Bytes of one line."""
 MOST_JSON = 256 << 20
 """Bytes of a file that is read as one JSON value."""
 
@@ -129,6 +131,19 @@ def read_text(path: Path, errors: str = "strict", most: int = MOST_TEXT) -> str:
     """
     text = read_whole(path, most).decode("utf-8", errors)
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def text_lines(path: Path) -> Iterator[str]:
+    """The lines of a file that somebody else made, one at a time, each with its end.
+
+    Raises:
+        OSError: see `open_regular`; or a line is over `LONGEST_LINE` bytes.
+    """
+    with open_regular(path) as file:
+        while line := file.readline(LONGEST_LINE + 1):
+            if len(line) > LONGEST_LINE:
+                raise OSError(errno.EFBIG, f"a line over {LONGEST_LINE >> 20} MiB", str(path))
+            yield line.decode("utf-8", "replace")
 
 
 def read_json(path: Path) -> Any:

@@ -37,6 +37,8 @@ _TRAINING_STATE = (
 """Pickles that trainers leave in a checkpoint; no loader of a policy reads them."""
 _SHARDED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
 """Weights of torch's distributed checkpoints, for which transformers has another loader."""
+_MOST = {".json": 256 << 20, ".model": 256 << 20, ".txt": 256 << 20, ".jinja": 1 << 20}
+"""Bytes of files that are read whole, by their names' endings."""
 _DEEPEST = 30
 _LAYERS = re.compile(r"n_layers?|num_(?:hidden_|decoder_|encoder_)?layers|(?:de|en)coder_layers")
 _ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
@@ -117,15 +119,19 @@ def _check_entry(path: Path, from_hub: bool) -> None:
     """Refuse what would be waited for, what has no end, and pickles."""
     name = path.name
     try:
-        mode = path.stat().st_mode
+        found = path.stat()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    mode, size = found.st_mode, found.st_size
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise InputError(f"{path}: neither a file nor a folder; take it out")
     if name in JSON_FILES and stat.S_ISDIR(mode):
         raise InputError(f"{path}: a folder, not a file; take it out")
     if stat.S_ISDIR(mode):
         return
+    most = next((most for ending, most in _MOST.items() if name.endswith(ending)), None)
+    if most is not None and size > most:
+        raise InputError(f"{path}: {size >> 20} MiB, more than {most >> 20} MiB; take it out")
     state = any(fnmatch(name, each) for each in _TRAINING_STATE)
     if not from_hub and not state and any(fnmatch(name.lower(), each) for each in _PICKLES):
         raise InputError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from toolrest.dialects import Dialect, get_dialect
 from toolrest.doctor.check import Check, Status
 from toolrest.doctor.hub import is_cached, why_unreachable
 from toolrest.errors import InputError
+from toolrest.files import read_json
 from toolrest.policy import has_adapters, load_tokenizer, policy_path
 from toolrest.recipe import Recipe
 from toolrest.rollout.fitting import fit_recipe
@@ -61,7 +61,7 @@ def _check_hub(policy: str) -> Check:
 
 def _read_json(file: Path) -> dict:
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = read_json(file)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: not readable JSON ({error}); copy the file once more") from error
     if not isinstance(value, dict):

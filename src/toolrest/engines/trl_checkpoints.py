@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from toolrest.adapters import check_weights, has_adapters, read_adapters, read_weights
 from toolrest.engines.trainer_state import check_trainer_state
 from toolrest.errors import InputError
-from toolrest.files import sync_tree, write_json
+from toolrest.files import read_json, sync_tree, write_json
 from toolrest.policy_files import (
     check_finite_files,
     check_policy_folder,
@@ -141,4 +140,4 @@ class CheckpointTrainer(GRPOTrainer):
             )
         with self._reading(checkpoint):
             super()._load_optimizer_and_scheduler(checkpoint)
-            self.take_state(json.loads(path.read_text(encoding="utf-8")))
+            self.take_state(read_json(path))

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from toolrest.errors import InputError
+from toolrest.files import read_text
 from toolrest.naming import short
 from toolrest.plain_yaml import plain_values
 from toolrest.recipe import EMBEDDED, Recipe, dump_recipe, parse_recipe
@@ -156,7 +157,7 @@ def load_plan(folder: CompareFolder) -> Plan:
         InputError: there is none, or it cannot be read.
     """
     try:
-        values = plain_values(folder.plan.read_text(encoding="utf-8"), str(folder.plan))
+        values = plain_values(read_text(folder.plan), str(folder.plan))
         return Plan(
             recipe=parse_recipe(values["recipe"], str(folder.plan)),
             methods=tuple(Method(n, tuple(o)) for n, o in values["methods"].items()),
