@@ -202,7 +202,7 @@ def load_generation_config(recipe: Recipe) -> GenerationConfig | None:
     """
     from transformers import GenerationConfig
 
-    path = _whole_folder(policy_folder(recipe), recipe)
+    path = whole_folder(policy_folder(recipe), recipe)
     try:
         return GenerationConfig.from_pretrained(
             path,
@@ -227,7 +227,7 @@ def load_config(recipe: Recipe, folder: Path | None = None) -> PretrainedConfig:
     """
     from transformers import AutoConfig
 
-    whole = _whole_folder(policy_folder(recipe, folder), recipe)
+    whole = whole_folder(policy_folder(recipe, folder), recipe)
     try:
         config = AutoConfig.from_pretrained(
             whole,
@@ -263,7 +263,7 @@ def load_policy(recipe: Recipe, folder: Path | None = None) -> PreTrainedModel:
     config = load_config(recipe, given)
     try:
         model, loaded = cast(Any, AutoModelForCausalLM).from_pretrained(
-            _whole_folder(given, recipe),
+            whole_folder(given, recipe),
             config=config,
             dtype=torch.float32,
             use_safetensors=True,
@@ -339,7 +339,7 @@ def whole_policy(path: str) -> str:
     return str(warm_start) if Path(base).name == warm_start.name and warm_start.is_dir() else base
 
 
-def _whole_folder(folder: Path, recipe: Recipe) -> Path:
+def whole_folder(folder: Path, recipe: Recipe) -> Path:
     """The folder itself, or that of the policy that its adapters were trained on, looked at."""
     if not has_adapters(folder):
         return folder

@@ -158,7 +158,7 @@ def _object(path: Path) -> dict[str, Any]:
         if not isinstance(found, dict):
             raise ValueError(f"a {type(found).__name__}, not an object")
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
+        raise InputError(f"{path}: not readable JSON ({error}); copy the file once more") from error
     return found
 
 

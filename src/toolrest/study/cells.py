@@ -17,6 +17,7 @@ from toolrest import files
 from toolrest.claims import remove_run
 from toolrest.errors import InputError
 from toolrest.files import open_to_add, read_text
+from toolrest.recipe import load_recipe, names_code
 from toolrest.study.plan import CompareFolder, Plan, cell_name
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -100,6 +101,9 @@ class Cells:
         command = [sys.executable, "-c", "from toolrest.cli.main import main; main()", "train"]
         if run.last_checkpoint() is not None and run.recipe.is_file():
             command += ["--resume", str(run.path.absolute())]
+            own = names_code(load_recipe(self.folder.recipe(method), []))
+            if own and names_code(load_recipe(run.recipe, [])) == own:
+                command.append("--trust-remote-code")
         else:
             if run.path.exists():
                 remove_run(run)
