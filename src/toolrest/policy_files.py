@@ -8,6 +8,7 @@ checked here, and `toolrest.policy` passes its own.
 from __future__ import annotations
 
 import math
+import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
@@ -40,6 +41,8 @@ _SHARDED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
 _MOST = {".json": 256 << 20, ".model": 256 << 20, ".txt": 256 << 20, ".jinja": 1 << 20}
 """Bytes of files that are read whole, by their names' endings."""
 _DEEPEST = 30
+_MOST_NUMBER = 1 << 62
+"""Of a whole number; that of `model_max_length` stands for none."""
 _LAYERS = re.compile(r"n_layers?|num_(?:hidden_|decoder_|encoder_)?layers|(?:de|en)coder_layers")
 _ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 _EXPERTS = ("eager", "batched_mm", "grouped_mm")
@@ -71,6 +74,11 @@ _NEVER = {
     "use_timm_backbone": "it names another policy",
 }
 """Fields that are refused wherever they are set, and why."""
+_OF_THE_CLASS = (
+    *("sub_configs", "attribute_map", "base_config_key", "extra_files", "_auto_class"),
+    *("has_no_defaults_at_init", "base_model_prefix"),
+)
+"""What a configuration's class says of itself."""
 _LEFT_OVER = "special_tokens_map_file"
 """A place on the machine where a tokenizer was saved; nobody reads it."""
 
@@ -125,7 +133,7 @@ def _check_entry(path: Path, from_hub: bool) -> None:
     mode, size = found.st_mode, found.st_size
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise InputError(f"{path}: neither a file nor a folder; take it out")
-    if name in JSON_FILES and stat.S_ISDIR(mode):
+    if stat.S_ISDIR(mode) and name.endswith((".safetensors", *_MOST)):
         raise InputError(f"{path}: a folder, not a file; take it out")
     if stat.S_ISDIR(mode):
         return
@@ -162,15 +170,14 @@ def _object(path: Path) -> dict[str, Any]:
     return found
 
 
-def _fields(value: Any, path: Path, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """(key, value) of an object and of all objects in it."""
+def _fields(value: Any, path: Path, depth: int = 0, under: str = "") -> Iterator[tuple[str, Any]]:
+    """(key, value) of an object and of all that is in it; what a list holds has the list's key."""
     if depth > _DEEPEST:
         raise InputError(f"{path}: over {_DEEPEST} levels deep")
-    if isinstance(value, dict):
-        yield from value.items()
-    for each in value.values() if isinstance(value, dict) else value:
+    for key, each in value.items() if isinstance(value, dict) else ((under, v) for v in value):
+        yield key, each
         if isinstance(each, dict | list):
-            yield from _fields(each, path, depth + 1)
+            yield from _fields(each, path, depth + 1, key)
 
 
 def _check_field(path: Path, key: str, value: Any) -> None:
@@ -180,8 +187,9 @@ def _check_field(path: Path, key: str, value: Any) -> None:
         raise InputError(
             f"{path}: {key}={short(value)}: not one of {', '.join(_CHOICES[key])}; take it out"
         )
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{path}: {printable(key)[:100]}={value} is no finite number")
+    large = isinstance(value, int) and abs(value) > _MOST_NUMBER and key != "model_max_length"
+    if large or (isinstance(value, float) and not math.isfinite(value)):
+        raise InputError(f"{path}: {short(key)}={short(value)} is no number to reckon with")
     if key.endswith(("_file", "_path", "_dir")) and key not in (_LEFT_OVER, "name_or_path"):
         _check_place(path, key, value)
 
@@ -198,8 +206,8 @@ def _check_place(path: Path, key: str, value: Any) -> None:
     if not isinstance(value, str) or key == "_name_or_path":
         return
     try:
-        named = Path(value).resolve()
-        there = named.exists() and not named.is_relative_to(path.parent.resolve())
+        named = Path(os.path.realpath(value))
+        there = named.exists() and not named.is_relative_to(os.path.realpath(path.parent))
     except (OSError, ValueError):
         there = False
     if there:
@@ -237,7 +245,8 @@ def _check_config(path: Path, config: Mapping[str, Any]) -> None:
             f"{path}: model_type={short(kind)} is no language model of transformers{own}"
         )
     for key in config:
-        if callable(getattr(PretrainedConfig, key, None)):
+        inner = key in _OF_THE_CLASS or key.startswith("__")
+        if inner or callable(getattr(PretrainedConfig, key, None)):
             raise InputError(f"{path}: {key} is no setting of a policy; take it out")
 
 

@@ -110,6 +110,18 @@ class RunFolder:
         """Held by what that process has started to train, which may outlive it."""
         return self.path / "worker.lock"
 
+    @property
+    def _files(self) -> tuple[Path, ...]:
+        """What is read or written as a file."""
+        logs = (self.metrics, self.curve, self.warnings, self.summary)
+        return (self.recipe, self.environment, self.data, self.lock, self.worker_lock, *logs)
+
+    @property
+    def _folders(self) -> tuple[Path, ...]:
+        """What is read or written as a folder."""
+        made = (self.rollouts, self.checkpoints, self.warm_start, self.evaluation)
+        return (*made, self.incidents)
+
     def last_checkpoint(self) -> Path | None:
         """The newest checkpoint that is whole, or None."""
         whole = [folder for folder in self._checkpoints() if is_whole(folder)]
@@ -169,17 +181,21 @@ class RunFolder:
         Raises:
             InputError: a link does, or a FIFO, a socket or a device is there.
         """
-        root = self.path.resolve()
-        if within is not None and not within.resolve().is_relative_to(root):
+        root = _real(self.path)
+        if within is not None and not _real(within).is_relative_to(root):
             raise InputError(f"{within}: a link that leads out of the run's folder; take it out")
         for folder, below, names in os.walk(within or self.path):
             for path in (Path(folder) / name for name in (*below, *names)):
-                if path.is_symlink() and not path.resolve().is_relative_to(root):
+                if path.is_symlink() and not _real(path).is_relative_to(root):
                     raise InputError(
                         f"{path}: a link that leads out of the run's folder; take it out"
                     )
                 if _is_special(path):
                     raise InputError(f"{path}: neither a file nor a folder; take it out")
+        for path in (*self._files, *self._folders):
+            if path.exists() and path.is_dir() != (path in self._folders):
+                kind = "a folder" if path in self._folders else "a file"
+                raise InputError(f"{path}: should be {kind}; take it out")
 
     def drop_parts(self) -> None:
         """Drop what a process that was killed had not written whole."""
@@ -229,6 +245,11 @@ def is_whole(checkpoint: Path) -> bool:
         return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return False
+
+
+def _real(path: Path) -> Path:
+    """Where a path leads; as far as that is known of links that lead nowhere, or to themselves."""
+    return Path(os.path.realpath(path))
 
 
 def _is_special(path: Path) -> bool:

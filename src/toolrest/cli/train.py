@@ -225,12 +225,16 @@ def _report(run: "RunFolder") -> Path | None:
 
 
 def calm_libraries() -> None:
-    """Leave the terminal to the view: no bars and no notices of deprecation from libraries."""
+    """Leave the terminal to the view, and the network alone: no bars, no notices of deprecation and
+    no telemetry from libraries.
+    """
     import warnings
 
     from datasets.utils.logging import disable_progress_bar
+    from huggingface_hub import constants
     from transformers.utils import logging
 
+    constants.HF_HUB_DISABLE_TELEMETRY = True
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     disable_progress_bar()

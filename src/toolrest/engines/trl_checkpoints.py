@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -65,7 +66,7 @@ class CheckpointTrainer(GRPOTrainer):
         found.sort(key=checkpoint_step)
         best = self.state.best_model_checkpoint
         for folder in found[: -max(1, limit)]:
-            if best is None or Path(best).resolve() != folder.resolve():
+            if best is None or os.path.realpath(best) != os.path.realpath(folder):
                 shutil.rmtree(folder)
 
     @contextmanager
