@@ -158,8 +158,16 @@ def read_json(path: Path) -> Any:
 
 
 def whole_lines(path: Path) -> list[str]:
-    """A file's lines but for a last one that a kill has cut off."""
-    lines = read_text(path, errors="replace").splitlines(keepends=True)
+    """A file's lines but for a last one that a kill has cut off.
+
+    Raises:
+        InputError: it is no regular file, or one of more bytes than `MOST_TEXT`.
+    """
+    try:
+        text = read_text(path, errors="replace")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    lines = text.splitlines(keepends=True)
     return [line for line in lines if line.endswith("\n")]
 
 

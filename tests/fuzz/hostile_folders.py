@@ -106,6 +106,8 @@ def change_json(folder: Path, outside: Path, rng: random.Random) -> str:
 
 def change_recipe(run: Path, outside: Path, rng: random.Random) -> str:
     """One or two keys of the run's recipe are others."""
+    if not (run / "recipe.yaml").is_file():
+        return "no recipe"
     text = (run / "recipe.yaml").read_text()
     recipe = json.loads(text) if text.startswith("{") else yaml.safe_load(text)
     said = []
