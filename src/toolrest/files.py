@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from toolrest.errors import InputError
 from toolrest.redaction import without_keys
 
 _PATIENCE = 0.25
 """Seconds in which a process that took a lock only to look at a folder lets it go again."""
+
+MOST_TEXT = 1 << 30
+"""Bytes of a file that is read whole; a sparse one can seem to be any size."""
+LONGEST_LINE = 64 << 20
+"""Bytes of one line."""
+MOST_JSON = 256 << 20
+"""Bytes of a file that is read as one JSON value."""
 
 
 class TakenError(InputError):
@@ -52,7 +61,7 @@ def append_json(path: Path, value: Any) -> None:
     What a full disk cut off is taken back, so that the next line starts a line.
     """
     line = (without_keys(json.dumps(value, ensure_ascii=False)) + "\n").encode("utf-8", "replace")
-    with path.open("ab") as file:
+    with open_to_add(path) as file:
         before = file.tell()
         try:
             file.write(line)
@@ -63,9 +72,102 @@ def append_json(path: Path, value: Any) -> None:
             raise
 
 
+def open_to_add(path: Path) -> BinaryIO:
+    """Open a file to write at its end and to read it; it is made where there is none.
+
+    Raises:
+        OSError: it cannot be written, or is no regular file.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    file = os.fdopen(os.open(path, flags, 0o666), "a+b")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return file
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file that somebody else made, to read it.
+
+    A FIFO would be waited for without end, a device be read without end, so both are refused.
+
+    Raises:
+        OSError: it is not there, or no regular file.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):  # before: to open a device can be an act
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    # Without blocking, since what lies there can be exchanged in between.
+    held = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    file = os.fdopen(held, "rb")
+    if not stat.S_ISREG(os.fstat(held).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return file
+
+
+def read_whole(path: Path, most: int = MOST_TEXT) -> bytes:
+    """The bytes of a file that somebody else made.
+
+    Args:
+        most: bytes that it may have.
+
+    Raises:
+        OSError: see `open_regular`; or it is longer.
+    """
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > most:
+            raise OSError(errno.EFBIG, f"over {most // 1024**2} MiB", str(path))
+        return file.read(most)
+
+
+def read_text(path: Path, errors: str = "strict", most: int = MOST_TEXT) -> str:
+    """The text of a file that somebody else made, its line ends as "\\n".
+
+    Raises:
+        OSError: see `read_whole`.
+        UnicodeDecodeError: it is not UTF-8, and `errors` is "strict".
+    """
+    text = read_whole(path, most).decode("utf-8", errors)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def text_lines(path: Path) -> Iterator[str]:
+    """The lines of a file that somebody else made, one at a time, each with its end.
+
+    Raises:
+        OSError: see `open_regular`; or a line is over `LONGEST_LINE` bytes.
+    """
+    with open_regular(path) as file:
+        while line := file.readline(LONGEST_LINE + 1):
+            if len(line) > LONGEST_LINE:
+                raise OSError(errno.EFBIG, f"a line over {LONGEST_LINE >> 20} MiB", str(path))
+            yield line.decode("utf-8", "replace")
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file that somebody else made.
+
+    Raises:
+        OSError: see `read_whole`.
+        ValueError: it is no JSON.
+        RecursionError: it is too deep.
+    """
+    return json.loads(read_text(path, most=MOST_JSON))
+
+
 def whole_lines(path: Path) -> list[str]:
-    """A file's lines but for a last one that a kill has cut off."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    """A file's lines but for a last one that a kill has cut off.
+
+    Raises:
+        InputError: it is no regular file, or one of more bytes than `MOST_TEXT`.
+    """
+    try:
+        text = read_text(path, errors="replace")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    lines = text.splitlines(keepends=True)
     return [line for line in lines if line.endswith("\n")]
 
 

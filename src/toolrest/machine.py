@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
 import torch
 
-from toolrest.files import write_json
+from toolrest.files import read_json, write_json
 from toolrest.runs import RunFolder, describe_environment
 
 _COMPARED = ("versions", "python", "machine")
@@ -41,7 +40,7 @@ def record_machine(run: RunFolder, seed: int, processes: int) -> list[str]:
         A line for each difference; none where the rest is what it would have been.
     """
     try:
-        known = json.loads(run.environment.read_text(encoding="utf-8"))
+        known = read_json(run.environment)
     except (OSError, ValueError, RecursionError):
         known = None
     now = describe_environment(seed) | {"machine": describe_machine(processes)}

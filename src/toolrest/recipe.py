@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from toolrest.errors import InputError
+from toolrest.files import read_text
 from toolrest.naming import short, unknown_name
 from toolrest.plain_yaml import plain_values
 from toolrest.recipe_checks import check_recipe
@@ -27,6 +28,8 @@ RESUMABLE = (
 )
 """What a resumed run may change: how it is computed, not what."""
 
+SHIPPED_SHARDING = ("ddp", "fsdp", "zero2", "zero3")
+"""Ways of sharing a policy that come with the package."""
 _DEEPEST_KEY = 20
 """Dots of an override's key."""
 
@@ -231,7 +234,15 @@ class Lora(_Section):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the adapters' input."""
     target_modules: str | list[str] = "all-linear"
-    """Which modules get them: all linear layers but the head, or modules' names."""
+    """Which modules get them: all linear layers but the head (all-linear), or modules' names."""
+
+    @property
+    def names(self) -> list[str] | None:
+        """The modules' names, whole or from a dot on; None: all linear layers."""
+        modules = self.target_modules
+        if isinstance(modules, str):
+            return None if modules == "all-linear" else [modules]
+        return modules
 
 
 class Engine(_Section):
@@ -336,6 +347,54 @@ def load_recipe(path: Path | None, overrides: list[str]) -> Recipe:
     return parse_recipe(values, source)
 
 
+def load_run_recipe(path: Path, overrides: list[str], *, trusted: bool) -> Recipe:
+    """The recipe that lies in a run's folder, whoever made it.
+
+    Its own `trust_remote_code` counts for nothing.
+
+    Args:
+        overrides: `key=value` settings of the command.
+        trusted: whether the command says that code which comes with the policy may run.
+
+    Raises:
+        InputError: see `load_recipe`.
+    """
+    values = _read(path) | {"trust_remote_code": trusted}
+    for text in overrides:
+        override(values, text)
+    return parse_recipe(values, str(path))
+
+
+def names_code(recipe: Recipe) -> dict[str, Any]:
+    """The keys by which a recipe has code run when it is trained with, and their values."""
+    found: dict[str, Any] = {}
+    if recipe.trust_remote_code:
+        found["trust_remote_code"] = True
+    if recipe.reward.function is not None:
+        found["reward.function"] = recipe.reward.function
+    if recipe.engine.options:
+        found["engine.options"] = recipe.engine.options
+    if recipe.engine.sharding not in SHIPPED_SHARDING:
+        found["engine.sharding"] = recipe.engine.sharding
+    return found
+
+
+def check_trusted(recipe: Recipe, path: Path) -> None:
+    """Refuse to train with a recipe that names code and that the user has not named.
+
+    Args:
+        path: where it lies, named in errors.
+
+    Raises:
+        InputError: it does, and the command has to say that it may.
+    """
+    for key, value in names_code(recipe).items():
+        raise InputError(
+            f"{path}: {key}={short(value)} runs code; read it, and if you trust it, give "
+            "--trust-remote-code"
+        )
+
+
 def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
     """The recipe of plain values; `source` is named in errors."""
     if isinstance(values.get("engine"), str):
@@ -390,7 +449,7 @@ def dump_recipe(recipe: Recipe) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such recipe") from None
     except (OSError, ValueError) as error:

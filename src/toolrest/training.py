@@ -14,7 +14,7 @@ from toolrest.data.sample import Sample
 from toolrest.data.sources import iterate_samples
 from toolrest.engines.watch import Watch
 from toolrest.errors import InputError
-from toolrest.files import append_json, whole_lines, write_json, write_whole
+from toolrest.files import append_json, read_json, whole_lines, write_json, write_whole
 from toolrest.machine import record_machine
 from toolrest.mixture import recipe_rendering, recipe_sources
 from toolrest.policy import load_policy, load_tokenizer
@@ -323,7 +323,7 @@ def _add_to_curve(run: RunFolder, step: int, result: dict[str, Any] | None) -> N
 def _read_result(path: Path) -> dict[str, Any]:
     """The result of an evaluation that was finished before."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
         if not isinstance(found["n"], int):
             raise TypeError("its n is no number")
         return found

@@ -16,6 +16,7 @@ from toolrest.engines.verl_overrides import (
 )
 from toolrest.engines.verl_rows import write_rows
 from toolrest.engines.watch import Watch
+from toolrest.files import read_text
 from toolrest.policy import load_tokenizer
 from toolrest.recipe import Recipe, dump_recipe
 from toolrest.rollout.fitting import fit_recipe
@@ -98,5 +99,5 @@ def _curve(run: RunFolder) -> dict[int, dict[str, Any]]:
     """The evaluations by optimiser step; a step that was evaluated again has the newer result."""
     if not run.curve.is_file():
         return {}
-    points = map(json.loads, run.curve.read_text(encoding="utf-8").splitlines())
+    points = map(json.loads, read_text(run.curve).splitlines())
     return {point.pop("step"): point for point in points}

@@ -46,7 +46,13 @@ def compare(
         from toolrest.recipe import load_recipe
         from toolrest.study.cells import Cells, only_one
         from toolrest.study.methods import read_methods
-        from toolrest.study.plan import CompareFolder, keep_plan, load_plan, make_plan
+        from toolrest.study.plan import (
+            CompareFolder,
+            check_kept_methods,
+            keep_plan,
+            load_plan,
+            make_plan,
+        )
 
         folder = CompareFolder(out)
         if report:
@@ -62,7 +68,9 @@ def compare(
         if before is not None:
             baseline = baseline or before.baseline
             given = {method.name for method in chosen}
-            chosen += [method for method in before.methods if method.name not in given]
+            kept = [method for method in before.methods if method.name not in given]
+            check_kept_methods(recipe, kept, folder)
+            chosen += kept
         cores = os.cpu_count() or 1
         at_once = jobs or cores
         plan = make_plan(

@@ -26,7 +26,8 @@ def doctor(
         typer.Option(help="Calculate memory for a h100, h200, a100 or rtx4090, not this machine."),
     ] = None,
     self_test: Annotated[
-        bool, typer.Option(help="Train two steps of the embedded policy, half a minute or less.")
+        bool,
+        typer.Option(help="Train two steps of the policy; of a large one, the embedded one."),
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:

@@ -37,6 +37,9 @@ def inspect(
     progress: Annotated[
         float | None, typer.Option(min=0, max=1, help="Of the curriculum. Default: the step's.")
     ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the policy.")
+    ] = False,
     html: Annotated[Path | None, typer.Option(help="Write the same as a page.")] = None,
 ) -> None:
     """Show a response coloured by region, with the weight under each token."""
@@ -60,6 +63,7 @@ def inspect(
                 scheme=scheme,
                 entropy=tuple(entropy or ()),
                 progress=progress,
+                trust_remote_code=trust_remote_code,
             )
         )
         if html is not None:

@@ -36,6 +36,14 @@ def train(
             help="Print the resolved recipe and the plan, or verl's command; do nothing.",
         ),
     ] = False,
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-remote-code",
+            help="Run code that comes with the policy; with --resume, all code that the run's "
+            "recipe names.",
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the result alone.")] = False,
 ) -> None:
     """Train a policy. Without a recipe: the embedded world and policy, ResT."""
@@ -46,8 +54,10 @@ def train(
         if resume is not None:
             if path is not None:
                 raise InputError("--resume goes on with the run's own recipe; give no other")
-            _resume(resume, overrides, dry_run, quiet)
+            _resume(resume, overrides, dry_run, quiet, trust_remote_code)
             return
+        if trust_remote_code:
+            overrides.append("trust_remote_code=true")
         from toolrest.recipe import load_recipe
 
         recipe = load_recipe(path, overrides)
@@ -73,21 +83,29 @@ def _default_name(recipe: "Recipe") -> str:
     return f"{file_name(f'{scheme}-{policy}')}-seed{recipe.seed}"
 
 
-def _resume(resume: str, overrides: list[str], dry_run: bool, quiet: bool) -> None:
+def _resume(resume: str, overrides: list[str], dry_run: bool, quiet: bool, trusted: bool) -> None:
     from toolrest.claims import find_run, resumed_run
     from toolrest.files import write_whole
     from toolrest.ranks import join_ranks
-    from toolrest.recipe import check_resumable, dump_recipe, load_recipe
+    from toolrest.recipe import (
+        check_resumable,
+        check_trusted,
+        dump_recipe,
+        load_recipe,
+        load_run_recipe,
+    )
     from toolrest.runs import RunFolder
 
     check_resumable(overrides)
     if dry_run:
-        _print_plan(load_recipe(find_run(resume).recipe, overrides))
+        _print_plan(load_run_recipe(find_run(resume).recipe, overrides, trusted=trusted))
         return
     ranks = join_ranks()
     with ExitStack() as held:
         run = RunFolder(ranks.first(lambda: held.enter_context(resumed_run(resume)).path))
         recipe = load_recipe(run.recipe, overrides)
+        if not trusted:
+            check_trusted(recipe, run.recipe)
         if overrides:
             ranks.first(lambda: write_whole(run.recipe, dump_recipe(recipe)))
         _run(recipe, run, ranks, resume=True, quiet=quiet)
@@ -159,31 +177,38 @@ def _trained(
         except (KeyboardInterrupt, Interrupted):
             view.close()
             if ranks.main:
-                typer.echo(f"stopped; what is done is kept. Go on with: {_again(run)}", err=True)
+                typer.echo(
+                    f"stopped; what is done is kept. Go on with: {_again(run, recipe)}", err=True
+                )
             raise typer.Exit(130) from None
         except NonFiniteError as error:
             view.close()
             raise InputError(
                 f"{error}; {run.incidents} has what led to it. Go on from the last checkpoint "
-                f"with: {_again(run)} (guards.non_finite=skip leaves such steps out)"
+                f"with: {_again(run, recipe)} (guards.non_finite=skip leaves such steps out)"
             ) from error
         except RewardError as error:
             view.close()
             raise InputError(
-                f"{error}; mend it, then go on with: {_again(run)} (guards.reward_error=skip goes "
-                "on without it)"
+                f"{error}; mend it, then go on with: {_again(run, recipe)} "
+                "(guards.reward_error=skip goes on without it)"
             ) from error
         except (OSError, RuntimeError, MemoryError, SafetensorError) as error:
             reason = _out_of_memory(error, recipe) or _cannot_write(error, run)
             if reason is None:
                 raise
             view.close()
-            raise InputError(f"{reason}, then go on with: {_again(run)}") from error
+            raise InputError(f"{reason}, then go on with: {_again(run, recipe)}") from error
 
 
-def _again(run: "RunFolder") -> str:
+def _again(run: "RunFolder", recipe: "Recipe") -> str:
     """What goes on with a run; a new one in which nothing was done leaves nothing to resume."""
-    return f"toolrest train --resume {run.path}" if run.is_used() else "the same command"
+    from toolrest.recipe import names_code
+
+    if not run.is_used():
+        return "the same command"
+    trust = " --trust-remote-code" if names_code(recipe) else ""
+    return f"toolrest train --resume {run.path}{trust}"
 
 
 def _report(run: "RunFolder") -> Path | None:
@@ -200,12 +225,16 @@ def _report(run: "RunFolder") -> Path | None:
 
 
 def calm_libraries() -> None:
-    """Leave the terminal to the view: no bars and no notices of deprecation from libraries."""
+    """Leave the terminal to the view, and the network alone: no bars, no notices of deprecation and
+    no telemetry from libraries.
+    """
     import warnings
 
     from datasets.utils.logging import disable_progress_bar
+    from huggingface_hub import constants
     from transformers.utils import logging
 
+    constants.HF_HUB_DISABLE_TELEMETRY = True
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     disable_progress_bar()

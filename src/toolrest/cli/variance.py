@@ -42,6 +42,9 @@ def variance(
     run: Annotated[
         Path | None, typer.Option(help="A run's folder: its recipe, and every checkpoint it kept.")
     ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the policy.")
+    ] = False,
     output: Annotated[Path | None, typer.Option(help="JSON file that receives all figures.")] = (
         None
     ),
@@ -52,6 +55,8 @@ def variance(
 
         calm_libraries()
         overrides = [] if group is None else [f"rollout.group_size={group}"]
+        if trust_remote_code:
+            overrides.append("trust_remote_code=true")
         recipe, policies = _policies([*(arguments or []), *overrides], run)
         names = [name for name in schemes.split(",") if name and name != "uniform"]
         found = {
@@ -77,7 +82,8 @@ def _policies(
 ) -> tuple["Recipe", list[tuple[str, Path | None]]]:
     """The recipe, and by label the folder of each policy; None: the recipe's own."""
     from toolrest.errors import InputError
-    from toolrest.recipe import load_recipe
+    from toolrest.policy import kept_recipe
+    from toolrest.recipe import load_recipe, load_run_recipe
     from toolrest.runs import RunFolder
 
     path, overrides = split_arguments(arguments)
@@ -89,7 +95,7 @@ def _policies(
         raise InputError(f"--run {run}: no run is there (it has no recipe.yaml)")
     if path is not None:
         raise InputError(f"{path}: with --run the recipe is the run's own")
-    recipe = load_recipe(folder.recipe, overrides)
+    recipe = kept_recipe(load_run_recipe(folder.recipe, overrides, trusted=False), folder.recipe)
     kept = sorted(
         (int(each.name.split("-")[1]), each)
         for each in folder.checkpoints.glob("checkpoint-*")

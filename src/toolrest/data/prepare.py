@@ -16,6 +16,7 @@ from toolrest.data.overlap import Questions
 from toolrest.data.sample import Sample
 from toolrest.data.sources import Read, Sift, Skipped, Source, iterate_samples
 from toolrest.errors import InputError
+from toolrest.files import open_regular
 
 _BATCH = 1000
 _CHUNK = 1 << 20
@@ -204,7 +205,7 @@ def _json(value: Any) -> str:
 
 def _hash(path: Path) -> str:
     found = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(_CHUNK):
             found.update(chunk)
     return found.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from dataclasses import replace
@@ -24,6 +23,7 @@ from toolrest.estimate import (
     get_gpu,
     memory,
 )
+from toolrest.files import read_json
 from toolrest.policy import policy_path, whole_policy
 from toolrest.recipe import EMBEDDED, Recipe
 from toolrest.runs import RUNS
@@ -93,7 +93,7 @@ def find_shape(recipe: Recipe) -> ModelShape:
             f"{', '.join(PUBLISHED)} and folders"
         )
     try:
-        return ModelShape.from_config(json.loads(file.read_text(encoding="utf-8")))
+        return ModelShape.from_config(read_json(file))
     except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise

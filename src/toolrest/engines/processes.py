@@ -16,11 +16,8 @@ import psutil
 
 from toolrest.errors import InputError
 from toolrest.naming import unknown_name
-from toolrest.recipe import Engine
+from toolrest.recipe import SHIPPED_SHARDING, Engine
 from toolrest.runs import RunFolder
-
-SHIPPED = ("ddp", "fsdp", "zero2", "zero3")
-"""Configurations of accelerate that come with the package."""
 
 
 def accelerate_config(engine: Engine) -> Path:
@@ -32,13 +29,13 @@ def accelerate_config(engine: Engine) -> Path:
     name = engine.sharding
     if name.startswith("zero") and find_spec("deepspeed") is None:
         raise InputError(f"engine.sharding={name} needs DeepSpeed: pip install deepspeed")
-    if name in SHIPPED:
+    if name in SHIPPED_SHARDING:
         return Path(str(files("toolrest.engines") / "accelerate" / f"{name}.yaml"))
     if name.endswith((".yaml", ".yml", ".json")):
         if not Path(name).is_file():
             raise InputError(f"engine.sharding={name}: there is no such file")
         return Path(name)
-    raise InputError(unknown_name("engine.sharding", name, list(SHIPPED)))
+    raise InputError(unknown_name("engine.sharding", name, list(SHIPPED_SHARDING)))
 
 
 def run_processes(engine: Engine, run: RunFolder, *, quiet: bool) -> int:

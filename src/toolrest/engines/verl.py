@@ -36,6 +36,7 @@ from toolrest.engines.verl_weights import (
     check_received,
     received,
 )
+from toolrest.files import read_json
 from toolrest.rewards.schedule import get_schedule
 from toolrest.rollout.speech import read_speech
 from toolrest.weights import get_scheme
@@ -258,7 +259,7 @@ class WeightedTrainer:
                 f"{folder}: no {STATE_FILE}, so the region entropies of that run are unknown; "
                 "resume from a checkpoint that this engine wrote"
             )
-        self.generation.from_dict(json.loads(path.read_text()))
+        self.generation.from_dict(read_json(path))
 
 
 @register_trainer(trainer_name("sync"))

@@ -7,7 +7,6 @@ Figures are calculated, not measured; docs/scaling.md shows how.
 """
 
 import argparse
-import json
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -22,6 +21,7 @@ from toolrest.estimate.plan import PROMPT_TOKENS, RESPONSE_TOKENS, Estimate, est
 from toolrest.estimate.shape import PUBLISHED, ModelShape, get_shape
 from toolrest.estimate.table import header, row
 from toolrest.estimate.time import Seconds, Work
+from toolrest.files import read_json
 from toolrest.recipe import Recipe, load_recipe
 
 _GPUS_OF_A_MACHINE = 8
@@ -72,7 +72,7 @@ def machines(count: int | None) -> list[str]:
 def _shape(recipe: Recipe) -> ModelShape:
     config = Path(recipe.policy).expanduser() / "config.json"
     if recipe.policy not in PUBLISHED and config.is_file():
-        return ModelShape.from_config(json.loads(config.read_text(encoding="utf-8")))
+        return ModelShape.from_config(read_json(config))
     return get_shape(recipe.policy)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from toolrest.errors import InputError
 from toolrest.evaluate.episode import Answer
+from toolrest.files import MOST_TEXT, open_to_add, read_json
 from toolrest.redaction import without_keys
 from toolrest.runs import write_json
 
@@ -34,7 +35,7 @@ class AnswerStore:
         self.path = folder / "answers.jsonl"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a+b")
+            self._file = open_to_add(self.path)
         except OSError as error:
             raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
         try:
@@ -58,7 +59,7 @@ class AnswerStore:
     def _check_settings(self, path: Path, settings: dict[str, Any]) -> None:
         if path.is_file():
             try:
-                before = json.loads(path.read_text(encoding="utf-8"))
+                before = read_json(path)
             except ValueError:
                 before = {}
             before = before if isinstance(before, dict) else {}
@@ -77,6 +78,8 @@ class AnswerStore:
             write_json(path, settings)
 
     def _load(self) -> dict[str, Answer]:
+        if os.fstat(self._file.fileno()).st_size > MOST_TEXT:
+            raise InputError(f"{self.path}: over {MOST_TEXT >> 20} MiB; choose another --out")
         self._file.seek(0)
         found: dict[str, Answer] = {}
         end = 0

@@ -25,7 +25,7 @@ from toolrest.evaluate.play import play
 from toolrest.evaluate.results import summarise, write_results
 from toolrest.evaluate.target import Target, fingerprint
 from toolrest.naming import unknown_name
-from toolrest.policy import load_generation_config, policy_path, whole_policy
+from toolrest.policy import load_config, load_generation_config, policy_path
 from toolrest.recipe import Recipe
 from toolrest.redaction import redacted
 from toolrest.rollout.fitting import usual_style
@@ -270,21 +270,7 @@ def _most_tokens(target: Target, options: Options, positions: int | None) -> int
 
 
 def _positions(target: Target) -> int | None:
-    from transformers import AutoConfig
-
-    recipe = target.recipe
-    try:
-        config = AutoConfig.from_pretrained(
-            whole_policy(policy_path(recipe)), trust_remote_code=recipe.trust_remote_code
-        )
-    except InputError:
-        raise
-    except Exception as error:  # what broken files end in has no common class
-        reason = str(error).strip().splitlines()
-        raise InputError(
-            f"policy={recipe.policy}: its config cannot be loaded ({reason[0] if reason else ''})"
-        ) from error
-    positions = getattr(config, "max_position_embeddings", None)
+    positions = getattr(load_config(target.recipe), "max_position_embeddings", None)
     return positions if isinstance(positions, int) else None
 
 

@@ -21,6 +21,7 @@ from toolrest.evaluate.intervals import (
     paired,
     wilson,
 )
+from toolrest.files import read_json, read_text
 from toolrest.runs import write_json, write_whole
 
 SCORES = "scores.jsonl"
@@ -172,7 +173,7 @@ def _paired(rows: list[dict[str, dict[str, Any]]], items: list[str]) -> PairedDi
 
 def _scores(folder: Path) -> dict[str, dict[str, Any]]:
     try:
-        lines = (folder / SCORES).read_text(encoding="utf-8").splitlines()
+        lines = read_text(folder / SCORES).splitlines()
         rows = [json.loads(line) for line in lines]
         return {row["identity"]: row for row in rows if {"category", "correct"} <= row.keys()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -184,7 +185,7 @@ def _scores(folder: Path) -> dict[str, dict[str, Any]]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path.parent}: no evaluation is there ({path.name} cannot be read); --compare takes "

@@ -16,6 +16,8 @@ from typing import IO
 from toolrest import files
 from toolrest.claims import remove_run
 from toolrest.errors import InputError
+from toolrest.files import open_to_add, read_text
+from toolrest.recipe import load_recipe, names_code
 from toolrest.study.plan import CompareFolder, Plan, cell_name
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -99,6 +101,9 @@ class Cells:
         command = [sys.executable, "-c", "from toolrest.cli.main import main; main()", "train"]
         if run.last_checkpoint() is not None and run.recipe.is_file():
             command += ["--resume", str(run.path.absolute())]
+            own = names_code(load_recipe(self.folder.recipe(method), []))
+            if own and names_code(load_recipe(run.recipe, [])) == own:
+                command.append("--trust-remote-code")
         else:
             if run.path.exists():
                 remove_run(run)
@@ -107,7 +112,7 @@ class Cells:
         log = self.folder.log(method, seed)
         log.parent.mkdir(exist_ok=True)
         threads: dict[str, str] = {name: str(self.plan.threads) for name in _THREADS}
-        with log.open("ab") as out:
+        with open_to_add(log) as out:
             return self._open(command, out, threads)
 
     def _open(
@@ -130,7 +135,7 @@ class Cells:
                 continue
             del self.running[cell]
             if not self.done(cell):
-                text = self.folder.log(*cell).read_text(encoding="utf-8", errors="replace")
+                text = read_text(self.folder.log(*cell), errors="replace")
                 lines = text.strip().splitlines() or ["it printed nothing"]
                 self.failed[cell] = lines[-1]
 

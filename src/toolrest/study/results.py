@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from toolrest.errors import InputError
+from toolrest.files import read_json, read_text
 from toolrest.runs import RunFolder
 from toolrest.study.methods import apply_method
 from toolrest.study.plan import CompareFolder, Plan
@@ -119,8 +120,8 @@ def _read(
     """
     again = f"remove {run.path} and start the comparison again"
     try:
-        summary = json.loads(run.summary.read_text(encoding="utf-8"))
-        metrics = _lines(run.metrics.read_text(encoding="utf-8"))
+        summary = read_json(run.summary)
+        metrics = _lines(read_text(run.metrics))
         curve = _curve(run, summary)
         done = summary["steps"]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -147,7 +148,7 @@ def _lines(text: str) -> list[dict[str, Any]]:
 def _curve(run: RunFolder, summary: dict[str, Any]) -> list[dict[str, Any]]:
     """The evaluations on the way; without them, those before and after."""
     if run.curve.is_file():
-        points = _lines(run.curve.read_text(encoding="utf-8"))
+        points = _lines(read_text(run.curve))
         return sorted(points, key=lambda point: point["step"])
     ends = ((0, summary["before"]), (summary["steps"], summary["after"]))
     return [{"step": step, **result} for step, result in ends if result is not None]

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from toolrest.files import open_regular, read_json
 from toolrest.study.cells import Cells
 from toolrest.study.plan import cell_name
 
@@ -58,7 +59,7 @@ class CompareView:
         done = f"{len(self._said)}/{len(self._cells.plan.cells())}  {cell_name(*cell)}  "
         if cell in self._cells.failed:
             return done + f"failed: {self._cells.failed[cell]}"
-        after = json.loads(self._cells.folder.run(*cell).summary.read_text())["after"]
+        after = read_json(self._cells.folder.run(*cell).summary)["after"]
         return done + (f"exact match {after['exact_match']:.1%}" if after else "done")
 
     def _table(self) -> Table:
@@ -79,7 +80,7 @@ class CompareView:
         """Where a running cell is, from the end of its metrics."""
         run = self._cells.folder.run(*cell)
         try:
-            with run.metrics.open("rb") as file:
+            with open_regular(run.metrics) as file:
                 file.seek(0, 2)
                 file.seek(max(0, file.tell() - _TAIL))
                 last = json.loads(file.read().splitlines()[-1])

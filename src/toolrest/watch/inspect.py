@@ -11,10 +11,10 @@ import torch
 
 from toolrest.dialects import AUTO, get_dialect
 from toolrest.errors import InputError
-from toolrest.files import whole_lines
+from toolrest.files import read_text, whole_lines
 from toolrest.naming import unknown_name
-from toolrest.policy import load_generation_config, load_policy, load_tokenizer
-from toolrest.recipe import Recipe, load_recipe
+from toolrest.policy import kept_recipe, load_generation_config, load_policy, load_tokenizer
+from toolrest.recipe import Recipe, load_run_recipe
 from toolrest.regions import Region, label_tokens
 from toolrest.rollout.fitting import fit_recipe
 from toolrest.rollout.speech import read_speech
@@ -43,6 +43,7 @@ class Subject:
     scheme: str | None = None
     entropy: tuple[str, ...] = ()
     progress: float | None = None
+    trust_remote_code: bool = False
 
 
 def look(subject: Subject) -> Inspection:
@@ -54,9 +55,10 @@ def look(subject: Subject) -> Inspection:
     if (subject.source is None) == (subject.text is None):
         raise InputError("name a run, a rollouts file or a file with a response, or give --text")
     run = RunFolder(subject.source) if subject.source is not None else None
-    recipe = Recipe()
+    trust_remote_code = subject.trust_remote_code
+    recipe = Recipe(trust_remote_code=trust_remote_code)
     if run is not None and run.recipe.is_file():
-        recipe = load_recipe(run.recipe, [])
+        recipe = load_run_recipe(run.recipe, [], trusted=trust_remote_code)
     else:
         run = None
     record = _record(subject, run)
@@ -136,6 +138,8 @@ def _with(recipe: Recipe, subject: Subject, run: RunFolder | None) -> Recipe:
         changed["policy"] = subject.policy
     elif run is not None and (last := run.last_checkpoint()) is not None:
         changed["policy"] = str(last)
+    elif run is not None:
+        recipe = kept_recipe(recipe, run.recipe)
     if subject.dialect is not None:
         changed["dialect"] = subject.dialect
     if subject.scheme is not None:
@@ -207,7 +211,7 @@ def _rollouts_of(run: RunFolder, step: int | None) -> Path:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
 

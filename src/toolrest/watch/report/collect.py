@@ -11,6 +11,7 @@ from typing import Any
 
 from toolrest.errors import InputError
 from toolrest.evaluate.intervals import wilson
+from toolrest.files import read_json, read_text
 from toolrest.recipe import load_recipe
 from toolrest.regions import Region
 from toolrest.runs import RunFolder
@@ -96,7 +97,7 @@ def _warnings(run: RunFolder) -> list[str]:
 
 def _json(path: Path, missing: list[str], what: str) -> dict[str, Any] | None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
         if isinstance(found, dict):
             return found
     except (OSError, ValueError, RecursionError):
@@ -108,7 +109,7 @@ def _json(path: Path, missing: list[str], what: str) -> dict[str, Any] | None:
 def _lines(path: Path, missing: list[str], what: str) -> Iterator[dict[str, Any]]:
     """The objects of a file; lines that are none are counted."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = read_text(path, errors="replace")
     except OSError:
         missing.append(what)
         return
