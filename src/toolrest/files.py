@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from toolrest.errors import InputError
-from toolrest.redaction import without_keys
+from toolrest.redaction import refuse_keys
 
 _PATIENCE = 0.25
 """Seconds in which a process that took a lock only to look at a folder lets it go again."""
@@ -23,14 +24,19 @@ class TakenError(InputError):
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all, whatever happens meanwhile, and whoever else writes it."""
+    """Write a file whole or not at all, whatever happens meanwhile, and whoever else writes it.
+
+    Raises:
+        InputError: the text holds a key of the environment.
+    """
+    refuse_keys(text, path)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)
     try:
         with part.open(
-            "x", encoding="utf-8", errors="replace"
+            "x", encoding="utf-8", errors="replace", newline="\n"
         ) as file:  # anew, so that no link is written through
-            file.write(without_keys(text))
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
@@ -50,8 +56,13 @@ def append_json(path: Path, value: Any) -> None:
     """Add a line to a JSONL file and see it onto the disk.
 
     What a full disk cut off is taken back, so that the next line starts a line.
+
+    Raises:
+        InputError: the value holds a key of the environment.
     """
-    line = (without_keys(json.dumps(value, ensure_ascii=False)) + "\n").encode("utf-8", "replace")
+    text = json.dumps(value, ensure_ascii=False) + "\n"
+    refuse_keys(text, path)
+    line = text.encode("utf-8", "replace")
     with path.open("ab") as file:
         before = file.tell()
         try:
@@ -63,10 +74,49 @@ def append_json(path: Path, value: Any) -> None:
             raise
 
 
+def split_lines(text: str) -> list[str]:
+    r"""The lines of a text, without their ends.
+
+    They end at "\n" or "\r\n" alone. Python's own splitting also ends them at U+2028, form feeds
+    and the like, which JSON leaves inside of a line.
+    """
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]
+
+
+def iterate_lines(path: Path, errors: str = "replace") -> Iterator[str]:
+    """A file's lines as `split_lines` gives them, one in memory at a time.
+
+    Args:
+        errors: what happens to bytes that are not UTF-8.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(file):
+            text = line.decode("utf-8" if number else "utf-8-sig", errors)
+            yield text.removesuffix("\n").removesuffix("\r")
+
+
+def read_exactly(path: Path) -> str:
+    """A file's text, its ends of lines as they are.
+
+    Raises:
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    return path.read_bytes().decode("utf-8")
+
+
 def whole_lines(path: Path) -> list[str]:
-    """A file's lines but for a last one that a kill has cut off."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    return [line for line in lines if line.endswith("\n")]
+    """A file's lines with their ends, but for a last one that a kill has cut off."""
+    text = path.read_bytes().decode("utf-8", "replace")
+    return [line + "\n" for line in text.split("\n")[:-1]]
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a file's bytes, all of them."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync_tree(folder: Path) -> dict[str, int]:

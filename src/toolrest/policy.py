@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from toolrest.errors import InputError
 from toolrest.recipe import EMBEDDED, Recipe
+from toolrest.redaction import first_line
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -207,6 +208,4 @@ def require_peft() -> None:
 
 
 def _not_loaded(recipe: Recipe, what: str, error: Exception) -> InputError:
-    text = str(error).strip() or type(error).__name__
-    reason = text.splitlines()[0]
-    return InputError(f"policy={recipe.policy}: the {what} cannot be loaded ({reason})")
+    return InputError(f"policy={recipe.policy}: the {what} cannot be loaded ({first_line(error)})")

@@ -16,6 +16,7 @@ from toolrest.engines.verl_overrides import (
 )
 from toolrest.engines.verl_rows import write_rows
 from toolrest.engines.watch import Watch
+from toolrest.files import append_json, whole_lines
 from toolrest.policy import load_tokenizer
 from toolrest.recipe import Recipe, dump_recipe
 from toolrest.rollout.fitting import fit_recipe
@@ -68,15 +69,13 @@ def run_verl_training(
     view.advance(done)
 
     def record(step: int, metrics: dict[str, Any]) -> None:
-        with run.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **metrics}) + "\n")
+        append_json(run.metrics, {"step": step, **metrics})
         view.step(step, metrics)
         watch.read(step, {"step": step, **metrics})
 
     def evaluated(step: int, result: dict[str, Any]) -> None:
         run.evaluation.mkdir(exist_ok=True)
-        with run.curve.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, "n": len(heldout), **result}) + "\n")
+        append_json(run.curve, {"step": step, "n": len(heldout), **result})
 
     steps = train_with_verl(recipe, run.path.name, paths, record, evaluated)
     if steps < recipe.max_steps:
@@ -98,5 +97,5 @@ def _curve(run: RunFolder) -> dict[int, dict[str, Any]]:
     """The evaluations by optimiser step; a step that was evaluated again has the newer result."""
     if not run.curve.is_file():
         return {}
-    points = map(json.loads, run.curve.read_text(encoding="utf-8").splitlines())
+    points = map(json.loads, whole_lines(run.curve))
     return {point.pop("step"): point for point in points}

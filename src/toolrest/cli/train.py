@@ -217,13 +217,14 @@ def _out_of_memory(error: Exception, recipe: "Recipe") -> str | None:
     """That memory ran out, with what takes less; None where that is not the error."""
     import torch
 
+    from toolrest.redaction import first_line
+
     said = ("can't allocate memory", "out of memory")
     kinds = (torch.OutOfMemoryError, MemoryError)
     if not isinstance(error, kinds) and not any(text in str(error) for text in said):
         return None
-    reason = (str(error).strip() or "MemoryError").splitlines()[0]
     return (
-        f"out of memory ({reason}); lower optimizer.micro_batch "
+        f"out of memory ({first_line(error)}); lower optimizer.micro_batch "
         f"(now {recipe.responses_per_forward}) or rollout.vllm.memory, or set "
         "optimizer.gradient_checkpointing=true"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
@@ -16,9 +15,10 @@ from toolrest.data.overlap import Questions
 from toolrest.data.sample import Sample
 from toolrest.data.sources import Read, Sift, Skipped, Source, iterate_samples
 from toolrest.errors import InputError
+from toolrest.files import sha256_of
+from toolrest.redaction import refuse_keys_of
 
 _BATCH = 1000
-_CHUNK = 1 << 20
 
 
 def manifest_path(output: Path) -> Path:
@@ -87,7 +87,7 @@ def prepare(
             part.unlink()
     manifest = {
         "output": output.name,
-        "sha256": _hash(output),
+        "sha256": sha256_of(output),
         "samples": sum(counts),
         "seed": seed,
         "drop": sorted(drop),
@@ -95,7 +95,7 @@ def prepare(
         "sources": [
             asdict(source)
             | {
-                "sha256": _hash(Path(source.path)) if Path(source.path).is_file() else None,
+                "sha256": sha256_of(Path(source.path)) if Path(source.path).is_file() else None,
                 "samples": counts[number],
                 "left_out": dict(skipped[number].reasons),
                 "left_out_rows": skipped[number].rows,
@@ -168,7 +168,9 @@ def _write(
         batch: list[dict[str, Any]] = []
         count = 0
         for sample in samples:
-            batch.append(_row(sample, dialect, count))
+            row = _row(sample, dialect, count)
+            refuse_keys_of(row, f"{path.stem}, from {sample.source}, row {sample.row}")
+            batch.append(row)
             count += 1
             if len(batch) == _BATCH:
                 writer.write_table(pa.Table.from_pylist(batch, schema))
@@ -200,11 +202,3 @@ def _row(sample: Sample, dialect: str, index: int) -> dict[str, Any]:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def _hash(path: Path) -> str:
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            found.update(chunk)
-    return found.hexdigest()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from toolrest.doctor.check import Check, Status, reason
+from toolrest.files import iterate_lines
 from toolrest.recipe import Recipe, parse_recipe
 from toolrest.runs import RunFolder
 
@@ -111,7 +112,7 @@ def check_run(recipe: Recipe, run: RunFolder) -> list[Check]:
 
 
 def _odd_numbers(run: RunFolder) -> str | None:
-    lines = run.metrics.read_text(encoding="utf-8").splitlines() if run.metrics.is_file() else []
+    lines = list(iterate_lines(run.metrics)) if run.metrics.is_file() else []
     if len(lines) != STEPS:
         return f"{len(lines)} of {STEPS} steps are in metrics.jsonl"
     for line in lines:
@@ -124,7 +125,7 @@ def _odd_numbers(run: RunFolder) -> str | None:
 
 def _odd_weights(run: RunFolder) -> str | None:
     files = sorted(run.rollouts.glob("step-*.jsonl"))
-    rows = [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
+    rows = [json.loads(line) for file in files for line in iterate_lines(file)]
     if not rows:
         return "no rollouts were written"
     for row in rows:

@@ -27,7 +27,7 @@ from toolrest.evaluate.target import Target, fingerprint
 from toolrest.naming import unknown_name
 from toolrest.policy import load_generation_config, policy_path, whole_policy
 from toolrest.recipe import Recipe
-from toolrest.redaction import redacted
+from toolrest.redaction import first_line, redacted
 from toolrest.rollout.fitting import usual_style
 from toolrest.runs import write_whole
 
@@ -280,9 +280,8 @@ def _positions(target: Target) -> int | None:
     except InputError:
         raise
     except Exception as error:  # what broken files end in has no common class
-        reason = str(error).strip().splitlines()
         raise InputError(
-            f"policy={recipe.policy}: its config cannot be loaded ({reason[0] if reason else ''})"
+            f"policy={recipe.policy}: its config cannot be loaded ({first_line(error)})"
         ) from error
     positions = getattr(config, "max_position_embeddings", None)
     return positions if isinstance(positions, int) else None

@@ -21,6 +21,7 @@ from toolrest.evaluate.intervals import (
     paired,
     wilson,
 )
+from toolrest.files import iterate_lines
 from toolrest.runs import write_json, write_whole
 
 SCORES = "scores.jsonl"
@@ -172,8 +173,7 @@ def _paired(rows: list[dict[str, dict[str, Any]]], items: list[str]) -> PairedDi
 
 def _scores(folder: Path) -> dict[str, dict[str, Any]]:
     try:
-        lines = (folder / SCORES).read_text(encoding="utf-8").splitlines()
-        rows = [json.loads(line) for line in lines]
+        rows = [json.loads(line) for line in iterate_lines(folder / SCORES, "strict")]
         return {row["identity"]: row for row in rows if {"category", "correct"} <= row.keys()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(

@@ -16,6 +16,8 @@ from typing import IO
 from toolrest import files
 from toolrest.claims import remove_run
 from toolrest.errors import InputError
+from toolrest.files import iterate_lines
+from toolrest.redaction import redacted
 from toolrest.study.plan import CompareFolder, Plan, cell_name
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -130,9 +132,8 @@ class Cells:
                 continue
             del self.running[cell]
             if not self.done(cell):
-                text = self.folder.log(*cell).read_text(encoding="utf-8", errors="replace")
-                lines = text.strip().splitlines() or ["it printed nothing"]
-                self.failed[cell] = lines[-1]
+                said = [line for line in iterate_lines(self.folder.log(*cell)) if line.strip()]
+                self.failed[cell] = redacted(said[-1]) if said else "it printed nothing"
 
     def _stop(self) -> None:
         for process in self.running.values():

@@ -11,7 +11,7 @@ import torch
 
 from toolrest.dialects import AUTO, get_dialect
 from toolrest.errors import InputError
-from toolrest.files import whole_lines
+from toolrest.files import read_exactly, split_lines, whole_lines
 from toolrest.naming import unknown_name
 from toolrest.policy import load_generation_config, load_policy, load_tokenizer
 from toolrest.recipe import Recipe, load_recipe
@@ -156,7 +156,7 @@ def _record(subject: Subject, run: RunFolder | None) -> dict[str, Any]:
         raise InputError(f"{path}: neither a run (it has no recipe.yaml) nor a file")
     if path.suffix != ".jsonl":
         return {"response": _text(path)}
-    rows = [line for line in _text(path).splitlines() if line.strip()]
+    rows = [line for line in split_lines(_text(path)) if line.strip()]
     if not 0 <= subject.row < len(rows):
         raise InputError(f"--row {subject.row}: {path} has {len(rows)} responses")
     try:
@@ -207,7 +207,7 @@ def _rollouts_of(run: RunFolder, step: int | None) -> Path:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_exactly(path)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
 

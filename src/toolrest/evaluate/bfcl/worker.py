@@ -254,7 +254,7 @@ class Official:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:  # text would end lines at a lone carriage return too
         return [json.loads(line) for line in file if line.strip()]
 
 
