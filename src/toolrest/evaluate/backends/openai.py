@@ -77,6 +77,12 @@ class OpenAIBackend:
         """See `Backend.window`."""
         return self._at_once * 4
 
+    def sent(self, prompt: Prompt) -> Any:
+        """See `Backend.sent`."""
+        if self._rendering is not None:
+            return self._rendering.ids(prompt)
+        return [_sent(prompt.messages), prompt.tools, self._template_options]
+
     def show(self, prompt: Prompt) -> str:
         """See `Backend.show`."""
         if self._rendering is not None:
