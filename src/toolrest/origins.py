@@ -198,3 +198,16 @@ def accepted_changes(path: Path) -> list[dict[str, Any]]:
         return [{**each, "what": list(map(str, each["what"]))} for each in found]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
+
+
+def changed_files(recipe: Recipe, before: Mapping[str, str]) -> list[str]:
+    """Which of the policy's files have changed since, its weights left out."""
+    folder, start = Path(policy_path(recipe)), f"policy {recipe.policy}: "
+    return [
+        f"{name} has changed"
+        for name, value in before.items()
+        if name.startswith(start)
+        and not name.endswith(".safetensors")
+        and (file := folder / name.removeprefix(start)).is_file()
+        and sha256_of(file) != value
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -37,6 +37,7 @@ def prepare(
     length: Callable[[Sample], int] | None = None,
     max_prompt_tokens: int | None = None,
     against: Questions | None = None,
+    made_by: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the samples of all sources, one after the other, whole or not at all.
 
@@ -50,6 +51,7 @@ def prepare(
             refuses a prompt (`TemplateRefusal`), the sample is left out.
         max_prompt_tokens: longer prompts are a finding.
         against: questions of benchmarks; a row with one of them is a finding.
+        made_by: what else the rows depend on, which the manifest keeps.
 
     Returns:
         The manifest, which is written beside the file: sources with their hashes, rows left out by
@@ -91,6 +93,8 @@ def prepare(
         "samples": sum(counts),
         "seed": seed,
         "drop": sorted(drop),
+        "max_prompt_tokens": max_prompt_tokens,
+        "made_by": dict(made_by or {}),
         "rendering": asdict(rendering),
         "sources": [
             asdict(source)

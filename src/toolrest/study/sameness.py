@@ -59,9 +59,8 @@ def differing(folder: CompareFolder, plan: Plan) -> list[str]:
         for name, found in hashes.items()
         if len(found) > 1
     ]
-    kept = [
-        (run, environment) for run in runs if (environment := read_environment(run.environment))
-    ]
+    read = ((run, read_environment(run.environment)) for run in runs)
+    kept = [(run, environment) for run, environment in read if environment is not None]
     for run, environment in kept[1:]:
         first, before = kept[0]
         found = environment_differences(before, environment, f"is in {first.path.name}", "in this")

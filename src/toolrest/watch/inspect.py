@@ -12,7 +12,8 @@ import torch
 from toolrest.dialects import AUTO, get_dialect
 from toolrest.errors import InputError
 from toolrest.files import read_exactly, split_lines, whole_lines
-from toolrest.naming import unknown_name
+from toolrest.naming import short_list, unknown_name
+from toolrest.origins import changed_files, read_origins
 from toolrest.policy import load_generation_config, load_policy, load_tokenizer
 from toolrest.recipe import Recipe, load_recipe
 from toolrest.regions import Region, label_tokens
@@ -136,6 +137,11 @@ def _with(recipe: Recipe, subject: Subject, run: RunFolder | None) -> Recipe:
         changed["policy"] = subject.policy
     elif run is not None and (last := run.last_checkpoint()) is not None:
         changed["policy"] = str(last)
+    elif run is not None and (files := changed_files(recipe, read_origins(run.data))):
+        raise InputError(
+            f"{run.path}: since the run began, {short_list(files)}; put back what was there, or "
+            "name the tokenizer by --policy"
+        )
     if subject.dialect is not None:
         changed["dialect"] = subject.dialect
     if subject.scheme is not None:
