@@ -15,7 +15,7 @@ SECURITY = ROOT / "SECURITY.md"
 LOADERS = {
     *("from_pretrained", "snapshot_download", "load_dataset", "safe_open", "load_file"),
     *("load_from_json", "ParquetFile", "get_template", "spec_from_file_location"),
-    *("import_module", "read_text", "read_bytes", "read_json", "read_whole", "text_lines"),
+    *("import_module", "read_text", "read_bytes", "read_json", "read_whole", "iterate_lines"),
     *("open_regular", "whole_lines", "plain_values", "open", "_load_from_checkpoint"),
     *("_load_rng_state", "_load_optimizer_and_scheduler", "LLM", "OfficialBFCL"),
 }

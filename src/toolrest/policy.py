@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from toolrest.adapters import adapter_values, has_adapters, merge_adapters, read_adapters
 from toolrest.errors import InputError
-from toolrest.naming import printable, short
+from toolrest.naming import short
 from toolrest.policy_files import check_policy_folder, is_finite, not_finite
 from toolrest.recipe import EMBEDDED, Recipe
+from toolrest.redaction import first_line
 
 if TYPE_CHECKING:
     from transformers import (
@@ -363,6 +364,4 @@ def require_peft() -> None:
 
 
 def _not_loaded(recipe: Recipe, what: str, error: Exception) -> InputError:
-    text = str(error).strip() or type(error).__name__
-    reason = printable(text.splitlines()[0])[:500]
-    return InputError(f"policy={recipe.policy}: the {what} cannot be loaded ({reason})")
+    return InputError(f"policy={recipe.policy}: the {what} cannot be loaded ({first_line(error)})")

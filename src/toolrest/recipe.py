@@ -13,7 +13,7 @@ from toolrest.files import read_text
 from toolrest.naming import short, unknown_name
 from toolrest.plain_yaml import plain_values
 from toolrest.recipe_checks import check_recipe
-from toolrest.redaction import holds_key
+from toolrest.redaction import holds_key, key_in
 
 EMBEDDED = "embedded"
 RESUMABLE = (
@@ -30,6 +30,10 @@ RESUMABLE = (
 
 SHIPPED_SHARDING = ("ddp", "fsdp", "zero2", "zero3")
 """Ways of sharing a policy that come with the package."""
+_KEYLESS = (
+    "looks like a key or a password, which a recipe must not hold; give it in the environment "
+    "(OPENAI_API_KEY, HF_TOKEN, WANDB_API_KEY) or in ~/.netrc"
+)
 _DEEPEST_KEY = 20
 """Dots of an override's key."""
 
@@ -416,15 +420,19 @@ def _check_keyless(value: Any, key: str) -> None:
     """A recipe is kept and shown, so it holds no keys."""
     if isinstance(value, dict):
         for name, each in value.items():
+            if holds_key("", str(name)):
+                raise InputError(f"{key}: one of its names {_KEYLESS}")
             _check_keyless(each, f"{key}.{name}" if key else str(name))
     elif isinstance(value, list):
         for each in value:
             _check_keyless(each, key)
-    elif isinstance(value, str) and holds_key(key, value):
+    elif isinstance(value, str) and (variable := key_in(value)) is not None:
         raise InputError(
-            f"{key}: it looks like a key or a password, which a recipe must not hold; give it in "
-            "the environment (OPENAI_API_KEY, HF_TOKEN, WANDB_API_KEY) or in ~/.netrc"
+            f"{key}: it holds the value of the variable {variable}, which is taken for a key, and "
+            f"which a recipe must not hold; take it out, or unset {variable} if it is none"
         )
+    elif isinstance(value, str) and holds_key(key, value):
+        raise InputError(f"{key}: it {_KEYLESS}")
 
 
 def check_resumable(overrides: list[str]) -> None:

@@ -53,6 +53,7 @@ def compare(
             load_plan,
             make_plan,
         )
+        from toolrest.study.sameness import check_unchanged
 
         folder = CompareFolder(out)
         if report:
@@ -81,7 +82,9 @@ def compare(
             max(1, cores // at_once),
         )
         with only_one(folder):
-            cells = Cells(folder, keep_plan(folder, plan))
+            plan = keep_plan(folder, plan)
+            check_unchanged(folder, plan)
+            cells = Cells(folder, plan)
             _run(cells, at_once)
             seeds_done = [s for s in cells.plan.seeds if cells.done((cells.plan.baseline, s))]
             if seeds_done or not cells.failed:
@@ -117,10 +120,13 @@ def _write(folder: "CompareFolder", plan: "Plan") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from toolrest.naming import printable
     from toolrest.study.report import write_report
+    from toolrest.study.sameness import differing
     from toolrest.study.tables import COLUMNS, cells
 
-    rows = write_report(folder, plan)
+    also = differing(folder, plan)
+    rows = write_report(folder, plan, also)
     console = Console(highlight=False)
     shown = (0, 1, 2, 5, 6, 10)
     table = Table(title=f"against {plan.baseline}", title_justify="left")
@@ -130,6 +136,8 @@ def _write(folder: "CompareFolder", plan: "Plan") -> None:
         found = cells(row)
         table.add_row(*(found[index] for index in shown))
     console.print(table)
+    for line in also:
+        console.print(f"the runs also differ: {printable(line)}", soft_wrap=True, markup=False)
     console.print(f"table    {folder.path / 'compare.md'}", soft_wrap=True)
     console.print(f"figures  {folder.path / 'figures'}", soft_wrap=True)
     console.print(f"figures of every run  {folder.path / 'compare.json'}", soft_wrap=True)

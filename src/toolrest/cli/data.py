@@ -82,6 +82,7 @@ def prepare(
         recipe, sources, rendering, tokenizer = _read(inputs, policy)
         looking = _looking(recipe, rendering, tokenizer, max_prompt_tokens, against)
         kinds = _kinds(drop or [], looking, len(sources))
+        made_by = _made_by(recipe, policy, against or [])
         console = Console(stderr=True, highlight=False, markup=False)
         bar = Progress(
             TextColumn("{task.completed:,.0f} samples"),
@@ -99,6 +100,7 @@ def prepare(
                     recipe.seed,
                     lambda count: bar.update(task, completed=count),
                     drop=kinds,
+                    made_by=made_by,
                     **looking,
                 )
         except KeyboardInterrupt:
@@ -112,6 +114,22 @@ def prepare(
                 left = f"left out {count}: {reason} (rows {', '.join(rows)}{more})"
                 typer.echo(f"  {printable(left)}")
         typer.echo(f"{manifest['samples']} samples in {output}; {manifest_path(output)}")
+
+
+def _made_by(recipe: "Recipe", policy: str | None, against: list[str]) -> dict[str, Any]:
+    """What prepared rows depend on besides their sources and the wording."""
+    from toolrest.files import sha256_of
+    from toolrest.origins import policy_fingerprint
+    from toolrest.runs import describe_environment
+
+    scored = describe_environment(recipe.seed)
+    questions = {name: Path(name) for name in against}
+    return {
+        "versions": scored["versions"],
+        "commit": scored["commit"],
+        "policy": None if policy is None else {policy: policy_fingerprint(recipe)},
+        "against": {n: sha256_of(p) if p.is_file() else None for n, p in questions.items()},
+    }
 
 
 @data.command()

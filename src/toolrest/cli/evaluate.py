@@ -96,9 +96,10 @@ def evaluate(
             if policy is not None:
                 raise InputError("--compare takes two folders of evaluations and no policy")
             from toolrest.evaluate.results import compare as compare_results
+            from toolrest.evaluate.results import differing
             from toolrest.watch.evaluation import print_comparison
 
-            print_comparison(compare_results(*compare), console)
+            print_comparison(compare_results(*compare), differing(*compare), console)
             return
         if policy is None:
             raise InputError(

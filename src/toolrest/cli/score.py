@@ -50,6 +50,19 @@ def score(
             lenient_types=lenient_types,
         )
         summary = score_file(rollouts, tool_reward, output)
+        from toolrest.files import sha256_of
+        from toolrest.runs import describe_environment
+
+        made = describe_environment(0)
+        by = f"toolrest {made['versions']['toolrest']} ({made['commit']})"
+        told = {
+            "dialect": dialect,
+            "schedule": schedule,
+            "rewards": ",".join(reward or ["partial"]),
+        }
+        told |= {"punish_over_calls": punish_over_calls, "normalise_strings": normalise_strings}
+        told |= {"lenient_types": lenient_types}
+        digest = sha256_of(rollouts)
     from rich.console import Console
     from rich.table import Table
 
@@ -61,5 +74,8 @@ def score(
     for name, value in summary.items():
         table.add_row(name, f"{value:.4f}")
     console.print(table)
+    settings = ", ".join(f"{name} {value}" for name, value in told.items())
+    console.print(f"scored by    {by}: {settings}", soft_wrap=True)
+    console.print(f"of sha256    {digest}", soft_wrap=True)
     if output is not None:
         console.print(f"every row    {output}", soft_wrap=True)

@@ -26,6 +26,14 @@ def train(
         str | None,
         typer.Option(help="Go on with a stopped run: its folder, or 'auto' for the newest."),
     ] = None,
+    accept_changed_data: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changed-data",
+            help="With --resume: go on although data, policy or reward function are not what the "
+            "run began with. The run keeps that.",
+        ),
+    ] = False,
     engine: Annotated[
         str | None, typer.Option(help="trl or verl; the same as engine.name=...")
     ] = None,
@@ -54,8 +62,17 @@ def train(
         if resume is not None:
             if path is not None:
                 raise InputError("--resume goes on with the run's own recipe; give no other")
-            _resume(resume, overrides, dry_run, quiet, trust_remote_code)
+            _resume(
+                resume,
+                overrides,
+                dry_run,
+                quiet,
+                trusted=trust_remote_code,
+                accept=accept_changed_data,
+            )
             return
+        if accept_changed_data:
+            raise InputError("--accept-changed-data goes with --resume")
         if trust_remote_code:
             overrides.append("trust_remote_code=true")
         from toolrest.recipe import load_recipe
@@ -83,7 +100,9 @@ def _default_name(recipe: "Recipe") -> str:
     return f"{file_name(f'{scheme}-{policy}')}-seed{recipe.seed}"
 
 
-def _resume(resume: str, overrides: list[str], dry_run: bool, quiet: bool, trusted: bool) -> None:
+def _resume(
+    resume: str, overrides: list[str], dry_run: bool, quiet: bool, *, trusted: bool, accept: bool
+) -> None:
     from toolrest.claims import find_run, resumed_run
     from toolrest.files import write_whole
     from toolrest.ranks import join_ranks
@@ -108,14 +127,22 @@ def _resume(resume: str, overrides: list[str], dry_run: bool, quiet: bool, trust
             check_trusted(recipe, run.recipe)
         if overrides:
             ranks.first(lambda: write_whole(run.recipe, dump_recipe(recipe)))
-        _run(recipe, run, ranks, resume=True, quiet=quiet)
+        _run(recipe, run, ranks, resume=True, quiet=quiet, accept=accept)
 
 
-def _run(recipe: "Recipe", run: "RunFolder", ranks: "Ranks", *, resume: bool, quiet: bool) -> None:
+def _run(
+    recipe: "Recipe",
+    run: "RunFolder",
+    ranks: "Ranks",
+    *,
+    resume: bool,
+    quiet: bool,
+    accept: bool = False,
+) -> None:
     """Do the job of a recipe here, or in the processes that it asks for."""
     engine = recipe.engine
     if engine.name == "verl":
-        train_in_this_process(recipe, run, ranks, resume=resume, quiet=quiet)
+        train_in_this_process(recipe, run, ranks, resume=resume, quiet=quiet, accept=accept)
         return
     if ranks.count not in (1, engine.processes * engine.nodes):
         raise InputError(
@@ -128,27 +155,36 @@ def _run(recipe: "Recipe", run: "RunFolder", ranks: "Ranks", *, resume: bool, qu
             "(docs/scaling.md shows how); or use engine=verl"
         )
     if ranks.count > 1 or engine.processes == 1:
-        train_in_this_process(recipe, run, ranks, resume=resume, quiet=quiet)
+        train_in_this_process(recipe, run, ranks, resume=resume, quiet=quiet, accept=accept)
         return
     from toolrest.engines.processes import run_processes
     from toolrest.recipe import dump_recipe
     from toolrest.runs import begin_run
 
     begin_run(run, dump_recipe(recipe), recipe.seed)
-    code = run_processes(engine, run, quiet=quiet)
+    code = run_processes(engine, run, quiet=quiet, accept=accept)
     if code:
         raise typer.Exit(code)
 
 
 def train_in_this_process(
-    recipe: "Recipe", run: "RunFolder", ranks: "Ranks", *, resume: bool, quiet: bool
+    recipe: "Recipe",
+    run: "RunFolder",
+    ranks: "Ranks",
+    *,
+    resume: bool,
+    quiet: bool,
+    accept: bool = False,
 ) -> None:
     """Do the job of a recipe, shown and reported by process 0, in a folder that is held.
+
+    Args:
+        accept: go on although the data have changed; see `toolrest.training.run_training`.
 
     Raises:
         InputError: something given cannot be used.
     """
-    summary = _trained(recipe, run, ranks, resume=resume, quiet=quiet)
+    summary = _trained(recipe, run, ranks, resume=resume, quiet=quiet, accept=accept)
     if ranks.main:
         page = _report(run)
         _print_summary(summary, run)
@@ -157,7 +193,13 @@ def train_in_this_process(
 
 
 def _trained(
-    recipe: "Recipe", run: "RunFolder", ranks: "Ranks", *, resume: bool, quiet: bool
+    recipe: "Recipe",
+    run: "RunFolder",
+    ranks: "Ranks",
+    *,
+    resume: bool,
+    quiet: bool,
+    accept: bool,
 ) -> dict[str, Any]:
     """What summary.json holds, at the end of training."""
     from safetensors import SafetensorError
@@ -172,8 +214,12 @@ def _trained(
     with LiveView(quiet=quiet or not ranks.main, rollouts=run.rollouts) as view:
         try:
             if recipe.engine.name == "verl":
-                return run_verl_training(recipe, run, view, resume=resume)
-            return run_training(recipe, run, view, resume=resume, ranks=ranks)
+                return run_verl_training(
+                    recipe, run, view, resume=resume, accept_changed_data=accept
+                )
+            return run_training(
+                recipe, run, view, resume=resume, ranks=ranks, accept_changed_data=accept
+            )
         except (KeyboardInterrupt, Interrupted):
             view.close()
             if ranks.main:
@@ -246,13 +292,14 @@ def _out_of_memory(error: Exception, recipe: "Recipe") -> str | None:
     """That memory ran out, with what takes less; None where that is not the error."""
     import torch
 
+    from toolrest.redaction import first_line
+
     said = ("can't allocate memory", "out of memory")
     kinds = (torch.OutOfMemoryError, MemoryError)
     if not isinstance(error, kinds) and not any(text in str(error) for text in said):
         return None
-    reason = (str(error).strip() or "MemoryError").splitlines()[0]
     return (
-        f"out of memory ({reason}); lower optimizer.micro_batch "
+        f"out of memory ({first_line(error)}); lower optimizer.micro_batch "
         f"(now {recipe.responses_per_forward}) or rollout.vllm.memory, or set "
         "optimizer.gradient_checkpointing=true"
     )
@@ -360,6 +407,8 @@ def _print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
         f"{summary['scheme']}, seed {summary['seed']}: {summary['steps']} steps, "
         f"{summary['seconds']:.0f} s"
     )
+    if "changed_data" in summary:
+        console.print(f"before and after are not of the same data: {run.data}", soft_wrap=True)
     console.print(f"run folder   {run.path}", soft_wrap=True)
     if run.metrics.is_file():
         console.print(f"a step each  tail -n 1 {run.metrics}", soft_wrap=True)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from toolrest.recipe import Recipe
+    from toolrest.runs import RunFolder
 
 _SCHEMES = (
     "rest,rest@0.5,rest@1,rest:inverse_entropy,rest:collision,official,official@0.5,official@1,"
@@ -96,12 +97,30 @@ def _policies(
     if path is not None:
         raise InputError(f"{path}: with --run the recipe is the run's own")
     recipe = kept_recipe(load_run_recipe(folder.recipe, overrides, trusted=False), folder.recipe)
+    _check_unchanged(recipe, folder)
     kept = sorted(
         (int(each.name.split("-")[1]), each)
         for each in folder.checkpoints.glob("checkpoint-*")
         if each.name.split("-")[1].isdigit() and (each / "config.json").is_file()
     )
     return recipe, [("step 0", None), *((f"step {step}", each) for step, each in kept)]
+
+
+def _check_unchanged(recipe: "Recipe", run: "RunFolder") -> None:
+    """What the run was trained on is still there, but for what an override has replaced."""
+    from toolrest.errors import InputError
+    from toolrest.naming import short_list
+    from toolrest.origins import differences, file_origins, read_origins
+
+    now, before = file_origins(recipe), read_origins(run.data)
+    both = before.keys() & now.keys()
+    changed = differences({name: before[name] for name in both}, {name: now[name] for name in both})
+    if changed:
+        raise InputError(
+            f"--run {run.path}: since the run began, {short_list(changed)}; put back what was there"
+        )
+    if not before:
+        typer.echo(f"note: {run.path} has kept no hashes of its data and policy", err=True)
 
 
 def _measure(

@@ -54,7 +54,8 @@ def main(path: str, outcome: str, starter: str, *options: str) -> None:
             _end_without(int(starter))  # it held the folder; another may have it since
             recipe = load_recipe(run.recipe, [])
             quiet = "--quiet" in options
-            train_in_this_process(recipe, run, ranks, resume=True, quiet=quiet)
+            accept = "--accept-changed-data" in options
+            train_in_this_process(recipe, run, ranks, resume=True, quiet=quiet, accept=accept)
     except typer.Exit as ended:
         code = ended.exit_code
     if ranks.main:

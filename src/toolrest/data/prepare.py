@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -16,10 +15,10 @@ from toolrest.data.overlap import Questions
 from toolrest.data.sample import Sample
 from toolrest.data.sources import Read, Sift, Skipped, Source, iterate_samples
 from toolrest.errors import InputError
-from toolrest.files import open_regular
+from toolrest.files import sha256_of
+from toolrest.redaction import refuse_keys_of
 
 _BATCH = 1000
-_CHUNK = 1 << 20
 
 
 def manifest_path(output: Path) -> Path:
@@ -38,6 +37,7 @@ def prepare(
     length: Callable[[Sample], int] | None = None,
     max_prompt_tokens: int | None = None,
     against: Questions | None = None,
+    made_by: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the samples of all sources, one after the other, whole or not at all.
 
@@ -51,6 +51,7 @@ def prepare(
             refuses a prompt (`TemplateRefusal`), the sample is left out.
         max_prompt_tokens: longer prompts are a finding.
         against: questions of benchmarks; a row with one of them is a finding.
+        made_by: what else the rows depend on, which the manifest keeps.
 
     Returns:
         The manifest, which is written beside the file: sources with their hashes, rows left out by
@@ -88,15 +89,17 @@ def prepare(
             part.unlink()
     manifest = {
         "output": output.name,
-        "sha256": _hash(output),
+        "sha256": sha256_of(output),
         "samples": sum(counts),
         "seed": seed,
         "drop": sorted(drop),
+        "max_prompt_tokens": max_prompt_tokens,
+        "made_by": dict(made_by or {}),
         "rendering": asdict(rendering),
         "sources": [
             asdict(source)
             | {
-                "sha256": _hash(Path(source.path)) if Path(source.path).is_file() else None,
+                "sha256": sha256_of(Path(source.path)) if Path(source.path).is_file() else None,
                 "samples": counts[number],
                 "left_out": dict(skipped[number].reasons),
                 "left_out_rows": skipped[number].rows,
@@ -169,7 +172,9 @@ def _write(
         batch: list[dict[str, Any]] = []
         count = 0
         for sample in samples:
-            batch.append(_row(sample, dialect, count))
+            row = _row(sample, dialect, count)
+            refuse_keys_of(row, f"{path.stem}, from {sample.source}, row {sample.row}")
+            batch.append(row)
             count += 1
             if len(batch) == _BATCH:
                 writer.write_table(pa.Table.from_pylist(batch, schema))
@@ -201,11 +206,3 @@ def _row(sample: Sample, dialect: str, index: int) -> dict[str, Any]:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def _hash(path: Path) -> str:
-    found = hashlib.sha256()
-    with open_regular(path) as file:
-        while chunk := file.read(_CHUNK):
-            found.update(chunk)
-    return found.hexdigest()

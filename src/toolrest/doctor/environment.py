@@ -106,7 +106,7 @@ def nvidia_gpus() -> list[str] | None:
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    return [line.strip() for line in listed.splitlines() if line.strip()] or None
+    return [line.strip() for line in listed.split("\n") if line.strip()] or None
 
 
 def check_torch(torch: Torch, driver: list[str] | None) -> list[Check]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from toolrest.doctor.check import Check, Status, reason
-from toolrest.files import whole_lines
+from toolrest.files import iterate_lines
 from toolrest.policy import policy_path, whole_policy
 from toolrest.recipe import EMBEDDED, Recipe, parse_recipe
 from toolrest.runs import RunFolder
@@ -151,7 +151,7 @@ def check_run(recipe: Recipe, run: RunFolder) -> list[Check]:
 
 def _logged(run: RunFolder, key: str) -> list[Any]:
     """A metric's value at each step."""
-    lines = whole_lines(run.metrics) if run.metrics.is_file() else []
+    lines = iterate_lines(run.metrics) if run.metrics.is_file() else []
     return [json.loads(line).get(key) for line in lines]
 
 
@@ -167,7 +167,7 @@ def _odd_numbers(run: RunFolder) -> str | None:
 
 def _odd_weights(run: RunFolder) -> str | None:
     files = sorted(run.rollouts.glob("step-*.jsonl"))
-    rows = [json.loads(line) for file in files for line in whole_lines(file)]
+    rows = [json.loads(line) for file in files for line in iterate_lines(file)]
     if not rows:
         return "no rollouts were written"
     for row in rows:

@@ -25,8 +25,9 @@ from toolrest.engines.verl_overrides import (
 )
 from toolrest.engines.verl_weights import SIGNAL, SPREAD
 from toolrest.errors import InputError
-from toolrest.files import only_one, open_regular, open_to_add, read_text
+from toolrest.files import iterate_lines, only_one, open_regular, open_to_add, read_text
 from toolrest.recipe import Recipe
+from toolrest.redaction import redacted
 
 OnStep = Callable[[int, dict[str, Any]], None]
 _OURS = (SIGNAL, SPREAD, "share/format", "signal/format")
@@ -198,9 +199,9 @@ def _check_metrics(data: dict[str, Any], step: int, log: Path) -> None:
 
 def _last_error(log: Path) -> str:
     """The last line of the log that names an error."""
-    lines = read_text(log, errors="replace").splitlines()
+    lines = iterate_lines(log)
     named = [line.strip() for line in lines if "Error" in line or "WeightsNotApplied" in line]
-    return named[-1][-300:] if named else "no error is named"
+    return redacted(named[-1])[-300:] if named else "no error is named"
 
 
 def _end(process: subprocess.Popen[bytes], how: signal.Signals) -> None:

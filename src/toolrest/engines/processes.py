@@ -38,11 +38,14 @@ def accelerate_config(engine: Engine) -> Path:
     raise InputError(unknown_name("engine.sharding", name, list(SHIPPED_SHARDING)))
 
 
-def run_processes(engine: Engine, run: RunFolder, *, quiet: bool) -> int:
+def run_processes(engine: Engine, run: RunFolder, *, quiet: bool, accept: bool = False) -> int:
     """Start the processes of a run, go on with it in them and wait until they end.
 
     They are a session of their own, so that Ctrl-C reaches this process alone, which tells them to
     stop after the current step; a second one stops them at once.
+
+    Args:
+        accept: see `toolrest.training.run_training`.
 
     Returns:
         The exit code of `toolrest train`.
@@ -69,6 +72,7 @@ def run_processes(engine: Engine, run: RunFolder, *, quiet: bool) -> int:
                 *(word for key, value in options.items() for word in (f"--{key}", str(value))),
                 *worker,
                 *(["--quiet"] if quiet else []),
+                *(["--accept-changed-data"] if accept else []),
             ],
             start_new_session=True,
         )

@@ -24,6 +24,7 @@ from toolrest.policy_files import (
     check_policy_folder,
     refuse_inner_adapters,
 )
+from toolrest.redaction import first_line
 from toolrest.runs import CHECKPOINT_STATE, checkpoint_step
 
 
@@ -79,7 +80,7 @@ class CheckpointTrainer(GRPOTrainer):
         except (InputError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # what broken files end in has no common class
-            text = (str(error).strip() or type(error).__name__).splitlines()[0]
+            text = first_line(error, 1000)
             if "weights_only" in text:
                 text = "damaged, or it holds what runs code when it is read"
             raise InputError(

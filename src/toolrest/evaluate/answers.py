@@ -13,15 +13,19 @@ from typing import Any, Self
 from toolrest.errors import InputError
 from toolrest.evaluate.episode import Answer
 from toolrest.files import MOST_TEXT, open_to_add, read_json
-from toolrest.redaction import without_keys
+from toolrest.redaction import refuse_keys
 from toolrest.runs import write_json
+
+KEYED = {"answers_by": "item, step and prompt"}
+"""What the settings say where each answer's key holds its prompt's hash."""
 
 
 class AnswerStore:
     """answers.jsonl in an evaluation's folder, one object an answer; append only.
 
-    One process at a time. A last line that was cut off by a kill is taken out; its answer is asked
-    for again.
+    An answer's key is the item, the step in it and the hash of what was sent, so that what is asked
+    otherwise is asked again. One process at a time. A last line that was cut off by a kill is taken
+    out; its answer is asked for again.
 
     Args:
         folder: made if it is not there.
@@ -63,6 +67,11 @@ class AnswerStore:
             except ValueError:
                 before = {}
             before = before if isinstance(before, dict) else {}
+            if KEYED.items() <= settings.items() and before and not KEYED.keys() <= before.keys():
+                raise InputError(
+                    f"{path.parent}: holds answers of an older toolrest, which did not keep what "
+                    "they are answers to, so they are not taken; choose another --out"
+                )
             changed = sorted(
                 key
                 for key in before.keys() | settings.keys()
@@ -74,6 +83,11 @@ class AnswerStore:
                     f"{path.parent}: holds answers of other settings ({key}: "
                     f"{before.get(key)!r}, now {settings.get(key)!r}); choose another --out"
                 )
+        elif self.path.stat().st_size:
+            raise InputError(
+                f"{path.parent}: holds answers whose settings ({path.name}) are gone, so they are "
+                "not taken; choose another --out"
+            )
         else:
             write_json(path, settings)
 
@@ -99,6 +113,11 @@ class AnswerStore:
         self._file.truncate(end)
         return found
 
+    @property
+    def count(self) -> int:
+        """The answers that are there already."""
+        return len(self._answers)
+
     def get(self, key: str) -> Answer | None:
         """The answer that is there already."""
         return self._answers.get(key)
@@ -107,9 +126,11 @@ class AnswerStore:
         """Keep an answer.
 
         Raises:
-            InputError: the disk is full, or the file cannot be written.
+            InputError: the disk is full, the file cannot be written, or the answer holds a key of
+                the environment.
         """
-        line = without_keys(json.dumps({"key": key} | asdict(answer), ensure_ascii=False)) + "\n"
+        line = json.dumps({"key": key} | asdict(answer), ensure_ascii=False) + "\n"
+        refuse_keys(line, f"{self.path}: the answer {key}")
         try:
             self._file.write(line.encode("utf-8", "surrogatepass"))
             self._file.flush()

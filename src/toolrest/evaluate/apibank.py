@@ -75,7 +75,7 @@ def soft_calls(text: str, gold_name: str) -> list[ToolCall]:
     """
     _, tag, block = text.rpartition(_TAG)
     found = []
-    for line in (block.split("</tool_call>")[0] if tag else "").splitlines():
+    for line in (block.split("</tool_call>")[0] if tag else "").split("\n"):
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):

@@ -19,6 +19,8 @@ class Request:
     """What it is an answer to: the item, and the step in it."""
     prompt: Prompt
     """The prompt."""
+    sent: Any = None
+    """What is sent for it, by the backend's `sent`; None: it is still to be made."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class Backend(Protocol):
         """(key, answer) of every request, in any order, each as soon as it is there. After a
         KeyboardInterrupt thrown in, what is under way may still come, then the interrupt.
         """
+        ...
+
+    def sent(self, prompt: Prompt) -> Any:
+        """What is sent for a prompt, as plain values: ids, or messages, tools and options."""
         ...
 
     def show(self, prompt: Prompt) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from typing import Any
 
 from toolrest.evaluate.answers import AnswerStore
 from toolrest.evaluate.episode import Answer, Backend, Episode, Outcome, Request
@@ -28,7 +31,7 @@ def play(
         asked: dict[str, tuple[_Seat, Request]] = {}
         while waiting and len(asked) < backend.window:
             seat = waiting.popleft()
-            request = seat.next_request(store)
+            request = seat.next_request(store, backend)
             if request is None:
                 outcome = seat.episode.outcome()
                 found[seat.episode.identity] = outcome
@@ -62,6 +65,11 @@ def _keep_the_rest(answers: Generator[tuple[str, Answer]], store: AnswerStore) -
         return
 
 
+def _hash(sent: Any) -> str:
+    text = json.dumps(sent, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 class _Seat:
     """An episode, and how far it is."""
 
@@ -69,13 +77,14 @@ class _Seat:
         self.episode = episode
         self._step = 0
 
-    def next_request(self, store: AnswerStore) -> Request | None:
+    def next_request(self, store: AnswerStore, backend: Backend) -> Request | None:
         """The next request whose answer is not in the store; None where the episode is done."""
         while (prompt := self.episode.request()) is not None:
-            key = f"{self.episode.identity}/{self._step}"
+            sent = backend.sent(prompt)
+            key = f"{self.episode.identity}/{self._step}/{_hash(sent)}"
             known = store.get(key)
             if known is None:
-                return Request(key, prompt)
+                return Request(key, prompt, sent)
             self.receive(known)
         return None
 

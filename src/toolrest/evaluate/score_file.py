@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from toolrest.errors import InputError
-from toolrest.files import text_lines
+from toolrest.files import iterate_lines
+from toolrest.redaction import refuse_keys
 from toolrest.rewards import ToolReward
 from toolrest.rewards.function import reward_parts
 from toolrest.rewards.score import RewardBreakdown
@@ -38,7 +39,9 @@ def score_file(rollouts: Path, reward: ToolReward, output: Path | None) -> dict[
     count = 0
     with ExitStack() as files:
         try:
-            out = files.enter_context(output.open("w")) if output is not None else None
+            out = None
+            if output is not None:
+                out = files.enter_context(output.open("w", encoding="utf-8"))
         except OSError as error:
             raise InputError(f"{output}: cannot be written: {error.strerror}") from error
         for line in _lines(rollouts):
@@ -54,7 +57,9 @@ def score_file(rollouts: Path, reward: ToolReward, output: Path | None) -> dict[
                 kept = {"row": number} | (
                     {"identity": row["identity"]} if "identity" in row else {}
                 )
-                out.write(json.dumps(kept | asdict(found)) + "\n")
+                text = json.dumps(kept | asdict(found))
+                refuse_keys(text, f"{output}, row {number}")
+                out.write(text + "\n")
     if count == 0:
         raise InputError(f"{rollouts}: it holds no row")
     return {"n": float(count)} | {name: total / count for name, total in totals.items()}
@@ -72,7 +77,7 @@ def _score(row: dict[str, Any], reward: ToolReward, where: str) -> RewardBreakdo
 
 def _lines(path: Path) -> Iterator[str]:
     try:
-        yield from text_lines(path)
+        yield from iterate_lines(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 

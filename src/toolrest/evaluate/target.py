@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolrest.errors import InputError
-from toolrest.files import open_regular, read_whole, whole_lines
+from toolrest.files import whole_lines
 from toolrest.naming import file_name
 from toolrest.policy import has_adapters
 from toolrest.recipe import EMBEDDED, Recipe, load_run_recipe
 from toolrest.runs import RunFolder
-
-_BLOCKS = 64
-_BLOCK = 1 << 16
-"""A weights file's fingerprint reads so many blocks of so many bytes, evenly spread."""
 
 
 @dataclass(frozen=True)
@@ -104,21 +99,3 @@ def _best(run: RunFolder) -> int:
             "use --checkpoint last, or train with evaluation.every equal to save_steps"
         )
     return int(max(points)[1])
-
-
-def fingerprint(folder: Path) -> str:
-    """Tells one policy's folder from another's: configuration and tokenizer whole, and of the
-    weights names, sizes and blocks spread over them.
-    """
-    found = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        if file.suffix in (".json", ".jinja", ".model", ".txt") and file.is_file():
-            found.update(f"{file.name}:".encode() + read_whole(file))
-        elif file.suffix == ".safetensors":
-            size = file.stat().st_size
-            found.update(f"{file.name}:{size};".encode())
-            with open_regular(file) as weights:
-                for block in range(_BLOCKS):
-                    weights.seek(max(0, size - _BLOCK) * block // (_BLOCKS - 1))
-                    found.update(weights.read(_BLOCK))
-    return found.hexdigest()[:16]

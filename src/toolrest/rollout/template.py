@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from toolrest.dialects import Dialect, ParseStatus, ToolCall
 from toolrest.dialects.base import SPACES
+from toolrest.redaction import first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -161,7 +162,7 @@ def _sorted(calls: tuple[ToolCall, ...]) -> list[tuple[str, list[tuple[str, Any]
 
 
 def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return first_line(error)
 
 
 def _render(

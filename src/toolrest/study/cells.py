@@ -16,8 +16,9 @@ from typing import IO
 from toolrest import files
 from toolrest.claims import remove_run
 from toolrest.errors import InputError
-from toolrest.files import open_to_add, read_text
+from toolrest.files import iterate_lines, open_to_add
 from toolrest.recipe import load_recipe, names_code
+from toolrest.redaction import redacted
 from toolrest.study.plan import CompareFolder, Plan, cell_name
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -135,9 +136,8 @@ class Cells:
                 continue
             del self.running[cell]
             if not self.done(cell):
-                text = read_text(self.folder.log(*cell), errors="replace")
-                lines = text.strip().splitlines() or ["it printed nothing"]
-                self.failed[cell] = lines[-1]
+                said = [line for line in iterate_lines(self.folder.log(*cell)) if line.strip()]
+                self.failed[cell] = redacted(said[-1]) if said else "it printed nothing"
 
     def _stop(self) -> None:
         for process in self.running.values():

@@ -83,7 +83,7 @@ class CompareView:
             with open_regular(run.metrics) as file:
                 file.seek(0, 2)
                 file.seek(max(0, file.tell() - _TAIL))
-                last = json.loads(file.read().splitlines()[-1])
+                last = json.loads(file.read().rstrip(b"\n").split(b"\n")[-1])
         except (OSError, ValueError, IndexError):
             return f"seed {cell[1]}: starting"
         text = f"seed {cell[1]}: step {last['step']}/{self._cells.plan.recipe.max_steps}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from toolrest.evaluate import evaluation
 from toolrest.evaluate.episode import Answer, Outcome
+from toolrest.naming import printable
 
 _SECONDS_BETWEEN_LINES = 30.0
 
@@ -57,6 +59,10 @@ class EvaluationView(evaluation.Progress):
             self._task = self._bar.add_task("items", total=items, rate="")
         elif not self._quiet:
             self._console.print(f"{items} items; answers are kept in {folder}", soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        if not self._quiet:
+            self._console.print(f"note: {text}", soft_wrap=True)
 
     def answered(self, answer: Answer) -> None:
         self._answers += 1
@@ -141,8 +147,10 @@ def _interval(score: dict[str, float] | None, name: str) -> str:
     return f"{form.format(score['value'])} ({low} to {high})"
 
 
-def print_comparison(found: dict[str, dict[str, Any]], console: Console) -> None:
-    """The table of two evaluations."""
+def print_comparison(
+    found: dict[str, dict[str, Any]], differing: Sequence[str], console: Console
+) -> None:
+    """The table of two evaluations, and what they differ in besides their policies."""
     table = Table(caption="difference: second minus first; p: McNemar's exact test")
     for heading in ("", "n", "difference", "95 %", "only first", "only second", "p"):
         table.add_column(heading, justify="right" if heading else "left")
@@ -157,3 +165,5 @@ def print_comparison(found: dict[str, dict[str, Any]], console: Console) -> None
             f"{row['p']:.3f}",
         )
     console.print(table)
+    for line in differing:
+        console.print(f"they also differ in  {printable(line)}", soft_wrap=True)

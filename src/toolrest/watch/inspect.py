@@ -11,8 +11,9 @@ import torch
 
 from toolrest.dialects import AUTO, get_dialect
 from toolrest.errors import InputError
-from toolrest.files import read_text, whole_lines
-from toolrest.naming import unknown_name
+from toolrest.files import read_text, split_lines, whole_lines
+from toolrest.naming import short_list, unknown_name
+from toolrest.origins import changed_files, read_origins
 from toolrest.policy import kept_recipe, load_generation_config, load_policy, load_tokenizer
 from toolrest.recipe import Recipe, load_run_recipe
 from toolrest.regions import Region, label_tokens
@@ -140,6 +141,11 @@ def _with(recipe: Recipe, subject: Subject, run: RunFolder | None) -> Recipe:
         changed["policy"] = str(last)
     elif run is not None:
         recipe = kept_recipe(recipe, run.recipe)
+        if files := changed_files(recipe, read_origins(run.data)):
+            raise InputError(
+                f"{run.path}: since the run began, {short_list(files)}; put back what was there, "
+                "or name the tokenizer by --policy"
+            )
     if subject.dialect is not None:
         changed["dialect"] = subject.dialect
     if subject.scheme is not None:
@@ -160,7 +166,7 @@ def _record(subject: Subject, run: RunFolder | None) -> dict[str, Any]:
         raise InputError(f"{path}: neither a run (it has no recipe.yaml) nor a file")
     if path.suffix != ".jsonl":
         return {"response": _text(path)}
-    rows = [line for line in _text(path).splitlines() if line.strip()]
+    rows = [line for line in split_lines(_text(path)) if line.strip()]
     if not 0 <= subject.row < len(rows):
         raise InputError(f"--row {subject.row}: {path} has {len(rows)} responses")
     try:

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from toolrest.files import read_text
+from toolrest.files import iterate_lines
 from toolrest.watch.shading import visible
 
 _REGIONS = ("format", "name", "parameters", "reasoning", "response")
@@ -189,8 +189,8 @@ class LiveView:
 def best_and_worst(rollouts: Path, step: int) -> list[str]:
     """The best and the worst of the responses that were saved at a step, a line each."""
     try:
-        text = read_text(rollouts / f"step-{step:06d}.jsonl")
-        rows = [json.loads(line) for line in text.splitlines()]
+        path = rollouts / f"step-{step:06d}.jsonl"
+        rows = [json.loads(line) for line in iterate_lines(path, "strict")]
         ranked = sorted(rows, key=lambda row: row["reward"]["total"])
         pairs = (("best", ranked[-1]), ("worst", ranked[0]))
         return [

@@ -12,6 +12,7 @@ from toolrest.data.wording import Prompt
 from toolrest.errors import InputError
 from toolrest.evaluate.backends.hf import Rendering
 from toolrest.evaluate.episode import Answer, Request
+from toolrest.redaction import first_line
 
 _TRIES = 8
 """Times a request is tried again after a dropped connection, a 429 or a 5xx, waiting longer each
@@ -75,6 +76,12 @@ class OpenAIBackend:
     def window(self) -> int:
         """See `Backend.window`."""
         return self._at_once * 4
+
+    def sent(self, prompt: Prompt) -> Any:
+        """See `Backend.sent`."""
+        if self._rendering is not None:
+            return self._rendering.ids(prompt)
+        return [_sent(prompt.messages), prompt.tools, self._template_options]
 
     def show(self, prompt: Prompt) -> str:
         """See `Backend.show`."""
@@ -141,10 +148,7 @@ class OpenAIBackend:
             raise self._failed(error, "its answer is not one of that interface") from error
 
     def _failed(self, error: Exception, what: str) -> InputError:
-        reason = str(error).strip().splitlines()
-        return InputError(
-            f"--base-url {self._base_url}: {what} ({reason[0][:200] if reason else error!r})"
-        )
+        return InputError(f"--base-url {self._base_url}: {what} ({first_line(error)})")
 
     def _chat(self, prompt: Prompt) -> Answer:
         extra: dict[str, Any] = {} if prompt.tools is None else {"tools": prompt.tools}

@@ -74,11 +74,15 @@ class VLLMBackend:
         """See `Backend.show`."""
         return self._rendering.show(prompt)
 
+    def sent(self, prompt: Prompt) -> list[int]:
+        """See `Backend.sent`."""
+        return self._rendering.ids(prompt)
+
     def answer(self, requests: Sequence[Request]) -> Generator[tuple[str, Answer]]:
         """See `Backend.answer`."""
         fitting: list[tuple[str, list[int]]] = []
         for request in requests:
-            ids = self._rendering.ids(request.prompt)
+            ids = request.sent or self.sent(request.prompt)
             if len(ids) > self._longest:
                 yield request.key, Answer("", "too_long", prompt_tokens=len(ids), tokens=0)
             else:

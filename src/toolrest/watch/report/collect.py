@@ -11,7 +11,7 @@ from typing import Any
 
 from toolrest.errors import InputError
 from toolrest.evaluate.intervals import wilson
-from toolrest.files import read_json, read_text
+from toolrest.files import iterate_lines, read_json
 from toolrest.recipe import load_recipe
 from toolrest.regions import Region
 from toolrest.runs import RunFolder
@@ -109,12 +109,12 @@ def _json(path: Path, missing: list[str], what: str) -> dict[str, Any] | None:
 def _lines(path: Path, missing: list[str], what: str) -> Iterator[dict[str, Any]]:
     """The objects of a file; lines that are none are counted."""
     try:
-        text = read_text(path, errors="replace")
+        lines = list(iterate_lines(path))
     except OSError:
         missing.append(what)
         return
     broken = 0
-    for line in text.splitlines():
+    for line in lines:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
