@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -34,7 +35,7 @@ class AnswerStore:
         self.path = folder / "answers.jsonl"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a+b")
+            self._file = self.path.open("a+b", buffering=0)
         except OSError as error:
             raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
         try:
@@ -46,6 +47,8 @@ class AnswerStore:
             self._file.close()
             raise InputError(f"{folder}: cannot be locked: {error.strerror}") from error
         try:
+            for part in folder.glob("*.part"):  # of a process that was killed; nobody else writes
+                part.unlink()
             self._check_settings(folder / "settings.json", settings)
             self._answers = self._load()
         except OSError as error:
@@ -96,6 +99,10 @@ class AnswerStore:
         self._file.truncate(end)
         return found
 
+    def has_readable(self) -> bool:
+        """Whether there is any answer that a policy has written."""
+        return any(answer.stop != "unreadable" for answer in self._answers.values())
+
     def get(self, key: str) -> Answer | None:
         """The answer that is there already."""
         return self._answers.get(key)
@@ -106,20 +113,35 @@ class AnswerStore:
         Raises:
             InputError: the disk is full, or the file cannot be written.
         """
-        line = without_keys(json.dumps({"key": key} | asdict(answer), ensure_ascii=False)) + "\n"
+        row = {"key": key} | asdict(answer)
+        if not answer.why:
+            del row["why"]
+        line = without_keys(json.dumps(row, ensure_ascii=False)) + "\n"
         try:
-            self._file.write(line.encode("utf-8", "surrogatepass"))
-            self._file.flush()
+            self._append(line.encode("utf-8", "surrogatepass"))
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written: {error.strerror}") from error
+            raise InputError(
+                f"{self.path}: cannot be written: {error.strerror}; answers so far are kept, and "
+                "the same command goes on"
+            ) from error
         self._answers[key] = answer
+
+    def _append(self, line: bytes) -> None:
+        """A whole line, or what a full disk has cut off is taken back."""
+        before = os.fstat(self._file.fileno()).st_size
+        try:
+            rest = memoryview(line)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            with suppress(OSError):
+                self._file.truncate(before)
+            raise
 
     def close(self) -> None:
         """Let the folder go."""
-        try:
+        with self._file, suppress(OSError):  # what was written is there, on the disk or not yet
             os.fsync(self._file.fileno())
-        finally:
-            self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -143,7 +165,8 @@ def _checked(answer: Answer) -> Answer:
     fits = (
         isinstance(answer.text, str)
         and isinstance(answer.opening, str)
-        and answer.stop in ("end", "length", "too_long")
+        and isinstance(answer.why, str)
+        and answer.stop in ("end", "length", "too_long", "unreadable")
         and all(number is None or isinstance(number, int) for number in numbers)
         and (answer.calls is None or all(isinstance(call, dict) for call in answer.calls))
     )

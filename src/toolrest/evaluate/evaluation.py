@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -100,6 +100,9 @@ class Progress:
     def done(self, outcome: Outcome) -> None:
         """An item is done."""
 
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
+
 
 def evaluate(target: Target, options: Options, progress: Progress | None = None) -> Evaluation:
     """Play a benchmark, write its files, and give its figures.
@@ -125,7 +128,7 @@ def evaluate(target: Target, options: Options, progress: Progress | None = None)
         whole = [name for name, count in every.items() if played[name] == count]
         if not episodes:
             raise InputError(f"--on {options.benchmark}: there is no item to evaluate")
-        backend = _backend(target, options, dialect, settings["max_tokens"])
+        backend = _backend(target, options, dialect, settings["max_tokens"], progress.note)
         store = closing.enter_context(AnswerStore(folder, settings))
         progress.begin(len(episodes), folder)
         with _writing(folder):
@@ -320,7 +323,13 @@ def _episodes(
     return {"tasks": world.episodes(max(options.limit or 0, world.COUNT))}
 
 
-def _backend(target: Target, options: Options, dialect: str, max_tokens: int) -> Backend:
+def _backend(
+    target: Target,
+    options: Options,
+    dialect: str,
+    max_tokens: int,
+    note: Callable[[str], object],
+) -> Backend:
     reader = get_dialect(dialect)
     if options.backend == "openai":
         from toolrest.evaluate.backends.hf import Rendering
@@ -341,6 +350,7 @@ def _backend(target: Target, options: Options, dialect: str, max_tokens: int) ->
             rendering,
             options.api_key,
             target.recipe.data.template_options,
+            note,
         )
     if options.backend == "vllm":
         from toolrest.evaluate.backends.vllm import VLLMBackend

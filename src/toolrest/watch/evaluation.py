@@ -67,6 +67,9 @@ class EvaluationView(evaluation.Progress):
         self._right += outcome.correct
         self._show()
 
+    def note(self, text: str) -> None:
+        self._console.print(text, soft_wrap=True)
+
     def _show(self) -> None:
         now = time.monotonic()
         rate = f"{self._answers / max(1e-9, now - self._start):.1f} answers/s"
