@@ -78,13 +78,18 @@ def sync_tree(folder: Path) -> dict[str, int]:
     sizes = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+            sync_file(path)
             sizes[path.relative_to(folder).as_posix()] = path.stat().st_size
         else:
             _sync(path)
     _sync(folder)
     return sizes
+
+
+def sync_file(path: Path) -> None:
+    """See a file onto the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _sync(folder: Path) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from toolrest.cli.errors import one_line_errors
 from toolrest.cli.recipes import ARGUMENTS, split_arguments
+from toolrest.terminal import say, say_lost
 
 if TYPE_CHECKING:
     from toolrest.study.cells import Cells
@@ -78,12 +79,13 @@ def compare(
             seeds_done = [s for s in cells.plan.seeds if cells.done((cells.plan.baseline, s))]
             if seeds_done or not cells.failed:
                 _write(folder, cells.plan)
+        say_lost(f"what is done is in {folder.path}")
     if cells.failed:
         for cell, line in cells.failed.items():
             log = folder.log(*cell)
             where = f" ({log})" if log.is_file() else ""
-            typer.echo(f"toolrest: {cell[0]} with seed {cell[1]} failed: {line}{where}", err=True)
-        typer.echo("the same command tries the failed runs again", err=True)
+            say(f"toolrest: {cell[0]} with seed {cell[1]} failed: {line}{where}", err=True)
+        say("the same command tries the failed runs again", err=True)
         raise typer.Exit(1)
 
 
@@ -101,19 +103,19 @@ def _run(cells: "Cells", jobs: int) -> None:
             cells.run(jobs, view.tick)
             view.tick()
     except KeyboardInterrupt:
-        typer.echo("stopped; what is done is kept. The same command goes on", err=True)
+        say("stopped; what is done is kept. The same command goes on", err=True)
         raise typer.Exit(130) from None
 
 
 def _write(folder: "CompareFolder", plan: "Plan") -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from toolrest.console import console
     from toolrest.study.report import write_report
     from toolrest.study.tables import COLUMNS, cells
 
     rows = write_report(folder, plan)
-    console = Console(highlight=False)
+    view = console()
     shown = (0, 1, 2, 5, 6, 10)
     table = Table(title=f"against {plan.baseline}", title_justify="left")
     for index in shown:
@@ -121,19 +123,19 @@ def _write(folder: "CompareFolder", plan: "Plan") -> None:
     for row in rows:
         found = cells(row)
         table.add_row(*(found[index] for index in shown))
-    console.print(table)
-    console.print(f"table    {folder.path / 'compare.md'}", soft_wrap=True)
-    console.print(f"figures  {folder.path / 'figures'}", soft_wrap=True)
-    console.print(f"figures of every run  {folder.path / 'compare.json'}", soft_wrap=True)
+    view.print(table)
+    view.print(f"table    {folder.path / 'compare.md'}", soft_wrap=True)
+    view.print(f"figures  {folder.path / 'figures'}", soft_wrap=True)
+    view.print(f"figures of every run  {folder.path / 'compare.json'}", soft_wrap=True)
 
 
 def _list_presets() -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from toolrest.console import console
     from toolrest.study.methods import PRESETS
 
     table = Table("name", "what", "overrides")
     for preset in PRESETS.values():
         table.add_row(preset.name, preset.about, " ".join(preset.overrides))
-    Console(highlight=False).print(table)
+    console().print(table)

@@ -41,9 +41,6 @@ class Extra:
 EXTRAS = {
     "lora": Extra("peft", "low-rank adapters (lora.rank)", "pip install 'toolrest[lora]'"),
     "vllm": Extra("vllm", "vLLM as sampler and backend", "pip install 'toolrest[vllm]'"),
-    "openai": Extra(
-        "openai", "evaluation of an OpenAI-compatible endpoint", "pip install 'toolrest[openai]'"
-    ),
     "bfcl": Extra(
         "bfcl_eval",
         "evaluation on BFCL",

@@ -64,7 +64,7 @@ def last_step(checkpoints: Path) -> int:
     newest = checkpoints / "latest_checkpointed_iteration.txt"
     if not newest.is_file():
         return 0
-    step = int(newest.read_text().strip())
+    step = int(newest.read_text(encoding="utf-8").strip())
     if not (checkpoints / f"global_step_{step}" / STATE_FILE).is_file():
         raise InputError(
             f"{checkpoints}/global_step_{step} has no {STATE_FILE}; it was not written by this "

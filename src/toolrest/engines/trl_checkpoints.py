@@ -15,7 +15,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from toolrest.engines.trainer_state import check_trainer_state
-from toolrest.errors import InputError
+from toolrest.errors import InputError, reason
 from toolrest.files import sync_tree, write_json
 from toolrest.policy import refuse_pickled_weights
 from toolrest.runs import CHECKPOINT_STATE, checkpoint_step
@@ -73,7 +73,7 @@ class CheckpointTrainer(GRPOTrainer):
         except (InputError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # what broken files end in has no common class
-            text = (str(error).strip() or type(error).__name__).splitlines()[0]
+            text = reason(error)
             if "weights_only" in text:
                 text = "damaged, or it holds what runs code when it is read"
             raise InputError(

@@ -43,7 +43,7 @@ class Answer:
 
     @property
     def missing(self) -> str:
-        """Why the policy has written nothing, which is wrong whatever was due; empty where it has."""
+        """Why there is no reply, which is wrong whatever was due; empty where there is one."""
         return self.stop if self.stop in ("too_long", "unreadable") else ""
 
 

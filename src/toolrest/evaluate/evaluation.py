@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from toolrest.data.wording import style_names
 from toolrest.dialects import AUTO, detect_dialect, get_dialect
-from toolrest.errors import InputError
+from toolrest.errors import InputError, reason
 from toolrest.evaluate import apibank, world
 from toolrest.evaluate.answers import AnswerStore
 from toolrest.evaluate.bfcl import categories as bfcl_categories
@@ -283,9 +283,8 @@ def _positions(target: Target) -> int | None:
     except InputError:
         raise
     except Exception as error:  # what broken files end in has no common class
-        reason = str(error).strip().splitlines()
         raise InputError(
-            f"policy={recipe.policy}: its config cannot be loaded ({reason[0] if reason else ''})"
+            f"policy={recipe.policy}: its config cannot be loaded ({reason(error)})"
         ) from error
     positions = getattr(config, "max_position_embeddings", None)
     return positions if isinstance(positions, int) else None

@@ -37,7 +37,9 @@ def score_file(rollouts: Path, reward: ToolReward, output: Path | None) -> dict[
     with ExitStack() as files:
         rows = files.enter_context(rollouts.open(encoding="utf-8", errors="replace"))
         try:
-            out = files.enter_context(output.open("w")) if output is not None else None
+            out = None
+            if output is not None:
+                out = files.enter_context(output.open("w", encoding="utf-8"))
         except OSError as error:
             raise InputError(f"{output}: cannot be written: {error.strerror}") from error
         for line in rows:

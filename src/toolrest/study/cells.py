@@ -42,6 +42,9 @@ def only_one(folder: CompareFolder) -> Iterator[None]:
         ) from error
     at_work = f"{folder.path}: another toolrest compare is at work there; wait for it, or use "
     with files.only_one(folder.lock, at_work + "another --out"):
+        for pattern in ("*.part", "recipes/*.part", "figures/*.part"):
+            for part in folder.path.glob(pattern):  # of one that was killed
+                part.unlink()
         yield
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from types import TracebackType
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from toolrest.console import console
 from toolrest.study.cells import Cells
 from toolrest.study.plan import cell_name
+from toolrest.terminal import note_loss
 
 _TAIL = 16384
 
@@ -20,11 +21,12 @@ class CompareView:
 
     def __init__(self, cells: Cells) -> None:
         self._cells = cells
-        self._console = Console(highlight=False)
+        self._console = console()
         self._said: set[tuple[str, int]] = {c for c in cells.plan.cells() if cells.done(c)}
         self._live: Live | None = None
 
     def __enter__(self) -> CompareView:
+        note_loss(self._cells.folder.path / "warnings.jsonl")
         kept, total = len(self._said), len(self._cells.plan.cells())
         if kept:
             self._console.print(f"{kept} of {total} runs are there already", soft_wrap=True)
@@ -58,7 +60,8 @@ class CompareView:
         done = f"{len(self._said)}/{len(self._cells.plan.cells())}  {cell_name(*cell)}  "
         if cell in self._cells.failed:
             return done + f"failed: {self._cells.failed[cell]}"
-        after = json.loads(self._cells.folder.run(*cell).summary.read_text())["after"]
+        summary = self._cells.folder.run(*cell).summary.read_text(encoding="utf-8")
+        after = json.loads(summary)["after"]
         return done + (f"exact match {after['exact_match']:.1%}" if after else "done")
 
     def _table(self) -> Table:

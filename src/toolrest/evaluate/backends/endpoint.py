@@ -294,17 +294,15 @@ class Endpoint:
             where = reply.headers.get("location")
             if reply.status not in (301, 302, 303, 307, 308) or where is None:
                 return reply
+            shown = f"the endpoint redirects ({reply.status}) to {self.hidden(where)[:_SAID]}"
             led = urlsplit(urljoin(f"{address.scheme}://{address.netloc}{target}", where))
             if _origin(led) != _origin(address):
                 raise InputError(
-                    f"--base-url: the endpoint redirects ({reply.status}) to {self.hidden(where)[:_SAID]}, "
-                    "another server, which is not sent the prompt; give that address if you trust it"
+                    f"--base-url: {shown}, another server, which is not sent the prompt; give that "
+                    "address if you trust it"
                 )
             if reply.status not in (307, 308):
-                raise InputError(
-                    f"--base-url: the endpoint redirects ({reply.status}) to {self.hidden(where)[:_SAID]}; "
-                    "give that address"
-                )
+                raise InputError(f"--base-url: {shown}; give that address")
             target = (led.path or "/") + (f"?{led.query}" if led.query else "")
         raise InputError(f"--base-url: the endpoint redirects more than {_REDIRECTS} times")
 

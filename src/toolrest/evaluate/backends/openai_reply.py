@@ -166,10 +166,9 @@ def _usage(value: dict[str, Any]) -> tuple[int | None, int | None]:
 
 def _count(value: Any) -> int | None:
     """A number of tokens, where it is one."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return value if whole and 0 <= value < _MOST_TOKENS else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if 0 <= value < _MOST_TOKENS and value == int(value) else None
 
 
 def _kind(value: Any) -> str:
