@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO
 
 from toolrest import files
@@ -48,10 +49,12 @@ def only_one(folder: CompareFolder) -> Iterator[None]:
         yield
 
 
-def _die_with_parent() -> None:
+def die_with(parent: int) -> None:
     """Where the system can, a cell ends with the process that started it, even by kill -9."""
     if _LIBC is not None:
         _LIBC.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+        if os.getppid() != parent:  # killed before the line above
+            os._exit(1)
 
 
 @dataclass
@@ -124,7 +127,7 @@ class Cells:
             stderr=subprocess.STDOUT,
             env=os.environ | threads,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=partial(die_with, os.getpid()),
         )
 
     def _collect(self) -> None:
