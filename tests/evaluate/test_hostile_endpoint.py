@@ -1,4 +1,4 @@
-"""Whatever an endpoint does: an answer, one that is counted as unreadable, or an error of a line."""
+"""Whatever an endpoint does: an answer, one that is counted as unreadable, or a line of error."""
 
 import json
 import os

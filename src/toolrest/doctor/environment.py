@@ -99,7 +99,12 @@ def nvidia_gpus() -> list[str] | None:
     command = [program, "--query-gpu=name", "--format=csv,noheader"]
     try:
         listed = subprocess.run(
-            command, capture_output=True, text=True, timeout=_SECONDS, check=True
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_SECONDS,
+            check=True,
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
