@@ -76,6 +76,7 @@ def compare(
         with only_one(folder):
             cells = Cells(folder, keep_plan(folder, plan))
             _run(cells, at_once)
+            _finish(cells)
             seeds_done = [s for s in cells.plan.seeds if cells.done((cells.plan.baseline, s))]
             if seeds_done or not cells.failed:
                 _write(folder, cells.plan)
@@ -105,6 +106,18 @@ def _run(cells: "Cells", jobs: int) -> None:
     except KeyboardInterrupt:
         say("stopped; what is done is kept. The same command goes on", err=True)
         raise typer.Exit(130) from None
+
+
+def _finish(cells: "Cells") -> None:
+    """What a kill has kept from runs that were done but for their pages."""
+    from toolrest.cli.train import write_page
+
+    for cell in cells.plan.cells():
+        run = cells.folder.run(*cell)
+        if cells.done(cell):
+            run.drop_parts()
+            if not (run.path / "report.html").is_file():
+                write_page(run)
 
 
 def _write(folder: "CompareFolder", plan: "Plan") -> None:

@@ -133,7 +133,7 @@ def train_in_this_process(
     """
     summary = _trained(recipe, run, ranks, resume=resume, quiet=quiet)
     if ranks.main:
-        page = _report(run)
+        page = write_page(run)
         _print_summary(summary, run)
         if page is not None:
             say(f"report       {page}")
@@ -190,7 +190,7 @@ def _again(run: "RunFolder") -> str:
     return f"toolrest train --resume {run.path}" if run.is_used() else "the same command"
 
 
-def _report(run: "RunFolder") -> Path | None:
+def write_page(run: "RunFolder") -> Path | None:
     """The run's page; a run is no worse for one that cannot be written."""
     from toolrest.watch.report.write import write_report
 
