@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 PATHS = ("policy", "data.path", "reward.function", "engine.sharding")
 """Keys whose values are paths or can be; `data.sources` has more of them."""
-_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_WORD = re.compile(r"[\w.-]*")
+_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
+"""Of a data set or a policy on the hub."""
 
 
 def with_whole_paths(recipe: Recipe) -> Recipe:
@@ -54,13 +54,11 @@ def whole_path(key: str, value: str) -> str:
     path, colon, function = value, "", ""
     if key == "reward.function":
         path, colon, function = value.rpartition(":")
-    can_be_name = (
-        bool(_WORD.fullmatch(path))
-        if key == "engine.sharding"
-        else key != "reward.function" and bool(_HUB.fullmatch(path) or _WORD.fullmatch(path))
-    )
+    if key == "engine.sharding" and not path.endswith((".yaml", ".yml", ".json")):
+        return value
     if key == "policy" and path == "embedded":
         return value
+    can_be_name = key in ("policy", "data.path") and _NAME.fullmatch(path) is not None
     found = _expanded(path)
     if not path or found is None or (can_be_name and not _exists(found)):
         return value
@@ -70,7 +68,7 @@ def whole_path(key: str, value: str) -> str:
 def _expanded(path: str) -> Path | None:
     try:
         return Path(path).expanduser()
-    except RuntimeError:  # a user that is not known
+    except (RuntimeError, ValueError):  # a user that is not known, or no path
         return None
 
 
