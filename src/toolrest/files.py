@@ -84,7 +84,7 @@ def append_json(path: Path, value: Any) -> None:
             raise
 
 
-def open_to_add(path: Path) -> BinaryIO:
+def open_to_add(path: Path, buffering: int = -1) -> BinaryIO:
     """Open a file to write at its end and to read it; it is made where there is none.
 
     Raises:
@@ -93,7 +93,7 @@ def open_to_add(path: Path) -> BinaryIO:
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-    file = os.fdopen(os.open(path, flags, 0o666), "a+b")
+    file = os.fdopen(os.open(path, flags, 0o666), "a+b", buffering)
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "not a regular file", str(path))
@@ -218,13 +218,18 @@ def sync_tree(folder: Path) -> dict[str, int]:
     sizes = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+            sync_file(path)
             sizes[path.relative_to(folder).as_posix()] = path.stat().st_size
         else:
             _sync(path)
     _sync(folder)
     return sizes
+
+
+def sync_file(path: Path) -> None:
+    """See a file onto the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _sync(folder: Path) -> None:

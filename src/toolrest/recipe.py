@@ -13,6 +13,7 @@ from toolrest.files import read_text
 from toolrest.naming import short, unknown_name
 from toolrest.plain_yaml import plain_values
 from toolrest.recipe_checks import check_recipe
+from toolrest.recipe_paths import with_whole_paths
 from toolrest.redaction import holds_key, key_in
 
 EMBEDDED = "embedded"
@@ -56,6 +57,9 @@ class DataSource(_Section):
     """Share of the rows, drawn at random before `take`."""
     mask: float = Field(default=0.0, ge=0, le=1)
     """Share of the rows whose tools and parameters get random names (Hammer)."""
+    drawn_by: str | None = None
+    """What seeds the draws of `share`, `take` and `mask`, so that they stay the same wherever the
+    file lies. None: the path as it was written."""
 
 
 class Data(_Section):
@@ -400,7 +404,7 @@ def check_trusted(recipe: Recipe, path: Path) -> None:
 
 
 def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
-    """The recipe of plain values; `source` is named in errors."""
+    """The recipe of plain values, its paths made whole; `source` is named in errors."""
     if isinstance(values.get("engine"), str):
         values = values | {"engine": {"name": values["engine"]}}
     _check_keys(values, Recipe, "")
@@ -411,6 +415,7 @@ def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
         key = ".".join(str(part) for part in first["loc"])
         said = first["msg"][0].lower() + first["msg"][1:]
         raise InputError(f"{source}: {key[:200]}={short(first['input'])}: {said}") from error
+    recipe = with_whole_paths(recipe)
     check_recipe(recipe)
     _check_keyless(recipe.model_dump(mode="json"), "")
     return recipe

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from toolrest.errors import InputError
+from toolrest.errors import InputError, reason
 
 HIDDEN = "***"
 """What stands in their place."""
@@ -78,8 +78,7 @@ def redacted_command(words: Sequence[str]) -> list[str]:
 
 def first_line(error: BaseException, most: int = _CUT) -> str:
     """The first line of what an error says, `redacted` before it is cut; its kind if nothing."""
-    text = redacted(str(error)).strip().split("\n")[0].strip()
-    text = text or type(error).__name__
+    text = reason(error, redacted)
     return text if len(text) <= most else f"{text[:most]}.."
 
 

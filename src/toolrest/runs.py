@@ -307,7 +307,7 @@ def _commit() -> str | None:
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(here.parent), *arguments]
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=10, check=True
+            command, capture_output=True, encoding="utf-8", timeout=10, check=True
         ).stdout.strip()
 
     try:

@@ -15,7 +15,6 @@ from toolrest.data.wording import Prompt
 from toolrest.errors import InputError
 from toolrest.evaluate.episode import Request
 
-pytest.importorskip("openai", reason="the openai package is not installed")
 pytest.importorskip("bfcl_eval", reason="bfcl-eval is not installed")
 
 TOOLREST = [sys.executable, "-c", "from toolrest.cli.main import main; main()", "evaluate"]

@@ -6,6 +6,7 @@ import typer
 
 from toolrest.cli.errors import one_line_errors
 from toolrest.cli.recipes import ARGUMENTS, split_arguments
+from toolrest.terminal import say
 
 if TYPE_CHECKING:
     from toolrest.doctor import Section
@@ -41,32 +42,36 @@ def doctor(
 
             get_gpu(gpu)
         path, overrides = split_arguments(arguments or [])
-        from rich.console import Console
+        from rich.text import Text
 
+        from toolrest.console import console
         from toolrest.doctor import examine
 
-        console = Console(highlight=False, markup=False)
-        notices = Console(stderr=True, highlight=False, markup=False)
+        view, notices = console(), console(stderr=True)
         sections: list[Section] = []
         with notices.status("", spinner="dots") as status:
             found = examine(
-                path, overrides, gpu=gpu, self_test=self_test, begins=lambda s: status.update(s)
+                path,
+                overrides,
+                gpu=gpu,
+                self_test=self_test,
+                begins=lambda s: status.update(Text(s)),
             )
             try:
                 for section in found:
                     sections.append(section)
                     if not as_json:
-                        _print(section, console)
+                        _print(section, view)
                     if section.name == "environment":
                         _calm()
             except KeyboardInterrupt:
-                typer.echo("stopped", err=True)
+                say("stopped", err=True)
                 raise typer.Exit(130) from None
     counts = _counts(sections)
     if as_json:
         _print_json(sections, counts)
     else:
-        console.print(_verdict(counts))
+        view.print(_verdict(counts))
     raise typer.Exit(1 if counts["problem"] else 0)
 
 
@@ -137,4 +142,4 @@ def _print_json(sections: "list[Section]", counts: dict[str, int]) -> None:
         "counts": counts,
         "sections": [asdict(section) for section in sections],
     }
-    typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    say(json.dumps(found, ensure_ascii=False, indent=2))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from toolrest.cli.errors import one_line_errors
+from toolrest.terminal import require_shown, say
 
 if TYPE_CHECKING:
     from toolrest.watch.inspection import Inspection
@@ -44,9 +45,8 @@ def inspect(
 ) -> None:
     """Show a response coloured by region, with the weight under each token."""
     with one_line_errors():
-        from rich.console import Console
-
         from toolrest.cli.train import calm_libraries
+        from toolrest.console import console
         from toolrest.watch.inspect import Subject, look
 
         calm_libraries()
@@ -70,9 +70,11 @@ def inspect(
             from toolrest.watch.inspection_page import write_page
 
             write_page(html, found)
-        _print(found, Console(highlight=False, markup=False))
+        _print(found, console())
         if html is not None:
-            typer.echo(f"page         {html}")
+            say(f"page         {html}")
+        else:
+            require_shown()
 
 
 def _print(found: "Inspection", console: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from toolrest.cli.errors import one_line_errors
+from toolrest.terminal import require_shown
 
 
 def score(
@@ -50,6 +51,9 @@ def score(
             lenient_types=lenient_types,
         )
         summary = score_file(rollouts, tool_reward, output)
+        from rich.table import Table
+
+        from toolrest.console import console
         from toolrest.files import sha256_of
         from toolrest.runs import describe_environment
 
@@ -62,20 +66,18 @@ def score(
         }
         told |= {"punish_over_calls": punish_over_calls, "normalise_strings": normalise_strings}
         told |= {"lenient_types": lenient_types}
-        digest = sha256_of(rollouts)
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False)
-    console.print(f"{rollouts}, n = {summary.pop('n'):.0f}", soft_wrap=True)
-    table = Table()
-    table.add_column("")
-    table.add_column("mean", justify="right")
-    for name, value in summary.items():
-        table.add_row(name, f"{value:.4f}")
-    console.print(table)
-    settings = ", ".join(f"{name} {value}" for name, value in told.items())
-    console.print(f"scored by    {by}: {settings}", soft_wrap=True)
-    console.print(f"of sha256    {digest}", soft_wrap=True)
-    if output is not None:
-        console.print(f"every row    {output}", soft_wrap=True)
+        view = console()
+        view.print(f"{rollouts}, n = {summary.pop('n'):.0f}", soft_wrap=True)
+        table = Table()
+        table.add_column("")
+        table.add_column("mean", justify="right")
+        for name, value in summary.items():
+            table.add_row(name, f"{value:.4f}")
+        view.print(table)
+        settings = ", ".join(f"{name} {value}" for name, value in told.items())
+        view.print(f"scored by    {by}: {settings}", soft_wrap=True)
+        view.print(f"of sha256    {sha256_of(rollouts)}", soft_wrap=True)
+        if output is not None:
+            view.print(f"every row    {output}", soft_wrap=True)
+        else:
+            require_shown()

@@ -9,7 +9,8 @@ import typer
 
 from toolrest.cli.errors import one_line_errors
 from toolrest.cli.recipes import ARGUMENTS, split_arguments
-from toolrest.errors import InputError
+from toolrest.errors import InputError, reason
+from toolrest.terminal import note_loss, say, say_lost
 
 if TYPE_CHECKING:
     from toolrest.ranks import Ranks
@@ -186,10 +187,11 @@ def train_in_this_process(
     """
     summary = _trained(recipe, run, ranks, resume=resume, quiet=quiet, accept=accept)
     if ranks.main:
-        page = _report(run)
+        page = write_page(run)
         _print_summary(summary, run)
         if page is not None:
-            typer.echo(f"report       {page}")
+            say(f"report       {page}")
+        say_lost(f"the run is done, in {run.path}")
 
 
 def _trained(
@@ -212,6 +214,8 @@ def _trained(
 
     calm_libraries()
     with LiveView(quiet=quiet or not ranks.main, rollouts=run.rollouts) as view:
+        if ranks.main:
+            note_loss(run.warnings, lambda: view.at)
         try:
             if recipe.engine.name == "verl":
                 return run_verl_training(
@@ -223,9 +227,7 @@ def _trained(
         except (KeyboardInterrupt, Interrupted):
             view.close()
             if ranks.main:
-                typer.echo(
-                    f"stopped; what is done is kept. Go on with: {_again(run, recipe)}", err=True
-                )
+                say(f"stopped; what is done is kept. Go on with: {_again(run, recipe)}", err=True)
             raise typer.Exit(130) from None
         except NonFiniteError as error:
             view.close()
@@ -257,7 +259,7 @@ def _again(run: "RunFolder", recipe: "Recipe") -> str:
     return f"toolrest train --resume {run.path}{trust}"
 
 
-def _report(run: "RunFolder") -> Path | None:
+def write_page(run: "RunFolder") -> Path | None:
     """The run's page; a run is no worse for one that cannot be written."""
     from toolrest.watch.report.write import write_report
 
@@ -265,7 +267,7 @@ def _report(run: "RunFolder") -> Path | None:
     try:
         write_report([run.path], page)
     except InputError as error:
-        typer.echo(f"toolrest: {error}", err=True)
+        say(f"toolrest: {error}", err=True)
         return None
     return page
 
@@ -273,8 +275,18 @@ def _report(run: "RunFolder") -> Path | None:
 def calm_libraries() -> None:
     """Leave the terminal to the view, and the network alone: no bars, no notices of deprecation and
     no telemetry from libraries.
+
+    Raises:
+        InputError: they cannot be used, as Python leaves docstrings out.
     """
+    import sys
     import warnings
+
+    if sys.flags.optimize > 1:
+        raise InputError(
+            "PYTHONOPTIMIZE=2 (python -OO) leaves out docstrings, which transformers needs; unset "
+            "it, or use PYTHONOPTIMIZE=1"
+        )
 
     from datasets.utils.logging import disable_progress_bar
     from huggingface_hub import constants
@@ -312,16 +324,24 @@ def _cannot_write(error: Exception, run: "RunFolder") -> str | None:
     """
     import shutil
 
-    full = f"the disk is full ({run.path}); make room"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return full
-    if "No space left" in str(error):
+    named = error.filename if isinstance(error, OSError) else None
+    if isinstance(named, str) and not Path(named).resolve().is_relative_to(run.path.resolve()):
+        return f"{named} cannot be written ({reason(error)}); mend that" if _full(error) else None
+    there = run.path if run.is_used() else run.path.parent  # an unused folder is taken away
+    full = f"the disk is full ({there}); make room"
+    if _full(error):
         return full
     locked = (errno.EROFS, errno.EACCES, errno.EPERM)
     if (isinstance(error, OSError) and error.errno in locked) or "Read-only file" in str(error):
         return f"{run.path} cannot be written ({error}); make it writable"
     writes = isinstance(error, OSError | RuntimeError)
     return full if writes and shutil.disk_usage(run.path).free < _DISK_FULL else None
+
+
+def _full(error: Exception) -> bool:
+    """Whether it says that a disk, a quota or a limit (ulimit -f) is reached."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return (isinstance(error, OSError) and error.errno in full) or "No space left" in str(error)
 
 
 def _print_plan(recipe: "Recipe") -> None:
@@ -338,24 +358,24 @@ def _print_plan(recipe: "Recipe") -> None:
         _print_verl_command(recipe)
         return
     get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
-    typer.echo(dump_recipe(recipe), nl=False)
+    say(dump_recipe(recipe).rstrip("\n"))
     sources = ", ".join(source.path for source in recipe.data.sources)
     data = recipe.data.path or sources or "the embedded world's tasks"
     if recipe.method != "rl":
-        typer.echo(
+        say(
             f"# plan: {recipe.method}, {recipe.warm_start.steps} steps of "
             f"{recipe.warm_start.batch_size} demonstrations from {data}; evaluation before and "
             f"after on up to {recipe.evaluation.samples} held-out samples"
         )
         return
-    typer.echo(
+    say(
         f"# plan: {recipe.max_steps} steps of {recipe.rollout.prompts_per_step} prompts x "
         f"{recipe.rollout.group_size} responses from {data}; a checkpoint every "
         f"{recipe.save_steps} steps; evaluation before and after on up to "
         f"{recipe.evaluation.samples} held-out samples"
     )
     if recipe.engine.processes > 1:
-        typer.echo(
+        say(
             f"# {recipe.engine.processes} processes ({recipe.engine.sharding}), "
             f"{recipe.responses_per_forward} responses a forward in each"
         )
@@ -374,21 +394,22 @@ def _print_verl_command(recipe: "Recipe") -> None:
     name = recipe.name or _default_name(recipe)
     paths = run_paths(RUNS / name, evaluated=recipe.evaluation.samples > 0)
     environment, command = verl_command(recipe, name, paths)
-    typer.echo(
+    say(
         f"# {verl_steps(recipe)} generations of {recipe.rollout.prompts_per_step} prompts x "
         f"{recipe.rollout.group_size} responses, {recipe.max_steps} optimiser steps; "
         f"`toolrest train` writes the rows to {paths.train.parent} before it runs this"
     )
     for note in verl_notes(recipe):
-        typer.echo(f"# note: {note}")
-    typer.echo(shell_command(environment, command))
+        say(f"# note: {note}")
+    say(shell_command(environment, command))
 
 
 def _print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    from toolrest.console import console as plain_console
+
+    console = plain_console()
     before, after = summary["before"], summary["after"]
     if before is not None and after is not None:
         table = Table(title=f"held-out tasks, n = {after['n']}", title_justify="left")

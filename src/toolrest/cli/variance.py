@@ -9,6 +9,7 @@ import typer
 
 from toolrest.cli.errors import one_line_errors
 from toolrest.cli.recipes import ARGUMENTS, split_arguments
+from toolrest.terminal import require_shown, say, say_lost
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -72,10 +73,13 @@ def variance(
                 from toolrest.errors import InputError
 
                 raise InputError(f"{output}: cannot be written: {error.strerror}") from error
-    for label, result in found.items():
-        _print(label, result)
-    if output is not None:
-        typer.echo(f"all figures  {output}")
+        for label, result in found.items():
+            _print(label, result)
+        if output is not None:
+            say(f"all figures  {output}")
+            say_lost(f"all figures are in {output}")
+        else:
+            require_shown()
 
 
 def _policies(
@@ -126,8 +130,9 @@ def _check_unchanged(recipe: "Recipe", run: "RunFolder") -> None:
 def _measure(
     recipe: "Recipe", folder: Path | None, label: str, prompts: int, names: list[str]
 ) -> dict[str, Any]:
-    from rich.progress import Progress
+    from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
+    from toolrest.console import console, text_column
     from toolrest.errors import InputError
     from toolrest.policy import load_policy, load_tokenizer
     from toolrest.rollout.sampler import shares_prefix
@@ -141,7 +146,8 @@ def _measure(
     model = load_policy(recipe, folder)
     shares_prefix(model, "shared_prefix")
     _check_size(sum(p.numel() for p in model.parameters()), prompts, len(names) + 1)
-    with Progress(transient=True) as progress:
+    columns = (text_column("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(), transient=True) as progress:
         task = progress.add_task(label, total=prompts * recipe.rollout.group_size)
         found = variance_at(
             model,
@@ -211,9 +217,9 @@ def _agreement(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _print(label: str, result: dict[str, Any]) -> None:
-    from rich.console import Console
+    from toolrest.console import console as plain_console
 
-    console = Console(highlight=False)
+    console = plain_console()
     console.width = max(console.width, 100)  # a figure that is cut would be another figure
     regions, rows = result["regions"], result["weightings"]
     names = [row["region"] for row in regions]

@@ -15,7 +15,7 @@ from toolrest.data.overlap import Questions
 from toolrest.data.sample import Sample
 from toolrest.data.sources import Read, Sift, Skipped, Source, iterate_samples
 from toolrest.errors import InputError
-from toolrest.files import sha256_of
+from toolrest.files import only_one, sha256_of, sync_file, write_json
 from toolrest.redaction import refuse_keys_of
 
 _BATCH = 1000
@@ -69,6 +69,7 @@ def prepare(
     skipped = {number: Skipped() for number in range(len(sources))}
     counts = [0] * len(sources)
     part = output.with_name(output.name + ".part")
+    busy = f"{output}: another toolrest data prepare is writing it; wait for it"
 
     def samples() -> Iterator[Sample]:
         for number, source in enumerate(sources):
@@ -78,38 +79,57 @@ def prepare(
                 yield sample
 
     try:
-        _write(part, samples(), rendering.dialect, on_sample)
-        if not sum(counts):
-            raise InputError(_nothing(sources, skipped))
-        part.replace(output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with only_one(part, busy):
+            try:
+                _write(part, samples(), rendering.dialect, on_sample)
+                if not sum(counts):
+                    raise InputError(_nothing(sources, skipped))
+                manifest = {
+                    "output": output.name,
+                    "sha256": sha256_of(part),
+                    "samples": sum(counts),
+                    "seed": seed,
+                    "drop": sorted(drop),
+                    "max_prompt_tokens": max_prompt_tokens,
+                    "made_by": dict(made_by or {}),
+                    "rendering": asdict(rendering),
+                    "sources": [
+                        _described(source, counts[number], skipped[number])
+                        for number, source in enumerate(sources)
+                    ],
+                }
+                _put_in_place(part, output, manifest)
+            finally:
+                with suppress(OSError):
+                    part.unlink()
     except OSError as error:
         raise InputError(f"{output}: cannot be written: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
-    manifest = {
-        "output": output.name,
-        "sha256": sha256_of(output),
-        "samples": sum(counts),
-        "seed": seed,
-        "drop": sorted(drop),
-        "max_prompt_tokens": max_prompt_tokens,
-        "made_by": dict(made_by or {}),
-        "rendering": asdict(rendering),
-        "sources": [
-            asdict(source)
-            | {
-                "sha256": sha256_of(Path(source.path)) if Path(source.path).is_file() else None,
-                "samples": counts[number],
-                "left_out": dict(skipped[number].reasons),
-                "left_out_rows": skipped[number].rows,
-            }
-            for number, source in enumerate(sources)
-        ],
-    }
-    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-    manifest_path(output).write_text(text, encoding="utf-8")
     return manifest
+
+
+def _put_in_place(part: Path, output: Path, manifest: dict[str, Any]) -> None:
+    """The rows, then their manifest, so that a manifest is always that of the rows beside it.
+
+    Between the two there are rows without a manifest: whole, and written again by the same command.
+    """
+    for left in output.parent.glob(
+        f"{manifest_path(output).name}.*.part"
+    ):  # of one that was killed
+        left.unlink()
+    manifest_path(output).unlink(missing_ok=True)
+    part.replace(output)
+    write_json(manifest_path(output), manifest)
+
+
+def _described(source: Source, samples: int, skipped: Skipped) -> dict[str, Any]:
+    path = Path(source.path)
+    return asdict(source) | {
+        "sha256": sha256_of(path) if path.is_file() else None,
+        "samples": samples,
+        "left_out": dict(skipped.reasons),
+        "left_out_rows": skipped.rows,
+    }
 
 
 def _sift(checker: Checker, drop: Collection[str], path: str) -> Sift:
@@ -167,7 +187,6 @@ def _write(
             ("demonstration", pa.string()),
         ]
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetWriter(path, schema) as writer:
         batch: list[dict[str, Any]] = []
         count = 0
@@ -183,6 +202,7 @@ def _write(
         if batch:
             writer.write_table(pa.Table.from_pylist(batch, schema))
         on_sample(count)
+    sync_file(path)
 
 
 def _row(sample: Sample, dialect: str, index: int) -> dict[str, Any]:

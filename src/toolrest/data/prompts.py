@@ -69,9 +69,9 @@ def render_chat(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]
         if not ids:
             raise TemplateRefusal("the policy's chat template writes nothing for a prompt")
         return ids
-    assert refusal is not None
+    said = "nothing" if refusal is None else first_line(refusal)
     raise TemplateRefusal(
-        f"the policy's chat template refuses the prompt ({first_line(refusal)}); another "
+        f"the policy's chat template refuses the prompt ({said}); another "
         "wording may fit: data.prompt=plain, in evaluation --prompt plain"
     ) from refusal
 

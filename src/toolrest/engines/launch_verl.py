@@ -97,7 +97,9 @@ def train_with_verl(
     """
     environment, arguments = verl_command(recipe, name, paths, sys.executable)
     paths.scratch.mkdir(parents=True, exist_ok=True)
-    (paths.scratch / "command.sh").write_text(shell_command(environment, arguments) + "\n")
+    (paths.scratch / "command.sh").write_text(
+        shell_command(environment, arguments) + "\n", encoding="utf-8"
+    )
     log = paths.scratch / "log.txt"
     each, seen = recipe.steps_per_generation, last_step(paths.checkpoints)
     started = time.monotonic()

@@ -95,7 +95,7 @@ def run_processes(engine: Engine, run: RunFolder, *, quiet: bool, accept: bool =
             for child in _children(process.pid):
                 child.kill()
         if outcome.is_file():
-            return int(outcome.read_text())
+            return int(outcome.read_text(encoding="ascii"))
         return 130 if asked else process.returncode or 1
 
 

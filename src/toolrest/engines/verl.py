@@ -240,7 +240,7 @@ class WeightedTrainer:
         # verl names the checkpoint as its newest at the end; by then the state must be there.
         folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / STATE_FILE).write_text(json.dumps(self.generation.to_dict()))
+        (folder / STATE_FILE).write_text(json.dumps(self.generation.to_dict()), encoding="utf-8")
         super()._save_checkpoint()
 
     def _load_checkpoint(self) -> None:

@@ -30,7 +30,8 @@ class Answer:
     text: str
     """Its text, without the end of the turn unless that is a mark of the dialect."""
     stop: str
-    """`end`; `length`: it was cut off; `too_long`: the prompt did not fit, nothing was asked."""
+    """`end`; `length`: it was cut off; `too_long`: the prompt did not fit, nothing was asked;
+    `unreadable`: the endpoint's reply was none of its interface."""
     prompt_tokens: int | None = None
     """Tokens of the prompt, where known."""
     tokens: int | None = None
@@ -39,6 +40,13 @@ class Answer:
     """Calls that a server has read already, {"name", "arguments"}; None: they are in the text."""
     opening: str = ""
     """What the prompt had written of the reply already, where known; see `Dialect.opening`."""
+    why: str = ""
+    """Of one that is unreadable: what it was instead."""
+
+    @property
+    def missing(self) -> str:
+        """Why there is no reply, which is wrong whatever was due; empty where there is one."""
+        return self.stop if self.stop in ("too_long", "unreadable") else ""
 
 
 class Backend(Protocol):
@@ -120,6 +128,8 @@ def read(answer: Answer, dialect: Dialect, tools: Sequence[Tool] = ()) -> Reply:
     Args:
         tools: those that could be called, whose types some dialects read values by.
     """
+    if answer.missing:
+        return dialect.parse("")
     if answer.calls is None:
         known = [openai_tool(tool) for tool in tools] if dialect.reads_types else None
         return dialect.parse(answer.text, known, opening=answer.opening)
@@ -143,5 +153,5 @@ def read(answer: Answer, dialect: Dialect, tools: Sequence[Tool] = ()) -> Reply:
 
 
 def status_of(answer: Answer, reply: Reply) -> str:
-    """The reply's parse status, or that the prompt did not fit."""
-    return answer.stop if answer.stop == "too_long" else str(reply.status)
+    """The reply's parse status, or why there is none."""
+    return answer.missing or str(reply.status)

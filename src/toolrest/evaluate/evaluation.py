@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -132,7 +132,7 @@ def evaluate(target: Target, options: Options, progress: Progress | None = None)
         whole = [name for name, count in every.items() if played[name] == count]
         if not episodes:
             raise InputError(f"--on {options.benchmark}: there is no item to evaluate")
-        backend = _backend(target, options, dialect, settings["max_tokens"])
+        backend = _backend(target, options, dialect, settings["max_tokens"], progress.note)
         store = closing.enter_context(AnswerStore(folder, settings))
         with _writing(folder):
             changed = record_environment(folder / "environment.json", 0, 1)
@@ -373,7 +373,13 @@ def _episodes(
     return {"tasks": world.episodes(max(options.limit or 0, world.COUNT))}
 
 
-def _backend(target: Target, options: Options, dialect: str, max_tokens: int) -> Backend:
+def _backend(
+    target: Target,
+    options: Options,
+    dialect: str,
+    max_tokens: int,
+    note: Callable[[str], object],
+) -> Backend:
     reader = get_dialect(dialect)
     if options.backend == "openai":
         from toolrest.evaluate.backends.hf import Rendering
@@ -394,6 +400,7 @@ def _backend(target: Target, options: Options, dialect: str, max_tokens: int) ->
             rendering,
             options.api_key,
             target.recipe.data.template_options,
+            note,
         )
     if options.backend == "vllm":
         from toolrest.evaluate.backends.vllm import VLLMBackend

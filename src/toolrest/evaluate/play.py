@@ -8,8 +8,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
+from toolrest.errors import InputError
 from toolrest.evaluate.answers import AnswerStore
 from toolrest.evaluate.episode import Answer, Backend, Episode, Outcome, Request
+
+_IN_A_ROW = 16
+"""Unreadable answers without a readable one between them after which the endpoint is at fault."""
 
 
 def play(
@@ -21,13 +25,31 @@ def play(
 ) -> list[Outcome]:
     """The outcome of every episode, in order.
 
+    An answer that is unreadable counts, once a readable one shows that the backend can give some.
+
     Args:
         on_outcome: called when an episode is done.
         on_answer: called when a new answer has come in.
+
+    Raises:
+        InputError: no answer can be read, or none of many in a row.
     """
+    held: list[tuple[_Seat, str, Answer]] = []
+
+    def count(seat: _Seat, key: str, answer: Answer) -> None:
+        store.add(key, answer)
+        on_answer(answer)
+        seat.receive(answer)
+        waiting.appendleft(seat)
+
     found: dict[str, Outcome] = {}
     waiting = deque(_Seat(episode) for episode in episodes)
-    while waiting:
+    while waiting or held:
+        if not waiting:
+            if not store.has_readable():
+                raise InputError(_no_answers(held))
+            while held:
+                count(*held.pop(0))
         asked: dict[str, tuple[_Seat, Request]] = {}
         while waiting and len(asked) < backend.window:
             seat = waiting.popleft()
@@ -43,15 +65,28 @@ def play(
         answers = backend.answer([request for _, request in asked.values()])
         try:
             for key, answer in answers:
-                store.add(key, answer)
-                on_answer(answer)
                 seat, _ = asked.pop(key)
-                seat.receive(answer)
-                waiting.appendleft(seat)
+                if answer.stop == "unreadable":
+                    held.append((seat, key, answer))
+                    if len(held) >= _IN_A_ROW:
+                        raise InputError(_no_answers(held))
+                    continue
+                count(seat, key, answer)
+                while held:
+                    count(*held.pop(0))
         except KeyboardInterrupt:
             _keep_the_rest(answers, store)
             raise
     return [found[episode.identity] for episode in episodes]
+
+
+def _no_answers(held: list[tuple[_Seat, str, Answer]]) -> str:
+    count, (_, _, last) = len(held), held[-1]
+    which = "the answer" if count == 1 else f"{count} answers in a row"
+    return (
+        f"{which} of the endpoint cannot be read, the last as {last.why}; see that it speaks the "
+        "interface that --api names. Answers so far are kept, and the same command goes on"
+    )
 
 
 def _keep_the_rest(answers: Generator[tuple[str, Answer]], store: AnswerStore) -> None:
@@ -59,7 +94,8 @@ def _keep_the_rest(answers: Generator[tuple[str, Answer]], store: AnswerStore) -
     try:
         pair = answers.throw(KeyboardInterrupt())
         while True:
-            store.add(*pair)
+            if pair[1].stop != "unreadable":
+                store.add(*pair)
             pair = next(answers)
     except (StopIteration, KeyboardInterrupt):
         return

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO
 
 from toolrest import files
@@ -45,13 +46,18 @@ def only_one(folder: CompareFolder) -> Iterator[None]:
         ) from error
     at_work = f"{folder.path}: another toolrest compare is at work there; wait for it, or use "
     with files.only_one(folder.lock, at_work + "another --out"):
+        for pattern in ("*.part", "recipes/*.part", "figures/*.part"):
+            for part in folder.path.glob(pattern):  # of one that was killed
+                part.unlink()
         yield
 
 
-def _die_with_parent() -> None:
+def die_with(parent: int) -> None:
     """Where the system can, a cell ends with the process that started it, even by kill -9."""
     if _LIBC is not None:
         _LIBC.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+        if os.getppid() != parent:  # killed before the line above
+            os._exit(1)
 
 
 @dataclass
@@ -127,7 +133,7 @@ class Cells:
             stderr=subprocess.STDOUT,
             env=os.environ | threads,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=partial(die_with, os.getpid()),
         )
 
     def _collect(self) -> None:

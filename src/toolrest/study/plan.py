@@ -13,7 +13,7 @@ from toolrest.errors import InputError
 from toolrest.files import read_text
 from toolrest.naming import short
 from toolrest.plain_yaml import plain_values
-from toolrest.recipe import EMBEDDED, Recipe, dump_recipe, names_code, parse_recipe
+from toolrest.recipe import Recipe, dump_recipe, names_code, parse_recipe
 from toolrest.runs import RunFolder, write_whole
 from toolrest.study.methods import Method, apply_method, check_methods
 
@@ -98,7 +98,7 @@ def read_seeds(written: str) -> tuple[int, ...]:
 def make_plan(
     recipe: Recipe, methods: Sequence[Method], seeds: Sequence[int], baseline: str, threads: int
 ) -> Plan:
-    """A plan whose paths are absolute and whose methods were checked.
+    """A plan whose methods were checked.
 
     Raises:
         InputError: a method that does not fit the recipe, or a baseline that is none of them.
@@ -107,11 +107,6 @@ def make_plan(
     if baseline not in names:
         raise InputError(f"--baseline {baseline}: not one of the methods {', '.join(names)}")
     values = recipe.model_dump(mode="json") | {"name": None, "seed": 0}
-    if recipe.data.path is not None:
-        values["data"]["path"] = str(Path(recipe.data.path).absolute())
-    policy = Path(recipe.policy).expanduser()
-    if recipe.policy != EMBEDDED and policy.exists():
-        values["policy"] = str(policy.absolute())
     shared = parse_recipe(values, "the recipe")
     check_methods(shared, methods)
     return Plan(shared, tuple(methods), tuple(seeds), baseline, threads)

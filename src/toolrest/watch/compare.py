@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from types import TracebackType
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from toolrest.console import console
 from toolrest.files import open_regular, read_json
 from toolrest.study.cells import Cells
 from toolrest.study.plan import cell_name
+from toolrest.terminal import note_loss
 
 _TAIL = 16384
 
@@ -21,11 +22,12 @@ class CompareView:
 
     def __init__(self, cells: Cells) -> None:
         self._cells = cells
-        self._console = Console(highlight=False)
+        self._console = console()
         self._said: set[tuple[str, int]] = {c for c in cells.plan.cells() if cells.done(c)}
         self._live: Live | None = None
 
     def __enter__(self) -> CompareView:
+        note_loss(self._cells.folder.path / "warnings.jsonl")
         kept, total = len(self._said), len(self._cells.plan.cells())
         if kept:
             self._console.print(f"{kept} of {total} runs are there already", soft_wrap=True)

@@ -9,12 +9,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
+from toolrest.console import console, text_column
 from toolrest.evaluate import evaluation
 from toolrest.evaluate.episode import Answer, Outcome
 from toolrest.naming import printable
+from toolrest.terminal import note_loss
 
 _SECONDS_BETWEEN_LINES = 30.0
 
@@ -23,15 +25,15 @@ class EvaluationView(evaluation.Progress):
     """A bar with rate and time left on a terminal, a line now and then elsewhere."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self._console = Console(stderr=True, highlight=False, markup=False)
+        self._console = console(stderr=True)
         self._quiet = quiet
         self._bar: Progress | None = None
         if self._console.is_terminal and not quiet:
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                text_column("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
+                text_column("{task.fields[rate]}"),
                 TimeRemainingColumn(),
                 console=self._console,
             )
@@ -53,6 +55,7 @@ class EvaluationView(evaluation.Progress):
             self._bar.stop()
 
     def begin(self, items: int, folder: Path) -> None:
+        note_loss(folder / "warnings.jsonl")
         self._items = items
         self._start = self._last = time.monotonic()
         if self._bar is not None:
