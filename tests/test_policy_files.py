@@ -105,6 +105,14 @@ def test_what_tokenizers_say_of_themselves_is_taken(folder):
     load_tokenizer(recipe(folder))
 
 
+def test_a_template_without_end_is_refused(folder, monkeypatch):
+    monkeypatch.setattr("toolrest.policy._TEMPLATE_SECONDS", 0.2)
+    loops = "{% for i in range(99999) %}" * 4 + "{% endfor %}" * 4
+    (folder / "chat_template.jinja").write_text(loops)
+    with pytest.raises(InputError, match="chat template takes over"):
+        load_tokenizer(recipe(folder))
+
+
 def test_a_generation_config_says_tokens_and_sampling_alone(folder):
     change(
         folder,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from toolrest.adapters import adapter_values, has_adapters, merge_adapters, read_adapters
+from toolrest.deadline import TooLong, within
 from toolrest.errors import InputError
 from toolrest.naming import short
 from toolrest.policy_files import check_policy_folder, is_finite, not_finite
@@ -32,6 +34,9 @@ _SAMPLING = (
     *("bos_token_id", "eos_token_id", "pad_token_id", "do_sample", "temperature", "top_p"),
     *("top_k", "min_p", "repetition_penalty"),
 )
+
+_TEMPLATE_SECONDS = 10.0
+"""A template may take for a prompt of one word."""
 
 
 def policy_path(recipe: Recipe) -> str:
@@ -159,8 +164,21 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
             f"policy={recipe.policy}: the tokenizer has no chat template, so prompts cannot be "
             "written; use an instruction-tuned policy, or add a chat_template to the tokenizer"
         )
+    _check_template(tokenizer, recipe)
     _set_options(tokenizer, recipe.data.template_options)
     return tokenizer
+
+
+def _check_template(tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> None:
+    """Have the chat template write a word; what it refuses is told where a prompt is written."""
+    try:
+        with suppress(Exception), within(_TEMPLATE_SECONDS):
+            tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
+    except TooLong:
+        raise InputError(
+            f"policy={recipe.policy}: its chat template takes over {_TEMPLATE_SECONDS:.0f} s for "
+            "one word; use another template"
+        ) from None
 
 
 def _set_options(tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any]) -> None:

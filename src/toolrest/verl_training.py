@@ -17,7 +17,8 @@ from toolrest.engines.verl_overrides import (
 from toolrest.engines.verl_rows import write_rows
 from toolrest.engines.watch import Watch
 from toolrest.files import append_json, whole_lines
-from toolrest.policy import load_tokenizer
+from toolrest.policy import load_tokenizer, policy_folder, whole_folder
+from toolrest.policy_files import check_finite_files
 from toolrest.recipe import Recipe, dump_recipe
 from toolrest.rollout.fitting import fit_recipe
 from toolrest.runs import RunFolder, begin_run, write_json
@@ -51,6 +52,7 @@ def run_verl_training(
     verl_overrides(recipe, run.path.name, paths)
     check_machine()
     tokenizer = load_tokenizer(recipe)
+    check_finite_files(whole_folder(policy_folder(recipe), recipe))
     recipe, notes = fit_recipe(recipe, tokenizer)
     for note in (*notes, *verl_notes(recipe)):
         view.note(note)

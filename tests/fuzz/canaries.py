@@ -74,4 +74,5 @@ def leave_code(folder: Path, mark: Path) -> None:
     )
     (folder / "custom_generate").mkdir(exist_ok=True)
     for name in ("evil.py", "custom_generate/generate.py", "configuration_evil.py"):
-        (folder / name).write_text(text)
+        if not os.path.lexists(folder / name):
+            (folder / name).write_text(text)

@@ -87,13 +87,21 @@ def values(outside: Path, rng: random.Random):
     )
 
 
+def _is_small(path: Path) -> bool:
+    """Whether a file is there that an earlier change has not made something else."""
+    return path.is_file() and not path.is_symlink() and path.stat().st_size < 1 << 30
+
+
 def _write(path: Path, found: object) -> None:
     path.write_text(json.dumps(found))
 
 
 def change_json(folder: Path, outside: Path, rng: random.Random) -> str:
     """One or two fields of a file are others; what was done is said."""
-    name = rng.choice([each for each in FILES if (folder / each).exists()])
+    names = [each for each in FILES if _is_small(folder / each)]
+    if not names:
+        return "no file is left"
+    name = rng.choice(names)
     found = json.loads((folder / name).read_text())
     said = []
     for _ in range(rng.choice((1, 1, 2))):
@@ -106,7 +114,7 @@ def change_json(folder: Path, outside: Path, rng: random.Random) -> str:
 
 def change_recipe(run: Path, outside: Path, rng: random.Random) -> str:
     """One or two keys of the run's recipe are others."""
-    if not (run / "recipe.yaml").is_file():
+    if not _is_small(run / "recipe.yaml"):
         return "no recipe"
     text = (run / "recipe.yaml").read_text()
     recipe = json.loads(text) if text.startswith("{") else yaml.safe_load(text)
@@ -147,7 +155,7 @@ def add_pickle(folder: Path, mark: Path, rng: random.Random) -> str:
 
 def change_kind(folder: Path, rng: random.Random) -> str:
     """A file is a FIFO, a socket, a link to a device, a folder, a link to nothing or sparse."""
-    files = sorted(each for each in folder.rglob("*") if each.is_file())
+    files = sorted(each for each in folder.rglob("*") if _is_small(each))
     path = rng.choice(files)
     kind = rng.choice(("fifo", "socket", "device", "folder", "nothing", "itself", "sparse"))
     path.unlink()
@@ -179,7 +187,7 @@ def make_socket(path: Path) -> None:
 def change_index(folder: Path, outside: Path, rng: random.Random) -> str:
     """Weights in parts, some of which are elsewhere."""
     weights = folder / "model.safetensors"
-    if not weights.is_file():
+    if not _is_small(weights):
         return "no weights"
     part = rng.choice(("../outside/kept.txt", str(outside / "kept.txt"), "evil.bin", 3, "", None))
     names = {"a": "model-1.safetensors", "b": part}

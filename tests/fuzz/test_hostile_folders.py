@@ -2,7 +2,7 @@
 
     TOOLREST_FUZZ=all pytest tests/fuzz/test_hostile_folders.py
 
-draws 400 of each; without it, 30. Whatever is drawn: nothing of it runs, nothing outside is read,
+draws 400 of each; without it, 15. Whatever is drawn: nothing of it runs, nothing outside is read,
 the network is not asked, and it ends within a minute with a result or with one line.
 """
 
@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 from toolrest.policy import load_policy, policy_path
 from toolrest.recipe import Recipe
 
-EXAMPLES = 400 if os.environ.get("TOOLREST_FUZZ") == "all" else 30
+EXAMPLES = 400 if os.environ.get("TOOLREST_FUZZ") == "all" else 15
 EVALUATE = ("--on", "world", "--limit", "1", "--max-tokens", "2", "--quiet")
 
 

@@ -111,13 +111,15 @@ def _print(section: "Section", console: Any) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from toolrest.naming import printable
+
     if not console.is_terminal:
         console.print(section.name)
         for check in section.checks:
             mark = _MARKS[check.status.value][0]
-            console.print(f"  {mark:<8}{check.name}: {check.found}", soft_wrap=True)
+            console.print(f"  {mark:<8}{check.name}: {printable(check.found)}", soft_wrap=True)
             if check.mend:
-                console.print(f"          mend: {check.mend}", soft_wrap=True)
+                console.print(f"          mend: {printable(check.mend)}", soft_wrap=True)
         return
     table = Table(box=None, show_header=False, padding=(0, 1, 0, 0), title_justify="left")
     table.add_column(width=8, no_wrap=True)
@@ -125,9 +127,9 @@ def _print(section: "Section", console: Any) -> None:
     table.add_column(overflow="fold")
     for check in section.checks:
         mark, style = _MARKS[check.status.value]
-        found = Text(check.found)
+        found = Text(printable(check.found))
         if check.mend:
-            found.append(f"\n{check.mend}", style="bold" if style != "cyan" else "dim")
+            found.append(f"\n{printable(check.mend)}", style="bold" if style != "cyan" else "dim")
         table.add_row(Text(mark, style=style), Text(check.name), found)
     console.print(Text(section.name, style="bold"))
     console.print(table)
