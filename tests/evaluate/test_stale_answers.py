@@ -160,3 +160,20 @@ def test_settings_hold_what_numbers_depend_on():
     environment = json.loads(Path("a/environment.json").read_text())
     assert {"versions", "python", "commit", "machine", "variables"} <= environment.keys()
     assert json.loads(Path("a/result.json").read_text())["scored_by"]["versions"]["toolrest"]
+
+
+def test_every_file_of_bfcl_s_questions_counts(tmp_path):
+    from toolrest.evaluate.bfcl.worker import _hash
+
+    (tmp_path / "possible_answer").mkdir()
+    seen = set()
+    for name, text in (
+        ("a.json", "1"),
+        ("possible_answer/a.json", "1"),
+        ("possible_answer/a.json", "2"),
+        ("a.json", "2"),
+        ("b.json", ""),
+    ):
+        (tmp_path / name).write_text(text)
+        seen.add(_hash(tmp_path, "*.json"))
+    assert len(seen) == 5
