@@ -27,6 +27,7 @@ ROWS = {
         "policy.py:load_config",
         "policy_files.py",
         "doctor/policy.py",
+        "origins.py:_named_weights",
     ),
     "tokenizer": ("policy.py:load_tokenizer",),
     "generation_config.json": ("policy.py:load_generation_config",),
@@ -39,9 +40,10 @@ ROWS = {
         *("watch/compare.py", "watch/live.py", "engines/watch.py", "study/results.py"),
         *("study/cells.py", "verl_training.py", "engines/launch_verl.py", "engines/verl.py"),
         *("evaluate/target.py", "doctor/self_test.py"),
+        *("origins.py:read_origins", "origins.py:accepted_changes"),
     ),
     "an evaluation's files": ("evaluate/answers.py", "evaluate/results.py"),
-    "data": ("data/rows.py", "data/prepare.py", "evaluate/apibank.py", "evaluate/score_file.py"),
+    "data": ("data/rows.py", "evaluate/apibank.py", "evaluate/score_file.py"),
     "a reward function": ("rewards/guarded.py",),
     "bfcl-eval": (
         "evaluate/bfcl/worker.py",
@@ -53,6 +55,7 @@ ROWS = {
 """The table's rows, and the places that load them: files, or functions in them."""
 OURS = {
     "files.py": "the readers themselves",
+    "terminal.py": "the standard streams",
     "__init__.py": "our own modules by their names",
     "watch/report/write.py": "files of the package",
     "engines/processes.py": "a number that our own process wrote",

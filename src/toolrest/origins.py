@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolrest.data.sample import Sample
+from toolrest.data.sources import answers_beside
 from toolrest.files import read_json, sha256_of
 from toolrest.mixture import recipe_sources
 from toolrest.policy import policy_path, whole_policy
@@ -166,8 +167,7 @@ def _data(path: str) -> dict[str, str]:
         named = _HUB.fullmatch(path) is not None and not file.exists()
         return {f"data {path}": _data_commit(path)} if named else {}
     found = {f"data {path}": sha256_of(file)}
-    beside = file.parent / "possible_answer" / file.name
-    if beside.is_file():
+    if (beside := answers_beside(path)) is not None:
         found[f"data {beside}"] = sha256_of(beside)
     return found
 

@@ -124,7 +124,7 @@ def _check_unchanged(recipe: "Recipe", run: "RunFolder") -> None:
             f"--run {run.path}: since the run began, {short_list(changed)}; put back what was there"
         )
     if not before:
-        typer.echo(f"note: {run.path} has kept no hashes of its data and policy", err=True)
+        say(f"note: {run.path} has kept no hashes of its data and policy", err=True)
 
 
 def _measure(

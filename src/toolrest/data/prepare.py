@@ -13,7 +13,7 @@ from toolrest.data.decompose import Rendering
 from toolrest.data.findings import REFUSED, Checker, Finding
 from toolrest.data.overlap import Questions
 from toolrest.data.sample import Sample
-from toolrest.data.sources import Read, Sift, Skipped, Source, iterate_samples
+from toolrest.data.sources import Read, Sift, Skipped, Source, answers_beside, iterate_samples
 from toolrest.errors import InputError
 from toolrest.files import only_one, sha256_of, sync_file, write_json
 from toolrest.redaction import refuse_keys_of
@@ -123,9 +123,9 @@ def _put_in_place(part: Path, output: Path, manifest: dict[str, Any]) -> None:
 
 
 def _described(source: Source, samples: int, skipped: Skipped) -> dict[str, Any]:
-    path = Path(source.path)
     return asdict(source) | {
-        "sha256": sha256_of(path) if path.is_file() else None,
+        "sha256": _hash(Path(source.path)),
+        "answers_sha256": _hash(answers_beside(source.path)),
         "samples": samples,
         "left_out": dict(skipped.reasons),
         "left_out_rows": skipped.rows,
@@ -226,3 +226,7 @@ def _row(sample: Sample, dialect: str, index: int) -> dict[str, Any]:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+def _hash(path: Path | None) -> str | None:
+    return sha256_of(path) if path is not None and path.is_file() else None

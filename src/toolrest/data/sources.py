@@ -241,11 +241,17 @@ def _masked(record: Record, seed: str) -> Record:
     return Record(dialogue, true_names=mask.true_names(), last_alone=alone)
 
 
+def answers_beside(path: str) -> Path | None:
+    """The file that BFCL keeps the answers of a source's questions in; None where there is none."""
+    file = Path(path).expanduser()
+    beside = file.parent / "possible_answer" / file.name
+    return beside if beside.is_file() else None
+
+
 def _answers(path: str) -> dict[Any, Any]:
     """BFCL's answers by id, from the file that it keeps them in."""
-    file = Path(path)
-    beside = file.parent / "possible_answer" / file.name
-    if not beside.is_file():
+    beside = answers_beside(path)
+    if beside is None:
         return {}
     found = {}
     for _, row in iterate_rows(str(beside)):
