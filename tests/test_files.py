@@ -189,8 +189,8 @@ def test_only_regular_files_are_read_and_added_to(tmp_path):
 def test_files_are_read_to_a_size(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"1\r\n2")
-    assert files.read_whole(path, 4) == b"1\r\n2" and files.read_text(path) == "1\n2"
-    assert list(files.text_lines(path)) == ["1\r\n", "2"]
+    assert files.read_whole(path, 4) == b"1\r\n2" and files.read_text(path) == "1\r\n2"
+    assert list(files.iterate_lines(path)) == ["1", "2"]
     with pytest.raises(OSError, match="over 0 MiB"):
         files.read_whole(path, 3)
     with path.open("wb") as file:

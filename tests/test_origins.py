@@ -164,20 +164,26 @@ def stopped(tmp_path, policy, monkeypatch):
     return RunFolder(tmp_path / "runs" / "a")
 
 
+TRUSTED = ("--trust-remote-code",)
+"""The run's recipe names a reward function."""
+
+
 def resume(run, *more, code=0):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("toolrest.engines.launch_trl.train_with_trl", lambda *arguments: 2)
         patch.setattr("toolrest.runs.RunFolder.last_checkpoint", lambda self: None)
-        done = CliRunner().invoke(app, ["train", "--resume", str(run.path), "--quiet", *more])
+        done = CliRunner().invoke(
+            app, ["train", "--resume", str(run.path), "--quiet", *TRUSTED, *more]
+        )
     assert done.exit_code == code, done.output
     return done.output
 
 
 def test_an_undisturbed_run_keeps_hashes_and_goes_on(stopped, policy):
     kept = read_origins(stopped.data)
-    assert kept["data rows.jsonl"] == sha256_of(Path("rows.jsonl"))
+    assert kept[f"data {Path('rows.jsonl').absolute()}"] == sha256_of(Path("rows.jsonl"))
     assert kept[f"policy {policy}: tokenizer.json"] == sha256_of(policy / "tokenizer.json")
-    assert {"the chat template", "the rows", "reward r.py:f"} <= kept.keys()
+    assert {"the chat template", "the rows", f"reward {Path('r.py').absolute()}:f"} <= kept.keys()
     resume(stopped)
     summary = json.loads(stopped.summary.read_text())
     assert summary["steps"] == 2 and "changed_data" not in summary
@@ -186,7 +192,7 @@ def test_an_undisturbed_run_keeps_hashes_and_goes_on(stopped, policy):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda policy: write_rows(Path("rows.jsonl"), "three"), "data rows.jsonl has changed"),
+        (lambda policy: write_rows(Path("rows.jsonl"), "three"), "/rows.jsonl has changed"),
         (lambda policy: flip(policy / "model.safetensors"), "model.safetensors has changed"),
         (
             lambda policy: (policy / "chat_template.jinja").write_text(
@@ -194,7 +200,7 @@ def test_an_undisturbed_run_keeps_hashes_and_goes_on(stopped, policy):
             ),
             "chat_template.jinja has changed",
         ),
-        (lambda policy: Path("r.py").write_text("f = print"), "reward r.py:f has changed"),
+        (lambda policy: Path("r.py").write_text("f = print"), "/r.py:f has changed"),
         (lambda policy: (policy / "merges.txt").write_text(""), "merges.txt is new"),
     ],
 )

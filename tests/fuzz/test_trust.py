@@ -110,6 +110,7 @@ def test_going_on_with_the_flag_runs_what_the_recipe_names(run, mark, says_one_l
     function.write_text(f"import os\nos.mkdir({str(mark)!r})\n{code}")
     write(run, reward={"function": f"{function}:reward"})
     words = ("train", "--resume", str(run), "--quiet", "--trust-remote-code")
+    words += ("--accept-changed-data",)
     says_one_line(*words, codes=(0,))
     assert mark.exists()
 
