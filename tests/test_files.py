@@ -195,6 +195,6 @@ def test_files_are_read_to_a_size(tmp_path):
         files.read_whole(path, 3)
     with path.open("wb") as file:
         file.truncate(100 << 30)
-    for read in (files.read_text, files.read_json, lambda p: list(files.text_lines(p))):
+    for read in (files.read_text, files.read_json, lambda p: list(files.iterate_lines(p))):
         with pytest.raises(OSError, match="MiB"):
             read(path)

@@ -32,8 +32,8 @@ from toolrest.data.wording import Prompt
 from toolrest.dialects import get_dialect
 from toolrest.errors import InputError
 from toolrest.evaluate.answers import AnswerStore
-from toolrest.evaluate.backends import endpoint
-from toolrest.evaluate.backends.endpoint import Unreadable
+from toolrest.evaluate.backends import connection, endpoint
+from toolrest.evaluate.backends.connection import Unreadable
 from toolrest.evaluate.backends.openai import OpenAIBackend
 from toolrest.evaluate.backends.openai_reply import chat_answer, completion_answer
 from toolrest.evaluate.episode import Answer, Request, read
@@ -181,15 +181,15 @@ def test_a_proxy_is_asked_for_the_whole_address(monkeypatch):
 
 def test_this_process_being_stopped_for_a_while_is_not_the_server_s_time(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr(endpoint.time, "monotonic", lambda: clock[0])
-    limits = endpoint._Limits(100.0, threading.Event())
+    monkeypatch.setattr(connection.time, "monotonic", lambda: clock[0])
+    limits = connection.Limits(100.0, threading.Event())
     clock[0] = 90.0  # stopped: nobody looked
     assert limits.look() == 100.0
     for _ in range(100):
         clock[0] += 1.0
         if clock[0] < 190.0:
             limits.look()
-    with pytest.raises(endpoint._Late):
+    with pytest.raises(connection.Late):
         limits.look()
 
 

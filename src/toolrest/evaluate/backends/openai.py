@@ -10,7 +10,8 @@ from typing import Any
 
 from toolrest.data.wording import Prompt
 from toolrest.errors import InputError
-from toolrest.evaluate.backends.endpoint import Endpoint, Reply, Stopped, Unreachable, Unreadable
+from toolrest.evaluate.backends.connection import Stopped, Unreachable, Unreadable
+from toolrest.evaluate.backends.endpoint import Endpoint, Reply
 from toolrest.evaluate.backends.hf import Rendering
 from toolrest.evaluate.backends.openai_reply import chat_answer, completion_answer
 from toolrest.evaluate.episode import Answer, Request

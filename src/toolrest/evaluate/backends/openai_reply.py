@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from toolrest.evaluate.backends.endpoint import Unreadable
+from toolrest.evaluate.backends.connection import Unreadable
 from toolrest.evaluate.episode import Answer
 
 _DEEPEST = 100
