@@ -89,8 +89,19 @@ def _resume(resume: str, overrides: list[str], dry_run: bool, quiet: bool) -> No
         run = RunFolder(ranks.first(lambda: held.enter_context(resumed_run(resume)).path))
         recipe = load_recipe(run.recipe, overrides)
         if overrides:
-            ranks.first(lambda: write_whole(run.recipe, dump_recipe(recipe)))
+            reasons = _reasons_left(run, overrides)
+            written = dump_recipe(recipe, reasons, said=True)
+            ranks.first(lambda: write_whole(run.recipe, written))
         _run(recipe, run, ranks, resume=True, quiet=quiet)
+
+
+def _reasons_left(run: "RunFolder", overrides: list[str]) -> dict[str, str]:
+    """Where the values of a run's recipe come from, but for those that are said now."""
+    from toolrest.recipe import read_reasons
+
+    known = read_reasons(run.recipe.read_text(encoding="utf-8"))
+    said = {written.partition("=")[0] for written in overrides}
+    return {key: why for key, why in known.items() if key not in said}
 
 
 def _run(recipe: "Recipe", run: "RunFolder", ranks: "Ranks", *, resume: bool, quiet: bool) -> None:
@@ -116,7 +127,7 @@ def _run(recipe: "Recipe", run: "RunFolder", ranks: "Ranks", *, resume: bool, qu
     from toolrest.recipe import dump_recipe
     from toolrest.runs import begin_run
 
-    begin_run(run, dump_recipe(recipe), recipe.seed)
+    begin_run(run, dump_recipe(recipe, said=True), recipe.seed)
     code = run_processes(engine, run, quiet=quiet)
     if code:
         raise typer.Exit(code)
@@ -262,7 +273,10 @@ def _print_plan(recipe: "Recipe") -> None:
         _print_verl_command(recipe)
         return
     get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
-    typer.echo(dump_recipe(recipe), nl=False)
+    recipe, reasons, ahead = _sized(recipe)
+    typer.echo(dump_recipe(recipe, reasons), nl=False)
+    for line in ahead:
+        typer.echo(f"# {line}")
     sources = ", ".join(source.path for source in recipe.data.sources)
     data = recipe.data.path or sources or "the embedded world's tasks"
     if recipe.method != "rl":
@@ -283,6 +297,28 @@ def _print_plan(recipe: "Recipe") -> None:
             f"# {recipe.engine.processes} processes ({recipe.engine.sharding}), "
             f"{recipe.responses_per_forward} responses a forward in each"
         )
+
+
+def _sized(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str]]:
+    """The recipe with what follows from its policy, from what, and what to expect of the run; one
+    whose policy or data are not here is left as it is, and says so.
+    """
+    from toolrest.policy import load_tokenizer
+    from toolrest.rollout.fitting import fit_recipe
+    from toolrest.rollout.sizing import count_recipe, is_sized, refuse_memory, say_time, size_recipe
+
+    if not is_sized(recipe):
+        return recipe, {}, []
+    try:
+        tokenizer = load_tokenizer(recipe)
+        recipe, _ = fit_recipe(recipe, tokenizer)
+        recipe, settings = size_recipe(recipe, tokenizer)
+        lengths = count_recipe(recipe, tokenizer)
+    except InputError as error:
+        return recipe, {}, [f"what the recipe does not say follows from its policy ({error})"]
+    refuse_memory(recipe, max(lengths.prompts, default=None))
+    line = say_time(recipe, lengths)
+    return recipe, {each.key: each.why for each in settings}, [line] if line else []
 
 
 def _print_verl_command(recipe: "Recipe") -> None:
