@@ -139,11 +139,11 @@ def run_training(
     recipe, notes = fit_recipe(recipe, tokenizer)
     recipe, settings = ranks.first(partial(size_recipe, recipe, tokenizer))
     samples = load_samples(recipe, tokenizer)
+    for note in (*notes, *map(str, settings)) if ranks.main else ():
+        view.note(note)
     if not resume or settings:
         ranks.first(partial(_look_ahead, recipe, samples, tokenizer, view))
     if ranks.main:
-        for note in (*notes, *map(str, settings)):
-            view.note(note)
         written = dump_recipe(recipe, {each.key: each.why for each in settings})
         begin_run(run, written, recipe.seed)
         if not resume or dump_recipe(recipe, said=True) != dump_recipe(recipe):

@@ -29,6 +29,39 @@ def names(*changes, steps=12):
     return found
 
 
+@pytest.mark.parametrize(
+    ("shares", "scores", "expected"),
+    [
+        ((1.0,), (0.0, 0.0), [("cold_start", 1)]),
+        ((1.0,), (1.0, 0.3), [("cold_start", 1)]),
+        ((0.95,), (0.02, 0.01), [("cold_start", 1)]),
+        ((0.8, 1.0), (0.0, 0.0), [("cold_start", 2)]),
+        ((0.5, 1.0, 1.0), (0.0, 0.0), []),
+        ((0.25, 0.0, 0.0, 1.0), (0.0, 0.0), []),
+        ((1.0, 1.0), (1.0, 1.0), []),
+        ((0.85,), (0.0, 0.0), []),
+    ],
+)
+def test_a_policy_that_begins_without_a_signal_is_said_at_once(shares, scores, expected):
+    """The mean share of equal groups in the first three generations, where responses are wrong."""
+    signs = Signs(scores=lambda metrics: metrics["scores"])
+    found = [
+        warned
+        for step, share in enumerate(shares, 1)
+        for warned in signs.read(step, {"frac_reward_zero_std": share, "scores": scores})
+    ]
+    assert [(warned.name, warned.step) for warned in found] == expected
+    assert all("warm_start.method=rsft" in str(warned) for warned in found)
+
+
+def test_steps_on_old_responses_are_no_new_sign_of_a_cold_start():
+    signs = Signs()
+    assert [w.name for w in signs.read(1, {"frac_reward_zero_std": 1.0})] == ["cold_start"]
+    again = Signs()
+    again.read(1, {"frac_reward_zero_std": 0.2})
+    assert again.read(2, {"entropy": 0.5}) == []
+
+
 def test_healthy_metrics_say_nothing():
     assert names() == []
 
