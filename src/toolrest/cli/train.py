@@ -370,7 +370,9 @@ def _print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
     console.print(f"run folder   {run.path}", soft_wrap=True)
     if run.metrics.is_file():
         console.print(f"a step each  tail -n 1 {run.metrics}", soft_wrap=True)
-    console.print(f"responses    head -n 1 {run.evaluation / 'after.jsonl'}", soft_wrap=True)
+    responses = run.evaluation / "after.jsonl"
+    if responses.is_file():
+        console.print(f"responses    head -n 1 {responses}", soft_wrap=True)
     if summary["scheme"] in ("sft", "tsft", "rsft"):
         console.print(f"policy       {run.warm_start}", soft_wrap=True)
     elif summary["scheme"] != "uniform":

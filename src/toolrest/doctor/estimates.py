@@ -27,6 +27,7 @@ from toolrest.recipe import Recipe
 from toolrest.rollout.sizing import (
     find_shape,
     free_memory,
+    is_sized,
     look_at_device,
     memory_mend,
     say_time,
@@ -193,15 +194,18 @@ def check_machine_memory(
         longest_prompt: tokens of the longest prompt that was seen; None: the recipe's limit.
 
     Returns:
-        A problem where the calculated peak is not there, with what fits; a warning where the policy
+        A problem where the calculated peak is not there, with what fits (of the embedded policy,
+        which training does not refuse, a warning while its state fits); a warning where the policy
         is too large to be trained on a CPU in reasonable time.
     """
     device = Device("this machine's CPU", available)
-    peak = needed(recipe, shape, device, longest_prompt).peak * device.sharers(recipe)
+    memory = needed(recipe, shape, device, longest_prompt)
+    peak, state = (each * device.sharers(recipe) for each in (memory.peak, memory.state))
     found = f"no GPU: {_size(peak)} of the {_size(available)} free in this machine, calculated"
     if peak > available:
         mend = memory_mend(recipe, shape, device, longest_prompt)
-        return Check("memory", Status.PROBLEM, found, mend)
+        refused = is_sized(recipe) or state > available
+        return Check("memory", Status.PROBLEM if refused else Status.WARNING, found, mend)
     if shape.parameters > 100e6:
         return Check(
             "memory",
