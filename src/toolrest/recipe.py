@@ -437,6 +437,12 @@ def says(recipe: Recipe, key: str) -> bool:
     return name in getattr(recipe, section).model_fields_set
 
 
+def value_of(recipe: Recipe, key: str) -> Any:
+    """The value of a key of a section, such as `rollout.group_size`."""
+    section, _, name = key.partition(".")
+    return getattr(getattr(recipe, section), name)
+
+
 def changed(recipe: Recipe, values: dict[str, Any]) -> Recipe:
     """The recipe with other values of keys such as `rollout.group_size`, which are not checked."""
     sections: dict[str, dict[str, Any]] = {}

@@ -41,6 +41,7 @@ def test_a_policy_of_135_million_on_a_cpu():
         "rollout.max_response_tokens": 512,
         "data.max_prompt_tokens": 608,
         "optimizer.learning_rate": 5e-6,
+        "warm_start.learning_rate": 5e-5,
         "rollout.prompts_per_step": 4,
         "rollout.group_size": 8,
         "optimizer.micro_batch": 4,
@@ -75,13 +76,12 @@ def test_learning_rates_by_hand(parameters, lora, rate):
     assert learning_rate(parameters, lora=lora) == pytest.approx(rate, rel=1e-9)
 
 
-@pytest.mark.parametrize("method", ["rl", "sft"])
-def test_supervised_rates_only_where_there_is_supervised_learning(method):
-    recipe = Recipe(policy="x", method=method)
-    _, made = values(recipe)
-    assert ("warm_start.learning_rate" in made) == (method == "sft")
-    warm = parse_recipe({"policy": "x", "warm_start": {"method": "rsft"}}, "x")
-    assert values(warm)[1]["warm_start.learning_rate"] == pytest.approx(5e-5)
+def test_supervised_rates_are_ten_times_those_of_reinforcement_learning():
+    assert values(Recipe(policy="x"))[1]["warm_start.learning_rate"] == pytest.approx(5e-5)
+    adapters = parse_recipe({"policy": "x", "lora": {"rank": 8}}, "x")
+    assert values(adapters)[1]["warm_start.learning_rate"] == pytest.approx(5e-4)
+    tiny = replace(SMOL, layers=1, hidden=8, heads=1, kv_heads=1, intermediate=8, vocab=100)
+    assert values(adapters, tiny)[1]["warm_start.learning_rate"] == 1e-3, "and never more"
 
 
 def test_what_is_said_stays_and_a_whole_recipe_is_never_worked_out_anew():

@@ -106,6 +106,7 @@ def test_a_run_says_and_keeps_what_was_worked_out_and_a_resumed_one_has_it(polic
         "data.max_prompt_tokens",
         "optimizer.learning_rate",
         "optimizer.micro_batch",
+        "warm_start.learning_rate",
     }
     assert "learning_rate: 0.0002  # worked out: all parameters of a policy of" in text
     assert f"rollout.max_response_tokens={kept.rollout.max_response_tokens}: " in "".join(

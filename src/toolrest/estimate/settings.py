@@ -11,7 +11,7 @@ from toolrest.errors import InputError
 from toolrest.estimate.memory import longest_sequence
 from toolrest.estimate.needs import Device, needed
 from toolrest.estimate.shape import ModelShape
-from toolrest.recipe import EMBEDDED, Recipe, changed, says
+from toolrest.recipe import EMBEDDED, Recipe, changed, says, value_of
 from toolrest.recipe_checks import check_recipe
 
 _USED = 0.8
@@ -28,6 +28,14 @@ _FORWARD_TOKENS = {True: 65_536, False: 8192}
 """Of one forward at most, on a GPU and on a CPU; more are not faster."""
 _LARGE, _SMALL = 100e6, 20e6
 """Parameters from which a CPU gets 4 prompts a step, and 8."""
+
+
+KEYS = (
+    *("engine.precision", "rollout.max_response_tokens", "data.max_prompt_tokens"),
+    *("optimizer.learning_rate", "warm_start.learning_rate", "rollout.prompts_per_step"),
+    *("rollout.group_size", "optimizer.micro_batch", "evaluation.batch_size"),
+)
+"""What is worked out."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +106,8 @@ def work_out(
     kind = "adapters (lora.rank)" if recipe.lora.rank else "all parameters"
     rate = learning_rate(shape.parameters, lora=recipe.lora.rank > 0)
     settle("optimizer.learning_rate", rate, f"{kind} of a policy of {size}")
-    warm = recipe.method if recipe.method != "rl" else recipe.warm_start.method
-    if warm != "none":
-        ten = min(1e-3, _rounded(10 * rate))
-        settle("warm_start.learning_rate", ten, f"supervised, {kind} of a policy of {size}")
+    ten = min(1e-3, _rounded(10 * rate))
+    settle("warm_start.learning_rate", ten, f"supervised, {kind} of a policy of {size}")
     prompts, why = _prompts(recipe, shape, device, lengths)
     settle("rollout.prompts_per_step", prompts, why)
     settle("rollout.group_size", recipe.rollout.group_size, "the usual size of a group")
@@ -151,8 +157,7 @@ def fitting_changes(
 def _differs(recipe: Recipe, key: str, value: Any) -> bool:
     if key == "optimizer.micro_batch":
         return value != recipe.responses_per_forward
-    section, _, name = key.partition(".")
-    return getattr(getattr(recipe, section), name) != value
+    return value_of(recipe, key) != value
 
 
 def _lighter(recipe: Recipe) -> Iterator[dict[str, Any]]:
