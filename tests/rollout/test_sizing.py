@@ -196,5 +196,6 @@ def test_a_containers_memory_is_what_is_free(monkeypatch, tmp_path, limit, used,
 
 def test_a_dry_run_of_a_policy_that_is_not_here_says_so(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    shown = CliRunner().invoke(app, ["train", "policy=./nowhere", "--dry-run"])
-    assert shown.exit_code == 0 and "follows from its policy (" in shown.stdout
+    for policy in ("./nowhere", "somebody/else"):
+        shown = CliRunner().invoke(app, ["train", f"policy={policy}", "--dry-run"])
+        assert shown.exit_code == 0 and "is worked out as the run starts, not here" in shown.stdout

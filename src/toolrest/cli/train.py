@@ -303,6 +303,8 @@ def _sized(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str]]:
     """The recipe with what follows from its policy, from what, and what to expect of the run; one
     whose policy or data are not here is left as it is, and says so.
     """
+    from toolrest.doctor.hub import is_cached, is_hub_name, why_unreachable
+    from toolrest.mixture import recipe_sources
     from toolrest.policy import load_tokenizer
     from toolrest.rollout.fitting import fit_recipe
     from toolrest.rollout.sizing import count_recipe, is_sized, refuse_memory, say_time, size_recipe
@@ -310,12 +312,18 @@ def _sized(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str]]:
     if not is_sized(recipe):
         return recipe, {}, []
     try:
+        asked = [source.path for source in recipe_sources(recipe)]
+        away = [name for name in (recipe.policy, *asked) if is_hub_name(name)]
+        away = [name for name in away if name != recipe.policy or not is_cached(name)]
+        if away and (why := why_unreachable()) is not None:
+            raise InputError(f"{away[0]} is not here, and {why}")
         tokenizer = load_tokenizer(recipe)
         recipe, _ = fit_recipe(recipe, tokenizer)
         recipe, settings = size_recipe(recipe, tokenizer)
         lengths = count_recipe(recipe, tokenizer)
     except InputError as error:
-        return recipe, {}, [f"what the recipe does not say follows from its policy ({error})"]
+        later = "what the recipe does not say is worked out as the run starts, not here"
+        return recipe, {}, [f"{later} ({error})"]
     refuse_memory(recipe, max(lengths.prompts, default=None))
     line = say_time(recipe, lengths)
     return recipe, {each.key: each.why for each in settings}, [line] if line else []
