@@ -162,3 +162,13 @@ def test_keys_and_values_of_float32_take_twice_the_bytes_and_groups_share_their_
     assert memory.sampling == 4 * 11_520 * (16 * 1024 + 128 * 192)
     single = changed(Recipe(policy="x"), {"rollout.sampler": "generate"})
     assert needed(single, SMOL, CPU).sampling == 4 * 11_520 * 128 * 1216
+
+
+def test_a_supervised_run_needs_its_own_forwards_and_samples_only_to_evaluate():
+    """6 of a batch of 32 do not divide: 2 do; and 4 held-out samples at once, not 128 responses."""
+    said = {"policy": "x", "method": "sft", "optimizer": {"micro_batch": 6}}
+    said |= {"evaluation": {"samples": 4}, "rollout": {"prompts_per_step": 12}}
+    memory = needed(parse_recipe(said, "x"), SMOL, CPU)
+    two = {"policy": "x", "optimizer": {"micro_batch": 2}, "rollout": {"prompts_per_step": 12}}
+    assert memory.activations == needed(parse_recipe(two, "x"), SMOL, CPU).activations
+    assert memory.sampling == 4 * 11_520 * 4 * 1216

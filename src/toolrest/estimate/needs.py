@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from toolrest.estimate.gpus import GPUS, Efficiency
@@ -47,6 +48,8 @@ def needed(
     if longest_prompt is not None:
         least = min(longest_prompt, recipe.data.max_prompt_tokens)
         recipe = changed(recipe, {"data.max_prompt_tokens": least})
+    if recipe.method != "rl":
+        recipe = _supervised(recipe)
     if not device.gpu:
         shared = recipe.rollout.sampler in ("auto", "shared_prefix")
         sampler = "shared_prefix" if shared else recipe.rollout.sampler
@@ -54,3 +57,21 @@ def needed(
         recipe = changed(recipe, fixed)
     gpu = replace(GPUS["h100"], name=device.name, memory=device.memory)
     return memory(recipe, shape, gpu, Efficiency(overhead=device.overhead))
+
+
+def _supervised(recipe: Recipe) -> Recipe:
+    """The recipe with the forwards of supervised steps as its updates, and the sampling of its
+    evaluations as its rollouts.
+    """
+    share = max(1, recipe.warm_start.batch_size // recipe.engine.processes // recipe.engine.nodes)
+    micro = math.gcd(share, recipe.optimizer.micro_batch or share)
+    sampled = max(1, min(recipe.evaluation.batch_size, recipe.evaluation.samples))
+    return changed(
+        recipe,
+        {
+            "optimizer.micro_batch": micro,
+            "optimizer.mini_batch": None,
+            "rollout.prompts_per_step": sampled * recipe.engine.processes * recipe.engine.nodes,
+            "rollout.group_size": 1,
+        },
+    )
