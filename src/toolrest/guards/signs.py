@@ -45,8 +45,8 @@ class Signs:
     """Reads the metrics of step after step and gives each warning once.
 
     Args:
-        scores: (format score, correctness score), both in [0, 1], of a step's mean format and
-            correctness rewards, or None where the metrics do not tell them.
+        scores: the means of a step's format and correctness scores, both in [0, 1], or None where
+            the metrics do not tell them.
         said: names of warnings that were given before.
     """
 
