@@ -13,7 +13,7 @@ if [ ! -x "$venv/bin/python" ]; then
   fi
 fi
 . "$(dirname "$0")/install_torch.sh"
-pip install --editable '.[dev,lora,openai,bfcl]'
+pip install --editable '.[dev,lora,bfcl]'
 # Tests read real vocabularies and gold answers from these packages' data files, and skip without them.
 pip install --no-deps qwen-agent mistral-common ||
   echo 'no real vocabularies; their tests skip' >&2

@@ -13,7 +13,7 @@ try() {
   shift
   [ -x "$venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$venv"
   "$venv/bin/pip" install --quiet "$1"
-  "$venv/bin/pip" install --quiet "$@" --editable '.[dev,lora,openai,bfcl]'
+  "$venv/bin/pip" install --quiet "$@" --editable '.[dev,lora,bfcl]'
   "$venv/bin/pip" install --quiet --no-deps qwen-agent mistral-common bfcl-eval==2026.3.23
   "$venv/bin/pip" freeze | grep -iE '^(torch|transformers|trl|accelerate|datasets|peft)=='
   OMP_NUM_THREADS=1 "$venv/bin/pytest" -n auto --dist worksteal

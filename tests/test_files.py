@@ -166,3 +166,35 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
         files.only_one(tmp_path / "none" / "lock", "taken"),
     ):
         pass
+
+
+def test_only_regular_files_are_read_and_added_to(tmp_path):
+    """A FIFO was waited for without end, and so was a device read."""
+    fifo, folder, link = tmp_path / "fifo", tmp_path / "folder", tmp_path / "link"
+    os.mkfifo(fifo)
+    folder.mkdir()
+    link.symlink_to("/dev/zero")
+    for path in (fifo, folder, link):
+        for read in (files.open_regular, files.read_text, files.read_json, files.open_to_add):
+            with pytest.raises(OSError, match="not a regular file"):
+                read(path)
+        with pytest.raises(InputError, match="cannot be read"):
+            files.whole_lines(path)
+        with pytest.raises(OSError):
+            files.append_json(path, {})
+    with pytest.raises(FileNotFoundError):
+        files.read_text(tmp_path / "nothing")
+
+
+def test_files_are_read_to_a_size(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"1\r\n2")
+    assert files.read_whole(path, 4) == b"1\r\n2" and files.read_text(path) == "1\n2"
+    assert list(files.text_lines(path)) == ["1\r\n", "2"]
+    with pytest.raises(OSError, match="over 0 MiB"):
+        files.read_whole(path, 3)
+    with path.open("wb") as file:
+        file.truncate(100 << 30)
+    for read in (files.read_text, files.read_json, lambda p: list(files.text_lines(p))):
+        with pytest.raises(OSError, match="MiB"):
+            read(path)

@@ -165,6 +165,13 @@ def test_a_thought_that_the_prompt_has_ended():
     assert by_bytes("Hello!", ["</think>"]) == "R" * 6
 
 
+def test_what_follows_a_begun_thought_keeps_its_own_labels():
+    assert by_bytes("t</think>oh no", ["<think>"], dialect="rlla") == "T" + "F" * 8 + "." * 5
+    assert by_bytes("t</think>oh no<response>", ["<think>\n\n"], dialect="rlla") == (
+        "T" + "F" * 8 + "." * 5 + "F" * 10
+    )
+
+
 def test_every_row_has_its_own_opening():
     vocabulary = Vocabulary.from_table([bytes([byte]) for byte in range(256)])
     ids = torch.tensor([list(b"Hi")] * 2)

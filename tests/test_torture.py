@@ -31,3 +31,9 @@ def test_killed_runs_end_as_the_undisturbed_one():
 @pytest.mark.slow
 def test_of_two_who_begin_a_run_one_trains_to_its_end():
     assert torture("--starts", "3").startswith("3 pairs of starts: one trained to its end")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["evaluate", "compare", "prepare"])
+def test_killed_commands_end_as_undisturbed_ones(name):
+    assert torture(f"--{name}", "2").startswith(f"2 kills of {name} in ")

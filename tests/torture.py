@@ -3,6 +3,9 @@
     python tests/torture.py --kills 200
     python tests/torture.py --starts 20
     python tests/torture.py --disk          (as root, on Linux: mounts a small tmpfs)
+    python tests/torture.py --evaluate 100
+    python tests/torture.py --compare 100
+    python tests/torture.py --prepare 100
 
 Half of the kills (kill -9) come at a random moment of the run, half while a checkpoint is written.
 After each the run is resumed; once it has ended, its parameters, optimiser, metrics, rollouts,
@@ -15,6 +18,9 @@ pair is of two fresh interpreters that start two training processes each.
 
 --disk fills the disk instead: the run is stopped by it, told so in one line, and resumed after some
 room was made; and it is made read-only in the middle.
+
+--evaluate, --compare and --prepare kill those commands at as many random moments; after each the
+same command is given again, and what it leaves at its end must be what an undisturbed one leaves.
 
 The processes are forked from one that has loaded everything, so a life costs seconds. docs/
 reliability.md has the last result.
@@ -79,8 +85,9 @@ def start(
     jump: float | None,
     log: Path | None = None,
     gate: int | None = None,
+    command: tuple[str, ...] = ("train",),
 ) -> int:
-    """`toolrest train` in a process of its own; its number.
+    """`toolrest train`, or another command, in a process of its own; its number.
 
     Args:
         jump: seconds after which the clock jumps back.
@@ -100,7 +107,7 @@ def start(
             os.read(gate, 1)
         if jump is not None:
             jump_back(jump)
-        sys.argv = ["toolrest", "train", *words]
+        sys.argv = ["toolrest", *command, *words]
         from toolrest.cli.main import main
 
         main()
@@ -374,6 +381,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--starts", type=int, help="pairs of starts of one name")
     parser.add_argument("--disk", action="store_true")
+    for name in ("evaluate", "compare", "prepare"):
+        parser.add_argument(f"--{name}", type=int, help="kills of that command")
     parser.add_argument("--mebibytes", type=int, default=8, help="the small disk's first size")
     options = parser.parse_args()
     load_everything()
@@ -381,7 +390,12 @@ def main() -> None:
         name = Path(scratch) / "work"
         name.mkdir()
         began = time.monotonic()
-        if options.disk:
+        killed = {n: getattr(options, n) for n in ("evaluate", "compare", "prepare")}
+        if any(killed.values()):
+            from torture_commands import commands
+
+            said = commands(name, killed, options.seed)
+        elif options.disk:
             said = full_disks(name, options.mebibytes)
         elif options.starts is not None:
             said = starts(name, options.starts, options.seed)

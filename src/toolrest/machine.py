@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from toolrest.files import write_json
+from toolrest.files import read_json, write_json
+from toolrest.redaction import redacted
 from toolrest.runs import RunFolder, describe_environment
 
-_COMPARED = ("versions", "python", "machine")
+_COMPARED = ("versions", "python", "commit", "machine", "variables")
+_VARIABLES = re.compile(
+    r"(?:ACCELERATE|ATEN|BLIS|CUBLAS|CUDA|CUDNN|DNNL|FLASH|GOMP|GOTO|HF|HIP|KMP|MKL|NCCL|NVIDIA|"
+    r"OMP|ONEDNN|OPENBLAS|PYTORCH|ROCM|TOKENIZERS|TORCH|TORCHINDUCTOR|TRANSFORMERS|TRITON|VLLM|"
+    r"XFORMERS)_\w+|OPENBLAS\w*|PYTHONHASHSEED|PYTHONOPTIMIZE"
+)
+"""Variables that change how numbers are computed, or what is loaded."""
+
+
+def device() -> str:
+    """What policies run on here: cuda or cpu."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def describe_machine(processes: int) -> dict[str, Any]:
@@ -22,7 +35,7 @@ def describe_machine(processes: int) -> dict[str, Any]:
     """
     cuda = torch.cuda.is_available()
     return {
-        "device": "cuda" if cuda else "cpu",
+        "device": device(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "cuda": torch.version.cuda if cuda else None,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
@@ -34,38 +47,73 @@ def describe_machine(processes: int) -> dict[str, Any]:
     }
 
 
+def describe_variables() -> dict[str, str]:
+    """Variables of the environment that numbers may depend on, without keys."""
+    found = {name: redacted(value) for name, value in sorted(os.environ.items())}
+    return {
+        name: value
+        for name, value in found.items()
+        if _VARIABLES.fullmatch(name) and not name.endswith(("TOKEN", "KEY", "SECRET", "PASSWORD"))
+    }
+
+
 def record_machine(run: RunFolder, seed: int, processes: int) -> list[str]:
     """Keep in environment.json where the run goes on, and say what has changed since it began.
 
     Returns:
         A line for each difference; none where the rest is what it would have been.
     """
-    try:
-        known = json.loads(run.environment.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        known = None
-    now = describe_environment(seed) | {"machine": describe_machine(processes)}
-    if not isinstance(known, dict):
-        write_json(run.environment, now)
-        return [f"{run.environment} could not be read, so what has changed is not known"]
+    return record_environment(run.environment, seed, processes)
+
+
+def record_environment(path: Path, seed: int, processes: int) -> list[str]:
+    """`record_machine` in a file that is named."""
+    now = describe_environment(seed) | {
+        "machine": describe_machine(processes),
+        "variables": describe_variables(),
+    }
+    known = read_environment(path)
+    if known is None:
+        there = path.is_file()
+        write_json(path, now)
+        return [f"{path} could not be read, so what has changed is not known"] if there else []
     if "machine" not in known:
-        write_json(run.environment, known | {"machine": now["machine"]})
+        new = {name: now[name] for name in ("machine", "variables")}
+        write_json(path, known | new)
         return []
-    changed = [
-        f"{name} was {before}, is {after}"
-        for part in _COMPARED
-        for name, before, after in _differences(part, known.get(part), now[part])
-    ]
+    changed = environment_differences(known, now)
     if changed:
-        write_json(run.environment, known | {"resumed": [*_list(known.get("resumed")), now]})
+        write_json(path, known | {"resumed": [*_list(known.get("resumed")), now]})
     return changed
+
+
+def read_environment(path: Path) -> dict[str, Any] | None:
+    """What an environment.json holds; None where it cannot be read."""
+    try:
+        known = read_json(path)
+    except (OSError, ValueError, RecursionError):
+        return None
+    return known if isinstance(known, dict) else None
+
+
+def environment_differences(
+    before: dict[str, Any], after: dict[str, Any], was: str = "was", now: str = "is"
+) -> list[str]:
+    """A line for each thing that two environments that both have it differ in."""
+    return [
+        f"{name} {was} {old}, {now} {new}"
+        for part in _COMPARED
+        if part in before and part in after
+        for name, old, new in _differences(part, before[part], after[part])
+    ]
 
 
 def _differences(part: str, before: Any, after: Any) -> list[tuple[str, Any, Any]]:
     if not isinstance(after, dict):
         return [] if before == after else [(part, before, after)]
     before = before if isinstance(before, dict) else {}
-    return [(name, before.get(name), now) for name, now in after.items() if before.get(name) != now]
+    names = dict.fromkeys((*before, *after))
+    return [(n, before.get(n), after.get(n)) for n in names if before.get(n) != after.get(n)]
 
 
 def _list(value: Any) -> list[Any]:

@@ -3,9 +3,10 @@
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _LONGEST = 100
+_SHOWN = 3
 _HIDDEN = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
 """Unicode's categories of what is not seen but acts: controls, directions, ends of lines."""
 
@@ -25,6 +26,12 @@ def short(value: object) -> str:
     except (ValueError, RecursionError):  # an integer of too many digits, or lists in lists
         return f"a {type(value).__name__} too long to show"
     return text if len(text) <= 2 * _LONGEST else f"{text[: 2 * _LONGEST]}.."
+
+
+def short_list(parts: Sequence[str]) -> str:
+    """The first of some words, and how many more there are."""
+    more = f"; and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
+    return "; ".join(parts[:_SHOWN]) + more
 
 
 def printable(text: str, keep: str = "") -> str:

@@ -5,16 +5,38 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from toolrest.adapters import adapter_values, has_adapters, merge_adapters, read_adapters
+from toolrest.deadline import TooLong, within
 from toolrest.errors import InputError
+from toolrest.naming import short
+from toolrest.policy_files import check_policy_folder, is_finite, not_finite
 from toolrest.recipe import EMBEDDED, Recipe
+from toolrest.redaction import first_line
 
 if TYPE_CHECKING:
-    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import (
+        GenerationConfig,
+        PretrainedConfig,
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+    )
+
+_FETCHED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+"""What is taken from the hub of a policy; with its own code, `*.py` too."""
+
+_SAMPLING = (
+    *("bos_token_id", "eos_token_id", "pad_token_id", "do_sample", "temperature", "top_p"),
+    *("top_k", "min_p", "repetition_penalty"),
+)
+
+_TEMPLATE_SECONDS = 10.0
+"""A template may take for a prompt of one word."""
 
 
 def policy_path(recipe: Recipe) -> str:
@@ -44,6 +66,74 @@ def policy_path(recipe: Recipe) -> str:
     return recipe.policy
 
 
+def policy_folder(recipe: Recipe, folder: Path | None = None) -> Path:
+    """The folder that a policy is read from, looked at; one on the hub is fetched first.
+
+    Args:
+        folder: a checkpoint of the policy to take instead of the recipe's.
+
+    Raises:
+        InputError: see `policy_path` and `check_policy_folder`; the hub does not have it.
+    """
+    path = policy_path(recipe) if folder is None else str(folder)
+    found = Path(path)
+    from_hub = not found.is_dir()
+    if from_hub:
+        found = _fetched(recipe, path)
+    check_policy_folder(found, trusted=recipe.trust_remote_code, from_hub=from_hub)
+    return found
+
+
+def _fetched(recipe: Recipe, name: str) -> Path:
+    """The hub's policy in the hub's cache, its pickles left where they are."""
+    from huggingface_hub import snapshot_download
+
+    code = ("*.py",) if recipe.trust_remote_code else ()
+    try:
+        return Path(
+            snapshot_download(
+                name,
+                allow_patterns=[*_FETCHED, *code],
+                ignore_patterns=["*/*", "consolidated*"],
+            )
+        )
+    except Exception as error:  # the hub's, the network's and the cache's have no common class
+        raise _not_loaded(recipe, "policy", error) from error
+
+
+def kept_policy(name: str, where: object) -> Path:
+    """The folder of a policy that a file names: one that is there, or in the hub's cache.
+
+    Nothing is fetched on the word of a file.
+
+    Args:
+        where: the file, named in errors.
+
+    Raises:
+        InputError: there is none.
+    """
+    from huggingface_hub import snapshot_download
+
+    if (folder := Path(name).expanduser()).is_dir():
+        return folder
+    try:
+        found = Path(snapshot_download(name, local_files_only=True))
+    except Exception as error:  # of a name that is none, and of a cache without it
+        raise InputError(
+            f"{where}: it names the policy {short(name)}, which is neither a folder here nor in "
+            "the hub's cache; if you trust the name, fetch it with `hf download NAME`"
+        ) from error
+    return found
+
+
+def kept_recipe(recipe: Recipe, where: Path) -> Recipe:
+    """A recipe of a run's folder, its policy one that is on this machine; see `kept_policy`."""
+    if recipe.policy == EMBEDDED:
+        return recipe
+    folder = str(kept_policy(recipe.policy, where))
+    return recipe.model_copy(update={"policy": folder})
+
+
 def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     """The policy's tokenizer, padding on the left, with a padding token.
 
@@ -54,10 +144,13 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
 
     from toolrest.vocabulary import Vocabulary
 
-    path = policy_path(recipe)
+    path = policy_folder(recipe)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            path, padding_side="left", trust_remote_code=recipe.trust_remote_code
+            path,
+            padding_side="left",
+            trust_remote_code=recipe.trust_remote_code,
+            local_files_only=not recipe.trust_remote_code,
         )
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
@@ -71,8 +164,21 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
             f"policy={recipe.policy}: the tokenizer has no chat template, so prompts cannot be "
             "written; use an instruction-tuned policy, or add a chat_template to the tokenizer"
         )
+    _check_template(tokenizer, recipe)
     _set_options(tokenizer, recipe.data.template_options)
     return tokenizer
+
+
+def _check_template(tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> None:
+    """Have the chat template write a word; what it refuses is told where a prompt is written."""
+    try:
+        with suppress(Exception), within(_TEMPLATE_SECONDS):
+            tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
+    except TooLong:
+        raise InputError(
+            f"policy={recipe.policy}: its chat template takes over {_TEMPLATE_SECONDS:.0f} s for "
+            "one word; use another template"
+        ) from None
 
 
 def _set_options(tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any]) -> None:
@@ -115,13 +221,46 @@ def load_generation_config(recipe: Recipe) -> GenerationConfig | None:
     """
     from transformers import GenerationConfig
 
-    path = whole_policy(policy_path(recipe))
+    path = whole_folder(policy_folder(recipe), recipe)
     try:
-        return GenerationConfig.from_pretrained(path, trust_remote_code=recipe.trust_remote_code)
+        return GenerationConfig.from_pretrained(
+            path,
+            trust_remote_code=recipe.trust_remote_code,
+            local_files_only=not recipe.trust_remote_code,
+        )
     except OSError:
         return None
     except Exception as error:  # what broken files end in has no common class
         raise _not_loaded(recipe, "generation configuration", error) from error
+
+
+def load_config(recipe: Recipe, folder: Path | None = None) -> PretrainedConfig:
+    """The policy's configuration, how it is computed left to us: PyTorch's attention unless the
+    file asks for the plain one, and no kernels from elsewhere.
+
+    Args:
+        folder: a checkpoint of the policy to take instead of the recipe's.
+
+    Raises:
+        InputError: it cannot be loaded.
+    """
+    from transformers import AutoConfig
+
+    whole = whole_folder(policy_folder(recipe, folder), recipe)
+    try:
+        config = AutoConfig.from_pretrained(
+            whole,
+            trust_remote_code=recipe.trust_remote_code,
+            local_files_only=not recipe.trust_remote_code,
+        )
+        plain = config._attn_implementation == "eager"
+        config._attn_implementation = "eager" if plain else None
+        config._experts_implementation = None
+        return config
+    except MemoryError:
+        raise
+    except Exception as error:  # what broken files end in has no common class
+        raise _not_loaded(recipe, "config", error) from error
 
 
 def load_policy(recipe: Recipe, folder: Path | None = None) -> PreTrainedModel:
@@ -132,29 +271,31 @@ def load_policy(recipe: Recipe, folder: Path | None = None) -> PreTrainedModel:
             merged into the policy that they were trained on.
 
     Raises:
-        InputError: they cannot be loaded.
+        InputError: they cannot be loaded, some are missing, or one has a number that is not
+            finite.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
-    path = policy_path(recipe) if folder is None else str(folder)
-    adapters = has_adapters(Path(path))
-    refuse_pickled_weights(Path(path))
+    given = policy_folder(recipe, folder)
+    adapters = read_adapters(given) if has_adapters(given) else None
+    config = load_config(recipe, given)
     try:
         model, loaded = cast(Any, AutoModelForCausalLM).from_pretrained(
-            whole_policy(path),
+            whole_folder(given, recipe),
+            config=config,
             dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=recipe.trust_remote_code,
+            local_files_only=not recipe.trust_remote_code,
             output_loading_info=True,
         )
         if lost := sorted(loaded["missing_keys"]):
             raise ValueError(f"{len(lost)} of its weights are missing, such as {lost[0]}")
-        if adapters:
-            require_peft()
-            from peft import PeftModel
-
-            model = cast(Any, PeftModel.from_pretrained(model, path)).merge_and_unload()
+        if adapters is not None:
+            merge_adapters(model, adapters)
+        check_finite(model, given)
+        _keep_sampling(model)
         return cast(Any, model).to("cuda") if torch.cuda.is_available() else model
     except (InputError, MemoryError):
         raise
@@ -162,38 +303,72 @@ def load_policy(recipe: Recipe, folder: Path | None = None) -> PreTrainedModel:
         raise _not_loaded(recipe, "policy", error) from error
 
 
-def has_adapters(folder: Path) -> bool:
-    """Whether the folder has low-rank adapters in place of a whole policy."""
-    return (folder / "adapter_config.json").is_file()
+def _keep_sampling(model: Any) -> None:
+    """Of a generation configuration only tokens and the numbers of sampling stay, for whoever
+    serves the checkpoint; how responses are searched for is not the file's to say.
+    """
+    from transformers import GenerationConfig
+
+    own = getattr(model, "generation_config", None)
+    if own is not None:
+        known = {name: getattr(own, name, None) for name in _SAMPLING}
+        model.generation_config = GenerationConfig(
+            **{name: value for name, value in known.items() if value is not None}
+        )
 
 
-def refuse_pickled_weights(folder: Path) -> None:
-    """Weights are read from safetensors only.
+def check_finite(model: Any, place: object) -> None:
+    """Refuse a policy with NaN or infinity in a weight, or that computes them from finite ones.
+
+    Args:
+        place: where it is from, named in errors.
 
     Raises:
-        InputError: the folder has none, but weights that are pickled.
+        InputError: naming the tensor.
     """
-    if any(folder.glob("*.safetensors")):
-        return
-    for pattern in ("pytorch_model.bin*", "pytorch_model-*.bin", "adapter_model.bin"):
-        for found in folder.glob(pattern):
-            raise InputError(f"{found}: pickled weights are not read; save them as safetensors")
+    import torch
+
+    for name, value in [*model.named_parameters(), *model.named_buffers()]:
+        if not is_finite(value):
+            raise InputError(not_finite(place, name))
+    with torch.no_grad():
+        logits = model(input_ids=torch.zeros(1, 2, dtype=torch.long, device=model.device)).logits
+    if not bool(torch.isfinite(logits).all()):
+        raise InputError(
+            f"{place}: the policy computes numbers that are not finite (NaN or infinity) from "
+            "weights that are; look at its config.json"
+        )
 
 
 def whole_policy(path: str) -> str:
-    """The path itself, or that of the policy that a folder's adapters were trained on."""
+    """The path itself, or that of the policy that a folder's adapters were trained on.
+
+    Raises:
+        InputError: the adapters name none.
+    """
     folder = Path(path)
     if not has_adapters(folder):
         return path
-    try:
-        named = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        base = named["base_model_name_or_path"]
-        if not isinstance(base, str) or not base:
-            raise ValueError("base_model_name_or_path is no name")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{folder}: adapter_config.json cannot be read ({error})") from error
+    base = adapter_values(folder).get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise InputError(
+            f"{folder}: adapter_config.json cannot be read (base_model_name_or_path is no name)"
+        )
     warm_start = folder.parent.parent / "warm_start"
     return str(warm_start) if Path(base).name == warm_start.name and warm_start.is_dir() else base
+
+
+def whole_folder(folder: Path, recipe: Recipe) -> Path:
+    """The folder itself, or that of the policy that its adapters were trained on, looked at."""
+    if not has_adapters(folder):
+        return folder
+    base = kept_policy(whole_policy(str(folder)), folder / "adapter_config.json")
+    if has_adapters(base):
+        raise InputError(f"{folder}: adapters of adapters ({base}); merge those first")
+    if not (base / "config.json").is_file():
+        raise InputError(f"{folder}: its adapters were trained on {base}, which holds no policy")
+    check_policy_folder(base, trusted=recipe.trust_remote_code, from_hub="snapshots" in base.parts)
+    return base
 
 
 def require_peft() -> None:
@@ -207,6 +382,4 @@ def require_peft() -> None:
 
 
 def _not_loaded(recipe: Recipe, what: str, error: Exception) -> InputError:
-    text = str(error).strip() or type(error).__name__
-    reason = text.splitlines()[0]
-    return InputError(f"policy={recipe.policy}: the {what} cannot be loaded ({reason})")
+    return InputError(f"policy={recipe.policy}: the {what} cannot be loaded ({first_line(error)})")

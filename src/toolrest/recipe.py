@@ -11,10 +11,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from toolrest.errors import InputError
+from toolrest.files import read_text
 from toolrest.naming import short, unknown_name
 from toolrest.plain_yaml import plain_values
 from toolrest.recipe_checks import check_recipe
-from toolrest.redaction import holds_key
+from toolrest.recipe_paths import with_whole_paths
+from toolrest.redaction import holds_key, key_in
 
 EMBEDDED = "embedded"
 RESUMABLE = (
@@ -29,6 +31,12 @@ RESUMABLE = (
 )
 """What a resumed run may change: how it is computed, not what."""
 
+SHIPPED_SHARDING = ("ddp", "fsdp", "zero2", "zero3")
+"""Ways of sharing a policy that come with the package."""
+_KEYLESS = (
+    "looks like a key or a password, which a recipe must not hold; give it in the environment "
+    "(OPENAI_API_KEY, HF_TOKEN, WANDB_API_KEY) or in ~/.netrc"
+)
 _DEEPEST_KEY = 20
 """Dots of an override's key."""
 _WORKED_OUT = "# worked out: "
@@ -54,6 +62,9 @@ class DataSource(_Section):
     """Share of the rows, drawn at random before `take`."""
     mask: float = Field(default=0.0, ge=0, le=1)
     """Share of the rows whose tools and parameters get random names (Hammer)."""
+    drawn_by: str | None = None
+    """What seeds the draws of `share`, `take` and `mask`, so that they stay the same wherever the
+    file lies. None: the path as it was written."""
 
 
 class Data(_Section):
@@ -237,7 +248,15 @@ class Lora(_Section):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the adapters' input."""
     target_modules: str | list[str] = "all-linear"
-    """Which modules get them: all linear layers but the head, or modules' names."""
+    """Which modules get them: all linear layers but the head (all-linear), or modules' names."""
+
+    @property
+    def names(self) -> list[str] | None:
+        """The modules' names, whole or from a dot on; None: all linear layers."""
+        modules = self.target_modules
+        if isinstance(modules, str):
+            return None if modules == "all-linear" else [modules]
+        return modules
 
 
 class Engine(_Section):
@@ -348,8 +367,56 @@ def load_recipe(path: Path | None, overrides: list[str]) -> Recipe:
     return parse_recipe(values, source)
 
 
+def load_run_recipe(path: Path, overrides: list[str], *, trusted: bool) -> Recipe:
+    """The recipe that lies in a run's folder, whoever made it.
+
+    Its own `trust_remote_code` counts for nothing.
+
+    Args:
+        overrides: `key=value` settings of the command.
+        trusted: whether the command says that code which comes with the policy may run.
+
+    Raises:
+        InputError: see `load_recipe`.
+    """
+    values = _read(path) | {"trust_remote_code": trusted}
+    for text in overrides:
+        override(values, text)
+    return parse_recipe(values, str(path))
+
+
+def names_code(recipe: Recipe) -> dict[str, Any]:
+    """The keys by which a recipe has code run when it is trained with, and their values."""
+    found: dict[str, Any] = {}
+    if recipe.trust_remote_code:
+        found["trust_remote_code"] = True
+    if recipe.reward.function is not None:
+        found["reward.function"] = recipe.reward.function
+    if recipe.engine.options:
+        found["engine.options"] = recipe.engine.options
+    if recipe.engine.sharding not in SHIPPED_SHARDING:
+        found["engine.sharding"] = recipe.engine.sharding
+    return found
+
+
+def check_trusted(recipe: Recipe, path: Path) -> None:
+    """Refuse to train with a recipe that names code and that the user has not named.
+
+    Args:
+        path: where it lies, named in errors.
+
+    Raises:
+        InputError: it does, and the command has to say that it may.
+    """
+    for key, value in names_code(recipe).items():
+        raise InputError(
+            f"{path}: {key}={short(value)} runs code; read it, and if you trust it, give "
+            "--trust-remote-code"
+        )
+
+
 def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
-    """The recipe of plain values; `source` is named in errors."""
+    """The recipe of plain values, its paths made whole; `source` is named in errors."""
     if isinstance(values.get("engine"), str):
         values = values | {"engine": {"name": values["engine"]}}
     _check_keys(values, Recipe, "")
@@ -360,6 +427,7 @@ def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
         key = ".".join(str(part) for part in first["loc"])
         said = first["msg"][0].lower() + first["msg"][1:]
         raise InputError(f"{source}: {key[:200]}={short(first['input'])}: {said}") from error
+    recipe = with_whole_paths(recipe)
     check_recipe(recipe)
     _check_keyless(recipe.model_dump(mode="json"), "")
     return recipe
@@ -369,15 +437,19 @@ def _check_keyless(value: Any, key: str) -> None:
     """A recipe is kept and shown, so it holds no keys."""
     if isinstance(value, dict):
         for name, each in value.items():
+            if holds_key("", str(name)):
+                raise InputError(f"{key}: one of its names {_KEYLESS}")
             _check_keyless(each, f"{key}.{name}" if key else str(name))
     elif isinstance(value, list):
         for each in value:
             _check_keyless(each, key)
-    elif isinstance(value, str) and holds_key(key, value):
+    elif isinstance(value, str) and (variable := key_in(value)) is not None:
         raise InputError(
-            f"{key}: it looks like a key or a password, which a recipe must not hold; give it in "
-            "the environment (OPENAI_API_KEY, HF_TOKEN, WANDB_API_KEY) or in ~/.netrc"
+            f"{key}: it holds the value of the variable {variable}, which is taken for a key, and "
+            f"which a recipe must not hold; take it out, or unset {variable} if it is none"
         )
+    elif isinstance(value, str) and holds_key(key, value):
+        raise InputError(f"{key}: it {_KEYLESS}")
 
 
 def check_resumable(overrides: list[str]) -> None:
@@ -458,7 +530,7 @@ def changed(recipe: Recipe, values: dict[str, Any]) -> Recipe:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such recipe") from None
     except (OSError, ValueError) as error:

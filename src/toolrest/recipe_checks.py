@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from toolrest.errors import InputError
+from toolrest.naming import short
 
 if TYPE_CHECKING:
     from toolrest.recipe import Recipe
+
+_MODULE = re.compile(r"[A-Za-z0-9_.-]{1,200}+")
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -33,6 +37,7 @@ def check_recipe(recipe: Recipe) -> None:
             "start comes before reinforcement learning; leave it out, or use method=rl"
         )
     _check_template_options(recipe)
+    _check_modules(recipe)
     get_schedule(recipe.reward.schedule)
     check_correctness(recipe.reward.correctness)
     _check_split(recipe)
@@ -47,6 +52,16 @@ def _check_template_options(recipe: Recipe) -> None:
         if name in ("messages", "tools", "add_generation_prompt", "documents"):
             raise InputError(
                 f"data.template_options.{name}: {name} comes from the data; leave it out"
+            )
+
+
+def _check_modules(recipe: Recipe) -> None:
+    """Adapters go to modules by their names; a pattern could take for ever to match."""
+    for name in recipe.lora.names or ():
+        if not _MODULE.fullmatch(name):
+            raise InputError(
+                f"lora.target_modules: {short(name)} is no module's name, such as q_proj; name "
+                "each in a list (patterns are not matched), or all-linear"
             )
 
 

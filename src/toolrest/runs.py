@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from toolrest.errors import InputError
-from toolrest.files import only_one, whole_lines, write_json, write_whole
+from toolrest.files import only_one, read_json, whole_lines, write_json, write_whole
 from toolrest.redaction import redacted_command
 
 RUNS = Path("runs")
@@ -116,6 +117,18 @@ class RunFolder:
         """Held by what that process has started to train, which may outlive it."""
         return self.path / "worker.lock"
 
+    @property
+    def _files(self) -> tuple[Path, ...]:
+        """What is read or written as a file."""
+        logs = (self.metrics, self.curve, self.warnings, self.summary)
+        return (self.recipe, self.environment, self.data, self.lock, self.worker_lock, *logs)
+
+    @property
+    def _folders(self) -> tuple[Path, ...]:
+        """What is read or written as a folder."""
+        made = (self.rollouts, self.checkpoints, self.warm_start, self.evaluation)
+        return (*made, self.incidents)
+
     def last_checkpoint(self) -> Path | None:
         """The newest checkpoint that is whole, or None."""
         whole = [folder for folder in self._checkpoints() if is_whole(folder)]
@@ -166,23 +179,30 @@ class RunFolder:
         return False
 
     def check_links(self, within: Path | None = None) -> None:
-        """Nothing in the folder leads out of it, so that what is written there stays there.
+        """Nothing in the folder leads out of it, so that what is written there stays there; and
+        nothing but files and folders is in it, so that none is waited for.
 
         Args:
             within: a folder of it that alone is looked at, itself included.
 
         Raises:
-            InputError: a link does.
+            InputError: a link does, or a FIFO, a socket or a device is there.
         """
-        root = self.path.resolve()
-        if within is not None and not within.resolve().is_relative_to(root):
+        root = _real(self.path)
+        if within is not None and not _real(within).is_relative_to(root):
             raise InputError(f"{within}: a link that leads out of the run's folder; take it out")
         for folder, below, names in os.walk(within or self.path):
             for path in (Path(folder) / name for name in (*below, *names)):
-                if path.is_symlink() and not path.resolve().is_relative_to(root):
+                if path.is_symlink() and not _real(path).is_relative_to(root):
                     raise InputError(
                         f"{path}: a link that leads out of the run's folder; take it out"
                     )
+                if _is_special(path):
+                    raise InputError(f"{path}: neither a file nor a folder; take it out")
+        for path in (*self._files, *self._folders):
+            if path.exists() and path.is_dir() != (path in self._folders):
+                kind = "a folder" if path in self._folders else "a file"
+                raise InputError(f"{path}: should be {kind}; take it out")
 
     def drop_parts(self) -> None:
         """Drop what a process that was killed had not written whole."""
@@ -227,11 +247,25 @@ def checkpoint_step(folder: Path) -> int:
 def is_whole(checkpoint: Path) -> bool:
     """Whether every file of a checkpoint is there in the size that was written."""
     try:
-        state = json.loads((checkpoint / CHECKPOINT_STATE).read_text(encoding="utf-8"))
+        state = read_json(checkpoint / CHECKPOINT_STATE)
         sizes = state.get("files", {})
         return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return False
+
+
+def _real(path: Path) -> Path:
+    """Where a path leads; as far as that is known of links that lead nowhere, or to themselves."""
+    return Path(os.path.realpath(path))
+
+
+def _is_special(path: Path) -> bool:
+    """Whether a FIFO, a socket or a device is there."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # gone since, or a link to nothing
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def _step_of(line: str, path: Path) -> int:
@@ -280,7 +314,7 @@ def _commit() -> str | None:
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(here.parent), *arguments]
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=10, check=True
+            command, capture_output=True, encoding="utf-8", timeout=10, check=True
         ).stdout.strip()
 
     try:

@@ -15,9 +15,11 @@ from toolrest.data.sample import Sample
 from toolrest.data.sources import iterate_samples
 from toolrest.engines.watch import Watch
 from toolrest.errors import InputError
-from toolrest.files import append_json, whole_lines, write_json, write_whole
+from toolrest.files import append_json, read_json, whole_lines, write_json, write_whole
 from toolrest.machine import record_machine
 from toolrest.mixture import recipe_rendering, recipe_sources
+from toolrest.naming import short_list
+from toolrest.origins import accepted_changes, differences, origins, read_origins
 from toolrest.policy import load_policy, load_tokenizer
 from toolrest.ranks import ALONE, Ranks
 from toolrest.recipe import Recipe, dump_recipe
@@ -118,12 +120,20 @@ def load_samples(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Samples:
 
 
 def run_training(
-    recipe: Recipe, run: RunFolder, view: View, *, resume: bool, ranks: Ranks = ALONE
+    recipe: Recipe,
+    run: RunFolder,
+    view: View,
+    *,
+    resume: bool,
+    ranks: Ranks = ALONE,
+    accept_changed_data: bool = False,
 ) -> dict[str, Any]:
     """Do the job of a recipe in a run's folder.
 
     Args:
         resume: go on from the run's last checkpoint.
+        accept_changed_data: go on also where data, policy or reward are not what the run began
+            with; the run keeps that.
         ranks: the processes that do it together; each of them calls this.
 
     Returns:
@@ -139,6 +149,9 @@ def run_training(
     recipe, notes = fit_recipe(recipe, tokenizer)
     recipe, settings = ranks.first(partial(size_recipe, recipe, tokenizer))
     samples = load_samples(recipe, tokenizer)
+    origin = ranks.first(
+        lambda: check_origins(recipe, tokenizer, samples, run, accept_changed_data)
+    )
     for note in (*notes, *map(str, settings)) if ranks.main else ():
         view.note(note)
     if not resume or settings:
@@ -153,7 +166,7 @@ def run_training(
             view.note(f"the rest may differ from an undisturbed run: {'; '.join(changed)}")
     heldout = samples.heldout[: recipe.evaluation.samples]
     if ranks.main:
-        report_data(samples, len(heldout), run, view)
+        report_data(samples, len(heldout), run, view, origin)
     view.stage("loading the policy and the training engine")
     model = load_policy(recipe)
     from toolrest.engines.launch_trl import train_with_trl
@@ -161,7 +174,7 @@ def run_training(
     before = _evaluated(model, tokenizer, heldout, recipe, run, "before", view, ranks)
     if recipe.method != "rl":
         return _supervised(
-            model, tokenizer, samples.train, heldout, recipe, run, view, before, ranks
+            model, tokenizer, samples.train, heldout, recipe, run, view, before, ranks, origin
         )
     start = before
     if recipe.warm_start.method != "none":
@@ -175,6 +188,7 @@ def run_training(
     watch = Watch(recipe, run, view.warn if ranks.main else lambda text: None)
     if ranks.main:
         watch.dropped(len(samples.dropped), samples.rows)
+        watch.changed(first, origin.changed)
     view.stage("training", recipe.max_steps)
     view.advance(first)
 
@@ -212,7 +226,7 @@ def run_training(
         "seconds": round(time.monotonic() - started, 1),
         "scheme": recipe.weighting.scheme,
         "seed": recipe.seed,
-    }
+    } | origin.summary
     if ranks.main:
         write_json(run.summary, summary)
     return summary
@@ -239,6 +253,7 @@ def _supervised(
     view: View,
     before: dict[str, Any] | None,
     ranks: Ranks,
+    origin: Origin,
 ) -> dict[str, Any]:
     """The rest of a run that is supervised alone; its policy is in the warm start's folder."""
     started = time.monotonic()
@@ -252,14 +267,66 @@ def _supervised(
         "seconds": round(time.monotonic() - started, 1),
         "scheme": recipe.method,
         "seed": recipe.seed,
-    }
+    } | origin.summary
     if ranks.main:
         write_json(run.summary, summary)
     return summary
 
 
-def report_data(samples: Samples, evaluated: int, run: RunFolder, view: View) -> None:
-    """Write data.json, and say which rows are left out."""
+@dataclass(frozen=True)
+class Origin:
+    """What a run's rows, policy and reward are by their hashes, and whether that was so before."""
+
+    hashes: dict[str, str]
+    """See `toolrest.origins.origins`."""
+    changed: list[str]
+    """What has changed since the run began or was resumed last, and was accepted."""
+    history: list[dict[str, Any]]
+    """All changes that were accepted, as data.json keeps them."""
+    unknown: bool
+    """Whether the run began without keeping hashes."""
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What summary.json has of it: nothing where nothing changed."""
+        return {"changed_data": [each["what"] for each in self.history]} if self.history else {}
+
+
+def check_origins(
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    samples: Samples,
+    run: RunFolder,
+    accept: bool,
+) -> Origin:
+    """Compare the data, policy and reward with those that the run began with, by its data.json.
+
+    Raises:
+        InputError: they differ and that is not accepted.
+    """
+    now = origins(recipe, tokenizer, (*samples.train, *samples.heldout))
+    before = read_origins(run.data)
+    changed = differences(before, now) if before else []
+    if changed and not accept:
+        raise InputError(
+            f"{run.path}: since the run began, {short_list(changed)}; put back what was there, or "
+            "go on with it by --accept-changed-data, which the run's data.json keeps"
+        )
+    history = accepted_changes(run.data)
+    if changed:
+        history.append(
+            {
+                "what": changed,
+                "before": {name: value for name, value in before.items() if now.get(name) != value},
+            }
+        )
+    return Origin(now, changed, history, not before and run.data.is_file())
+
+
+def report_data(
+    samples: Samples, evaluated: int, run: RunFolder, view: View, origin: Origin
+) -> None:
+    """Write data.json, and say which rows are left out and what has changed."""
     rows = samples.rows
     write_json(
         run.data,
@@ -270,8 +337,17 @@ def report_data(samples: Samples, evaluated: int, run: RunFolder, view: View) ->
             "evaluated": evaluated,
             "too_long": [{"row": row, "prompt_tokens": n} for row, n in samples.dropped],
             "refused": [{"row": row, "reason": reason} for row, reason in samples.refused],
-        },
+            "origins": origin.hashes,
+        }
+        | ({"changed": origin.history} if origin.history else {}),
     )
+    if origin.unknown:
+        view.note(
+            "the run began without keeping hashes of its data and policy, so whether they are "
+            "still the same is not known"
+        )
+    if origin.changed:
+        view.note(f"going on, as was asked for, although {short_list(origin.changed)}")
     if samples.refused:
         row, reason = samples.refused[0]
         view.note(
@@ -343,7 +419,7 @@ def _add_to_curve(run: RunFolder, step: int, result: dict[str, Any] | None) -> N
 def _read_result(path: Path) -> dict[str, Any]:
     """The result of an evaluation that was finished before."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
         if not isinstance(found["n"], int):
             raise TypeError("its n is no number")
         return found

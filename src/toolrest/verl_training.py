@@ -16,21 +16,29 @@ from toolrest.engines.verl_overrides import (
 )
 from toolrest.engines.verl_rows import write_rows
 from toolrest.engines.watch import Watch
-from toolrest.policy import load_tokenizer
+from toolrest.files import append_json, whole_lines
+from toolrest.policy import load_tokenizer, policy_folder, whole_folder
+from toolrest.policy_files import check_finite_files
 from toolrest.recipe import Recipe, dump_recipe
 from toolrest.rollout.fitting import fit_recipe
 from toolrest.runs import RunFolder, begin_run, write_json
-from toolrest.training import Interrupted, View, load_samples, report_data
+from toolrest.training import Interrupted, View, check_origins, load_samples, report_data
 
 
 def run_verl_training(
-    recipe: Recipe, run: RunFolder, view: View, *, resume: bool
+    recipe: Recipe,
+    run: RunFolder,
+    view: View,
+    *,
+    resume: bool,
+    accept_changed_data: bool = False,
 ) -> dict[str, Any]:
     """Do the job of a recipe in a run's folder. verl evaluates by itself, greedily, on the held-out
     rows.
 
     Args:
         resume: go on from verl's newest checkpoint.
+        accept_changed_data: see `toolrest.training.run_training`.
 
     Returns:
         What summary.json holds.
@@ -44,10 +52,12 @@ def run_verl_training(
     verl_overrides(recipe, run.path.name, paths)
     check_machine()
     tokenizer = load_tokenizer(recipe)
+    check_finite_files(whole_folder(policy_folder(recipe), recipe))
     recipe, notes = fit_recipe(recipe, tokenizer)
     for note in (*notes, *verl_notes(recipe)):
         view.note(note)
     samples = load_samples(recipe, tokenizer)
+    origin = check_origins(recipe, tokenizer, samples, run, accept_changed_data)
     heldout = samples.heldout[: recipe.evaluation.samples]
     begin_run(run, dump_recipe(recipe), recipe.seed)
     first = last_step(run.checkpoints) if resume else 0
@@ -61,22 +71,21 @@ def run_verl_training(
     if resume:
         run.rewind(done)
         view.note(f"going on from step {done} of {recipe.max_steps}")
-    report_data(samples, len(heldout), run, view)
+    report_data(samples, len(heldout), run, view, origin)
     watch = Watch(recipe, run, view.warn)
     watch.dropped(len(samples.dropped), samples.rows)
+    watch.changed(done, origin.changed)
     view.stage("training with verl", recipe.max_steps)
     view.advance(done)
 
     def record(step: int, metrics: dict[str, Any]) -> None:
-        with run.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **metrics}) + "\n")
+        append_json(run.metrics, {"step": step, **metrics})
         view.step(step, metrics)
         watch.read(step, {"step": step, **metrics})
 
     def evaluated(step: int, result: dict[str, Any]) -> None:
         run.evaluation.mkdir(exist_ok=True)
-        with run.curve.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, "n": len(heldout), **result}) + "\n")
+        append_json(run.curve, {"step": step, "n": len(heldout), **result})
 
     steps = train_with_verl(recipe, run.path.name, paths, record, evaluated)
     if steps < recipe.max_steps:
@@ -89,7 +98,7 @@ def run_verl_training(
         "seconds": round(time.monotonic() - started, 1),
         "scheme": recipe.weighting.scheme,
         "seed": recipe.seed,
-    }
+    } | origin.summary
     write_json(run.summary, summary)
     return summary
 
@@ -98,5 +107,5 @@ def _curve(run: RunFolder) -> dict[int, dict[str, Any]]:
     """The evaluations by optimiser step; a step that was evaluated again has the newer result."""
     if not run.curve.is_file():
         return {}
-    points = map(json.loads, run.curve.read_text(encoding="utf-8").splitlines())
+    points = map(json.loads, whole_lines(run.curve))
     return {point.pop("step"): point for point in points}

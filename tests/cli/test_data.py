@@ -48,6 +48,8 @@ def test_a_mixture_is_prepared_checked_and_shown():
     assert "9 samples in train.parquet; train.parquet.manifest.json" in output
     manifest = json.loads(Path("train.parquet.manifest.json").read_text())
     assert [source["samples"] for source in manifest["sources"]] == [4, 2, 3]
+    assert manifest["made_by"]["versions"]["toolrest"] and "commit" in manifest["made_by"]
+    assert all(source["answers_sha256"] is None for source in manifest["sources"])
     output = run("data", "check", "train.parquet", "--policy", "embedded", "--output", "c.json")
     assert "9 rows, 9 samples" in output
     assert "duplicate" in output

@@ -92,7 +92,7 @@ def test_whatever_happens_in_a_check_is_a_line():
 
 
 def test_sections_are_announced_and_the_self_test_is_last(monkeypatch):
-    monkeypatch.setattr("toolrest.doctor.self_test.run_self_test", lambda: [])
+    monkeypatch.setattr("toolrest.doctor.self_test.run_self_test", lambda recipe: [])
     for name in ("_environment", "_policy", "_data", "_needs"):
         monkeypatch.setattr(sys.modules["toolrest.doctor.examine"], name, lambda *_: [])
     begun = SimpleNamespace(names=[])

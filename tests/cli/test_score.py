@@ -98,3 +98,14 @@ def test_the_rollouts_are_not_overwritten(rollouts):
     before = rollouts.read_text()
     assert score(rollouts, "--output", rollouts).exit_code == 2
     assert rollouts.read_text() == before
+
+
+def test_what_scored_which_file_is_said(rollouts):
+    """The same words for the same scores; another option or file is seen."""
+    import hashlib
+
+    digest = hashlib.sha256(rollouts.read_bytes()).hexdigest()
+    output = score(rollouts, "--lenient-types").stdout
+    assert f"of sha256    {digest}" in output
+    assert "scored by    toolrest " in output and "lenient_types True" in output
+    assert "lenient_types False" in score(rollouts).stdout

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from test_formats import MESSAGES, TOOLACE, XLAM
@@ -251,3 +253,58 @@ def test_skipped_rows_are_named_up_to_a_limit():
         skipped.add(str(number), "reason")
     assert skipped.count == 100
     assert len(skipped.rows["reason"]) == 20
+
+
+def test_a_manifest_is_never_beside_other_rows(tmp_path, monkeypatch):
+    """Killed between any two renames, there are whole rows, and their own manifest or none."""
+    row = {"query": "q", "tools": "[]", "answers": "[]"}
+    tool = json.dumps([{"name": "f", "description": "", "parameters": {}}])
+    row |= {"tools": tool, "answers": json.dumps([{"name": "f", "arguments": {}}])}
+    for name, count in (("few.jsonl", 1), ("many.jsonl", 3)):
+        (tmp_path / name).write_text((json.dumps(row) + "\n") * count, encoding="utf-8")
+    output = tmp_path / "p.parquet"
+    rendering = Rendering(dialect="rlla", style="rlla", thoughts="none", think=True)
+
+    def made(name):
+        return prepare([Source(str(tmp_path / name))], rendering, output, 0)
+
+    made("few.jsonl")
+    real = {"replace": Path.replace, "unlink": Path.unlink}
+
+    class Killed(BaseException):
+        pass
+
+    for moment in range(1, 8):
+        steps = 0
+
+        def step(name, path, *arguments, moment=moment, **options):
+            nonlocal steps
+            steps += 1
+            if steps == moment:
+                raise Killed
+            return real[name](path, *arguments, **options)
+
+        with monkeypatch.context() as patch:
+            for name in real:
+                patch.setattr(Path, name, lambda p, *a, n=name, **o: step(n, p, *a, **o))
+            with suppress(Killed):
+                made("many.jsonl")
+        digest = hashlib.sha256(output.read_bytes()).hexdigest()
+        manifest = manifest_path(output)
+        if manifest.exists():
+            assert json.loads(manifest.read_text(encoding="utf-8"))["sha256"] == digest
+    assert made("many.jsonl")["samples"] == 3
+    assert json.loads(manifest.read_text(encoding="utf-8"))["samples"] == 3
+
+
+def test_two_who_prepare_one_file_do_not_mix(tmp_path):
+    from toolrest.files import only_one
+
+    rendering = Rendering(dialect="rlla", style="rlla", thoughts="none", think=True)
+    (tmp_path / "a.jsonl").write_text('{"x": 1}\n', encoding="utf-8")
+    output = tmp_path / "p.parquet"
+    with (
+        only_one(tmp_path / "p.parquet.part", "x"),
+        pytest.raises(InputError, match="another toolrest data prepare"),
+    ):
+        prepare([Source(str(tmp_path / "a.jsonl"))], rendering, output, 0)

@@ -1,11 +1,12 @@
 """A run with low-rank adapters changes them alone."""
 
 import json
+import shutil
 from importlib.util import find_spec
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from toolrest.engines.launch_trl import train_with_trl
 from toolrest.engines.trl_settings import lora_config
@@ -73,6 +74,48 @@ def test_a_checkpoint_is_loaded_as_the_policy_that_was_trained(trained):
         assert torch.allclose(merged.eval()(ids).logits, expected, atol=1e-4)
     named = json.loads((run.checkpoints / "checkpoint-2" / "adapter_config.json").read_text())
     assert named["r"] == 4
+
+
+def go_on(trained, tokenizer, folder):
+    recipe = trained[0].model_copy(update={"max_steps": 3, "save_steps": 3})
+    run = RunFolder(folder)
+    samples = make_samples(Split.TRAIN, 8)
+    quiet = (lambda *_: None, lambda _: None)
+    checkpoint = run.checkpoints / "checkpoint-2"
+    return train_with_trl(recipe, run, load_policy(recipe), tokenizer, samples, *quiet, checkpoint)
+
+
+@pytest.fixture
+def folder(trained, tmp_path):
+    return shutil.copytree(trained[1].path, tmp_path / "run")
+
+
+def test_a_run_goes_on_from_its_adapters(trained, folder, embedded_tokenizer):
+    assert go_on(trained, embedded_tokenizer, folder) == 3
+
+
+@pytest.mark.parametrize("harm", ["renamed", "left out", "another shape", "nan", "pickle", "base"])
+def test_a_run_does_not_go_on_from_other_adapters(harm, trained, folder, embedded_tokenizer):
+    """Keys that were renamed or left out were passed over, and the first adapters trained on."""
+    checkpoint = folder / "checkpoints" / "checkpoint-2"
+    path = checkpoint / "adapter_model.safetensors"
+    weights = load_file(path)
+    name = next(iter(weights))
+    value = weights.pop(name)
+    if harm == "renamed":
+        weights["x." + name] = value
+    elif harm == "another shape":
+        weights[name] = value[:1].clone()
+    elif harm == "nan":
+        weights[name] = torch.full_like(value, torch.nan)
+    if harm in ("pickle", "base"):
+        weights[name] = value
+        (checkpoint / "adapter_model.bin").write_bytes(b"")
+    if harm == "base":
+        (checkpoint / "adapter_model.bin").rename(checkpoint / "pytorch_model.bin")
+    save_file(weights, path, {"format": "pt"})
+    with pytest.raises(InputError):
+        go_on(trained, embedded_tokenizer, folder)
 
 
 def test_without_peft_the_extra_is_named(monkeypatch):

@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import load_file
 
 from toolrest.claims import resumed_run
-from toolrest.engines.processes import SHIPPED, accelerate_config
+from toolrest.engines.processes import accelerate_config
 from toolrest.errors import InputError
 from toolrest.files import TakenError
 from toolrest.policy import policy_path
 from toolrest.ranks import ALONE, Ranks
-from toolrest.recipe import Engine, Recipe, load_recipe
+from toolrest.recipe import SHIPPED_SHARDING, Engine, Recipe, load_recipe
 from toolrest.runs import RunFolder
 
 HERE = Path(__file__).parent
@@ -211,7 +211,7 @@ def test_a_launcher_s_count_must_be_the_recipe_s(tmp_path):
     assert "started on every machine" in done.stderr
 
 
-@pytest.mark.parametrize("name", [n for n in SHIPPED if not n.startswith("zero")])
+@pytest.mark.parametrize("name", [n for n in SHIPPED_SHARDING if not n.startswith("zero")])
 def test_shipped_configurations_are_read_by_accelerate(name):
     from accelerate.commands.config.config_args import load_config_from_file
 

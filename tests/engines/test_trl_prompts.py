@@ -107,8 +107,9 @@ def test_what_the_environment_writes_earns_nothing(tmp_path):
     assert not any(b.over_called for b in both.breakdowns)
 
 
-def test_the_policys_own_ends_end_its_responses(tmp_path):
-    """TRL's, and those that the template and the dialect name."""
+@pytest.mark.parametrize("own", [None, {"eos_token_id": 5}])
+def test_the_policys_own_ends_end_its_responses(tmp_path, own):
+    """TRL's, and those that the template and the dialect name; who names one means that alone."""
     tokenizer = load_tokenizer(Recipe())
     tokenizer.chat_template = str(tokenizer.chat_template).replace("<|im_end|>", "<think>")
     trainer = ResTTrainer(
@@ -118,9 +119,11 @@ def test_the_policys_own_ends_end_its_responses(tmp_path):
         train_dataset=Dataset.from_list(
             [{"prompt": [{"role": "user", "content": "a"}], "ground_truth": TRUTH}] * 2
         ),
-        args=ResTConfig(**settings(tmp_path)),
+        args=ResTConfig(**settings(tmp_path), generation_kwargs=own),
     )
     special = tokenizer.added_tokens_decoder
     assert all(special[end].special for end in trainer.speech.stop_ids)
     assert trainer.eos_token_ids == list(trainer.speech.stop_ids)
-    assert trainer.generation_config.eos_token_id == trainer.eos_token_ids
+    ends = trainer.eos_token_ids if own is None else 5
+    assert trainer.generation_config.eos_token_id == ends
+    assert trainer.generation_kwargs["eos_token_id"] == ends

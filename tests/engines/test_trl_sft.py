@@ -94,6 +94,36 @@ def test_the_first_loss_by_hand(rows, embedded_tokenizer, tmp_path, method, regi
     assert found == pytest.approx(total / count, rel=1e-4)
 
 
+def test_a_thought_that_the_prompt_begins_is_scaled_as_one(rows, embedded_tokenizer, tmp_path):
+    """Where `<think>` is the prompt's last text, the answer's first token is a thought's."""
+    begun = []
+    for row in rows[:4]:
+        ids, labels = row["input_ids"], list(row["labels"])
+        first = next(at for at, label in enumerate(labels) if label != -100)
+        assert embedded_tokenizer.decode(ids[first : first + 1]) == "<think>"
+        labels[first] = -100
+        begun.append({"input_ids": ids, "labels": labels})
+    plain, scaled = (
+        ours(begun, embedded_tokenizer, tmp_path, "rsft", scale=scale).state.log_history[0]["loss"]
+        for scale in (1.0, 3.0)
+    )
+    vocabulary, model, thought, count = (
+        *(Vocabulary.from_tokenizer(embedded_tokenizer), load_policy(Recipe())),
+        *(0.0, 0),
+    )
+    end = embedded_tokenizer.convert_tokens_to_ids("</think>")
+    for row in begun:
+        ids, counted = torch.tensor([row["input_ids"]]), torch.tensor([row["labels"]]) != -100
+        with torch.no_grad():
+            logps = torch.log_softmax(model(ids).logits[:, :-1], dim=-1)
+        losses = -logps.gather(2, ids[:, 1:, None])[0, :, 0]
+        begin, close = int(counted[0].int().argmax()), row["input_ids"].index(end)
+        assert vocabulary.text(row["input_ids"][begin - 1 : begin]) == "<think>"
+        thought += float(losses[begin - 1 : close - 1].sum())
+        count += int(counted.sum())
+    assert scaled - plain == pytest.approx(2.0 * thought / count, rel=1e-3)
+
+
 @pytest.mark.stored_numbers
 @pytest.mark.parametrize(("method", "letters"), [("sft", ""), ("tsft", "FNP"), ("rsft", "T")])
 def test_the_first_gradient_by_hand(embedded_tokenizer, tmp_path, method, letters):

@@ -1,6 +1,7 @@
 """`toolrest evaluate` from end to end, with the embedded policy."""
 
 import json
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -62,7 +63,7 @@ def test_a_greedy_answer_is_that_of_a_training_runs_evaluation():
     )
     greedy = {r["identity"]: r["response"] for r in rows if r["decoding"] == "greedy"}
     answers = map(json.loads, Path("a/answers.jsonl").read_text().splitlines())
-    assert {a["key"].removesuffix("/0"): a["text"] for a in answers} == greedy
+    assert {a["key"].rsplit("/", 2)[0]: a["text"] for a in answers} == greedy
 
 
 def test_every_bfcl_category_goes_through(tmp_path):
@@ -243,7 +244,7 @@ def test_a_checkpoints_own_generation_settings_are_left_aside():
 def test_a_fingerprint_sees_the_middle_of_the_weights_and_the_template(tmp_path):
     import shutil
 
-    from toolrest.evaluate.target import fingerprint
+    from toolrest.origins import fingerprint
 
     folder = tmp_path / "policy"
     shutil.copytree(POLICY, folder)
@@ -256,3 +257,31 @@ def test_a_fingerprint_sees_the_middle_of_the_weights_and_the_template(tmp_path)
     data[len(data) // 2 - 40_000 : len(data) // 2 + 40_000] = bytes(80_000)
     weights.write_bytes(data)
     assert len({first, second, fingerprint(folder)}) == 3
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_on_the_way_is_one_line_and_the_answers_are_kept(tmp_path):
+    """No file may grow over a kibibyte, which is a full disk to whoever writes."""
+    words = "evaluate embedded --on world --limit 12 --batch-size 4 --quiet --out"
+    program = f"{sys.executable} -m toolrest {words}"
+    for folder, limit in (("e", "ulimit -f 1; "), ("e", ""), ("straight", "")):
+        done = subprocess.run(
+            ["bash", "-c", f"{limit}{program} {folder}"],
+            cwd=tmp_path,
+            capture_output=True,
+            encoding="utf-8",
+        )
+        if limit:
+            assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+            assert "answers.jsonl: cannot be written" in done.stderr
+            kept = (tmp_path / "e" / "answers.jsonl").read_bytes()
+            assert kept.endswith(b"\n") and kept.count(b"\n") >= 1
+        else:
+            assert done.returncode == 0, done.stderr
+    one, other = (
+        sorted((tmp_path / folder / "answers.jsonl").read_bytes().split(b"\n"))
+        for folder in ("e", "straight")
+    )
+    assert one == other
+    results = [(tmp_path / folder / "result.json").read_bytes() for folder in ("e", "straight")]
+    assert results[0] == results[1]

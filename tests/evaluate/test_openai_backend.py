@@ -1,5 +1,6 @@
 """Against a local server of our own: many at once, failures, a stop and a resume."""
 
+import json
 import os
 import signal
 import subprocess
@@ -15,7 +16,6 @@ from toolrest.data.wording import Prompt
 from toolrest.errors import InputError
 from toolrest.evaluate.episode import Request
 
-pytest.importorskip("openai", reason="the openai package is not installed")
 pytest.importorskip("bfcl_eval", reason="bfcl-eval is not installed")
 
 TOOLREST = [sys.executable, "-c", "from toolrest.cli.main import main; main()", "evaluate"]
@@ -109,7 +109,7 @@ def test_an_interrupt_while_an_answer_is_worked_on_loses_none_that_is_under_way(
     with serving(script) as url, AnswerStore(tmp_path, {}) as store:
         with pytest.raises(KeyboardInterrupt):
             play([Once(number) for number in range(64)], backend(url), store)
-        kept = sum(store.get(f"item{number}/0") is not None for number in range(64))
+        kept = store.count
         assert kept == sum(script.answered.values()) <= 32
 
 
@@ -193,3 +193,44 @@ def test_completions_send_ids_and_chat_sends_tools(tmp_path):
     assert chat[0]["temperature"] == written[0]["temperature"] == 0.0
     assert all(isinstance(token, int) for token in written[0]["prompt"])
     assert "You can call tools" in (tmp_path / "completions" / "prompt.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("listed", "known"),
+    [
+        (
+            {"data": [{"id": "m", "root": "/w", "created": 5, "max_model_len": 9, "x": [1]}]},
+            {"id": "m", "root": "/w", "max_model_len": 9},
+        ),
+        ({"data": [{"id": "other"}]}, None),
+        ({"data": 3}, None),
+        ([1], None),
+        ("x" * 3_000_000, None),
+    ],
+)
+def test_what_a_server_says_of_its_model_is_kept(listed, known):
+    """Or that it says nothing, whatever it sends instead."""
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    from toolrest.evaluate.backends.served import served_model
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            assert self.path == "/v1/models"
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(listed).encode())
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/v1/"
+        assert served_model(url, "m", None) == known
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert served_model(url, "m", None) is None
+    assert served_model("nonsense", "m", None) is None

@@ -40,6 +40,11 @@ def test_acceptable_values_and_optional_parameters(parameters, expected):
         ({"a": 3}, [{"a": [1, 2]}], 0),
         ({}, [{"a": [1, ""]}], 1),
         (["A-b"], [["ab"]], 1),
+        (["a"], ["a"], 0),  # a list of letters is no text, nor the other way round
+        ("a", [["a"]], 0),
+        ([5], [5], 0),
+        (5, [[5]], 0),
+        ({"a": 1}, ["a"], 0),
         (None, [None], 1),
     ],
 )
@@ -104,5 +109,6 @@ def test_the_options_reach_the_reward():
     truth = '<tool_call>\n{"name": "f", "parameters": {"a": 5, "b": "Paris"}}\n</tool_call>'
     said = truth.replace("5", '"5"').replace("Paris", "paris")
     assert not ToolReward().score(said, truth).exact
+    assert not ToolReward(normalise_strings=True).score(said, truth).exact
     assert not ToolReward(lenient_types=True).score(said, truth).exact
     assert ToolReward(lenient_types=True, normalise_strings=True).score(said, truth).exact

@@ -104,6 +104,29 @@ def test_thoughts_of_messages():
     ) == [4.0]
 
 
+def test_text_in_parts_counts_as_one_text():
+    reward = ToolReward("hermes", "constant")
+    text = right("hermes")
+    parts = [{"type": "text", "text": text[:9]}, {"type": "image"}, {"type": "text", "text": None}]
+    completion = [{"role": "assistant", "content": [*parts, {"type": "text", "text": text[9:]}]}]
+    assert reward(completions=[completion], ground_truth=[text]) == [4.0]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        *({"name": 5, "arguments": {"x": "a"}}, {"name": "f", "arguments": ["x"]}),
+        *({"name": "f"}, {"arguments": {"x": "a"}}, {"name": "f", "arguments": "{"}, 5, None),
+    ],
+)
+def test_a_call_that_is_none_is_a_bad_one(call):
+    reward = ToolReward("hermes", "constant")
+    completion = [{"role": "assistant", "tool_calls": [ONE, {"function": call}]}]
+    reward(completions=[completion], ground_truth=[right("hermes")])
+    (found,) = reward.breakdowns
+    assert (found.status, found.exact) == (ParseStatus.BAD_CALL, False)
+
+
 @pytest.mark.parametrize(
     ("completion", "words"),
     [

@@ -37,6 +37,23 @@ def test_the_recipes_ways_of_comparing():
     assert wrong["correctness"] == pytest.approx(1 / 3)
 
 
+def test_each_row_says_how_its_prompt_ends_and_what_its_tools_declare():
+    cut = "I should think about how"
+    assert compute_score("any", cut, cut, {}, dialect="hermes")["score"] == 4.0
+    opened = {"opening": "<think>\n"}
+    assert compute_score("any", cut, cut, opened, dialect="hermes")["format"] == 0.0
+    reply = f"I see.\n</think>\n\n{TRUTH}"
+    assert compute_score("any", reply, TRUTH, opened, dialect="hermes")["score"] == 4.0
+    written, truth = (
+        f"<tool_call>\n<function=f>\n<parameter=x>\n{value}\n</parameter>\n</function>\n</tool_call>"
+        for value in ("1.0", "1")
+    )
+    assert compute_score("any", written, truth, dialect="qwen_xml")["exact_match"] == 1.0
+    text = '[{"name": "f", "parameters": {"properties": {"x": {"type": "string"}}}}]'
+    found = compute_score("any", written, truth, {"tools": text}, dialect="qwen_xml")
+    assert found["exact_match"] == 0.0
+
+
 def test_correctness_that_earns_nothing_on_any_range():
     said = "It is sunny."
     allowed = compute_score("any", said, said, dialect="hermes", punish_over_calls=False)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from toolrest.cli.main import app
 from toolrest.errors import InputError
 from toolrest.estimate.needs import Device
+from toolrest.estimate.settings import KEYS
 from toolrest.policy import load_tokenizer
 from toolrest.recipe import (
     Recipe,
@@ -20,6 +21,7 @@ from toolrest.recipe import (
     override,
     parse_recipe,
     read_reasons,
+    says,
 )
 from toolrest.rollout import sizing
 from toolrest.runs import RunFolder
@@ -129,7 +131,8 @@ def test_old_runs_recipes_keep_their_values(policy, tmp_path):
 
 def test_a_recipe_that_processes_complete_is_written_as_it_was_said():
     recipe = parse_recipe({"policy": "a/b", "rollout": {"group_size": 4}}, "x")
-    assert dump_recipe(recipe, said=True) == "policy: a/b\nrollout:\n  group_size: 4\n"
+    again = parse_recipe(yaml.safe_load(dump_recipe(recipe, said=True)), "x")
+    assert again == recipe and [key for key in KEYS if says(again, key)] == ["rollout.group_size"]
     reasons = {"rollout.group_size": "because: of # that", "data.max_prompt_tokens": "rows"}
     text = dump_recipe(recipe, reasons)
     assert read_reasons(text) == reasons

@@ -215,3 +215,12 @@ def test_region_means_by_hand():
 def test_wrong_schemes_and_options_are_named(name, options, text):
     with pytest.raises(InputError, match=text):
         get_scheme(name, **options)
+
+
+@pytest.mark.parametrize("name", scheme_names())
+def test_what_a_scheme_reads_is_its_own_matter(name):
+    scheme = get_scheme(name)
+    reads = name in ("stare", "top_entropy", "gtpo", "actfocus", "contrast")
+    assert scheme.reads_tokens == reads
+    with pytest.raises(TypeError, match="reads_tokens"):
+        type(scheme)(reads_tokens=not reads)

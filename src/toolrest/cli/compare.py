@@ -8,6 +8,7 @@ import typer
 
 from toolrest.cli.errors import one_line_errors
 from toolrest.cli.recipes import ARGUMENTS, split_arguments
+from toolrest.terminal import say, say_lost
 
 if TYPE_CHECKING:
     from toolrest.recipe import Recipe
@@ -47,7 +48,14 @@ def compare(
         from toolrest.recipe import load_recipe
         from toolrest.study.cells import Cells, only_one
         from toolrest.study.methods import read_methods
-        from toolrest.study.plan import CompareFolder, keep_plan, load_plan, make_plan
+        from toolrest.study.plan import (
+            CompareFolder,
+            check_kept_methods,
+            keep_plan,
+            load_plan,
+            make_plan,
+        )
+        from toolrest.study.sameness import check_unchanged
 
         folder = CompareFolder(out)
         if report:
@@ -63,7 +71,9 @@ def compare(
         if before is not None:
             baseline = baseline or before.baseline
             given = {method.name for method in chosen}
-            chosen += [method for method in before.methods if method.name not in given]
+            kept = [method for method in before.methods if method.name not in given]
+            check_kept_methods(recipe, kept, folder)
+            chosen += kept
         cores = os.cpu_count() or 1
         at_once = jobs or cores
         plan = make_plan(
@@ -74,17 +84,21 @@ def compare(
             max(1, cores // at_once),
         )
         with only_one(folder):
-            cells = Cells(folder, keep_plan(folder, plan))
+            plan = keep_plan(folder, plan)
+            check_unchanged(folder, plan)
+            cells = Cells(folder, plan)
             _run(cells, at_once)
+            _finish(cells)
             seeds_done = [s for s in cells.plan.seeds if cells.done((cells.plan.baseline, s))]
             if seeds_done or not cells.failed:
                 _write(folder, cells.plan)
+        say_lost(f"what is done is in {folder.path}")
     if cells.failed:
         for cell, line in cells.failed.items():
             log = folder.log(*cell)
             where = f" ({log})" if log.is_file() else ""
-            typer.echo(f"toolrest: {cell[0]} with seed {cell[1]} failed: {line}{where}", err=True)
-        typer.echo("the same command tries the failed runs again", err=True)
+            say(f"toolrest: {cell[0]} with seed {cell[1]} failed: {line}{where}", err=True)
+        say("the same command tries the failed runs again", err=True)
         raise typer.Exit(1)
 
 
@@ -107,7 +121,7 @@ def _sized(recipe: "Recipe", before: "Recipe | None") -> "Recipe":
     fitted, _ = fit_recipe(recipe, tokenizer)
     _, settings = size_recipe(fitted, tokenizer)
     for each in settings:
-        typer.echo(str(each))
+        say(str(each))
     return changed(recipe, {each.key: each.value for each in settings})
 
 
@@ -125,19 +139,33 @@ def _run(cells: "Cells", jobs: int) -> None:
             cells.run(jobs, view.tick)
             view.tick()
     except KeyboardInterrupt:
-        typer.echo("stopped; what is done is kept. The same command goes on", err=True)
+        say("stopped; what is done is kept. The same command goes on", err=True)
         raise typer.Exit(130) from None
 
 
+def _finish(cells: "Cells") -> None:
+    """What a kill has kept from runs that were done but for their pages."""
+    from toolrest.cli.train import write_page
+
+    for cell in cells.plan.cells():
+        run = cells.folder.run(*cell)
+        if cells.done(cell):
+            run.drop_parts()
+            if not (run.path / "report.html").is_file():
+                write_page(run)
+
+
 def _write(folder: "CompareFolder", plan: "Plan") -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from toolrest.console import console
     from toolrest.study.report import write_report
+    from toolrest.study.sameness import differing
     from toolrest.study.tables import COLUMNS, cells
 
-    rows = write_report(folder, plan)
-    console = Console(highlight=False)
+    also = differing(folder, plan)
+    rows = write_report(folder, plan, also)
+    view = console()
     shown = (0, 1, 2, 5, 6, 10)
     table = Table(title=f"against {plan.baseline}", title_justify="left")
     for index in shown:
@@ -145,19 +173,21 @@ def _write(folder: "CompareFolder", plan: "Plan") -> None:
     for row in rows:
         found = cells(row)
         table.add_row(*(found[index] for index in shown))
-    console.print(table)
-    console.print(f"table    {folder.path / 'compare.md'}", soft_wrap=True)
-    console.print(f"figures  {folder.path / 'figures'}", soft_wrap=True)
-    console.print(f"figures of every run  {folder.path / 'compare.json'}", soft_wrap=True)
+    view.print(table)
+    for line in also:
+        view.print(f"the runs also differ: {line}", soft_wrap=True)
+    view.print(f"table    {folder.path / 'compare.md'}", soft_wrap=True)
+    view.print(f"figures  {folder.path / 'figures'}", soft_wrap=True)
+    view.print(f"figures of every run  {folder.path / 'compare.json'}", soft_wrap=True)
 
 
 def _list_presets() -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from toolrest.console import console
     from toolrest.study.methods import PRESETS
 
     table = Table("name", "what", "overrides")
     for preset in PRESETS.values():
         table.add_row(preset.name, preset.about, " ".join(preset.overrides))
-    Console(highlight=False).print(table)
+    console().print(table)

@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperCommand
 
 from toolrest.cli.errors import one_line_errors
+from toolrest.terminal import require_shown, say, say_lost
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -72,9 +73,9 @@ def prepare(
 ) -> None:
     """Write the samples of all sources into one parquet file, with a manifest."""
     with one_line_errors():
-        from rich.console import Console
-        from rich.progress import Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress, TimeElapsedColumn
 
+        from toolrest.console import console, text_column
         from toolrest.data.prepare import manifest_path
         from toolrest.data.prepare import prepare as run_prepare
         from toolrest.naming import printable
@@ -82,12 +83,13 @@ def prepare(
         recipe, sources, rendering, tokenizer = _read(inputs, policy)
         looking = _looking(recipe, rendering, tokenizer, max_prompt_tokens, against)
         kinds = _kinds(drop or [], looking, len(sources))
-        console = Console(stderr=True, highlight=False, markup=False)
+        made_by = _made_by(recipe, policy, against or [])
+        view = console(stderr=True)
         bar = Progress(
-            TextColumn("{task.completed:,.0f} samples"),
+            text_column("{task.completed:,.0f} samples"),
             TimeElapsedColumn(),
-            console=console,
-            disable=quiet or not console.is_terminal,
+            console=view,
+            disable=quiet or not view.is_terminal,
         )
         try:
             with bar:
@@ -99,19 +101,37 @@ def prepare(
                     recipe.seed,
                     lambda count: bar.update(task, completed=count),
                     drop=kinds,
+                    made_by=made_by,
                     **looking,
                 )
         except KeyboardInterrupt:
-            typer.echo(f"stopped; {output} is as it was. The same command begins anew", err=True)
+            say(f"stopped; {output} is as it was, or whole. The same command begins anew", err=True)
             raise typer.Exit(130) from None
         for source in manifest["sources"]:
-            typer.echo(f"{source['path']}: {source['samples']} samples")
+            say(f"{source['path']}: {source['samples']} samples")
             for reason, count in source["left_out"].items():
                 rows = source["left_out_rows"][reason]
                 more = ", .." if count > len(rows) else ""
                 left = f"left out {count}: {reason} (rows {', '.join(rows)}{more})"
-                typer.echo(f"  {printable(left)}")
-        typer.echo(f"{manifest['samples']} samples in {output}; {manifest_path(output)}")
+                say(f"  {printable(left)}")
+        say(f"{manifest['samples']} samples in {output}; {manifest_path(output)}")
+        say_lost(f"{output} is written")
+
+
+def _made_by(recipe: "Recipe", policy: str | None, against: list[str]) -> dict[str, Any]:
+    """What prepared rows depend on besides their sources and the wording."""
+    from toolrest.files import sha256_of
+    from toolrest.origins import policy_fingerprint
+    from toolrest.runs import describe_environment
+
+    scored = describe_environment(recipe.seed)
+    questions = {name: Path(name) for name in against}
+    return {
+        "versions": scored["versions"],
+        "commit": scored["commit"],
+        "policy": None if policy is None else {policy: policy_fingerprint(recipe)},
+        "against": {n: sha256_of(p) if p.is_file() else None for n, p in questions.items()},
+    }
 
 
 @data.command()
@@ -141,10 +161,12 @@ def check(
                 write_json(output, [report.to_dict() for report in reports])
             except OSError as error:
                 raise InputError(f"{output}: cannot be written: {error.strerror}") from error
-    from toolrest.cli.data_report import print_report
+        from toolrest.cli.data_report import print_report
 
-    for report in reports:
-        print_report(report, rows)
+        for report in reports:
+            print_report(report, rows)
+        if output is None:
+            require_shown()
     if strict and any(report.findings for report in reports):
         raise typer.Exit(1)
 
@@ -163,11 +185,11 @@ def show(
     """Print a row's samples as the policy sees them, and their ground truths."""
     with one_line_errors():
         from toolrest.data.pick import pick_row
-        from toolrest.naming import printable
 
         recipe, sources, rendering, tokenizer = _read(inputs, policy)
         for place, sample in pick_row(sources, rendering, recipe.seed, row):
-            typer.echo(printable(f"{place}\n{_shown(sample, tokenizer)}\n", keep="\n\t"))
+            say(f"{place}\n{_shown(sample, tokenizer)}\n")
+        require_shown()
 
 
 def _shown(sample: "Sample", tokenizer: Any) -> str:
@@ -252,11 +274,11 @@ def _fitted(
     except InputError as error:
         if policy is not None or recipe.dialect == AUTO:
             raise
-        typer.echo(f"the policy's chat template was not looked at: {error}", err=True)
+        say(f"the policy's chat template was not looked at: {error}", err=True)
         return recipe, None
     recipe, notes = fit_recipe(recipe, tokenizer)
     for note in notes:
-        typer.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     return recipe, tokenizer if policy is not None else None
 
 
@@ -299,7 +321,7 @@ def _kinds(drop: list[str], looking: dict[str, Any], sources: int) -> list[str]:
     asked = [kind.replace("-", " ") for text in drop for kind in text.split(",")]
     if "all" in asked:
         for kind, need in needs.items():
-            typer.echo(f"not looked for: {kind}, which needs {need}", err=True)
+            say(f"not looked for: {kind}, which needs {need}", err=True)
         return [kind for kind in KINDS if kind not in needs]
     for kind in asked:
         if kind not in KINDS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from toolrest.console import console as plain_console
 from toolrest.data.check import KINDS, Report
 from toolrest.naming import printable
 
@@ -15,7 +16,7 @@ def print_report(report: Report, rows: int) -> None:
     Args:
         rows: of each kind that are named.
     """
-    console = Console(highlight=False, markup=False)
+    console = plain_console()
     title = f"{report.source}: {report.rows} rows, {report.samples} samples"
     console.print(title, soft_wrap=True)
     if report.findings:

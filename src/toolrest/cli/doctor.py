@@ -6,6 +6,7 @@ import typer
 
 from toolrest.cli.errors import one_line_errors
 from toolrest.cli.recipes import ARGUMENTS, split_arguments
+from toolrest.terminal import say
 
 if TYPE_CHECKING:
     from toolrest.doctor import Section
@@ -26,7 +27,8 @@ def doctor(
         typer.Option(help="Calculate memory for a h100, h200, a100 or rtx4090, not this machine."),
     ] = None,
     self_test: Annotated[
-        bool, typer.Option(help="Train two steps of the embedded policy, half a minute or less.")
+        bool,
+        typer.Option(help="Train two steps of the policy; of a large one, the embedded one."),
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
@@ -40,32 +42,36 @@ def doctor(
 
             get_gpu(gpu)
         path, overrides = split_arguments(arguments or [])
-        from rich.console import Console
+        from rich.text import Text
 
+        from toolrest.console import console
         from toolrest.doctor import examine
 
-        console = Console(highlight=False, markup=False)
-        notices = Console(stderr=True, highlight=False, markup=False)
+        view, notices = console(), console(stderr=True)
         sections: list[Section] = []
         with notices.status("", spinner="dots") as status:
             found = examine(
-                path, overrides, gpu=gpu, self_test=self_test, begins=lambda s: status.update(s)
+                path,
+                overrides,
+                gpu=gpu,
+                self_test=self_test,
+                begins=lambda s: status.update(Text(s)),
             )
             try:
                 for section in found:
                     sections.append(section)
                     if not as_json:
-                        _print(section, console)
+                        _print(section, view)
                     if section.name == "environment":
                         _calm()
             except KeyboardInterrupt:
-                typer.echo("stopped", err=True)
+                say("stopped", err=True)
                 raise typer.Exit(130) from None
     counts = _counts(sections)
     if as_json:
         _print_json(sections, counts)
     else:
-        console.print(_verdict(counts))
+        view.print(_verdict(counts))
     raise typer.Exit(1 if counts["problem"] else 0)
 
 
@@ -105,13 +111,15 @@ def _print(section: "Section", console: Any) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from toolrest.naming import printable
+
     if not console.is_terminal:
         console.print(section.name)
         for check in section.checks:
             mark = _MARKS[check.status.value][0]
-            console.print(f"  {mark:<8}{check.name}: {check.found}", soft_wrap=True)
+            console.print(f"  {mark:<8}{check.name}: {printable(check.found)}", soft_wrap=True)
             if check.mend:
-                console.print(f"          mend: {check.mend}", soft_wrap=True)
+                console.print(f"          mend: {printable(check.mend)}", soft_wrap=True)
         return
     table = Table(box=None, show_header=False, padding=(0, 1, 0, 0), title_justify="left")
     table.add_column(width=8, no_wrap=True)
@@ -119,9 +127,9 @@ def _print(section: "Section", console: Any) -> None:
     table.add_column(overflow="fold")
     for check in section.checks:
         mark, style = _MARKS[check.status.value]
-        found = Text(check.found)
+        found = Text(printable(check.found))
         if check.mend:
-            found.append(f"\n{check.mend}", style="bold" if style != "cyan" else "dim")
+            found.append(f"\n{printable(check.mend)}", style="bold" if style != "cyan" else "dim")
         table.add_row(Text(mark, style=style), Text(check.name), found)
     console.print(Text(section.name, style="bold"))
     console.print(table)
@@ -136,4 +144,4 @@ def _print_json(sections: "list[Section]", counts: dict[str, int]) -> None:
         "counts": counts,
         "sections": [asdict(section) for section in sections],
     }
-    typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    say(json.dumps(found, ensure_ascii=False, indent=2))

@@ -9,6 +9,7 @@ import typer
 from toolrest.errors import InputError
 from toolrest.naming import printable
 from toolrest.redaction import redacted
+from toolrest.terminal import say
 
 
 @contextmanager
@@ -18,5 +19,8 @@ def one_line_errors() -> Iterator[None]:
         yield
     except InputError as error:
         if os.environ.get("RANK", "0") == "0":
-            typer.echo(f"toolrest: {printable(redacted(str(error)))}", err=True)
+            say(f"toolrest: {printable(redacted(str(error)))}", err=True)
+        raise typer.Exit(2) from None
+    except MemoryError:
+        say("toolrest: memory ran out; ask for less at once, or use a larger machine", err=True)
         raise typer.Exit(2) from None

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from toolrest.cli.errors import one_line_errors
+from toolrest.terminal import say, say_lost
 
 _INTERRUPTED = 130
 
@@ -87,18 +88,17 @@ def evaluate(
 ) -> None:
     """Evaluate a policy with the prompt it was trained with; a stopped evaluation goes on."""
     with one_line_errors():
-        from rich.console import Console
-
+        from toolrest.console import console
         from toolrest.errors import InputError
 
-        console = Console(highlight=False, markup=False)
         if compare is not None:
             if policy is not None:
                 raise InputError("--compare takes two folders of evaluations and no policy")
             from toolrest.evaluate.results import compare as compare_results
+            from toolrest.evaluate.results import differing
             from toolrest.watch.evaluation import print_comparison
 
-            print_comparison(compare_results(*compare), console)
+            print_comparison(compare_results(*compare), differing(*compare), console())
             return
         if policy is None:
             raise InputError(
@@ -146,11 +146,12 @@ def evaluate(
                 found = run_evaluation(target, options, view)
         except KeyboardInterrupt:
             again = shlex.join(redacted_command(["toolrest", *sys.argv[1:]]))
-            typer.echo(f"stopped; answers so far are kept. Go on with: {again}", err=True)
+            say(f"stopped; answers so far are kept. Go on with: {again}", err=True)
             if threading.active_count() > 1:
                 os._exit(_INTERRUPTED)  # requests that a second Ctrl-C has left would be waited for
             raise typer.Exit(_INTERRUPTED) from None
-        print_evaluation(found, console)
+        print_evaluation(found, console())
+        say_lost(f"the results are in {found.folder}")
 
 
 def _told(written: list[str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from toolrest.cli.errors import one_line_errors
+from toolrest.terminal import require_shown, say
 
 if TYPE_CHECKING:
     from toolrest.watch.inspection import Inspection
@@ -37,14 +38,16 @@ def inspect(
     progress: Annotated[
         float | None, typer.Option(min=0, max=1, help="Of the curriculum. Default: the step's.")
     ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the policy.")
+    ] = False,
     html: Annotated[Path | None, typer.Option(help="Write the same as a page.")] = None,
 ) -> None:
     """Show a response coloured by region, with the weight under each token; of a run that is
     supervised alone the loss."""
     with one_line_errors():
-        from rich.console import Console
-
         from toolrest.cli.train import calm_libraries
+        from toolrest.console import console
         from toolrest.watch.inspect import Subject, look
 
         calm_libraries()
@@ -53,7 +56,7 @@ def inspect(
         if learnt and row == 0 and not any(asked):
             assert source is not None
             if not any((source / "rollouts").glob("step-*.jsonl")):
-                typer.echo("\n".join(learnt))
+                say("\n".join(learnt))
                 return
         found = look(
             Subject(
@@ -68,17 +71,20 @@ def inspect(
                 scheme=scheme,
                 entropy=tuple(entropy or ()),
                 progress=progress,
+                trust_remote_code=trust_remote_code,
             )
         )
         if html is not None:
             from toolrest.watch.inspection_page import write_page
 
             write_page(html, found)
-        _print(found, Console(highlight=False, markup=False))
+        _print(found, console())
         if learnt:
-            typer.echo("\n".join(learnt))
+            say("\n".join(learnt))
         if html is not None:
-            typer.echo(f"page         {html}")
+            say(f"page         {html}")
+        else:
+            require_shown()
 
 
 def _supervised(source: Path) -> list[str]:

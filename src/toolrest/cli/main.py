@@ -11,6 +11,7 @@ from toolrest.cli.report import report
 from toolrest.cli.score import score
 from toolrest.cli.train import train
 from toolrest.cli.variance import variance
+from toolrest.terminal import keep_streams, say
 
 app = typer.Typer(
     name="toolrest",
@@ -37,10 +38,11 @@ def root(
     if version:
         from toolrest import __version__
 
-        typer.echo(__version__)
+        say(__version__)
         raise typer.Exit
 
 
 def main() -> None:
     """Entry point of the console script."""
+    keep_streams()
     app()

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from toolrest.cli.errors import one_line_errors
+from toolrest.terminal import say
 
 
 def report(
@@ -29,5 +30,5 @@ def report(
             from toolrest.watch.report.figures import write_figures
 
             for made in write_figures(runs, figures):
-                typer.echo(str(made))
-        typer.echo(f"{target}, {target.stat().st_size / 1e6:.1f} MB")
+                say(str(made))
+        say(f"{target}, {target.stat().st_size / 1e6:.1f} MB")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from toolrest.cli.errors import one_line_errors
+from toolrest.terminal import require_shown
 
 
 def score(
@@ -50,16 +51,33 @@ def score(
             lenient_types=lenient_types,
         )
         summary = score_file(rollouts, tool_reward, output)
-    from rich.console import Console
-    from rich.table import Table
+        from rich.table import Table
 
-    console = Console(highlight=False)
-    console.print(f"{rollouts}, n = {summary.pop('n'):.0f}", soft_wrap=True)
-    table = Table()
-    table.add_column("")
-    table.add_column("mean", justify="right")
-    for name, value in summary.items():
-        table.add_row(name, f"{value:.4f}")
-    console.print(table)
-    if output is not None:
-        console.print(f"every row    {output}", soft_wrap=True)
+        from toolrest.console import console
+        from toolrest.files import sha256_of
+        from toolrest.runs import describe_environment
+
+        made = describe_environment(0)
+        by = f"toolrest {made['versions']['toolrest']} ({made['commit']})"
+        told = {
+            "dialect": dialect,
+            "schedule": schedule,
+            "rewards": ",".join(reward or ["partial"]),
+        }
+        told |= {"punish_over_calls": punish_over_calls, "normalise_strings": normalise_strings}
+        told |= {"lenient_types": lenient_types}
+        view = console()
+        view.print(f"{rollouts}, n = {summary.pop('n'):.0f}", soft_wrap=True)
+        table = Table()
+        table.add_column("")
+        table.add_column("mean", justify="right")
+        for name, value in summary.items():
+            table.add_row(name, f"{value:.4f}")
+        view.print(table)
+        settings = ", ".join(f"{name} {value}" for name, value in told.items())
+        view.print(f"scored by    {by}: {settings}", soft_wrap=True)
+        view.print(f"of sha256    {sha256_of(rollouts)}", soft_wrap=True)
+        if output is not None:
+            view.print(f"every row    {output}", soft_wrap=True)
+        else:
+            require_shown()

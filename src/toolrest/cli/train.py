@@ -9,7 +9,8 @@ import typer
 
 from toolrest.cli.errors import one_line_errors
 from toolrest.cli.recipes import ARGUMENTS, split_arguments
-from toolrest.errors import InputError
+from toolrest.errors import InputError, reason
+from toolrest.terminal import note_loss, say, say_lost
 
 if TYPE_CHECKING:
     from toolrest.ranks import Ranks
@@ -26,6 +27,14 @@ def train(
         str | None,
         typer.Option(help="Go on with a stopped run: its folder, or 'auto' for the newest."),
     ] = None,
+    accept_changed_data: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changed-data",
+            help="With --resume: go on although data, policy or reward function are not what the "
+            "run began with. The run keeps that.",
+        ),
+    ] = False,
     engine: Annotated[
         str | None, typer.Option(help="trl or verl; the same as engine.name=...")
     ] = None,
@@ -34,6 +43,14 @@ def train(
         typer.Option(
             "--dry-run",
             help="Print the resolved recipe and the plan, or verl's command; do nothing.",
+        ),
+    ] = False,
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-remote-code",
+            help="Run code that comes with the policy; with --resume, all code that the run's "
+            "recipe names.",
         ),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the result alone.")] = False,
@@ -46,8 +63,19 @@ def train(
         if resume is not None:
             if path is not None:
                 raise InputError("--resume goes on with the run's own recipe; give no other")
-            _resume(resume, overrides, dry_run, quiet)
+            _resume(
+                resume,
+                overrides,
+                dry_run,
+                quiet,
+                trusted=trust_remote_code,
+                accept=accept_changed_data,
+            )
             return
+        if accept_changed_data:
+            raise InputError("--accept-changed-data goes with --resume")
+        if trust_remote_code:
+            overrides.append("trust_remote_code=true")
         from toolrest.recipe import load_recipe
 
         recipe = load_recipe(path, overrides)
@@ -73,26 +101,36 @@ def _default_name(recipe: "Recipe") -> str:
     return f"{file_name(f'{scheme}-{policy}')}-seed{recipe.seed}"
 
 
-def _resume(resume: str, overrides: list[str], dry_run: bool, quiet: bool) -> None:
+def _resume(
+    resume: str, overrides: list[str], dry_run: bool, quiet: bool, *, trusted: bool, accept: bool
+) -> None:
     from toolrest.claims import find_run, resumed_run
     from toolrest.files import write_whole
     from toolrest.ranks import join_ranks
-    from toolrest.recipe import check_resumable, dump_recipe, load_recipe
+    from toolrest.recipe import (
+        check_resumable,
+        check_trusted,
+        dump_recipe,
+        load_recipe,
+        load_run_recipe,
+    )
     from toolrest.runs import RunFolder
 
     check_resumable(overrides)
     if dry_run:
-        _print_plan(load_recipe(find_run(resume).recipe, overrides))
+        _print_plan(load_run_recipe(find_run(resume).recipe, overrides, trusted=trusted))
         return
     ranks = join_ranks()
     with ExitStack() as held:
         run = RunFolder(ranks.first(lambda: held.enter_context(resumed_run(resume)).path))
         recipe = load_recipe(run.recipe, overrides)
+        if not trusted:
+            check_trusted(recipe, run.recipe)
         if overrides:
             reasons = _reasons_left(run, overrides)
             written = dump_recipe(recipe, reasons, said=True)
             ranks.first(lambda: write_whole(run.recipe, written))
-        _run(recipe, run, ranks, resume=True, quiet=quiet)
+        _run(recipe, run, ranks, resume=True, quiet=quiet, accept=accept)
 
 
 def _reasons_left(run: "RunFolder", overrides: list[str]) -> dict[str, str]:
@@ -104,11 +142,19 @@ def _reasons_left(run: "RunFolder", overrides: list[str]) -> dict[str, str]:
     return {key: why for key, why in known.items() if key not in said}
 
 
-def _run(recipe: "Recipe", run: "RunFolder", ranks: "Ranks", *, resume: bool, quiet: bool) -> None:
+def _run(
+    recipe: "Recipe",
+    run: "RunFolder",
+    ranks: "Ranks",
+    *,
+    resume: bool,
+    quiet: bool,
+    accept: bool = False,
+) -> None:
     """Do the job of a recipe here, or in the processes that it asks for."""
     engine = recipe.engine
     if engine.name == "verl":
-        train_in_this_process(recipe, run, ranks, resume=resume, quiet=quiet)
+        train_in_this_process(recipe, run, ranks, resume=resume, quiet=quiet, accept=accept)
         return
     if ranks.count not in (1, engine.processes * engine.nodes):
         raise InputError(
@@ -121,36 +167,52 @@ def _run(recipe: "Recipe", run: "RunFolder", ranks: "Ranks", *, resume: bool, qu
             "(docs/scaling.md shows how); or use engine=verl"
         )
     if ranks.count > 1 or engine.processes == 1:
-        train_in_this_process(recipe, run, ranks, resume=resume, quiet=quiet)
+        train_in_this_process(recipe, run, ranks, resume=resume, quiet=quiet, accept=accept)
         return
     from toolrest.engines.processes import run_processes
     from toolrest.recipe import dump_recipe
     from toolrest.runs import begin_run
 
     begin_run(run, dump_recipe(recipe, said=True), recipe.seed)
-    code = run_processes(engine, run, quiet=quiet)
+    code = run_processes(engine, run, quiet=quiet, accept=accept)
     if code:
         raise typer.Exit(code)
 
 
 def train_in_this_process(
-    recipe: "Recipe", run: "RunFolder", ranks: "Ranks", *, resume: bool, quiet: bool
+    recipe: "Recipe",
+    run: "RunFolder",
+    ranks: "Ranks",
+    *,
+    resume: bool,
+    quiet: bool,
+    accept: bool = False,
 ) -> None:
     """Do the job of a recipe, shown and reported by process 0, in a folder that is held.
+
+    Args:
+        accept: go on although the data have changed; see `toolrest.training.run_training`.
 
     Raises:
         InputError: something given cannot be used.
     """
-    summary = _trained(recipe, run, ranks, resume=resume, quiet=quiet)
+    summary = _trained(recipe, run, ranks, resume=resume, quiet=quiet, accept=accept)
     if ranks.main:
-        page = _report(run)
+        page = write_page(run)
         _print_summary(summary, run)
         if page is not None:
-            typer.echo(f"report       {page}")
+            say(f"report       {page}")
+        say_lost(f"the run is done, in {run.path}")
 
 
 def _trained(
-    recipe: "Recipe", run: "RunFolder", ranks: "Ranks", *, resume: bool, quiet: bool
+    recipe: "Recipe",
+    run: "RunFolder",
+    ranks: "Ranks",
+    *,
+    resume: bool,
+    quiet: bool,
+    accept: bool,
 ) -> dict[str, Any]:
     """What summary.json holds, at the end of training."""
     from safetensors import SafetensorError
@@ -163,41 +225,52 @@ def _trained(
 
     calm_libraries()
     with LiveView(quiet=quiet or not ranks.main, rollouts=run.rollouts) as view:
+        if ranks.main:
+            note_loss(run.warnings, lambda: view.at)
         try:
             if recipe.engine.name == "verl":
-                return run_verl_training(recipe, run, view, resume=resume)
-            return run_training(recipe, run, view, resume=resume, ranks=ranks)
+                return run_verl_training(
+                    recipe, run, view, resume=resume, accept_changed_data=accept
+                )
+            return run_training(
+                recipe, run, view, resume=resume, ranks=ranks, accept_changed_data=accept
+            )
         except (KeyboardInterrupt, Interrupted):
             view.close()
             if ranks.main:
-                typer.echo(f"stopped; what is done is kept. Go on with: {_again(run)}", err=True)
+                say(f"stopped; what is done is kept. Go on with: {_again(run, recipe)}", err=True)
             raise typer.Exit(130) from None
         except NonFiniteError as error:
             view.close()
             raise InputError(
                 f"{error}; {run.incidents} has what led to it. Go on from the last checkpoint "
-                f"with: {_again(run)} (guards.non_finite=skip leaves such steps out)"
+                f"with: {_again(run, recipe)} (guards.non_finite=skip leaves such steps out)"
             ) from error
         except RewardError as error:
             view.close()
             raise InputError(
-                f"{error}; mend it, then go on with: {_again(run)} (guards.reward_error=skip goes "
-                "on without it)"
+                f"{error}; mend it, then go on with: {_again(run, recipe)} "
+                "(guards.reward_error=skip goes on without it)"
             ) from error
         except (OSError, RuntimeError, MemoryError, SafetensorError) as error:
             reason = _out_of_memory(error, recipe) or _cannot_write(error, run)
             if reason is None:
                 raise
             view.close()
-            raise InputError(f"{reason}, then go on with: {_again(run)}") from error
+            raise InputError(f"{reason}, then go on with: {_again(run, recipe)}") from error
 
 
-def _again(run: "RunFolder") -> str:
+def _again(run: "RunFolder", recipe: "Recipe") -> str:
     """What goes on with a run; a new one in which nothing was done leaves nothing to resume."""
-    return f"toolrest train --resume {run.path}" if run.is_used() else "the same command"
+    from toolrest.recipe import names_code
+
+    if not run.is_used():
+        return "the same command"
+    trust = " --trust-remote-code" if names_code(recipe) else ""
+    return f"toolrest train --resume {run.path}{trust}"
 
 
-def _report(run: "RunFolder") -> Path | None:
+def write_page(run: "RunFolder") -> Path | None:
     """The run's page; a run is no worse for one that cannot be written."""
     from toolrest.watch.report.write import write_report
 
@@ -205,18 +278,32 @@ def _report(run: "RunFolder") -> Path | None:
     try:
         write_report([run.path], page)
     except InputError as error:
-        typer.echo(f"toolrest: {error}", err=True)
+        say(f"toolrest: {error}", err=True)
         return None
     return page
 
 
 def calm_libraries() -> None:
-    """Leave the terminal to the view: no bars and no notices of deprecation from libraries."""
+    """Leave the terminal to the view, and the network alone: no bars, no notices of deprecation and
+    no telemetry from libraries.
+
+    Raises:
+        InputError: they cannot be used, as Python leaves docstrings out.
+    """
+    import sys
     import warnings
 
+    if sys.flags.optimize > 1:
+        raise InputError(
+            "PYTHONOPTIMIZE=2 (python -OO) leaves out docstrings, which transformers needs; unset "
+            "it, or use PYTHONOPTIMIZE=1"
+        )
+
     from datasets.utils.logging import disable_progress_bar
+    from huggingface_hub import constants
     from transformers.utils import logging
 
+    constants.HF_HUB_DISABLE_TELEMETRY = True
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     disable_progress_bar()
@@ -228,13 +315,14 @@ def _out_of_memory(error: Exception, recipe: "Recipe") -> str | None:
     """That memory ran out, with what takes less; None where that is not the error."""
     import torch
 
+    from toolrest.redaction import first_line
+
     said = ("can't allocate memory", "out of memory")
     kinds = (torch.OutOfMemoryError, MemoryError)
     if not isinstance(error, kinds) and not any(text in str(error) for text in said):
         return None
-    reason = (str(error).strip() or "MemoryError").splitlines()[0]
     return (
-        f"out of memory ({reason}); lower optimizer.micro_batch "
+        f"out of memory ({first_line(error)}); lower optimizer.micro_batch "
         f"(now {recipe.responses_per_forward}) or rollout.vllm.memory, or set "
         "optimizer.gradient_checkpointing=true"
     )
@@ -247,16 +335,24 @@ def _cannot_write(error: Exception, run: "RunFolder") -> str | None:
     """
     import shutil
 
-    full = f"the disk is full ({run.path}); make room"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return full
-    if "No space left" in str(error):
+    named = error.filename if isinstance(error, OSError) else None
+    if isinstance(named, str) and not Path(named).resolve().is_relative_to(run.path.resolve()):
+        return f"{named} cannot be written ({reason(error)}); mend that" if _full(error) else None
+    there = run.path if run.is_used() else run.path.parent  # an unused folder is taken away
+    full = f"the disk is full ({there}); make room"
+    if _full(error):
         return full
     locked = (errno.EROFS, errno.EACCES, errno.EPERM)
     if (isinstance(error, OSError) and error.errno in locked) or "Read-only file" in str(error):
         return f"{run.path} cannot be written ({error}); make it writable"
     writes = isinstance(error, OSError | RuntimeError)
     return full if writes and shutil.disk_usage(run.path).free < _DISK_FULL else None
+
+
+def _full(error: Exception) -> bool:
+    """Whether it says that a disk, a quota or a limit (ulimit -f) is reached."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return (isinstance(error, OSError) and error.errno in full) or "No space left" in str(error)
 
 
 def _print_plan(recipe: "Recipe") -> None:
@@ -274,26 +370,26 @@ def _print_plan(recipe: "Recipe") -> None:
         return
     get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
     recipe, reasons, ahead = _sized(recipe)
-    typer.echo(dump_recipe(recipe, reasons), nl=False)
+    say(dump_recipe(recipe, reasons).rstrip("\n"))
     for line in ahead:
-        typer.echo(f"# {line}")
+        say(f"# {line}")
     sources = ", ".join(source.path for source in recipe.data.sources)
     data = recipe.data.path or sources or "the embedded world's tasks"
     if recipe.method != "rl":
-        typer.echo(
+        say(
             f"# plan: {recipe.method}, {recipe.warm_start.steps} steps of "
             f"{recipe.warm_start.batch_size} demonstrations from {data}; evaluation before and "
             f"after on up to {recipe.evaluation.samples} held-out samples"
         )
         return
-    typer.echo(
+    say(
         f"# plan: {recipe.max_steps} steps of {recipe.rollout.prompts_per_step} prompts x "
         f"{recipe.rollout.group_size} responses from {data}; a checkpoint every "
         f"{recipe.save_steps} steps; evaluation before and after on up to "
         f"{recipe.evaluation.samples} held-out samples"
     )
     if recipe.engine.processes > 1:
-        typer.echo(
+        say(
             f"# {recipe.engine.processes} processes ({recipe.engine.sharding}), "
             f"{recipe.responses_per_forward} responses a forward in each"
         )
@@ -342,21 +438,22 @@ def _print_verl_command(recipe: "Recipe") -> None:
     name = recipe.name or _default_name(recipe)
     paths = run_paths(RUNS / name, evaluated=recipe.evaluation.samples > 0)
     environment, command = verl_command(recipe, name, paths)
-    typer.echo(
+    say(
         f"# {verl_steps(recipe)} generations of {recipe.rollout.prompts_per_step} prompts x "
         f"{recipe.rollout.group_size} responses, {recipe.max_steps} optimiser steps; "
         f"`toolrest train` writes the rows to {paths.train.parent} before it runs this"
     )
     for note in verl_notes(recipe):
-        typer.echo(f"# note: {note}")
-    typer.echo(shell_command(environment, command))
+        say(f"# note: {note}")
+    say(shell_command(environment, command))
 
 
 def _print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    from toolrest.console import console as plain_console
+
+    console = plain_console()
     before, after = summary["before"], summary["after"]
     if before is not None and after is not None:
         table = Table(title=f"held-out tasks, n = {after['n']}", title_justify="left")
@@ -375,6 +472,8 @@ def _print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
         f"{summary['scheme']}, seed {summary['seed']}: {summary['steps']} steps, "
         f"{summary['seconds']:.0f} s"
     )
+    if "changed_data" in summary:
+        console.print(f"before and after are not of the same data: {run.data}", soft_wrap=True)
     console.print(f"run folder   {run.path}", soft_wrap=True)
     if run.metrics.is_file():
         console.print(f"a step each  tail -n 1 {run.metrics}", soft_wrap=True)

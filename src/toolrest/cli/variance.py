@@ -9,11 +9,13 @@ import typer
 
 from toolrest.cli.errors import one_line_errors
 from toolrest.cli.recipes import ARGUMENTS, split_arguments
+from toolrest.terminal import require_shown, say, say_lost
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from toolrest.recipe import Recipe
+    from toolrest.runs import RunFolder
 
 _SCHEMES = (
     "rest,rest@0.5,rest@1,rest:inverse_entropy,rest:collision,official,official@0.5,official@1,"
@@ -44,6 +46,9 @@ def variance(
     run: Annotated[
         Path | None, typer.Option(help="A run's folder: its recipe, and every checkpoint it kept.")
     ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the policy.")
+    ] = False,
     output: Annotated[Path | None, typer.Option(help="JSON file that receives all figures.")] = (
         None
     ),
@@ -54,6 +59,8 @@ def variance(
 
         calm_libraries()
         overrides = [] if group is None else [f"rollout.group_size={group}"]
+        if trust_remote_code:
+            overrides.append("trust_remote_code=true")
         recipe, policies = _policies([*(arguments or []), *overrides], run)
         names = [name for name in schemes.split(",") if name and name != "uniform"]
         found = {
@@ -68,10 +75,13 @@ def variance(
                 from toolrest.errors import InputError
 
                 raise InputError(f"{output}: cannot be written: {error.strerror}") from error
-    for label, result in found.items():
-        _print(label, result)
-    if output is not None:
-        typer.echo(f"all figures  {output}")
+        for label, result in found.items():
+            _print(label, result)
+        if output is not None:
+            say(f"all figures  {output}")
+            say_lost(f"all figures are in {output}")
+        else:
+            require_shown()
 
 
 def _policies(
@@ -79,7 +89,8 @@ def _policies(
 ) -> tuple["Recipe", list[tuple[str, Path | None]]]:
     """The recipe, and by label the folder of each policy; None: the recipe's own."""
     from toolrest.errors import InputError
-    from toolrest.recipe import load_recipe
+    from toolrest.policy import kept_recipe
+    from toolrest.recipe import load_recipe, load_run_recipe
     from toolrest.runs import RunFolder
 
     path, overrides = split_arguments(arguments)
@@ -91,7 +102,8 @@ def _policies(
         raise InputError(f"--run {run}: no run is there (it has no recipe.yaml)")
     if path is not None:
         raise InputError(f"{path}: with --run the recipe is the run's own")
-    recipe = load_recipe(folder.recipe, overrides)
+    recipe = kept_recipe(load_run_recipe(folder.recipe, overrides, trusted=False), folder.recipe)
+    _check_unchanged(recipe, folder)
     kept = sorted(
         (int(each.name.split("-")[1]), each)
         for each in folder.checkpoints.glob("checkpoint-*")
@@ -100,11 +112,29 @@ def _policies(
     return recipe, [("step 0", None), *((f"step {step}", each) for step, each in kept)]
 
 
+def _check_unchanged(recipe: "Recipe", run: "RunFolder") -> None:
+    """What the run was trained on is still there, but for what an override has replaced."""
+    from toolrest.errors import InputError
+    from toolrest.naming import short_list
+    from toolrest.origins import differences, file_origins, read_origins
+
+    now, before = file_origins(recipe), read_origins(run.data)
+    both = before.keys() & now.keys()
+    changed = differences({name: before[name] for name in both}, {name: now[name] for name in both})
+    if changed:
+        raise InputError(
+            f"--run {run.path}: since the run began, {short_list(changed)}; put back what was there"
+        )
+    if not before:
+        say(f"note: {run.path} has kept no hashes of its data and policy", err=True)
+
+
 def _measure(
     recipe: "Recipe", folder: Path | None, label: str, prompts: int, names: list[str]
 ) -> dict[str, Any]:
-    from rich.progress import Progress
+    from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
+    from toolrest.console import console, text_column
     from toolrest.errors import InputError
     from toolrest.policy import load_policy, load_tokenizer
     from toolrest.rollout.sampler import shares_prefix
@@ -116,14 +146,15 @@ def _measure(
     recipe, settings = size_recipe(recipe, tokenizer)
     for each in settings:
         if each.key in _USED:
-            typer.echo(str(each))
+            say(str(each))
     samples = load_samples(recipe, tokenizer).train[:prompts]
     if len(samples) < prompts:
         raise InputError(f"--prompts {prompts}: the data has {len(samples)}")
     model = load_policy(recipe, folder)
     shares_prefix(model, "shared_prefix")
     _check_size(sum(p.numel() for p in model.parameters()), prompts, len(names) + 1)
-    with Progress(transient=True) as progress:
+    columns = (text_column("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(), transient=True) as progress:
         task = progress.add_task(label, total=prompts * recipe.rollout.group_size)
         found = variance_at(
             model,
@@ -193,9 +224,9 @@ def _agreement(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _print(label: str, result: dict[str, Any]) -> None:
-    from rich.console import Console
+    from toolrest.console import console as plain_console
 
-    console = Console(highlight=False)
+    console = plain_console()
     console.width = max(console.width, 100)  # a figure that is cut would be another figure
     regions, rows = result["regions"], result["weightings"]
     names = [row["region"] for row in regions]

@@ -19,6 +19,7 @@ from toolrest.cli.train import train_in_this_process
 from toolrest.ranks import join_ranks
 from toolrest.recipe import load_recipe
 from toolrest.runs import RunFolder
+from toolrest.terminal import keep_streams
 
 
 def _end_without(starter: int) -> None:
@@ -44,6 +45,7 @@ def _end_with(starter: int) -> None:
 
 def main(path: str, outcome: str, starter: str, *options: str) -> None:
     """Go on with the run in the folder `path`, for the process of number `starter`."""
+    keep_streams()
     _end_with(int(starter))
     run = RunFolder(Path(path))
     ranks = join_ranks()
@@ -54,11 +56,12 @@ def main(path: str, outcome: str, starter: str, *options: str) -> None:
             _end_without(int(starter))  # it held the folder; another may have it since
             recipe = load_recipe(run.recipe, [])
             quiet = "--quiet" in options
-            train_in_this_process(recipe, run, ranks, resume=True, quiet=quiet)
+            accept = "--accept-changed-data" in options
+            train_in_this_process(recipe, run, ranks, resume=True, quiet=quiet, accept=accept)
     except typer.Exit as ended:
         code = ended.exit_code
     if ranks.main:
-        Path(outcome).write_text(str(code))
+        Path(outcome).write_text(str(code), encoding="ascii")
     ranks.leave()
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -14,11 +13,12 @@ from toolrest.data.decompose import Rendering
 from toolrest.data.findings import REFUSED, Checker, Finding
 from toolrest.data.overlap import Questions
 from toolrest.data.sample import Sample
-from toolrest.data.sources import Read, Sift, Skipped, Source, iterate_samples
+from toolrest.data.sources import Read, Sift, Skipped, Source, answers_beside, iterate_samples
 from toolrest.errors import InputError
+from toolrest.files import only_one, sha256_of, sync_file, write_json
+from toolrest.redaction import refuse_keys_of
 
 _BATCH = 1000
-_CHUNK = 1 << 20
 
 
 def manifest_path(output: Path) -> Path:
@@ -37,6 +37,7 @@ def prepare(
     length: Callable[[Sample], int] | None = None,
     max_prompt_tokens: int | None = None,
     against: Questions | None = None,
+    made_by: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the samples of all sources, one after the other, whole or not at all.
 
@@ -50,6 +51,7 @@ def prepare(
             refuses a prompt (`TemplateRefusal`), the sample is left out.
         max_prompt_tokens: longer prompts are a finding.
         against: questions of benchmarks; a row with one of them is a finding.
+        made_by: what else the rows depend on, which the manifest keeps.
 
     Returns:
         The manifest, which is written beside the file: sources with their hashes, rows left out by
@@ -67,6 +69,7 @@ def prepare(
     skipped = {number: Skipped() for number in range(len(sources))}
     counts = [0] * len(sources)
     part = output.with_name(output.name + ".part")
+    busy = f"{output}: another toolrest data prepare is writing it; wait for it"
 
     def samples() -> Iterator[Sample]:
         for number, source in enumerate(sources):
@@ -76,36 +79,57 @@ def prepare(
                 yield sample
 
     try:
-        _write(part, samples(), rendering.dialect, on_sample)
-        if not sum(counts):
-            raise InputError(_nothing(sources, skipped))
-        part.replace(output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with only_one(part, busy):
+            try:
+                _write(part, samples(), rendering.dialect, on_sample)
+                if not sum(counts):
+                    raise InputError(_nothing(sources, skipped))
+                manifest = {
+                    "output": output.name,
+                    "sha256": sha256_of(part),
+                    "samples": sum(counts),
+                    "seed": seed,
+                    "drop": sorted(drop),
+                    "max_prompt_tokens": max_prompt_tokens,
+                    "made_by": dict(made_by or {}),
+                    "rendering": asdict(rendering),
+                    "sources": [
+                        _described(source, counts[number], skipped[number])
+                        for number, source in enumerate(sources)
+                    ],
+                }
+                _put_in_place(part, output, manifest)
+            finally:
+                with suppress(OSError):
+                    part.unlink()
     except OSError as error:
         raise InputError(f"{output}: cannot be written: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
-    manifest = {
-        "output": output.name,
-        "sha256": _hash(output),
-        "samples": sum(counts),
-        "seed": seed,
-        "drop": sorted(drop),
-        "rendering": asdict(rendering),
-        "sources": [
-            asdict(source)
-            | {
-                "sha256": _hash(Path(source.path)) if Path(source.path).is_file() else None,
-                "samples": counts[number],
-                "left_out": dict(skipped[number].reasons),
-                "left_out_rows": skipped[number].rows,
-            }
-            for number, source in enumerate(sources)
-        ],
-    }
-    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-    manifest_path(output).write_text(text, encoding="utf-8")
     return manifest
+
+
+def _put_in_place(part: Path, output: Path, manifest: dict[str, Any]) -> None:
+    """The rows, then their manifest, so that a manifest is always that of the rows beside it.
+
+    Between the two there are rows without a manifest: whole, and written again by the same command.
+    """
+    for left in output.parent.glob(
+        f"{manifest_path(output).name}.*.part"
+    ):  # of one that was killed
+        left.unlink()
+    manifest_path(output).unlink(missing_ok=True)
+    part.replace(output)
+    write_json(manifest_path(output), manifest)
+
+
+def _described(source: Source, samples: int, skipped: Skipped) -> dict[str, Any]:
+    return asdict(source) | {
+        "sha256": _hash(Path(source.path)),
+        "answers_sha256": _hash(answers_beside(source.path)),
+        "samples": samples,
+        "left_out": dict(skipped.reasons),
+        "left_out_rows": skipped.rows,
+    }
 
 
 def _sift(checker: Checker, drop: Collection[str], path: str) -> Sift:
@@ -163,12 +187,13 @@ def _write(
             ("demonstration", pa.string()),
         ]
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetWriter(path, schema) as writer:
         batch: list[dict[str, Any]] = []
         count = 0
         for sample in samples:
-            batch.append(_row(sample, dialect, count))
+            row = _row(sample, dialect, count)
+            refuse_keys_of(row, f"{path.stem}, from {sample.source}, row {sample.row}")
+            batch.append(row)
             count += 1
             if len(batch) == _BATCH:
                 writer.write_table(pa.Table.from_pylist(batch, schema))
@@ -177,6 +202,7 @@ def _write(
         if batch:
             writer.write_table(pa.Table.from_pylist(batch, schema))
         on_sample(count)
+    sync_file(path)
 
 
 def _row(sample: Sample, dialect: str, index: int) -> dict[str, Any]:
@@ -202,9 +228,5 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _hash(path: Path) -> str:
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            found.update(chunk)
-    return found.hexdigest()
+def _hash(path: Path | None) -> str | None:
+    return sha256_of(path) if path is not None and path.is_file() else None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from toolrest.data.sample import Sample
 from toolrest.data.wording import Prompt, split_parallel
 from toolrest.errors import InputError
+from toolrest.redaction import first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -68,10 +69,10 @@ def render_chat(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]
         if not ids:
             raise TemplateRefusal("the policy's chat template writes nothing for a prompt")
         return ids
-    said = (str(refusal).strip() or type(refusal).__name__).splitlines()[0]
+    said = "nothing" if refusal is None else first_line(refusal)
     raise TemplateRefusal(
-        f"the policy's chat template refuses the prompt ({said}); another wording may fit: "
-        "data.prompt=plain, in evaluation --prompt plain"
+        f"the policy's chat template refuses the prompt ({said}); another "
+        "wording may fit: data.prompt=plain, in evaluation --prompt plain"
     ) from refusal
 
 

@@ -17,6 +17,7 @@ from typing import IO, Any, cast
 
 from toolrest.data.json_columns import Reading, decoded_json, stored_json
 from toolrest.errors import InputError
+from toolrest.redaction import first_line
 
 LONGEST_LINE = 64 * 1024**2
 """Bytes of a JSONL line, and characters of a CSV cell; a longer one is not read."""
@@ -94,7 +95,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
     """Of a list of objects; of JSON lines too, which some call .json."""
     try:
         with _binary(path) as file:
-            text = io.TextIOWrapper(file, encoding="utf-8-sig").read()
+            text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="").read()
     except _ERRORS as error:
         raise _failed(path, error) from error
     try:
@@ -146,7 +147,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
     reader = None
     try:
         with _binary(path) as file:
-            text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+            text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="\n")
             reader = csv.reader(text, strict=True)
             headings = next(reader, [])
             twice = [name for name in headings if headings.count(name) > 1]
@@ -198,8 +199,7 @@ def _hub_rows(name: str) -> Iterator[tuple[int, Row]]:
         for number, row in enumerate(rows):
             yield number, _read(cast("dict[str, Any]", row), kinds)
     except (OSError, ValueError, RuntimeError, ConnectionError) as error:
-        reason = str(error).strip().splitlines()
         raise InputError(
             f"data {name}: no such file, and the hub has no such data set or cannot be reached "
-            f"({reason[0][:200] if reason else type(error).__name__})"
+            f"({first_line(error)})"
         ) from error

@@ -40,6 +40,13 @@ class Source:
     """Share of the rows, drawn at random before `take`."""
     mask: float = 0.0
     """Share of the rows whose tools and parameters get random names."""
+    drawn_by: str | None = None
+    """What seeds the draws; None: the path."""
+
+    @property
+    def seed(self) -> str:
+        """What `share`, `take` and `mask` are drawn by."""
+        return self.drawn_by or self.path
 
 
 @dataclass
@@ -89,7 +96,7 @@ def iterate_samples(
     if source.take is None:
         yield from found
     else:
-        yield from _drawn(found, source.take, random.Random(f"{seed}/{source.path}"))
+        yield from _drawn(found, source.take, random.Random(f"{seed}/{source.seed}"))
 
 
 def _all_of(read: Read) -> Iterator[tuple[str, Sample, None]]:
@@ -154,7 +161,7 @@ def read_rows(source: Source, rendering: Rendering, seed: int) -> Iterator[Read]
     """
     reader = _RowReader(source, rendering, seed)
     for number, row in iterate_rows(source.path):
-        if _draw(seed, source.path, number, "share") >= source.share:
+        if _draw(seed, source.seed, number, "share") >= source.share:
             continue
         try:
             yield reader.read(number, row)
@@ -187,8 +194,8 @@ class _RowReader:
         if form.name == "bfcl" and row.get("ground_truth") is None:
             row = row | {"ground_truth": self._answer(row.get("id"))}
         record = form.read(row, self._rendering.dialect)
-        if source.mask and _draw(self._seed, source.path, number, "mask") < source.mask:
-            record = _masked(record, f"{self._seed}/{source.path}/{number}")
+        if source.mask and _draw(self._seed, source.seed, number, "mask") < source.mask:
+            record = _masked(record, f"{self._seed}/{source.seed}/{number}")
         samples = to_samples(record, self._rendering, name, str(number))
         return Read(number, samples, record)
 
@@ -234,11 +241,17 @@ def _masked(record: Record, seed: str) -> Record:
     return Record(dialogue, true_names=mask.true_names(), last_alone=alone)
 
 
+def answers_beside(path: str) -> Path | None:
+    """The file that BFCL keeps the answers of a source's questions in; None where there is none."""
+    file = Path(path).expanduser()
+    beside = file.parent / "possible_answer" / file.name
+    return beside if beside.is_file() else None
+
+
 def _answers(path: str) -> dict[Any, Any]:
     """BFCL's answers by id, from the file that it keeps them in."""
-    file = Path(path)
-    beside = file.parent / "possible_answer" / file.name
-    if not beside.is_file():
+    beside = answers_beside(path)
+    if beside is None:
         return {}
     found = {}
     for _, row in iterate_rows(str(beside)):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from toolrest.errors import InputError
+from toolrest.redaction import first_line
 
 
 class Status(StrEnum):
@@ -65,6 +66,6 @@ def guarded(name: str, look: Callable[[], list[Check]]) -> list[Check]:
 
 def reason(error: Exception) -> str:
     """An error's kind and the first line of its text, at most 200 characters."""
-    lines = str(error).strip().splitlines()
-    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    kind, said = type(error).__name__, first_line(error)
+    text = kind if said == kind else f"{kind}: {said}"
     return text if len(text) <= 200 else text[:200] + ".."

@@ -48,9 +48,6 @@ class Extra:
 EXTRAS = {
     "lora": Extra("peft", "low-rank adapters (lora.rank)", "pip install 'toolrest[lora]'"),
     "vllm": Extra("vllm", "vLLM as sampler and backend", "pip install 'toolrest[vllm]'"),
-    "openai": Extra(
-        "openai", "evaluation of an OpenAI-compatible endpoint", "pip install 'toolrest[openai]'"
-    ),
     "bfcl": Extra(
         "bfcl_eval",
         "evaluation on BFCL",
@@ -109,11 +106,16 @@ def nvidia_gpus() -> list[str] | None:
     command = [program, "--query-gpu=name", "--format=csv,noheader"]
     try:
         listed = subprocess.run(
-            command, capture_output=True, text=True, timeout=_SECONDS, check=True
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_SECONDS,
+            check=True,
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    return [line.strip() for line in listed.splitlines() if line.strip()] or None
+    return [line.strip() for line in listed.split("\n") if line.strip()] or None
 
 
 def check_torch(torch: Torch, driver: list[str] | None) -> list[Check]:

@@ -180,4 +180,4 @@ def _self_test(recipe: Recipe | None) -> list[Check]:
 
     if recipe is not None and recipe.engine.name == "verl" and find_spec("trl") is None:
         return [Check("training", Status.NOTE, "not done: it needs TRL, and verl does not")]
-    return run_self_test()
+    return run_self_test(recipe)

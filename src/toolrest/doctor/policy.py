@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolrest.adapters import has_adapters
 from toolrest.dialects import Dialect, get_dialect
 from toolrest.doctor.check import Check, Status
 from toolrest.doctor.hub import is_cached, is_hub_name, why_unreachable
 from toolrest.errors import InputError
 from toolrest.estimate import get_gpu
 from toolrest.estimate.needs import Device
+from toolrest.files import read_json
 from toolrest.mixture import recipe_sources
-from toolrest.policy import has_adapters, load_tokenizer, policy_path
+from toolrest.policy import load_tokenizer, policy_folder, policy_path, whole_folder
+from toolrest.policy_files import check_finite_files
 from toolrest.recipe import Recipe
 from toolrest.rollout.fitting import fit_recipe
 from toolrest.rollout.sizing import is_sized, size_recipe
@@ -26,23 +28,22 @@ if TYPE_CHECKING:
 def check_files(recipe: Recipe) -> list[Check]:
     """Whether a policy in a folder is whole; one on the hub is only named.
 
-    Weights are not read, but every file's header and size are.
+    All weights are read once, a tensor at a time, for a number that is not finite.
 
     Raises:
-        InputError: the folder is not there or lacks a file; see `policy_path`.
+        InputError: the folder is not there, lacks a file or holds what is not read; see
+            `policy_folder`.
     """
     path = Path(policy_path(recipe))
     if not path.is_dir():
         return [_check_hub(recipe.policy)]
-    for name in ("config.json", "adapter_config.json", "tokenizer_config.json"):
-        file = path / name
-        if file.is_file():
-            _read_json(file)
     torn = _torn_weights(path)
     if torn:
         return [
             Check("policy", Status.PROBLEM, f"{recipe.policy}: {torn}", "copy the files once more")
         ]
+    for folder in {path, whole_folder(policy_folder(recipe), recipe)}:
+        check_finite_files(folder)
     size = sum(file.stat().st_size for file in path.glob("*.safetensors"))
     kind = "adapters, " if has_adapters(path) else ""
     return [Check("policy", Status.OK, f"{recipe.policy}, {kind}{size / 1e6:,.1f} MB of weights")]
@@ -65,7 +66,7 @@ def _check_hub(policy: str) -> Check:
 
 def _read_json(file: Path) -> dict:
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = read_json(file)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: not readable JSON ({error}); copy the file once more") from error
     if not isinstance(value, dict):

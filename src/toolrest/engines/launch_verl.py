@@ -25,8 +25,9 @@ from toolrest.engines.verl_overrides import (
 )
 from toolrest.engines.verl_weights import SIGNAL, SPREAD
 from toolrest.errors import InputError
-from toolrest.files import only_one
+from toolrest.files import iterate_lines, only_one, open_regular, open_to_add, read_text
 from toolrest.recipe import Recipe
+from toolrest.redaction import redacted
 
 OnStep = Callable[[int, dict[str, Any]], None]
 _OURS = (SIGNAL, SPREAD, "share/format", "signal/format")
@@ -64,7 +65,7 @@ def last_step(checkpoints: Path) -> int:
     newest = checkpoints / "latest_checkpointed_iteration.txt"
     if not newest.is_file():
         return 0
-    step = int(newest.read_text().strip())
+    step = int(read_text(newest).strip())
     if not (checkpoints / f"global_step_{step}" / STATE_FILE).is_file():
         raise InputError(
             f"{checkpoints}/global_step_{step} has no {STATE_FILE}; it was not written by this "
@@ -96,12 +97,14 @@ def train_with_verl(
     """
     environment, arguments = verl_command(recipe, name, paths, sys.executable)
     paths.scratch.mkdir(parents=True, exist_ok=True)
-    (paths.scratch / "command.sh").write_text(shell_command(environment, arguments) + "\n")
+    (paths.scratch / "command.sh").write_text(
+        shell_command(environment, arguments) + "\n", encoding="utf-8"
+    )
     log = paths.scratch / "log.txt"
     each, seen = recipe.steps_per_generation, last_step(paths.checkpoints)
     started = time.monotonic()
     with (
-        log.open("ab") as sink,
+        open_to_add(log) as sink,
         only_one(paths.lock, f"{paths.lock}: another verl is at work there") as held,
         _interrupted_by(signal.SIGINT, signal.SIGTERM),
     ):
@@ -169,7 +172,7 @@ def _follow(
     while True:
         running = process.poll() is None
         if metrics.is_file():
-            with metrics.open("rb") as file:
+            with open_regular(metrics) as file:
                 file.seek(position)
                 for line in file:
                     if not line.endswith(b"\n"):
@@ -198,9 +201,9 @@ def _check_metrics(data: dict[str, Any], step: int, log: Path) -> None:
 
 def _last_error(log: Path) -> str:
     """The last line of the log that names an error."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = iterate_lines(log)
     named = [line.strip() for line in lines if "Error" in line or "WeightsNotApplied" in line]
-    return named[-1][-300:] if named else "no error is named"
+    return redacted(named[-1])[-300:] if named else "no error is named"
 
 
 def _end(process: subprocess.Popen[bytes], how: signal.Signals) -> None:

@@ -16,11 +16,8 @@ import psutil
 
 from toolrest.errors import InputError
 from toolrest.naming import unknown_name
-from toolrest.recipe import Engine
+from toolrest.recipe import SHIPPED_SHARDING, Engine
 from toolrest.runs import RunFolder
-
-SHIPPED = ("ddp", "fsdp", "zero2", "zero3")
-"""Configurations of accelerate that come with the package."""
 
 
 def accelerate_config(engine: Engine) -> Path:
@@ -32,20 +29,23 @@ def accelerate_config(engine: Engine) -> Path:
     name = engine.sharding
     if name.startswith("zero") and find_spec("deepspeed") is None:
         raise InputError(f"engine.sharding={name} needs DeepSpeed: pip install deepspeed")
-    if name in SHIPPED:
+    if name in SHIPPED_SHARDING:
         return Path(str(files("toolrest.engines") / "accelerate" / f"{name}.yaml"))
     if name.endswith((".yaml", ".yml", ".json")):
         if not Path(name).is_file():
             raise InputError(f"engine.sharding={name}: there is no such file")
         return Path(name)
-    raise InputError(unknown_name("engine.sharding", name, list(SHIPPED)))
+    raise InputError(unknown_name("engine.sharding", name, list(SHIPPED_SHARDING)))
 
 
-def run_processes(engine: Engine, run: RunFolder, *, quiet: bool) -> int:
+def run_processes(engine: Engine, run: RunFolder, *, quiet: bool, accept: bool = False) -> int:
     """Start the processes of a run, go on with it in them and wait until they end.
 
     They are a session of their own, so that Ctrl-C reaches this process alone, which tells them to
     stop after the current step; a second one stops them at once.
+
+    Args:
+        accept: see `toolrest.training.run_training`.
 
     Returns:
         The exit code of `toolrest train`.
@@ -72,6 +72,7 @@ def run_processes(engine: Engine, run: RunFolder, *, quiet: bool) -> int:
                 *(word for key, value in options.items() for word in (f"--{key}", str(value))),
                 *worker,
                 *(["--quiet"] if quiet else []),
+                *(["--accept-changed-data"] if accept else []),
             ],
             start_new_session=True,
         )
@@ -94,7 +95,7 @@ def run_processes(engine: Engine, run: RunFolder, *, quiet: bool) -> int:
             for child in _children(process.pid):
                 child.kill()
         if outcome.is_file():
-            return int(outcome.read_text())
+            return int(outcome.read_text(encoding="ascii"))
         return 130 if asked else process.returncode or 1
 
 

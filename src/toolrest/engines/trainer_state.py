@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from toolrest.files import read_json
 
 _NAME = "trainer_state.json"
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -31,8 +32,7 @@ def check_trainer_state(checkpoint: Path) -> None:
         ValueError, KeyError, TypeError, OSError: it cannot be read, a part of it is of another
             kind, or it is of another step than the checkpoint's name says.
     """
-    text = (checkpoint / _NAME).read_text(encoding="utf-8")
-    values: Any = json.loads(text)
+    values: Any = read_json(checkpoint / _NAME)
     if not isinstance(values, dict):
         raise TypeError(f"{_NAME} is no object")
     for name, kinds in _KINDS.items():

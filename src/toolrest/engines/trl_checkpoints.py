@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -11,13 +11,20 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from accelerate.utils import is_peft_model
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl.trainer.grpo_trainer import GRPOTrainer
 
+from toolrest.adapters import check_weights, has_adapters, read_adapters, read_weights
 from toolrest.engines.trainer_state import check_trainer_state
 from toolrest.errors import InputError
-from toolrest.files import sync_tree, write_json
-from toolrest.policy import refuse_pickled_weights
+from toolrest.files import read_json, sync_tree, write_json
+from toolrest.policy_files import (
+    check_finite_files,
+    check_policy_folder,
+    refuse_inner_adapters,
+)
+from toolrest.redaction import first_line
 from toolrest.runs import CHECKPOINT_STATE, checkpoint_step
 
 
@@ -60,7 +67,7 @@ class CheckpointTrainer(GRPOTrainer):
         found.sort(key=checkpoint_step)
         best = self.state.best_model_checkpoint
         for folder in found[: -max(1, limit)]:
-            if best is None or Path(best).resolve() != folder.resolve():
+            if best is None or os.path.realpath(best) != os.path.realpath(folder):
                 shutil.rmtree(folder)
 
     @contextmanager
@@ -73,7 +80,7 @@ class CheckpointTrainer(GRPOTrainer):
         except (InputError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # what broken files end in has no common class
-            text = (str(error).strip() or type(error).__name__).splitlines()[0]
+            text = first_line(error, 1000)
             if "weights_only" in text:
                 text = "damaged, or it holds what runs code when it is read"
             raise InputError(
@@ -89,9 +96,26 @@ class CheckpointTrainer(GRPOTrainer):
         return super().train(resume_from_checkpoint, *positional, **keywords)
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
-        refuse_pickled_weights(Path(resume_from_checkpoint))
+        folder = Path(resume_from_checkpoint)
+        check_policy_folder(folder)
+        refuse_inner_adapters(folder)
+        check_finite_files(folder)
         with self._reading(resume_from_checkpoint):
+            self._check_adapters(folder)
             super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _check_adapters(self, folder: Path) -> None:
+        """Adapters to go on from are those of this policy, no more and no fewer."""
+        if not is_peft_model(self.model):
+            if has_adapters(folder):
+                raise InputError(f"{folder}: adapters, but the recipe trains all parameters")
+            return
+        from peft import get_peft_model_state_dict
+
+        adapters = read_adapters(folder)
+        own = get_peft_model_state_dict(cast(Any, self.model))
+        shapes = {name: tuple(value.shape) for name, value in own.items()}
+        check_weights(adapters, read_weights(adapters), shapes)
 
     def _issue_warnings_after_load(self, load_result):
         super()._issue_warnings_after_load(load_result)
@@ -118,4 +142,4 @@ class CheckpointTrainer(GRPOTrainer):
             )
         with self._reading(checkpoint):
             super()._load_optimizer_and_scheduler(checkpoint)
-            self.take_state(json.loads(path.read_text(encoding="utf-8")))
+            self.take_state(read_json(path))

@@ -27,11 +27,10 @@ def lora_config(recipe: Recipe) -> Any:
     require_peft()
     from peft import LoraConfig
 
-    modules = recipe.lora.target_modules
     return LoraConfig(
         r=recipe.lora.rank,
         lora_alpha=cast(Any, recipe.lora.alpha),
         lora_dropout=recipe.lora.dropout,
-        target_modules=modules if isinstance(modules, str) else list(modules),
+        target_modules=recipe.lora.names or "all-linear",
         task_type="CAUSAL_LM",
     )

@@ -36,6 +36,7 @@ from toolrest.engines.verl_weights import (
     check_received,
     received,
 )
+from toolrest.files import read_json
 from toolrest.rewards.schedule import get_schedule
 from toolrest.rollout.speech import read_speech
 from toolrest.weights import get_scheme
@@ -239,7 +240,7 @@ class WeightedTrainer:
         # verl names the checkpoint as its newest at the end; by then the state must be there.
         folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / STATE_FILE).write_text(json.dumps(self.generation.to_dict()))
+        (folder / STATE_FILE).write_text(json.dumps(self.generation.to_dict()), encoding="utf-8")
         super()._save_checkpoint()
 
     def _load_checkpoint(self) -> None:
@@ -258,7 +259,7 @@ class WeightedTrainer:
                 f"{folder}: no {STATE_FILE}, so the region entropies of that run are unknown; "
                 "resume from a checkpoint that this engine wrote"
             )
-        self.generation.from_dict(json.loads(path.read_text()))
+        self.generation.from_dict(read_json(path))
 
 
 @register_trainer(trainer_name("sync"))

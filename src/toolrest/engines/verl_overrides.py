@@ -332,7 +332,7 @@ def _policy(recipe: Recipe) -> dict[str, Any]:
         made |= {
             f"{_MODEL}.lora_rank": lora.rank,
             f"{_MODEL}.lora_alpha": int(lora.alpha),
-            f"{_MODEL}.target_modules": lora.target_modules,
+            f"{_MODEL}.target_modules": lora.names or "all-linear",
             f"{_ROLLOUT}.load_format": "safetensors",
         }
     else:

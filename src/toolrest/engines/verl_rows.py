@@ -12,6 +12,7 @@ from toolrest.data.sample import Sample
 from toolrest.dialects import Dialect
 from toolrest.engines.verl_overrides import DATA_SOURCE
 from toolrest.errors import InputError
+from toolrest.redaction import refuse_keys_of
 from toolrest.rollout.speech import read_speech
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def write_rows(
                 },
             }
         )
+        refuse_keys_of(rows[-1], f"{path}, from {sample.source}, row {sample.row}")
     path.parent.mkdir(parents=True, exist_ok=True)
     parquet.write_table(pa.Table.from_pylist(rows), path)
 

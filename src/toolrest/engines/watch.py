@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from toolrest.files import append_json, whole_lines, write_json
 from toolrest.guards import Incident, Signs, Warned
+from toolrest.naming import short_list
 from toolrest.recipe import Recipe
 from toolrest.runs import RunFolder
 
@@ -37,6 +38,13 @@ class Watch:
     def dropped(self, left_out: int, rows: int) -> None:
         """So many of the data's rows have prompts that are too long."""
         self._keep(self._signs.dropped(left_out, rows))
+
+    def changed(self, step: int, what: Sequence[str]) -> None:
+        """The run goes on with other data, another policy or reward than it began with."""
+        if what:
+            text = f"since the run began, {short_list(what)}; that was accepted"
+            advice = "figures before and after are not of the same; data.json has the hashes"
+            append_json(self._run.warnings, asdict(Warned("changed_data", step, text, advice)))
 
     def keep(self, incident: Incident) -> None:
         """A number was not finite."""

@@ -7,14 +7,13 @@ Figures are calculated, not measured; docs/scaling.md shows how.
 """
 
 import argparse
-import json
 import sys
 from dataclasses import fields
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from toolrest.console import console
 from toolrest.errors import InputError
 from toolrest.estimate.gpus import GPUS, get_gpu
 from toolrest.estimate.memory import Memory
@@ -22,7 +21,10 @@ from toolrest.estimate.plan import PROMPT_TOKENS, RESPONSE_TOKENS, Estimate, est
 from toolrest.estimate.shape import PUBLISHED, ModelShape, get_shape
 from toolrest.estimate.table import header, row
 from toolrest.estimate.time import Seconds, Work
+from toolrest.files import read_json
+from toolrest.naming import printable
 from toolrest.recipe import Recipe, load_recipe
+from toolrest.terminal import keep_streams, say
 
 _GPUS_OF_A_MACHINE = 8
 
@@ -39,15 +41,17 @@ def main() -> None:
     parser.add_argument("--prompt", type=float, default=PROMPT_TOKENS, help="mean tokens")
     parser.add_argument("--response", type=float, default=RESPONSE_TOKENS, help="mean tokens")
     parser.add_argument("--table", action="store_true", help="a Markdown line a recipe")
+    keep_streams()
     options = parser.parse_args()
     overrides = [text for text in options.recipes if "=" in text] + machines(options.gpus)
     paths = [Path(text) for text in options.recipes if "=" not in text]
     try:
         found = {path: one(path, overrides, options) for path in paths}
     except InputError as error:
-        sys.exit(f"error: {error}")
+        say(f"error: {printable(str(error))}", err=True)
+        sys.exit(1)
     if options.table:
-        print("\n".join([*header(), *(row(path.stem, plan) for path, plan in found.items())]))
+        say("\n".join([*header(), *(row(path.stem, plan) for path, plan in found.items())]))
         return
     for path, plan in found.items():
         show(path, plan)
@@ -72,13 +76,13 @@ def machines(count: int | None) -> list[str]:
 def _shape(recipe: Recipe) -> ModelShape:
     config = Path(recipe.policy).expanduser() / "config.json"
     if recipe.policy not in PUBLISHED and config.is_file():
-        return ModelShape.from_config(json.loads(config.read_text(encoding="utf-8")))
+        return ModelShape.from_config(read_json(config))
     return get_shape(recipe.policy)
 
 
 def show(path: Path, plan: Estimate) -> None:
     """The breakdown of one recipe."""
-    console = Console()
+    view = console()
     table = Table(title=f"{path}: {plan.gpus} x {plan.gpu.name} (calculated, not measured)")
     table.add_column("part")
     table.add_column("each GPU", justify="right")
@@ -104,9 +108,9 @@ def show(path: Path, plan: Estimate) -> None:
     table.add_row("tokens/s of decoding", f"{plan.decode_tokens_per_second:,.0f}")
     table.add_row("disk, a checkpoint", f"{plan.checkpoint_bytes / 1e9:.1f} GB")
     table.add_row("disk, in all", f"{plan.disk_bytes / 1e9:.1f} GB")
-    console.print(table)
+    view.print(table)
     if not plan.fits:
-        console.print(
+        view.print(
             f"does not fit: {plan.memory.peak / 1e9:.1f} GB of {plan.gpu.memory / 1e9:.0f} GB",
             style="bold",
         )

@@ -77,7 +77,7 @@ def precision_bytes(recipe: Recipe) -> int:
 def trained_parameters(recipe: Recipe, shape: ModelShape) -> int:
     """The adapters', or all."""
     if recipe.lora.rank:
-        return shape.lora_parameters(recipe.lora.rank, recipe.lora.target_modules)
+        return shape.lora_parameters(recipe.lora.rank, recipe.lora.names)
     return shape.parameters
 
 

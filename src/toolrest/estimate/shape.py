@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -152,18 +151,16 @@ class ModelShape:
         """Bytes of the key and value cache of one token in bfloat16: 2 x 2 L k d."""
         return 2 * 2 * self.layers * self.kv_width
 
-    def lora_parameters(self, rank: int, targets: str | list[str] = "all-linear") -> int:
+    def lora_parameters(self, rank: int, targets: list[str] | None = None) -> int:
         """Parameters of adapters: rank (inputs + outputs) of each matrix (arXiv 2106.09685).
 
         Args:
-            targets: `all-linear`, names such as `q_proj`, or a regular expression, as PEFT has it.
+            targets: names such as `q_proj`; None: all linear layers.
         """
 
         def has(name: str) -> bool:
-            if isinstance(targets, list):
-                return name.split(".")[-1] in targets
-            path = f"model.layers.0.{name}"
-            return targets == "all-linear" or re.fullmatch(targets, path) is not None
+            path = f".model.layers.0.{name}"
+            return targets is None or any(path.endswith(f".{each}") for each in targets)
 
         sizes = [sum(size) for name, size in self.linear_layers.items() if has(name)]
         return self.layers * rank * sum(sizes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -12,15 +13,20 @@ from typing import Any, Self
 
 from toolrest.errors import InputError
 from toolrest.evaluate.episode import Answer
-from toolrest.redaction import without_keys
+from toolrest.files import MOST_TEXT, open_to_add, read_json
+from toolrest.redaction import refuse_keys
 from toolrest.runs import write_json
+
+KEYED = {"answers_by": "item, step and prompt"}
+"""What the settings say where each answer's key holds its prompt's hash."""
 
 
 class AnswerStore:
     """answers.jsonl in an evaluation's folder, one object an answer; append only.
 
-    One process at a time. A last line that was cut off by a kill is taken out; its answer is asked
-    for again.
+    An answer's key is the item, the step in it and the hash of what was sent, so that what is asked
+    otherwise is asked again. One process at a time. A last line that was cut off by a kill is taken
+    out; its answer is asked for again.
 
     Args:
         folder: made if it is not there.
@@ -34,7 +40,7 @@ class AnswerStore:
         self.path = folder / "answers.jsonl"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a+b")
+            self._file = open_to_add(self.path, buffering=0)
         except OSError as error:
             raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
         try:
@@ -46,6 +52,8 @@ class AnswerStore:
             self._file.close()
             raise InputError(f"{folder}: cannot be locked: {error.strerror}") from error
         try:
+            for part in folder.glob("*.part"):  # of a process that was killed; nobody else writes
+                part.unlink()
             self._check_settings(folder / "settings.json", settings)
             self._answers = self._load()
         except OSError as error:
@@ -58,10 +66,15 @@ class AnswerStore:
     def _check_settings(self, path: Path, settings: dict[str, Any]) -> None:
         if path.is_file():
             try:
-                before = json.loads(path.read_text(encoding="utf-8"))
+                before = read_json(path)
             except ValueError:
                 before = {}
             before = before if isinstance(before, dict) else {}
+            if KEYED.items() <= settings.items() and before and not KEYED.keys() <= before.keys():
+                raise InputError(
+                    f"{path.parent}: holds answers of an older toolrest, which did not keep what "
+                    "they are answers to, so they are not taken; choose another --out"
+                )
             changed = sorted(
                 key
                 for key in before.keys() | settings.keys()
@@ -73,28 +86,45 @@ class AnswerStore:
                     f"{path.parent}: holds answers of other settings ({key}: "
                     f"{before.get(key)!r}, now {settings.get(key)!r}); choose another --out"
                 )
+        elif self.path.stat().st_size:
+            raise InputError(
+                f"{path.parent}: holds answers whose settings ({path.name}) are gone, so they are "
+                "not taken; choose another --out"
+            )
         else:
             write_json(path, settings)
 
     def _load(self) -> dict[str, Answer]:
+        if os.fstat(self._file.fileno()).st_size > MOST_TEXT:
+            raise InputError(f"{self.path}: over {MOST_TEXT >> 20} MiB; choose another --out")
         self._file.seek(0)
         found: dict[str, Answer] = {}
         end = 0
-        for number, line in enumerate(self._file, start=1):
-            if not line.endswith(b"\n"):
-                break
-            try:
-                row = json.loads(line)
-                key = row.pop("key")
-                found[key] = _checked(Answer(**row))
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-                raise InputError(
-                    f"{self.path}, line {number}: not an answer ({error}); take the line out, and "
-                    "it is asked for again"
-                ) from error
-            end += len(line)
+        with open(self._file.fileno(), "rb", closefd=False) as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    row = json.loads(line)
+                    key = row.pop("key")
+                    found[key] = _checked(Answer(**row))
+                except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                    raise InputError(
+                        f"{self.path}, line {number}: not an answer ({error}); take the line out, "
+                        "and it is asked for again"
+                    ) from error
+                end += len(line)
         self._file.truncate(end)
         return found
+
+    @property
+    def count(self) -> int:
+        """The answers that are there already."""
+        return len(self._answers)
+
+    def has_readable(self) -> bool:
+        """Whether there is any answer that a policy has written."""
+        return any(answer.stop != "unreadable" for answer in self._answers.values())
 
     def get(self, key: str) -> Answer | None:
         """The answer that is there already."""
@@ -104,22 +134,39 @@ class AnswerStore:
         """Keep an answer.
 
         Raises:
-            InputError: the disk is full, or the file cannot be written.
+            InputError: the disk is full, the file cannot be written, or the answer holds a key of
+                the environment.
         """
-        line = without_keys(json.dumps({"key": key} | asdict(answer), ensure_ascii=False)) + "\n"
+        row = {"key": key} | asdict(answer)
+        if not answer.why:
+            del row["why"]
+        line = json.dumps(row, ensure_ascii=False) + "\n"
+        refuse_keys(line, f"{self.path}: the answer {key}")
         try:
-            self._file.write(line.encode("utf-8", "surrogatepass"))
-            self._file.flush()
+            self._append(line.encode("utf-8", "surrogatepass"))
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written: {error.strerror}") from error
+            raise InputError(
+                f"{self.path}: cannot be written: {error.strerror}; answers so far are kept, and "
+                "the same command goes on"
+            ) from error
         self._answers[key] = answer
+
+    def _append(self, line: bytes) -> None:
+        """A whole line, or what a full disk has cut off is taken back."""
+        before = os.fstat(self._file.fileno()).st_size
+        try:
+            rest = memoryview(line)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            with suppress(OSError):
+                self._file.truncate(before)
+            raise
 
     def close(self) -> None:
         """Let the folder go."""
-        try:
+        with self._file, suppress(OSError):  # what was written is there, on the disk or not yet
             os.fsync(self._file.fileno())
-        finally:
-            self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -143,7 +190,8 @@ def _checked(answer: Answer) -> Answer:
     fits = (
         isinstance(answer.text, str)
         and isinstance(answer.opening, str)
-        and answer.stop in ("end", "length", "too_long")
+        and isinstance(answer.why, str)
+        and answer.stop in ("end", "length", "too_long", "unreadable")
         and all(number is None or isinstance(number, int) for number in numbers)
         and (answer.calls is None or all(isinstance(call, dict) for call in answer.calls))
     )

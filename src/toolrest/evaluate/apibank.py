@@ -15,6 +15,7 @@ from toolrest.data.wording import Prompt, word
 from toolrest.dialects import Dialect, ToolCall
 from toolrest.errors import InputError
 from toolrest.evaluate.episode import Answer, Episode, Outcome, read, status_of
+from toolrest.files import read_json
 
 LEVELS = {f"level-{level}": f"level-{level}-api_processed.json" for level in (1, 2, 3)}
 """The file of each level."""
@@ -32,7 +33,7 @@ def episodes(folder: Path, level: str, dialect: Dialect, style: str = "rlla") ->
     """
     path = folder / LEVELS[level]
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = read_json(path)
     except OSError as error:
         raise InputError(
             f"--data {folder}: {path.name} cannot be read ({error.strerror}); the folder must hold "
@@ -74,7 +75,7 @@ def soft_calls(text: str, gold_name: str) -> list[ToolCall]:
     """
     _, tag, block = text.rpartition(_TAG)
     found = []
-    for line in (block.split("</tool_call>")[0] if tag else "").splitlines():
+    for line in (block.split("</tool_call>")[0] if tag else "").split("\n"):
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):

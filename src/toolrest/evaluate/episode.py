@@ -19,6 +19,8 @@ class Request:
     """What it is an answer to: the item, and the step in it."""
     prompt: Prompt
     """The prompt."""
+    sent: Any = None
+    """What is sent for it, by the backend's `sent`; None: it is still to be made."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Answer:
     text: str
     """Its text, without the end of the turn unless that is a mark of the dialect."""
     stop: str
-    """`end`; `length`: it was cut off; `too_long`: the prompt did not fit, nothing was asked."""
+    """`end`; `length`: it was cut off; `too_long`: the prompt did not fit, nothing was asked;
+    `unreadable`: the endpoint's reply was none of its interface."""
     prompt_tokens: int | None = None
     """Tokens of the prompt, where known."""
     tokens: int | None = None
@@ -37,6 +40,13 @@ class Answer:
     """Calls that a server has read already, {"name", "arguments"}; None: they are in the text."""
     opening: str = ""
     """What the prompt had written of the reply already, where known; see `Dialect.opening`."""
+    why: str = ""
+    """Of one that is unreadable: what it was instead."""
+
+    @property
+    def missing(self) -> str:
+        """Why there is no reply, which is wrong whatever was due; empty where there is one."""
+        return self.stop if self.stop in ("too_long", "unreadable") else ""
 
 
 class Backend(Protocol):
@@ -46,6 +56,10 @@ class Backend(Protocol):
         """(key, answer) of every request, in any order, each as soon as it is there. After a
         KeyboardInterrupt thrown in, what is under way may still come, then the interrupt.
         """
+        ...
+
+    def sent(self, prompt: Prompt) -> Any:
+        """What is sent for a prompt, as plain values: ids, or messages, tools and options."""
         ...
 
     def show(self, prompt: Prompt) -> str:
@@ -114,6 +128,8 @@ def read(answer: Answer, dialect: Dialect, tools: Sequence[Tool] = ()) -> Reply:
     Args:
         tools: those that could be called, whose types some dialects read values by.
     """
+    if answer.missing:
+        return dialect.parse("")
     if answer.calls is None:
         known = [openai_tool(tool) for tool in tools] if dialect.reads_types else None
         return dialect.parse(answer.text, known, opening=answer.opening)
@@ -137,5 +153,5 @@ def read(answer: Answer, dialect: Dialect, tools: Sequence[Tool] = ()) -> Reply:
 
 
 def status_of(answer: Answer, reply: Reply) -> str:
-    """The reply's parse status, or that the prompt did not fit."""
-    return answer.stop if answer.stop == "too_long" else str(reply.status)
+    """The reply's parse status, or why there is none."""
+    return answer.missing or str(reply.status)

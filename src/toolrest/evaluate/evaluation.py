@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +15,8 @@ from toolrest.data.wording import style_names
 from toolrest.dialects import AUTO, detect_dialect, get_dialect
 from toolrest.errors import InputError
 from toolrest.evaluate import apibank, world
-from toolrest.evaluate.answers import AnswerStore
+from toolrest.evaluate.answers import KEYED, AnswerStore
+from toolrest.evaluate.backends.served import served_model
 from toolrest.evaluate.bfcl import categories as bfcl_categories
 from toolrest.evaluate.bfcl import episodes as bfcl
 from toolrest.evaluate.bfcl.official import INSTALL, VERSIONS, OfficialBFCL
@@ -23,13 +24,16 @@ from toolrest.evaluate.bfcl.result_files import write_result_files
 from toolrest.evaluate.episode import Answer, Backend, Episode, Outcome
 from toolrest.evaluate.play import play
 from toolrest.evaluate.results import summarise, write_results
-from toolrest.evaluate.target import Target, fingerprint
+from toolrest.evaluate.target import Target
+from toolrest.files import sha256_of
+from toolrest.machine import device, record_environment
 from toolrest.naming import unknown_name
-from toolrest.policy import load_generation_config, policy_path, whole_policy
+from toolrest.origins import UNKNOWN, policy_fingerprint
+from toolrest.policy import load_config, load_generation_config
 from toolrest.recipe import Recipe
 from toolrest.redaction import redacted
 from toolrest.rollout.fitting import usual_style
-from toolrest.runs import write_whole
+from toolrest.runs import describe_environment, write_whole
 
 EVALUATIONS = Path("evaluations")
 """Where evaluations go that are of no run."""
@@ -94,6 +98,9 @@ class Progress:
     def begin(self, items: int, folder: Path) -> None:
         """So many items are to be played."""
 
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
+
     def answered(self, answer: Answer) -> None:
         """A new answer is there."""
 
@@ -125,9 +132,12 @@ def evaluate(target: Target, options: Options, progress: Progress | None = None)
         whole = [name for name, count in every.items() if played[name] == count]
         if not episodes:
             raise InputError(f"--on {options.benchmark}: there is no item to evaluate")
-        backend = _backend(target, options, dialect, settings["max_tokens"])
+        backend = _backend(target, options, dialect, settings["max_tokens"], progress.note)
         store = closing.enter_context(AnswerStore(folder, settings))
+        with _writing(folder):
+            changed = record_environment(folder / "environment.json", 0, 1)
         progress.begin(len(episodes), folder)
+        _note_reuse(store, settings, changed, progress)
         with _writing(folder):
             first = episodes[0].request()
             assert first is not None
@@ -135,11 +145,41 @@ def evaluate(target: Target, options: Options, progress: Progress | None = None)
         outcomes = play(episodes, backend, store, progress.done, progress.answered)
         release = official.release if official is not None else None
         asked = {"limit": options.limit, "categories": list(options.categories)}
-        result = {"settings": settings, "asked": asked} | summarise(outcomes, whole, release)
+        scored = describe_environment(0)
+        by = {"versions": scored["versions"], "commit": scored["commit"]}
+        result = {"settings": settings, "asked": asked, "scored_by": by}
+        result |= summarise(outcomes, whole, release)
         with _writing(folder):
             write_results(folder, result, outcomes)
             files = _result_files(folder, release, episodes) if options.result_files else None
     return Evaluation(folder, result, outcomes, files)
+
+
+def _note_reuse(
+    store: AnswerStore, settings: dict[str, Any], changed: list[str], progress: Progress
+) -> None:
+    """Say what is not known of answers that are there already.
+
+    Raises:
+        InputError: which policy gave them is not known.
+    """
+    if not store.count:
+        return
+    if UNKNOWN in (settings.get("weights"), settings.get("tokenizer")):  # of a hub's policy
+        raise InputError(
+            f"{store.path.parent}: holds answers of {settings['policy']}, whose commit on the hub "
+            "is not known, so whether they are this policy's is not either; choose another --out"
+        )
+    if changed:
+        progress.note(
+            f"the {store.count} answers that are there were given elsewhere or otherwise, and "
+            f"numbers may differ by rounding: {'; '.join(changed)}"
+        )
+    if settings["backend"] == "openai":
+        progress.note(
+            f"{store.count} answers are there already; whether the server still has the same "
+            "weights is not known from here"
+        )
 
 
 def _check(options: Options) -> None:
@@ -245,22 +285,49 @@ def _settings(
         "prompt": "as it is" if options.benchmark == "world" else style,
         "backend": options.backend,
         "decoding": "greedy",
+        **KEYED,
+        "data": _data(options, official),
     }
+    if official is not None:
+        settings["checker"] = official.checker
     if target.recipe.data.template_options:
         settings["template_options"] = target.recipe.data.template_options
     if options.backend == "openai":
         settings |= {"base_url": redacted(options.base_url or ""), "api": options.api}
         if options.tokenizer is not None:
-            path = Path(policy_path(Recipe(policy=options.tokenizer)))
-            settings["tokenizer"] = fingerprint(path) if path.is_dir() else options.tokenizer
+            settings["tokenizer"] = policy_fingerprint(Recipe(policy=options.tokenizer))
+        served = served_model(options.base_url or "", target.recipe.policy, options.api_key)
+        settings["served"] = UNKNOWN if served is None else served
+        settings |= dict.fromkeys(("dtype", "device"), UNKNOWN)
+        if options.tokenizer is None:
+            settings["chat_template"] = UNKNOWN
         settings["max_tokens"] = options.max_tokens or _most_tokens(target, options, None)
     else:
-        path = Path(policy_path(target.recipe))
-        settings["weights"] = fingerprint(path) if path.is_dir() else None
         positions = _positions(target)
+        settings["weights"] = policy_fingerprint(target.recipe)
+        if options.backend == "hf":
+            # A batch is padded to its longest prompt, which changes sums by rounding.
+            settings |= {"dtype": "float32", "batch_size": options.batch_size}
+        else:
+            settings["dtype"] = "auto"
+        settings["device"] = device()
         settings["max_tokens"] = options.max_tokens or _most_tokens(target, options, positions)
         settings["max_prompt_tokens"] = options.max_prompt_tokens
     return settings
+
+
+def _data(options: Options, official: OfficialBFCL | None) -> Any:
+    """The hash of the questions and right answers, of all categories and levels."""
+    if official is not None:
+        return official.data
+    if options.benchmark == "apibank":
+        assert options.data is not None
+        files = {name: options.data / file for name, file in apibank.LEVELS.items()}
+        try:
+            return {name: sha256_of(path) for name, path in files.items() if path.is_file()}
+        except OSError as error:
+            raise InputError(f"--data {options.data}: cannot be read ({error})") from error
+    return world.data_hash()
 
 
 def _most_tokens(target: Target, options: Options, positions: int | None) -> int:
@@ -270,21 +337,7 @@ def _most_tokens(target: Target, options: Options, positions: int | None) -> int
 
 
 def _positions(target: Target) -> int | None:
-    from transformers import AutoConfig
-
-    recipe = target.recipe
-    try:
-        config = AutoConfig.from_pretrained(
-            whole_policy(policy_path(recipe)), trust_remote_code=recipe.trust_remote_code
-        )
-    except InputError:
-        raise
-    except Exception as error:  # what broken files end in has no common class
-        reason = str(error).strip().splitlines()
-        raise InputError(
-            f"policy={recipe.policy}: its config cannot be loaded ({reason[0] if reason else ''})"
-        ) from error
-    positions = getattr(config, "max_position_embeddings", None)
+    positions = getattr(load_config(target.recipe), "max_position_embeddings", None)
     return positions if isinstance(positions, int) else None
 
 
@@ -320,7 +373,13 @@ def _episodes(
     return {"tasks": world.episodes(max(options.limit or 0, world.COUNT))}
 
 
-def _backend(target: Target, options: Options, dialect: str, max_tokens: int) -> Backend:
+def _backend(
+    target: Target,
+    options: Options,
+    dialect: str,
+    max_tokens: int,
+    note: Callable[[str], object],
+) -> Backend:
     reader = get_dialect(dialect)
     if options.backend == "openai":
         from toolrest.evaluate.backends.hf import Rendering
@@ -341,6 +400,7 @@ def _backend(target: Target, options: Options, dialect: str, max_tokens: int) ->
             rendering,
             options.api_key,
             target.recipe.data.template_options,
+            note,
         )
     if options.backend == "vllm":
         from toolrest.evaluate.backends.vllm import VLLMBackend

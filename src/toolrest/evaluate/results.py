@@ -21,11 +21,16 @@ from toolrest.evaluate.intervals import (
     paired,
     wilson,
 )
+from toolrest.files import iterate_lines, read_json
+from toolrest.machine import environment_differences, read_environment
+from toolrest.naming import short
 from toolrest.runs import write_json, write_whole
 
 SCORES = "scores.jsonl"
 FAILURES = "failures.jsonl"
 RESULT = "result.json"
+_OF_THE_POLICY = ("policy", "weights", "tokenizer", "served", "answers_by")
+"""Settings in which two evaluations that are compared may well differ."""
 
 
 def summarise(outcomes: Sequence[Outcome], whole: Sequence[str], release: str | None) -> Any:
@@ -145,14 +150,16 @@ def compare(first: Path, second: Path) -> dict[str, dict[str, Any]]:
     """Paired differences of two evaluations' folders, by category and over all.
 
     Raises:
-        InputError: a folder without results, of another benchmark, or without items in common.
+        InputError: a folder without results, of another benchmark or other questions, or without
+            items in common.
     """
     settings = [_read_json(folder / "settings.json") for folder in (first, second)]
-    for key in ("benchmark", "version"):
-        if settings[0].get(key) != settings[1].get(key):
+    for key in ("benchmark", "version", "data", "checker"):
+        old, new = (each.get(key) for each in settings)
+        told = key in ("benchmark", "version") or None not in (old, new)
+        if old != new and told:
             raise InputError(
-                f"{first} and {second} are not of one benchmark: {key} is "
-                f"{settings[0].get(key)!r} and {settings[1].get(key)!r}"
+                f"{first} and {second} are not of one benchmark: {key} is {old!r} and {new!r}"
             )
     rows = [_scores(folder) for folder in (first, second)]
     shared = [identity for identity in rows[0] if identity in rows[1]]
@@ -165,6 +172,46 @@ def compare(first: Path, second: Path) -> dict[str, dict[str, Any]]:
     return {name: asdict(_paired(rows, items)) for name, items in groups.items()}
 
 
+def differing(first: Path, second: Path) -> list[str]:
+    """What two evaluations differ in besides their policies, a few words each: how they were asked,
+    on what they ran, and what scored them.
+    """
+    settings = [_read_json(folder / "settings.json") for folder in (first, second)]
+    names = dict.fromkeys(name for each in settings for name in each if name not in _OF_THE_POLICY)
+    said = [
+        f"{name}: {_kept(settings[0], name)} and {_kept(settings[1], name)}"
+        for name in names
+        if settings[0].get(name) != settings[1].get(name)
+    ]
+    places = [read_environment(folder / "environment.json") for folder in (first, second)]
+    ran = [place for place in places if place is not None]
+    if len(ran) == 1:
+        said.append("where one of them ran is not kept")
+    elif ran:
+        said += environment_differences(ran[0], ran[1], "is", "and")
+    said += [
+        f"{folder} was gone on with elsewhere or otherwise ({folder / 'environment.json'})"
+        for folder, place in zip((first, second), places, strict=True)
+        if place is not None and place.get("resumed")
+    ]
+    scorers = [_scorer(folder) for folder in (first, second)]
+    if scorers[0] != scorers[1]:
+        said.append(f"scored by toolrest {scorers[0]} and {scorers[1]}")
+    return said
+
+
+def _kept(settings: dict[str, Any], name: str) -> str:
+    return short(settings[name]) if name in settings else "not kept"
+
+
+def _scorer(folder: Path) -> str:
+    """The version and commit of toolrest that gave an evaluation's scores."""
+    by = (read_environment(folder / RESULT) or {}).get("scored_by")
+    if not isinstance(by, dict) or not isinstance(by.get("versions"), dict):
+        return "not kept"
+    return f"{by['versions'].get('toolrest')} ({by.get('commit')})"
+
+
 def _paired(rows: list[dict[str, dict[str, Any]]], items: list[str]) -> PairedDifference:
     first, second = ([bool(side[item]["correct"]) for item in items] for side in rows)
     return paired(first, second)
@@ -172,8 +219,7 @@ def _paired(rows: list[dict[str, dict[str, Any]]], items: list[str]) -> PairedDi
 
 def _scores(folder: Path) -> dict[str, dict[str, Any]]:
     try:
-        lines = (folder / SCORES).read_text(encoding="utf-8").splitlines()
-        rows = [json.loads(line) for line in lines]
+        rows = [json.loads(line) for line in iterate_lines(folder / SCORES, "strict")]
         return {row["identity"]: row for row in rows if {"category", "correct"} <= row.keys()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
@@ -184,7 +230,7 @@ def _scores(folder: Path) -> dict[str, dict[str, Any]]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path.parent}: no evaluation is there ({path.name} cannot be read); --compare takes "

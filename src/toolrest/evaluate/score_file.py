@@ -2,12 +2,15 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from toolrest.errors import InputError
+from toolrest.files import iterate_lines
+from toolrest.redaction import refuse_keys
 from toolrest.rewards import ToolReward
 from toolrest.rewards.function import reward_parts
 from toolrest.rewards.score import RewardBreakdown
@@ -35,12 +38,13 @@ def score_file(rollouts: Path, reward: ToolReward, output: Path | None) -> dict[
     totals: defaultdict[str, float] = defaultdict(float)
     count = 0
     with ExitStack() as files:
-        rows = files.enter_context(rollouts.open(encoding="utf-8", errors="replace"))
         try:
-            out = files.enter_context(output.open("w")) if output is not None else None
+            out = None
+            if output is not None:
+                out = files.enter_context(output.open("w", encoding="utf-8"))
         except OSError as error:
             raise InputError(f"{output}: cannot be written: {error.strerror}") from error
-        for line in rows:
+        for line in _lines(rollouts):
             if not line.strip():
                 continue
             number, count = count, count + 1
@@ -53,7 +57,9 @@ def score_file(rollouts: Path, reward: ToolReward, output: Path | None) -> dict[
                 kept = {"row": number} | (
                     {"identity": row["identity"]} if "identity" in row else {}
                 )
-                out.write(json.dumps(kept | asdict(found)) + "\n")
+                text = json.dumps(kept | asdict(found))
+                refuse_keys(text, f"{output}, row {number}")
+                out.write(text + "\n")
     if count == 0:
         raise InputError(f"{rollouts}: it holds no row")
     return {"n": float(count)} | {name: total / count for name, total in totals.items()}
@@ -67,6 +73,13 @@ def _score(row: dict[str, Any], reward: ToolReward, where: str) -> RewardBreakdo
         return reward.score(row["response"], row["ground_truth"], possible_answer=possible)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        yield from iterate_lines(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _row(line: str, where: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,8 @@ from toolrest.errors import InputError
 from toolrest.files import whole_lines
 from toolrest.naming import file_name
 from toolrest.policy import has_adapters
-from toolrest.recipe import EMBEDDED, Recipe, load_recipe
+from toolrest.recipe import EMBEDDED, Recipe, load_run_recipe
 from toolrest.runs import RunFolder
-
-_BLOCKS = 64
-_BLOCK = 1 << 16
-"""A weights file's fingerprint reads so many blocks of so many bytes, evenly spread."""
 
 
 @dataclass(frozen=True)
@@ -45,24 +40,24 @@ def find_target(policy: str, checkpoint: str = "last", trust_remote_code: bool =
     if run.recipe.is_file():
         folder = _checkpoint(run, checkpoint)
         label = f"{path.resolve().name}-{folder.name}"
-        return Target(_of(load_recipe(run.recipe, []), folder, trust_remote_code), label, run)
+        recipe = load_run_recipe(run.recipe, [], trusted=trust_remote_code)
+        return Target(_of(recipe, folder), label, run)
     if policy != EMBEDDED and path.is_dir():
         above = RunFolder(path.resolve().parent.parent)
-        recipe = Recipe()
+        recipe = Recipe(trust_remote_code=trust_remote_code)
         label = path.resolve().name
         if above.recipe.is_file():
-            recipe = load_recipe(above.recipe, [])
+            recipe = load_run_recipe(above.recipe, [], trusted=trust_remote_code)
             label = f"{above.path.name}-{label}"
         else:
             above = None
-        return Target(_of(recipe, path, trust_remote_code), label, above)
+        return Target(_of(recipe, path), label, above)
     recipe = Recipe(policy=policy, trust_remote_code=trust_remote_code)
     return Target(recipe, file_name(policy))
 
 
-def _of(recipe: Recipe, folder: Path, trust_remote_code: bool) -> Recipe:
-    changed = {"policy": str(folder)} | ({"trust_remote_code": True} if trust_remote_code else {})
-    return recipe.model_copy(update=changed)
+def _of(recipe: Recipe, folder: Path) -> Recipe:
+    return recipe.model_copy(update={"policy": str(folder)})
 
 
 def _checkpoint(run: RunFolder, wanted: str) -> Path:
@@ -104,21 +99,3 @@ def _best(run: RunFolder) -> int:
             "use --checkpoint last, or train with evaluation.every equal to save_steps"
         )
     return int(max(points)[1])
-
-
-def fingerprint(folder: Path) -> str:
-    """Tells one policy's folder from another's: configuration and tokenizer whole, and of the
-    weights names, sizes and blocks spread over them.
-    """
-    found = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        if file.suffix in (".json", ".jinja", ".model", ".txt") and file.is_file():
-            found.update(f"{file.name}:".encode() + file.read_bytes())
-        elif file.suffix == ".safetensors":
-            size = file.stat().st_size
-            found.update(f"{file.name}:{size};".encode())
-            with file.open("rb") as weights:
-                for block in range(_BLOCKS):
-                    weights.seek(max(0, size - _BLOCK) * block // (_BLOCKS - 1))
-                    found.update(weights.read(_BLOCK))
-    return found.hexdigest()[:16]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import asdict, dataclass
 
 from toolrest.data.sample import Sample
@@ -19,6 +21,12 @@ def episodes(count: int = COUNT, seed: int = 0) -> list[Episode]:
     """The first `count` held-out tasks of a seed."""
     reward = ToolReward("rlla", "constant")
     return [WorldEpisode(sample, reward) for sample in make_samples(Split.HELDOUT, count, seed)]
+
+
+def data_hash() -> str:
+    """Of the tasks and their right answers, which come with toolrest."""
+    rows = [(s.prompt, s.ground_truth) for s in make_samples(Split.HELDOUT, COUNT, 0)]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 
 @dataclass

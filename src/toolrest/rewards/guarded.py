@@ -124,7 +124,8 @@ def load_reward_function(named: str) -> RewardFunction:
     if not path.is_file():
         raise InputError(f"reward.function={named}: there is no file {path}")
     spec = importlib.util.spec_from_file_location(f"reward_of_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise InputError(f"reward.function={named}: {path} is no Python file (.py)")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
@@ -17,8 +16,9 @@ from toolrest.estimate.duration import Speed, describe, duration
 from toolrest.estimate.needs import Device, needed
 from toolrest.estimate.settings import Lengths, Setting, fitting_changes, work_out
 from toolrest.estimate.shape import PUBLISHED, ModelShape
+from toolrest.files import read_json
 from toolrest.mixture import recipe_rendering, recipe_sources
-from toolrest.policy import policy_path, whole_policy
+from toolrest.policy import policy_folder, policy_path, whole_folder, whole_policy
 from toolrest.recipe import EMBEDDED, Recipe
 from toolrest.recipe_checks import check_recipe
 
@@ -176,8 +176,8 @@ def find_shape(recipe: Recipe) -> ModelShape:
 
 def _shape(recipe: Recipe, config: Mapping[str, Any] | None) -> ModelShape | None:
     """The policy's shape as far as it is known here, its download in the hub's cache included."""
-    base = _base(recipe)
     try:
+        base = _base(recipe)
         return PUBLISHED[base] if base in PUBLISHED else ModelShape.from_config(config or {})
     except InputError:
         return None
@@ -192,8 +192,8 @@ def _config(recipe: Recipe) -> Mapping[str, Any] | None:
     """What transformers makes of the policy's config.json, or the file itself; None without one."""
     from transformers import AutoConfig
 
-    base = _base(recipe)
     try:
+        base = whole_folder(policy_folder(recipe), recipe)
         made = AutoConfig.from_pretrained(base, trust_remote_code=recipe.trust_remote_code)
         return made.get_text_config().to_dict()
     except Exception:  # what broken files end in has no common class; loading says what is wrong
@@ -208,7 +208,7 @@ def _read_config(base: str) -> Mapping[str, Any]:
             f"{', '.join(PUBLISHED)} and folders"
         )
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
+        return dict(read_json(file))
     except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise InputError(f"{file} is not a readable config ({error})") from error
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from toolrest.dialects import Dialect, ParseStatus, ToolCall
 from toolrest.dialects.base import SPACES
+from toolrest.redaction import first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -70,8 +71,8 @@ def read_back(tokenizer: PreTrainedTokenizerBase, dialect: Dialect) -> RoundTrip
         message = {"role": "assistant", "content": "", "tool_calls": [call]}
         try:
             turn = _turn(tokenizer, dialect, message)
-        except Exception as reason:  # a template may raise anything
-            refusal = refusal or f"the template refuses a message with tool_calls ({_line(reason)})"
+        except Exception as raised:  # a template may raise anything
+            refusal = refusal or f"the template refuses a message with tool_calls ({_line(raised)})"
             continue
         found = _difference(turn, dialect)
         if found is None:
@@ -161,7 +162,7 @@ def _sorted(calls: tuple[ToolCall, ...]) -> list[tuple[str, list[tuple[str, Any]
 
 
 def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return first_line(error, 200)
 
 
 def _render(

@@ -11,11 +11,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO
 
 from toolrest import files
 from toolrest.claims import remove_run
 from toolrest.errors import InputError
+from toolrest.files import iterate_lines, open_to_add
+from toolrest.recipe import load_recipe, names_code
+from toolrest.redaction import redacted
 from toolrest.study.plan import CompareFolder, Plan, cell_name
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -42,13 +46,18 @@ def only_one(folder: CompareFolder) -> Iterator[None]:
         ) from error
     at_work = f"{folder.path}: another toolrest compare is at work there; wait for it, or use "
     with files.only_one(folder.lock, at_work + "another --out"):
+        for pattern in ("*.part", "recipes/*.part", "figures/*.part"):
+            for part in folder.path.glob(pattern):  # of one that was killed
+                part.unlink()
         yield
 
 
-def _die_with_parent() -> None:
+def die_with(parent: int) -> None:
     """Where the system can, a cell ends with the process that started it, even by kill -9."""
     if _LIBC is not None:
         _LIBC.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+        if os.getppid() != parent:  # killed before the line above
+            os._exit(1)
 
 
 @dataclass
@@ -99,6 +108,9 @@ class Cells:
         command = [sys.executable, "-c", "from toolrest.cli.main import main; main()", "train"]
         if run.last_checkpoint() is not None and run.recipe.is_file():
             command += ["--resume", str(run.path.absolute())]
+            own = names_code(load_recipe(self.folder.recipe(method), []))
+            if own and names_code(load_recipe(run.recipe, [])) == own:
+                command.append("--trust-remote-code")
         else:
             if run.path.exists():
                 remove_run(run)
@@ -107,7 +119,7 @@ class Cells:
         log = self.folder.log(method, seed)
         log.parent.mkdir(exist_ok=True)
         threads: dict[str, str] = {name: str(self.plan.threads) for name in _THREADS}
-        with log.open("ab") as out:
+        with open_to_add(log) as out:
             return self._open(command, out, threads)
 
     def _open(
@@ -121,7 +133,7 @@ class Cells:
             stderr=subprocess.STDOUT,
             env=os.environ | threads,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=partial(die_with, os.getpid()),
         )
 
     def _collect(self) -> None:
@@ -130,9 +142,8 @@ class Cells:
                 continue
             del self.running[cell]
             if not self.done(cell):
-                text = self.folder.log(*cell).read_text(encoding="utf-8", errors="replace")
-                lines = text.strip().splitlines() or ["it printed nothing"]
-                self.failed[cell] = lines[-1]
+                said = [line for line in iterate_lines(self.folder.log(*cell)) if line.strip()]
+                self.failed[cell] = redacted(said[-1]) if said else "it printed nothing"
 
     def _stop(self) -> None:
         for process in self.running.values():

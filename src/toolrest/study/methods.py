@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from toolrest.errors import InputError
 from toolrest.naming import unknown_name
-from toolrest.recipe import EMBEDDED, Recipe, override, parse_recipe
+from toolrest.recipe import Recipe, override, parse_recipe
+from toolrest.recipe_paths import PATHS, whole_path
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """A method's name is part of the names of its runs' folders."""
-_PATHS = ("data.path", "policy")
-"""Keys whose values can be paths."""
 
 
 @dataclass(frozen=True)
@@ -190,9 +188,7 @@ def read_methods(written: str) -> list[Method]:
 
 def _absolute(written: str) -> str:
     key, _, value = written.partition("=")
-    if key in _PATHS and value not in ("", EMBEDDED) and Path(value).expanduser().exists():
-        return f"{key}={Path(value).expanduser().absolute()}"
-    return written
+    return f"{key}={whole_path(key, value)}" if key in PATHS else written
 
 
 def _folder_name(text: str) -> str:

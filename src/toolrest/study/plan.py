@@ -10,11 +10,12 @@ from typing import Any
 import yaml
 
 from toolrest.errors import InputError
+from toolrest.files import read_text
 from toolrest.naming import short
 from toolrest.plain_yaml import plain_values
-from toolrest.recipe import EMBEDDED, Recipe, dump_recipe, parse_recipe
+from toolrest.recipe import Recipe, dump_recipe, names_code, parse_recipe
 from toolrest.runs import RunFolder, write_whole
-from toolrest.study.methods import Method, check_methods
+from toolrest.study.methods import Method, apply_method, check_methods
 
 _BROKEN = (
     *(yaml.YAMLError, InputError, OSError),
@@ -97,7 +98,7 @@ def read_seeds(written: str) -> tuple[int, ...]:
 def make_plan(
     recipe: Recipe, methods: Sequence[Method], seeds: Sequence[int], baseline: str, threads: int
 ) -> Plan:
-    """A plan whose paths are absolute and whose methods were checked.
+    """A plan whose methods were checked.
 
     Raises:
         InputError: a method that does not fit the recipe, or a baseline that is none of them.
@@ -106,11 +107,6 @@ def make_plan(
     if baseline not in names:
         raise InputError(f"--baseline {baseline}: not one of the methods {', '.join(names)}")
     values = recipe.model_dump(mode="json") | {"name": None, "seed": 0}
-    if recipe.data.path is not None:
-        values["data"]["path"] = str(Path(recipe.data.path).absolute())
-    policy = Path(recipe.policy).expanduser()
-    if recipe.policy != EMBEDDED and policy.exists():
-        values["policy"] = str(policy.absolute())
     shared = parse_recipe(values, "the recipe")
     check_methods(shared, methods)
     return Plan(shared, tuple(methods), tuple(seeds), baseline, threads)
@@ -149,6 +145,23 @@ def keep_plan(folder: CompareFolder, plan: Plan) -> Plan:
     return plan
 
 
+def check_kept_methods(recipe: Recipe, methods: Sequence[Method], folder: CompareFolder) -> None:
+    """Methods that a folder adds to those of the command name no code that the recipe does not.
+
+    Raises:
+        InputError: one does.
+    """
+    own = names_code(recipe)
+    for method in methods:
+        for key, value in names_code(apply_method(recipe, method)).items():
+            if own.get(key) != value:
+                raise InputError(
+                    f"{folder.plan}: its method {short(method.name)} has {key}={short(value)}, "
+                    "which runs code; name the method in --methods if it is yours, or use another "
+                    "--out"
+                )
+
+
 def load_plan(folder: CompareFolder) -> Plan:
     """The plan of a folder.
 
@@ -156,7 +169,7 @@ def load_plan(folder: CompareFolder) -> Plan:
         InputError: there is none, or it cannot be read.
     """
     try:
-        values = plain_values(folder.plan.read_text(encoding="utf-8"), str(folder.plan))
+        values = plain_values(read_text(folder.plan), str(folder.plan))
         return Plan(
             recipe=parse_recipe(values["recipe"], str(folder.plan)),
             methods=tuple(Method(n, tuple(o)) for n, o in values["methods"].items()),

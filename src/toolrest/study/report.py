@@ -11,8 +11,11 @@ from toolrest.study.results import Row, compare_methods, load_results, to_json
 from toolrest.study.tables import markdown
 
 
-def write_report(folder: CompareFolder, plan: Plan) -> Sequence[Row]:
+def write_report(folder: CompareFolder, plan: Plan, differing: Sequence[str] = ()) -> Sequence[Row]:
     """Write the files from the finished cells, which may be fewer than the plan's.
+
+    Args:
+        differing: what the runs differ in besides methods and seeds; see `sameness`.
 
     Returns:
         The table's rows.
@@ -22,7 +25,9 @@ def write_report(folder: CompareFolder, plan: Plan) -> Sequence[Row]:
     """
     results = load_results(folder, plan)
     rows = compare_methods(results, plan.baseline)
-    write_json(folder.path / "compare.json", to_json(results, rows, plan))
-    write_whole(folder.path / "compare.md", markdown(rows, plan))
+    write_json(
+        folder.path / "compare.json", to_json(results, rows, plan) | {"differing": list(differing)}
+    )
+    write_whole(folder.path / "compare.md", markdown(rows, plan, differing))
     draw_figures(results, folder.path / "figures")
     return rows

@@ -75,8 +75,8 @@ def _ratio(estimate: Estimate) -> str:
     return parts[0] if len(parts) == 1 else f"{parts[0]} ({parts[1]} to {parts[2]})"
 
 
-def markdown(rows: Sequence[Row], plan: Plan) -> str:
-    """The table, and what its columns are."""
+def markdown(rows: Sequence[Row], plan: Plan, differing: Sequence[str] = ()) -> str:
+    """The table, what its columns are, and what the runs differ in besides methods and seeds."""
     lines = [
         "| " + " | ".join(COLUMNS) + " |",
         "|" + "---|" * len(COLUMNS),
@@ -91,4 +91,6 @@ def markdown(rows: Sequence[Row], plan: Plan) -> str:
         "where each side's mean curve is there first; 95 % bootstrap intervals over seeds. Tokens: "
         "up to there by the mean curve, over all that the baseline took."
     )
-    return "\n".join(lines) + f"\n\n{legend}\n"
+    also = "".join(f"- {line}\n" for line in differing)
+    told = f"\nThe runs also differ in this:\n\n{also}" if differing else ""
+    return "\n".join(lines) + f"\n\n{legend}\n{told}"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from types import TracebackType
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from toolrest.console import console
+from toolrest.files import open_regular, read_json
 from toolrest.study.cells import Cells
 from toolrest.study.plan import cell_name
+from toolrest.terminal import note_loss
 
 _TAIL = 16384
 
@@ -20,11 +22,12 @@ class CompareView:
 
     def __init__(self, cells: Cells) -> None:
         self._cells = cells
-        self._console = Console(highlight=False)
+        self._console = console()
         self._said: set[tuple[str, int]] = {c for c in cells.plan.cells() if cells.done(c)}
         self._live: Live | None = None
 
     def __enter__(self) -> CompareView:
+        note_loss(self._cells.folder.path / "warnings.jsonl")
         kept, total = len(self._said), len(self._cells.plan.cells())
         if kept:
             self._console.print(f"{kept} of {total} runs are there already", soft_wrap=True)
@@ -58,7 +61,7 @@ class CompareView:
         done = f"{len(self._said)}/{len(self._cells.plan.cells())}  {cell_name(*cell)}  "
         if cell in self._cells.failed:
             return done + f"failed: {self._cells.failed[cell]}"
-        after = json.loads(self._cells.folder.run(*cell).summary.read_text())["after"]
+        after = read_json(self._cells.folder.run(*cell).summary)["after"]
         return done + (f"exact match {after['exact_match']:.1%}" if after else "done")
 
     def _table(self) -> Table:
@@ -79,10 +82,10 @@ class CompareView:
         """Where a running cell is, from the end of its metrics."""
         run = self._cells.folder.run(*cell)
         try:
-            with run.metrics.open("rb") as file:
+            with open_regular(run.metrics) as file:
                 file.seek(0, 2)
                 file.seek(max(0, file.tell() - _TAIL))
-                last = json.loads(file.read().splitlines()[-1])
+                last = json.loads(file.read().rstrip(b"\n").split(b"\n")[-1])
         except (OSError, ValueError, IndexError):
             return f"seed {cell[1]}: starting"
         text = f"seed {cell[1]}: step {last['step']}/{self._cells.plan.recipe.max_steps}"

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
+from toolrest.console import console, text_column
 from toolrest.evaluate import evaluation
 from toolrest.evaluate.episode import Answer, Outcome
+from toolrest.naming import printable
+from toolrest.terminal import note_loss
 
 _SECONDS_BETWEEN_LINES = 30.0
 
@@ -21,15 +25,15 @@ class EvaluationView(evaluation.Progress):
     """A bar with rate and time left on a terminal, a line now and then elsewhere."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self._console = Console(stderr=True, highlight=False, markup=False)
+        self._console = console(stderr=True)
         self._quiet = quiet
         self._bar: Progress | None = None
         if self._console.is_terminal and not quiet:
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                text_column("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
+                text_column("{task.fields[rate]}"),
                 TimeRemainingColumn(),
                 console=self._console,
             )
@@ -51,12 +55,17 @@ class EvaluationView(evaluation.Progress):
             self._bar.stop()
 
     def begin(self, items: int, folder: Path) -> None:
+        note_loss(folder / "warnings.jsonl")
         self._items = items
         self._start = self._last = time.monotonic()
         if self._bar is not None:
             self._task = self._bar.add_task("items", total=items, rate="")
         elif not self._quiet:
             self._console.print(f"{items} items; answers are kept in {folder}", soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        if not self._quiet:
+            self._console.print(f"note: {text}", soft_wrap=True)
 
     def answered(self, answer: Answer) -> None:
         self._answers += 1
@@ -141,8 +150,10 @@ def _interval(score: dict[str, float] | None, name: str) -> str:
     return f"{form.format(score['value'])} ({low} to {high})"
 
 
-def print_comparison(found: dict[str, dict[str, Any]], console: Console) -> None:
-    """The table of two evaluations."""
+def print_comparison(
+    found: dict[str, dict[str, Any]], differing: Sequence[str], console: Console
+) -> None:
+    """The table of two evaluations, and what they differ in besides their policies."""
     table = Table(caption="difference: second minus first; p: McNemar's exact test")
     for heading in ("", "n", "difference", "95 %", "only first", "only second", "p"):
         table.add_column(heading, justify="right" if heading else "left")
@@ -157,3 +168,5 @@ def print_comparison(found: dict[str, dict[str, Any]], console: Console) -> None
             f"{row['p']:.3f}",
         )
     console.print(table)
+    for line in differing:
+        console.print(f"they also differ in  {printable(line)}", soft_wrap=True)

@@ -11,10 +11,11 @@ import torch
 
 from toolrest.dialects import AUTO, get_dialect
 from toolrest.errors import InputError
-from toolrest.files import whole_lines
-from toolrest.naming import unknown_name
-from toolrest.policy import load_generation_config, load_policy, load_tokenizer
-from toolrest.recipe import Recipe, load_recipe
+from toolrest.files import read_text, split_lines, whole_lines
+from toolrest.naming import short_list, unknown_name
+from toolrest.origins import changed_files, read_origins
+from toolrest.policy import kept_recipe, load_generation_config, load_policy, load_tokenizer
+from toolrest.recipe import Recipe, load_run_recipe
 from toolrest.regions import Region, label_tokens
 from toolrest.rollout.fitting import fit_recipe
 from toolrest.rollout.speech import read_speech
@@ -43,6 +44,7 @@ class Subject:
     scheme: str | None = None
     entropy: tuple[str, ...] = ()
     progress: float | None = None
+    trust_remote_code: bool = False
 
 
 def look(subject: Subject) -> Inspection:
@@ -54,9 +56,10 @@ def look(subject: Subject) -> Inspection:
     if (subject.source is None) == (subject.text is None):
         raise InputError("name a run, a rollouts file or a file with a response, or give --text")
     run = RunFolder(subject.source) if subject.source is not None else None
-    recipe = Recipe()
+    trust_remote_code = subject.trust_remote_code
+    recipe = Recipe(trust_remote_code=trust_remote_code)
     if run is not None and run.recipe.is_file():
-        recipe = load_recipe(run.recipe, [])
+        recipe = load_run_recipe(run.recipe, [], trusted=trust_remote_code)
     else:
         run = None
     record = _record(subject, run)
@@ -136,6 +139,13 @@ def _with(recipe: Recipe, subject: Subject, run: RunFolder | None) -> Recipe:
         changed["policy"] = subject.policy
     elif run is not None and (last := run.last_checkpoint()) is not None:
         changed["policy"] = str(last)
+    elif run is not None:
+        recipe = kept_recipe(recipe, run.recipe)
+        if files := changed_files(recipe, read_origins(run.data)):
+            raise InputError(
+                f"{run.path}: since the run began, {short_list(files)}; put back what was there, "
+                "or name the tokenizer by --policy"
+            )
     if subject.dialect is not None:
         changed["dialect"] = subject.dialect
     if subject.scheme is not None:
@@ -156,7 +166,7 @@ def _record(subject: Subject, run: RunFolder | None) -> dict[str, Any]:
         raise InputError(f"{path}: neither a run (it has no recipe.yaml) nor a file")
     if path.suffix != ".jsonl":
         return {"response": _text(path)}
-    rows = [line for line in _text(path).splitlines() if line.strip()]
+    rows = [line for line in split_lines(_text(path)) if line.strip()]
     if not 0 <= subject.row < len(rows):
         raise InputError(f"--row {subject.row}: {path} has {len(rows)} responses")
     try:
@@ -207,7 +217,7 @@ def _rollouts_of(run: RunFolder, step: int | None) -> Path:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
 

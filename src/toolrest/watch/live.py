@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +12,19 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from toolrest.console import console as plain_console
+from toolrest.console import text_column
+from toolrest.files import iterate_lines
+from toolrest.terminal import say
 from toolrest.watch.shading import visible
 
 _REGIONS = ("format", "name", "parameters", "reasoning", "response")
 _BARS = "▁▂▃▄▅▆▇█"
+_PLAIN_BARS = "_.,-=+*#"
+"""For terminals that have no others."""
 _WIDTH = 24
 """Values of a sparkline."""
 _NARROW = 60
@@ -39,16 +44,16 @@ _CURVES = (
 )
 
 
-def sparkline(values: Sequence[float]) -> str:
+def sparkline(values: Sequence[float], bars: str = _BARS) -> str:
     """The last values as bars between their least and greatest; a gap where one is no number."""
     last = list(values)[-_WIDTH:]
     finite = [value for value in last if math.isfinite(value)]
     if not finite:
         return " " * len(last)
     low, high = min(finite), max(finite)
-    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    scale = (len(bars) - 1) / (high - low) if high > low else 0.0
     return "".join(
-        _BARS[round((value - low) * scale)] if math.isfinite(value) else " " for value in last
+        bars[round((value - low) * scale)] if math.isfinite(value) else " " for value in last
     )
 
 
@@ -70,18 +75,20 @@ class LiveView:
     ) -> None:
         self._quiet = quiet
         self._rollouts = rollouts
-        self._console = console or Console(highlight=False, markup=False)
+        self._console = console or plain_console()
         self._total: int | None = None
         self._history: defaultdict[str, list[float]] = defaultdict(list)
         self._seen: dict[str, Any] = {}
         self._live: Live | None = None
+        self.at = 0
+        """The last step that was shown."""
 
     def __enter__(self) -> LiveView:
         if self._console.is_terminal and not self._quiet:
             self._progress = Progress(
-                TextColumn("{task.description}"),
+                text_column("{task.description}"),
                 BarColumn(bar_width=24),
-                TextColumn("{task.completed}/{task.total}"),
+                text_column("{task.completed}/{task.total}"),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
                 console=self._console,
@@ -131,12 +138,13 @@ class LiveView:
     def warn(self, text: str) -> None:
         """Something that the user should look at; said in a quiet view too, on standard error."""
         if self._quiet:
-            print(text, file=sys.stderr)
+            say(text, err=True)
         else:
             self._console.print(text, style="yellow", soft_wrap=True)
 
     def step(self, step: int, metrics: dict[str, Any]) -> None:
         """An optimiser step is done."""
+        self.at = step
         self._remember(metrics)
         self.advance(step)
         if self._live is None:
@@ -166,6 +174,7 @@ class LiveView:
 
     def _board(self) -> RenderableType:
         """The bar, and once there are steps the curves and the regions."""
+        bars = _BARS if self._console.encoding.lower().startswith("utf") else _PLAIN_BARS
         if not self._history:
             return self._progress
         if self._console.width < _NARROW:
@@ -174,7 +183,7 @@ class LiveView:
         for name, label, form in _CURVES:
             values = self._history.get(name)
             if values:
-                curves.add_row(label, sparkline(values), form.format(values[-1]))
+                curves.add_row(label, sparkline(values, bars), form.format(values[-1]))
         if _is_supervised(self._seen):
             return Group(self._progress, curves)
         regions = Table(box=None, padding=(0, 1))
@@ -187,7 +196,7 @@ class LiveView:
             row = [region]
             for name in (statistic, "weight"):
                 values = self._history.get(f"{name}/{region}", [])
-                row += [sparkline(values), f"{values[-1]:.2f}" if values else ""]
+                row += [sparkline(values, bars), f"{values[-1]:.2f}" if values else ""]
             if any(row[1:]):
                 regions.add_row(*row)
         return Group(self._progress, curves, regions)
@@ -196,8 +205,8 @@ class LiveView:
 def best_and_worst(rollouts: Path, step: int) -> list[str]:
     """The best and the worst of the responses that were saved at a step, a line each."""
     try:
-        text = (rollouts / f"step-{step:06d}.jsonl").read_text(encoding="utf-8")
-        rows = [json.loads(line) for line in text.splitlines()]
+        path = rollouts / f"step-{step:06d}.jsonl"
+        rows = [json.loads(line) for line in iterate_lines(path, "strict")]
         ranked = sorted(rows, key=lambda row: row["reward"]["total"])
         pairs = (("best", ranked[-1]), ("worst", ranked[0]))
         return [

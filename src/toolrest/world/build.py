@@ -219,7 +219,7 @@ def build(out: Path, report: Callable[[str], None] = print) -> None:
     tokenizer.save_pretrained(out)
     taught = [{"name": lesson.name, "steps": lesson.steps} for lesson in LESSONS]
     record = {"seed": SEED, "lessons": taught}
-    (out / "build.json").write_text(json.dumps(record, indent=2) + "\n")
+    (out / "build.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

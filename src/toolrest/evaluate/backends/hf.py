@@ -103,9 +103,13 @@ class HFBackend:
         """See `Backend.show`."""
         return self._rendering.show(prompt)
 
+    def sent(self, prompt: Prompt) -> list[int]:
+        """See `Backend.sent`."""
+        return self._rendering.ids(prompt)
+
     def answer(self, requests: Sequence[Request]) -> Generator[tuple[str, Answer]]:
         """See `Backend.answer`. Longest first, so that a batch that does not fit shows at once."""
-        prompts = {request.key: self._rendering.ids(request.prompt) for request in requests}
+        prompts = {each.key: each.sent or self.sent(each.prompt) for each in requests}
         fitting = []
         for key, ids in sorted(prompts.items(), key=lambda item: -len(item[1])):
             if self._longest is not None and len(ids) > self._longest:

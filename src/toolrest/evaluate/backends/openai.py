@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any
 
 from toolrest.data.wording import Prompt
 from toolrest.errors import InputError
+from toolrest.evaluate.backends.endpoint import Endpoint, Reply, Stopped, Unreachable, Unreadable
 from toolrest.evaluate.backends.hf import Rendering
+from toolrest.evaluate.backends.openai_reply import chat_answer, completion_answer
 from toolrest.evaluate.episode import Answer, Request
 
 _TRIES = 8
 """Times a request is tried again after a dropped connection, a 429 or a 5xx, waiting longer each
 time or as long as the server says."""
-_SECONDS = 600.0
+_GRACE = 5.0
+"""Seconds that requests under way still have after a signal to stop."""
 _TOO_LARGE = 413
 _TOO_LONG = ("context length", "context_length", "maximum context", "too long", "max_model_len")
 
@@ -33,9 +36,10 @@ class OpenAIBackend:
         rendering: writes the prompt for the completions interface; None: the chat interface, whose
             server writes it.
         template_options: what the server's chat template is told, as vLLM and SGLang take it.
+        note: is told what the user should know while it runs.
 
     Raises:
-        InputError: the openai package is not installed.
+        InputError: the address or the key is none.
     """
 
     def __init__(
@@ -47,23 +51,9 @@ class OpenAIBackend:
         rendering: Rendering | None = None,
         api_key: str | None = None,
         template_options: Mapping[str, Any] | None = None,
+        note: Callable[[str], object] = lambda text: None,
     ) -> None:
-        if find_spec("openai") is None:
-            raise InputError(
-                "--backend openai needs the openai package: pip install 'toolrest[openai]'"
-            )
-        import openai
-
-        self._errors = openai
-        try:
-            self._client = openai.OpenAI(
-                base_url=base_url,
-                api_key=api_key or "none",
-                max_retries=_TRIES,
-                timeout=_SECONDS,
-            )
-        except Exception as error:  # the client's and its transport's errors have no common class
-            raise InputError(f"--base-url {base_url}: not an address ({error})") from error
+        self._endpoint = Endpoint(base_url, api_key, _TRIES, note)
         self._model = model
         self._base_url = base_url
         self._max_tokens = max_tokens
@@ -76,6 +66,12 @@ class OpenAIBackend:
         """See `Backend.window`."""
         return self._at_once * 4
 
+    def sent(self, prompt: Prompt) -> Any:
+        """See `Backend.sent`."""
+        if self._rendering is not None:
+            return self._rendering.ids(prompt)
+        return [_sent(prompt.messages), prompt.tools, self._template_options]
+
     def show(self, prompt: Prompt) -> str:
         """See `Backend.show`."""
         if self._rendering is not None:
@@ -84,21 +80,26 @@ class OpenAIBackend:
         return json.dumps(sent, indent=2, ensure_ascii=False)
 
     def answer(self, requests: Sequence[Request]) -> Generator[tuple[str, Answer]]:
-        """See `Backend.answer`. When one fails, or on Ctrl-C, what is under way is still taken; a
-        second Ctrl-C leaves it.
+        """See `Backend.answer`. When one fails, what is under way is still taken; on Ctrl-C for a
+        few seconds more, and a second Ctrl-C leaves it.
 
         Raises:
             InputError: the endpoint refuses, or is gone after all tries.
         """
         failure: BaseException | None = None
+        until: float | None = None
         pool = ThreadPoolExecutor(self._at_once)
         jobs = {pool.submit(self._one, request.prompt): request.key for request in requests}
         left, done = set(jobs), set[Future[Answer]]()
+        whole = False
         try:
             while left or done:
                 try:
                     if not done:
-                        done, left = wait(left, return_when=FIRST_COMPLETED)
+                        patience = None if until is None else max(0.0, until - time.monotonic())
+                        done, left = wait(left, patience, return_when=FIRST_COMPLETED)
+                    if not done and until is not None:
+                        break
                     while done:
                         job = done.pop()
                         if job.cancelled():
@@ -112,80 +113,80 @@ class OpenAIBackend:
                     if isinstance(failure, KeyboardInterrupt):
                         raise
                     failure = stopped
+                    until = time.monotonic() + _GRACE
                 if failure is not None:
                     left = {job for job in left if not job.cancel()}
+            whole = failure is None
         finally:
+            if not whole:
+                self._endpoint.stop()
             pool.shutdown(wait=False, cancel_futures=True)
         if failure is not None:
             raise failure
 
     def _one(self, prompt: Prompt) -> Answer:
-        openai = self._errors
+        """The answer to a prompt; whatever the server does to it ends here."""
         try:
-            if self._rendering is None:
-                return self._chat(prompt)
-            return self._complete(self._rendering.ids(prompt))
-        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-            if any(words in str(error).lower() for words in _TOO_LONG):
-                return Answer("", "too_long")
-            raise self._failed(error, "the request is refused") from error
-        except openai.AuthenticationError as error:
-            raise self._failed(error, "the key (OPENAI_API_KEY) is not taken") from error
-        except openai.APIConnectionError as error:
-            raise self._failed(error, "it cannot be reached") from error
-        except openai.APIStatusError as error:
-            if error.status_code == _TOO_LARGE:
-                return Answer("", "too_long")
-            raise self._failed(error, f"it answers {error.status_code}") from error
-        except (AttributeError, IndexError, TypeError, ValueError) as error:
-            raise self._failed(error, "its answer is not one of that interface") from error
+            return self._asked(prompt)
+        except Stopped:
+            raise KeyboardInterrupt from None
+        except Unreachable as error:
+            raise self._failed("it cannot be reached", str(error)) from error
+        except Unreadable as error:
+            return Answer("", "unreadable", why=self._endpoint.hidden(str(error)))
 
-    def _failed(self, error: Exception, what: str) -> InputError:
-        reason = str(error).strip().splitlines()
-        return InputError(
-            f"--base-url {self._base_url}: {what} ({reason[0][:200] if reason else error!r})"
-        )
+    def _asked(self, prompt: Prompt) -> Answer:
+        if self._rendering is None:
+            reply = self._endpoint.post("/chat/completions", self._chat(prompt))
+            return self._refusal(reply) or chat_answer(reply.value)
+        ids = self._rendering.ids(prompt)
+        speech = self._rendering.speech
+        reply = self._endpoint.post("/completions", self._completion(ids))
+        refusal = self._refusal(reply)
+        if refusal is not None:
+            return refusal
+        ends = self._rendering.tokenizer.convert_ids_to_tokens(list(speech.stop_ids))
+        return completion_answer(reply.value, ends, speech.opening(ids))
 
-    def _chat(self, prompt: Prompt) -> Answer:
+    def _refusal(self, reply: Reply) -> Answer | None:
+        """That the prompt was too long; None where there is an answer.
+
+        Raises:
+            InputError: any other refusal.
+        """
+        if reply.status == 200:
+            return None
+        said = reply.said()
+        if reply.status == _TOO_LARGE:
+            return Answer("", "too_long")
+        if reply.status in (400, 422):
+            if any(words in said.lower() for words in _TOO_LONG):
+                return Answer("", "too_long")
+            raise self._failed("the request is refused", said)
+        if reply.status in (401, 403):
+            raise self._failed("the key (OPENAI_API_KEY) is not taken", said)
+        raise self._failed(f"it answers {reply.status}", said)
+
+    def _failed(self, what: str, why: str) -> InputError:
+        return InputError(f"--base-url {self._base_url}: {what} ({self._endpoint.hidden(why)})")
+
+    def _chat(self, prompt: Prompt) -> dict[str, Any]:
         extra: dict[str, Any] = {} if prompt.tools is None else {"tools": prompt.tools}
         if self._template_options:
-            extra["extra_body"] = {"chat_template_kwargs": self._template_options}
-        reply: Any = self._client.chat.completions.create(
-            model=self._model,
-            messages=_sent(prompt.messages),
-            temperature=0.0,
-            max_tokens=self._max_tokens,
-            **extra,
-        )
-        choice = reply.choices[0]
-        calls = choice.message.tool_calls
-        return Answer(
-            choice.message.content or "",
-            _stop(choice.finish_reason),
-            *_usage(reply),
-            calls=[_call(call) for call in calls] if calls else None,
-        )
+            extra["chat_template_kwargs"] = self._template_options
+        return self._common() | {"messages": _sent(prompt.messages)} | extra
 
-    def _complete(self, ids: list[int]) -> Answer:
+    def _completion(self, ids: list[int]) -> dict[str, Any]:
         assert self._rendering is not None
-        speech = self._rendering.speech
-        reply: Any = self._client.completions.create(
-            model=self._model,
-            prompt=ids,
-            temperature=0.0,
-            max_tokens=self._max_tokens,
-            extra_body={"skip_special_tokens": False, "stop_token_ids": [*speech.stop_ids]},
-        )
-        choice = reply.choices[0]
-        text = choice.text
-        for end in self._rendering.tokenizer.convert_ids_to_tokens(list(speech.stop_ids)):
-            text = text.removesuffix(end)
-        return Answer(
-            text, _stop(choice.finish_reason), *_usage(reply), opening=speech.opening(ids)
-        )
+        ends = [*self._rendering.speech.stop_ids]
+        own = {"prompt": ids, "skip_special_tokens": False, "stop_token_ids": ends}
+        return self._common() | own
+
+    def _common(self) -> dict[str, Any]:
+        return {"model": self._model, "temperature": 0.0, "max_tokens": self._max_tokens}
 
 
-def _sent(messages: list[dict[str, Any]]) -> Any:
+def _sent(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Messages as the interface has them: arguments of calls are JSON texts there."""
     sent = []
     for message in messages:
@@ -201,21 +202,3 @@ def _sent(messages: list[dict[str, Any]]) -> Any:
             ]
         sent.append(made)
     return sent
-
-
-def _call(call: Any) -> dict[str, Any]:
-    """A call that the server has read; its arguments stay a text where they are no JSON."""
-    try:
-        arguments = json.loads(call.function.arguments)
-    except (ValueError, RecursionError):
-        arguments = call.function.arguments
-    return {"name": call.function.name, "arguments": arguments}
-
-
-def _stop(reason: str | None) -> Literal["end", "length"]:
-    return "length" if reason == "length" else "end"
-
-
-def _usage(reply: Any) -> tuple[int | None, int | None]:
-    usage = reply.usage
-    return (None, None) if usage is None else (usage.prompt_tokens, usage.completion_tokens)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
+from toolrest.adapters import has_adapters
 from toolrest.data.wording import Prompt
 from toolrest.dialects import Dialect
 from toolrest.errors import InputError
 from toolrest.evaluate.backends.hf import Rendering
 from toolrest.evaluate.episode import Answer, Request
-from toolrest.policy import has_adapters, load_generation_config, load_tokenizer, policy_path
+from toolrest.policy import load_generation_config, load_tokenizer, policy_folder
+from toolrest.policy_files import check_finite_files
 from toolrest.recipe import Recipe
 
 _WINDOW = 1024
@@ -40,16 +41,18 @@ class VLLMBackend:
     ) -> None:
         if find_spec("vllm") is None:
             raise InputError("--backend vllm needs vLLM: pip install 'toolrest[vllm]'")
-        if has_adapters(Path(policy_path(recipe))):
+        folder = policy_folder(recipe)
+        if has_adapters(folder):
             raise InputError(
                 f"policy={recipe.policy}: vLLM is given whole policies; these are adapters, which "
                 "--backend hf merges"
             )
+        check_finite_files(folder)
         vllm: Any = import_module("vllm")
         self._rendering = Rendering(load_tokenizer(recipe), dialect, load_generation_config(recipe))
         try:
             self._engine: Any = vllm.LLM(
-                model=policy_path(recipe), trust_remote_code=recipe.trust_remote_code
+                model=str(folder), trust_remote_code=recipe.trust_remote_code
             )
         except (RuntimeError, ValueError, OSError) as error:
             raise InputError(f"policy={recipe.policy}: vLLM cannot load it ({error})") from error
@@ -71,11 +74,15 @@ class VLLMBackend:
         """See `Backend.show`."""
         return self._rendering.show(prompt)
 
+    def sent(self, prompt: Prompt) -> list[int]:
+        """See `Backend.sent`."""
+        return self._rendering.ids(prompt)
+
     def answer(self, requests: Sequence[Request]) -> Generator[tuple[str, Answer]]:
         """See `Backend.answer`."""
         fitting: list[tuple[str, list[int]]] = []
         for request in requests:
-            ids = self._rendering.ids(request.prompt)
+            ids = request.sent or self.sent(request.prompt)
             if len(ids) > self._longest:
                 yield request.key, Answer("", "too_long", prompt_tokens=len(ids), tokens=0)
             else:

@@ -80,8 +80,8 @@ class SingleTurn:
     gold: Any
     calls: list[Call] | None = None
     """Of the reply, once it is there."""
-    too_long: bool = False
-    """Whether the prompt did not fit, so that nothing was asked: wrong, whatever is due."""
+    missing: str = ""
+    """Why there is no reply; see `Answer.missing`."""
     _text: str = ""
     _status: str = ""
     _tokens: tuple[int, ...] = ()
@@ -105,7 +105,7 @@ class SingleTurn:
         """See `Episode.receive`."""
         reply = read(answer, self.speech.dialect, self._tools())
         self.calls = self._in_syntax(calls_of(reply))
-        self.too_long = answer.stop == "too_long"
+        self.missing = answer.missing
         self._text = answer.text
         self._status = status_of(answer, reply)
         self._tokens = () if answer.tokens is None else (answer.tokens,)
@@ -142,8 +142,8 @@ class SingleTurn:
         return "no call" if "irrelevance" in self.category else "any call"
 
     def _score(self, calls: list[Call]) -> tuple[bool, str, Any]:
-        if self.too_long:
-            return False, "too_long", None
+        if self.missing:
+            return False, self.missing, None
         if "irrelevance" in self.category:
             return (True, "", None) if not calls else (False, "called", None)
         if not calls:
@@ -205,8 +205,8 @@ class MultiTurn:
         calls = calls_of(reply)
         self._texts.append(answer.text)
         self._statuses.append(status_of(answer, reply))
-        if answer.stop == "too_long":
-            self._broken_off = "too_long"
+        if answer.missing:
+            self._broken_off = answer.missing
             return
         if answer.tokens is not None:
             self._tokens.append(answer.tokens)
@@ -267,8 +267,8 @@ class MultiTurn:
     def _score(self) -> tuple[bool, str, Any]:
         if self._broken_off.startswith("simulator"):
             return False, "simulator failed", self._broken_off
-        if self._broken_off == "too_long":
-            return False, "too_long", None
+        if self._broken_off in ("too_long", "unreadable"):
+            return False, self._broken_off, None
         try:
             found = self.official.ask(
                 "check_turns", category=self.category, identity=self.identity, turns=self.played

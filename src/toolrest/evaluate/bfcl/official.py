@@ -61,6 +61,10 @@ class OfficialBFCL:
         """Of bfcl-eval."""
         self.release: str = found["release"]
         """Of the benchmark: v3 or v4."""
+        self.data: str = found["data"]
+        """The hash of its questions and answers."""
+        self.checker: str = found["checker"]
+        """The hash of its checker and simulators."""
 
     def ask(self, name: str, **arguments: Any) -> Any:
         """The result of a request; see `toolrest.evaluate.bfcl.worker.Official`.

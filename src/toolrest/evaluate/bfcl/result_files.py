@@ -43,8 +43,8 @@ def write_result_files(
 
 def _written(episode: SingleTurn | MultiTurn) -> Any:
     if isinstance(episode, SingleTurn):
-        if episode.too_long and "irrelevance" in episode.category:
-            return _tags([{"prompt_too_long": {}}])  # else an empty answer would be right
+        if episode.missing and "irrelevance" in episode.category:
+            return _tags([{"no_reply": {}}])  # else an empty answer would be right
         return _tags(episode.calls or [])
     known = set(
         episode.official.ask("methods", category=episode.category, identity=episode.identity)

@@ -12,6 +12,7 @@ stub stands in its place.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import importlib
 import json
 import keyword
@@ -74,6 +75,7 @@ def _import_official() -> types.SimpleNamespace:
         documents=docs.MULTI_TURN_FUNC_DOC_FILE_MAPPING,
         prefix=names.VERSION_PREFIX,
         data=Path(config.PROMPT_PATH),
+        checker=Path(str(turns.__file__)).parent.parent,
         languages=_languages(),
     )
 
@@ -129,10 +131,14 @@ class Official:
         self._runs = 0
 
     def version(self) -> dict[str, Any]:
-        """The version of bfcl-eval, and its release: v3 or v4."""
+        """The version of bfcl-eval, its release (v3 or v4), and the hashes of its questions with
+        their answers and of its checker with the simulators.
+        """
         return {
             "version": metadata.version("bfcl-eval"),
             "release": self._bfcl.prefix.removeprefix("BFCL_").lower(),
+            "data": _hash(self._bfcl.data, "*.json"),
+            "checker": _hash(self._bfcl.checker, "*.py"),
         }
 
     def load(self, category: str) -> list[dict[str, Any]]:
@@ -253,8 +259,17 @@ class Official:
         item["missed_function"] = later
 
 
+def _hash(folder: Path, pattern: str) -> str:
+    """Of a folder's files, their names included."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob(pattern)):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        found.update(f"{path.relative_to(folder)}:{content};".encode())
+    return found.hexdigest()[:16]
+
+
 def _lines(path: Path) -> list[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:  # text would end lines at a lone carriage return too
         return [json.loads(line) for line in file if line.strip()]
 
 

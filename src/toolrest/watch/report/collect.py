@@ -11,6 +11,7 @@ from typing import Any
 
 from toolrest.errors import InputError
 from toolrest.evaluate.intervals import wilson
+from toolrest.files import iterate_lines, read_json
 from toolrest.recipe import load_recipe
 from toolrest.regions import Region
 from toolrest.runs import RunFolder
@@ -106,7 +107,7 @@ def _warnings(run: RunFolder) -> list[str]:
 
 def _json(path: Path, missing: list[str], what: str) -> dict[str, Any] | None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
         if isinstance(found, dict):
             return found
     except (OSError, ValueError, RecursionError):
@@ -118,12 +119,12 @@ def _json(path: Path, missing: list[str], what: str) -> dict[str, Any] | None:
 def _lines(path: Path, missing: list[str], what: str) -> Iterator[dict[str, Any]]:
     """The objects of a file; lines that are none are counted."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        lines = list(iterate_lines(path))
     except OSError:
         missing.append(what)
         return
     broken = 0
-    for line in text.splitlines():
+    for line in lines:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):

@@ -1,0 +1,55 @@
+"""What an OpenAI-compatible server says of the model that it serves."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from typing import Any
+from urllib.parse import urlsplit
+
+_SECONDS = 10.0
+_MOST_BYTES = 1 << 20
+_MOST_FIELDS = 20
+_LONGEST = 200
+_OF_THE_MOMENT = ("created", "permission")
+"""What some servers make anew for each request."""
+
+
+def served_model(base_url: str, model: str, api_key: str | None) -> dict[str, Any] | None:
+    """The plain fields of the model's entry in the server's list, such as vLLM's `root` and
+    `max_model_len`; None where it has no list or no such entry in it, or takes over 10 s.
+    """
+    found: list[dict[str, Any]] = []
+
+    def look() -> None:
+        try:
+            found.append(_entry(base_url, model, api_key))
+        except Exception:  # whatever it answers instead, it says nothing of its model
+            return
+
+    asking = threading.Thread(target=look, daemon=True)
+    asking.start()
+    asking.join(_SECONDS)
+    return found[0] if found else None
+
+
+def _entry(base_url: str, model: str, api_key: str | None) -> dict[str, Any]:
+    place = urlsplit(base_url)
+    kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+    connection = kinds[place.scheme](str(place.hostname), place.port, timeout=_SECONDS)
+    try:
+        headers = {"Authorization": f"Bearer {api_key or 'none'}"}
+        connection.request("GET", f"{place.path.rstrip('/')}/models", headers=headers)
+        reply = connection.getresponse()
+        if reply.status != http.client.OK:
+            raise ValueError(f"it answers {reply.status}")
+        listed = json.loads(reply.read(_MOST_BYTES))["data"]
+    finally:
+        connection.close()
+    entry = next(each for each in listed if each["id"] == model)
+    return {
+        str(name)[:_LONGEST]: value[:_LONGEST] if isinstance(value, str) else value
+        for name, value in sorted(entry.items())[:_MOST_FIELDS]
+        if name not in _OF_THE_MOMENT and isinstance(value, str | int | float | bool)
+    }

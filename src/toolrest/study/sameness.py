@@ -1,0 +1,90 @@
+"""Whether the runs of a comparison are of the same data, policy and machine."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from toolrest.errors import InputError
+from toolrest.machine import environment_differences, read_environment
+from toolrest.naming import short_list
+from toolrest.origins import (
+    ROWS,
+    TEMPLATE,
+    accepted_changes,
+    differences,
+    file_origins,
+    read_origins,
+)
+from toolrest.runs import RunFolder
+from toolrest.study.methods import apply_method
+from toolrest.study.plan import CompareFolder, Plan
+
+_OF_THE_METHOD = (ROWS, TEMPLATE)
+"""What seeds and template options change, as the plan says."""
+
+
+def check_unchanged(folder: CompareFolder, plan: Plan) -> None:
+    """The data, policies and reward functions are those of the runs that are there.
+
+    Raises:
+        InputError: one has changed since.
+    """
+    for method in plan.methods:
+        runs = [run for run in _runs(folder, plan, method.name) if read_origins(run.data)]
+        if not runs:
+            continue
+        now = file_origins(apply_method(plan.recipe, method))
+        for run in runs:
+            if changed := differences(_comparable(run), now):
+                raise InputError(
+                    f"{folder.path}: since its run {run.path.name} began, {short_list(changed)}; "
+                    "put back what was there, or use another --out"
+                )
+
+
+def differing(folder: CompareFolder, plan: Plan) -> list[str]:
+    """What the finished runs differ in besides methods and seeds, a line each."""
+    runs = [
+        run
+        for method in plan.methods
+        for run in _runs(folder, plan, method.name)
+        if run.summary.is_file()
+    ]
+    hashes: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for run in runs:
+        for name, value in _comparable(run).items():
+            hashes[name].setdefault(value, run.path.name)
+    said = [
+        f"{name} is not the same in {' and '.join(list(found.values())[:2])}"
+        for name, found in hashes.items()
+        if len(found) > 1
+    ]
+    read = ((run, read_environment(run.environment)) for run in runs)
+    kept = [(run, environment) for run, environment in read if environment is not None]
+    for run, environment in kept[1:]:
+        first, before = kept[0]
+        found = environment_differences(before, environment, f"is in {first.path.name}", "in this")
+        said += [f"{run.path.name}: {short_list(found)}"] if found else []
+    said += [
+        f"{run.path.name} was gone on with elsewhere or otherwise ({run.environment})"
+        for run, environment in kept
+        if environment.get("resumed")
+    ]
+    said += [
+        f"{run.path.name} was gone on with although data or policy had changed ({run.data})"
+        for run in runs
+        if accepted_changes(run.data)
+    ]
+    unknown = [run.path.name for run in runs if not read_origins(run.data)]
+    if unknown:
+        said.append(f"no hashes of data and policy were kept in {short_list(unknown)}")
+    return said
+
+
+def _runs(folder: CompareFolder, plan: Plan, method: str) -> list[RunFolder]:
+    return [folder.run(method, seed) for seed in plan.seeds]
+
+
+def _comparable(run: RunFolder) -> dict[str, str]:
+    found = read_origins(run.data)
+    return {name: value for name, value in found.items() if name not in _OF_THE_METHOD}

@@ -1,0 +1,160 @@
+"""SECURITY.md's table of what is loaded: each row has a test, and each place that loads has a row.
+
+A loader that is added anywhere in the source fails here until the table says what it can do.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from test_source import FILES, SOURCE, dotted
+
+ROOT = Path(__file__).parent.parent
+SECURITY = ROOT / "SECURITY.md"
+LOADERS = {
+    *("from_pretrained", "snapshot_download", "load_dataset", "safe_open", "load_file"),
+    *("load_from_json", "ParquetFile", "get_template", "spec_from_file_location"),
+    *("import_module", "read_text", "read_bytes", "read_json", "read_whole", "iterate_lines"),
+    *("open_regular", "whole_lines", "plain_values", "open", "_load_from_checkpoint"),
+    *("_load_rng_state", "_load_optimizer_and_scheduler", "LLM", "OfficialBFCL"),
+}
+"""Names of calls that read what is not in the call."""
+WRITES = ("w", "a", "x", "wb", "ab", "xb")
+ROWS = {
+    "recipe": ("recipe.py", "study/plan.py"),
+    "config.json, and the index of weights": (
+        "policy.py:load_config",
+        "policy_files.py",
+        "doctor/policy.py",
+        "origins.py:_named_weights",
+    ),
+    "tokenizer": ("policy.py:load_tokenizer",),
+    "generation_config.json": ("policy.py:load_generation_config",),
+    "weights": ("policy.py:load_policy", "evaluate/backends/vllm.py"),
+    "adapters": ("adapters.py",),
+    "a policy's name on the hub": ("policy.py:_fetched", "policy.py:kept_policy"),
+    "training state": ("engines/trl_checkpoints.py", "engines/trainer_state.py"),
+    "a run's files": (
+        *("runs.py", "machine.py", "training.py", "watch/inspect.py", "watch/report/collect.py"),
+        *("watch/compare.py", "watch/live.py", "engines/watch.py", "study/results.py"),
+        *("study/cells.py", "verl_training.py", "engines/launch_verl.py", "engines/verl.py"),
+        *("evaluate/target.py", "doctor/self_test.py"),
+        *("origins.py:read_origins", "origins.py:accepted_changes"),
+    ),
+    "an evaluation's files": ("evaluate/answers.py", "evaluate/results.py"),
+    "data": ("data/rows.py", "evaluate/apibank.py", "evaluate/score_file.py"),
+    "a reward function": ("rewards/guarded.py",),
+    "bfcl-eval": (
+        "evaluate/bfcl/worker.py",
+        "evaluate/bfcl/questions.py",
+        "evaluate/evaluation.py",
+    ),
+    "sizes": ("doctor/estimates.py", "estimate/__main__.py"),
+}
+"""The table's rows, and the places that load them: files, or functions in them."""
+OURS = {
+    "files.py": "the readers themselves",
+    "terminal.py": "the standard streams",
+    "__init__.py": "our own modules by their names",
+    "watch/report/write.py": "files of the package",
+    "engines/processes.py": "a number that our own process wrote",
+    "evaluate/backends/vllm.py": "the package vllm",
+}
+"""Places that load nothing that others made."""
+
+
+def loads(tree: ast.AST):
+    """(function, loader) of each call that loads."""
+
+    def walk(node, inside):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            inside = node.name
+        if isinstance(node, ast.Call):
+            name = dotted(node.func).rpartition(".")[2]
+            if name in LOADERS and not _writes(node, name):
+                yield inside, name
+        for child in ast.iter_child_nodes(node):
+            yield from walk(child, inside)
+
+    return list(walk(tree, ""))
+
+
+def _writes(call: ast.Call, name: str) -> bool:
+    modes = [a.value for a in call.args if isinstance(a, ast.Constant)]
+    return name == "open" and any(mode in WRITES for mode in modes)
+
+
+def rows() -> dict[str, tuple[str, str]]:
+    """The table of what is loaded: by name, what it can do, and what holds the rest."""
+    text = SECURITY.read_text()
+    table = text.split("## What is loaded")[1].split("\n## ")[0]
+    cells = [line.strip("|").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    return {
+        name.strip(): (" ".join(parts[:-1]), parts[-1])
+        for name, *parts in cells[1:]
+        if not name.startswith("---")
+    }
+
+
+def known(path: str, function: str) -> list[str]:
+    """The rows, or our own reasons, of a place."""
+    places = (path, f"{path}:{function}")
+    found = [row for row, where in ROWS.items() if any(place in where for place in places)]
+    return found or ([OURS[path]] if path in OURS else [])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_every_place_that_loads_has_a_row(path):
+    name = str(path.relative_to(SOURCE))
+    for function, loader in loads(ast.parse(path.read_text(encoding="utf-8"))):
+        assert known(name, function), f"{name}: {function} calls {loader}; SECURITY.md has no row"
+
+
+def test_every_row_loads_something():
+    """A row, or a place of one, that is gone is taken out."""
+    seen = set()
+    for path in FILES:
+        name = str(path.relative_to(SOURCE))
+        for function, _ in loads(ast.parse(path.read_text(encoding="utf-8"))):
+            seen |= {name, f"{name}:{function}"}
+    assert [p for places in ROWS.values() for p in places if p not in seen] == []
+    assert [path for path in OURS if path not in seen] == []
+
+
+def test_the_table_and_the_places_are_the_same():
+    assert set(rows()) == set(ROWS)
+
+
+@pytest.mark.parametrize("row", list(ROWS))
+def test_every_row_has_tests_that_are_there(row):
+    can, held = rows()[row]
+    assert len(can) > 40
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", held)
+    assert named, f"{row}: no test"
+    for path, test in named:
+        text = (ROOT / path).read_text(encoding="utf-8")
+        assert f"def {test or 'test_'}" in text, (path, test)
+
+
+def test_every_field_that_is_refused_is_in_the_table():
+    """The table names each field of a policy's files that is refused, and what is passed by us."""
+    from toolrest import adapters, policy_files
+
+    text = SECURITY.read_text()
+    fields = {*policy_files._NEVER, *policy_files._CHOICES} - {"dtype"}
+    fields |= {"auto_map", "model_type", "tokenizer_class", "_name_or_path", "target_modules"}
+    fields |= {*adapters._LOOKED_AT}
+    missing = [name for name in sorted(fields) if f"`{name}`" not in text]
+    assert missing == []
+    endings = {pattern.removeprefix("*") for pattern in policy_files._PICKLES}
+    assert [end for end in sorted(endings) if f"`{end}`" not in text] == []
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["x.from_pretrained(a)", "open(a)", "p.open('rb')", "p.read_text()", "torch.load_file(a)"],
+)
+def test_the_walk_sees_what_it_looks_for(written):
+    assert loads(ast.parse(f"def f():\n    {written}"))[0][0] == "f"
+    assert not known("new.py", "f")
