@@ -179,7 +179,10 @@ def outcome(run: Path) -> dict[str, object]:
             found[name] = digest(torch.load(path, weights_only=True))
         elif path.name == "rng_state.pth":
             found[name] = digest(torch.load(path, weights_only=False))
-        elif path.name in ("metrics.jsonl", "summary.json", "trainer_state.json"):
+        elif path.name in (
+            *("metrics.jsonl", "warm_start.jsonl"),
+            *("summary.json", "trainer_state.json"),
+        ):
             found[name] = untimed(path)
         elif path.name == "recipe.yaml":
             found[name] = path.read_text().replace(run.name, "NAME")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +39,9 @@ _KEYLESS = (
 )
 _DEEPEST_KEY = 20
 """Dots of an override's key."""
+_WORKED_OUT = "# worked out: "
+_OWN_KEY = re.compile(r"  [a-z_]+: ")
+"""A line of YAML with a section's own key and a plain value."""
 
 
 class _Section(BaseModel):
@@ -83,7 +88,7 @@ class Data(_Section):
     heldout_fraction: float = Field(default=0.1, ge=0, lt=1)
     """Share of the rows that is kept for evaluation."""
     max_prompt_tokens: int = Field(default=1024, ge=1)
-    """Rows with longer prompts are left out, counted and named."""
+    """Rows with longer prompts are left out, counted and named. Unsaid: see `Recipe`."""
 
 
 class Vllm(_Section):
@@ -106,11 +111,11 @@ class Rollout(_Section):
 
     prompts_per_step: int = Field(default=16, ge=1)
     """Prompts of one generation, and of one optimiser step unless `optimizer.mini_batch` splits
-    them."""
+    them. Unsaid: see `Recipe`."""
     group_size: int = Field(default=8, ge=2)
     """Responses to each prompt (G)."""
     max_response_tokens: int = Field(default=192, ge=1)
-    """A response that has not ended by then is truncated."""
+    """A response that has not ended by then is truncated. Unsaid: see `Recipe`."""
     temperature: float = Field(default=1.0, gt=0)
     """Sampling temperature; entropies are those at this temperature."""
     sampler: Literal["auto", "shared_prefix", "generate", "vllm"] = "auto"
@@ -187,7 +192,7 @@ class Optimizer(_Section):
     """The policy's updates."""
 
     learning_rate: float = Field(default=2e-4, gt=0)
-    """AdamW's, constant."""
+    """AdamW's, constant. Unsaid: see `Recipe`."""
     loss: str = "grpo"
     """TRL's loss_type; `grpo` is the paper's mean over each sequence."""
     clip_epsilon: float = Field(default=0.2, gt=0)
@@ -199,7 +204,8 @@ class Optimizer(_Section):
     mini_batch: int | None = Field(default=None, ge=1)
     """Prompts of one optimiser step; None: all of a generation."""
     micro_batch: int | None = Field(default=None, ge=1)
-    """Responses in one forward and backward of one process; None: all of its part of a step."""
+    """Responses, or demonstrations, in one forward and backward of one process; None: all of its
+    part of a step. Unsaid: see `Recipe`."""
     iterations: int = Field(default=1, ge=1)
     """Optimiser passes over each batch of rollouts (mu)."""
     gradient_checkpointing: bool = False
@@ -216,7 +222,7 @@ class WarmStart(_Section):
     batch_size: int = Field(default=32, ge=1)
     """Demonstrations a step."""
     learning_rate: float = Field(default=1e-4, gt=0)
-    """AdamW's, constant."""
+    """AdamW's, constant. Unsaid: see `Recipe`."""
     scale: float = Field(default=2.0, gt=0)
     """Of the scaled regions' loss."""
 
@@ -229,7 +235,7 @@ class Evaluation(_Section):
     samples: int = Field(default=256, ge=0)
     """Held-out prompts at most; 0: none."""
     batch_size: int = Field(default=128, ge=1)
-    """Responses that are sampled at once."""
+    """Responses that are sampled at once. Unsaid: see `Recipe`."""
 
 
 class Lora(_Section):
@@ -267,7 +273,7 @@ class Engine(_Section):
     configuration file of accelerate."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of forwards and backwards; parameters of the optimiser are float32. auto:
-    bfloat16 on a GPU."""
+    bfloat16 on a GPU. Unsaid: see `Recipe`."""
     mode: Literal["sync", "colocate_async", "separate_async"] = "sync"
     """verl's trainer: sync samples and trains in turn; the others overlap the two."""
     options: dict[str, Any] = Field(default_factory=dict)
@@ -275,7 +281,13 @@ class Engine(_Section):
 
 
 class Recipe(_Section):
-    """A run. Every field has a default; together they are the embedded default run."""
+    """A run. Every field has a default; together they are the embedded default run.
+
+    For another policy, TRL's engine works out what a recipe leaves unsaid of learning rates,
+    responses a step and a forward, limits of tokens and precision: from the policy's size, the
+    memory that is free and the data (`toolrest.estimate.settings`). The run's recipe.yaml has the
+    values, with where they came from.
+    """
 
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """The run's folder below `runs`; None: scheme, policy and seed, and a number if taken."""
@@ -455,9 +467,65 @@ def check_resumable(overrides: list[str]) -> None:
             )
 
 
-def dump_recipe(recipe: Recipe) -> str:
-    """The resolved recipe as YAML."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+def dump_recipe(
+    recipe: Recipe, reasons: Mapping[str, str] | None = None, *, said: bool = False
+) -> str:
+    """The resolved recipe as YAML.
+
+    Args:
+        reasons: where values come from, by keys such as `rollout.group_size`; written as comments.
+        said: only the keys that the recipe says, for processes that work out the rest.
+    """
+    text = yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=said), sort_keys=False)
+    if not reasons:
+        return text
+    lines, section = [], ""
+    for line in text.splitlines():
+        name = line.strip().partition(":")[0]
+        if not line.startswith((" ", "-")):
+            section = name
+        known = reasons.get(f"{section}.{name}") if _OWN_KEY.match(line) else None
+        lines.append(f"{line}  {_WORKED_OUT}{known}" if known else line)
+    return "\n".join(lines) + "\n"
+
+
+def read_reasons(text: str) -> dict[str, str]:
+    """The reasons that `dump_recipe` wrote, by key."""
+    found, section = {}, ""
+    for line in text.splitlines():
+        if line and not line.startswith((" ", "-")):
+            section = line.partition(":")[0]
+        before, mark, why = line.partition(_WORKED_OUT)
+        if mark and _OWN_KEY.match(before):
+            found[f"{section}.{before.strip().partition(':')[0]}"] = why.strip()
+    return found
+
+
+def says(recipe: Recipe, key: str) -> bool:
+    """Whether a recipe says a key of a section, such as `rollout.group_size`, rather than leaving
+    it to the schema; one that was dumped whole says all of them.
+    """
+    section, _, name = key.partition(".")
+    return name in getattr(recipe, section).model_fields_set
+
+
+def value_of(recipe: Recipe, key: str) -> Any:
+    """The value of a key of a section, such as `rollout.group_size`."""
+    section, _, name = key.partition(".")
+    return getattr(getattr(recipe, section), name)
+
+
+def changed(recipe: Recipe, values: dict[str, Any]) -> Recipe:
+    """The recipe with other values of keys such as `rollout.group_size`, which are not checked."""
+    sections: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        sections.setdefault(section, {})[name] = value
+    made = {
+        section: getattr(recipe, section).model_copy(update=each)
+        for section, each in sections.items()
+    }
+    return recipe.model_copy(update=made)
 
 
 def _read(path: Path) -> dict[str, Any]:

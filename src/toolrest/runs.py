@@ -56,6 +56,13 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def warm_metrics(self) -> Path:
+        """One JSON object a step of the warm start, which a rewound run keeps: it has steps of its
+        own. A run that is supervised alone writes `metrics` instead.
+        """
+        return self.path / "warm_start.jsonl"
+
+    @property
     def data(self) -> Path:
         """How many rows were used, and which were left out and why."""
         return self.path / "data.json"

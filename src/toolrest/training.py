@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,6 +24,7 @@ from toolrest.policy import load_policy, load_tokenizer
 from toolrest.ranks import ALONE, Ranks
 from toolrest.recipe import Recipe, dump_recipe
 from toolrest.rollout.fitting import fit_recipe
+from toolrest.rollout.sizing import count_tokens, is_sized, refuse_memory, say_time, size_recipe
 from toolrest.runs import RunFolder, begin_run
 from toolrest.weights import get_scheme
 
@@ -145,16 +147,20 @@ def run_training(
     get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
     tokenizer = load_tokenizer(recipe)
     recipe, notes = fit_recipe(recipe, tokenizer)
+    recipe, settings = ranks.first(partial(size_recipe, recipe, tokenizer))
     samples = load_samples(recipe, tokenizer)
     origin = ranks.first(
         lambda: check_origins(recipe, tokenizer, samples, run, accept_changed_data)
     )
+    for note in (*notes, *map(str, settings)) if ranks.main else ():
+        view.note(note)
+    if not resume or settings:
+        ranks.first(partial(_look_ahead, recipe, samples, tokenizer, view))
     if ranks.main:
-        for note in notes:
-            view.note(note)
-        begin_run(run, dump_recipe(recipe), recipe.seed)
-        if not resume:
-            write_whole(run.recipe, dump_recipe(recipe))  # a starter of processes wrote it unfitted
+        written = dump_recipe(recipe, {each.key: each.why for each in settings})
+        begin_run(run, written, recipe.seed)
+        if not resume or dump_recipe(recipe, said=True) != dump_recipe(recipe):
+            write_whole(run.recipe, written)  # a starter of processes wrote what was said alone
         changed = record_machine(run, recipe.seed, ranks.count)
         if changed:
             view.note(f"the rest may differ from an undisturbed run: {'; '.join(changed)}")
@@ -224,6 +230,17 @@ def run_training(
     if ranks.main:
         write_json(run.summary, summary)
     return summary
+
+
+def _look_ahead(
+    recipe: Recipe, samples: Samples, tokenizer: PreTrainedTokenizerBase, view: View
+) -> None:
+    """Refuse what memory is not there for, and say how long the run will take."""
+    if is_sized(recipe):
+        lengths = count_tokens(samples.train, tokenizer, recipe)
+        refuse_memory(recipe, max(lengths.prompts, default=None))
+        if (line := say_time(recipe, lengths)) is not None:
+            view.note(line)
 
 
 def _supervised(
@@ -367,7 +384,10 @@ def _warm_started(
                 "with data.think=false"
             )
         view.stage(f"warm start ({recipe.warm_start.method})", recipe.warm_start.steps)
-        warm_start_with_trl(recipe, model, tokenizer, shown, run.warm_start, view.advance, ranks)
+        metrics = run.metrics if recipe.method != "rl" else run.warm_metrics
+        warm_start_with_trl(
+            recipe, model, tokenizer, shown, run.warm_start, view.step, ranks, metrics
+        )
     return load_policy(recipe, run.warm_start)
 
 

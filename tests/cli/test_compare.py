@@ -5,11 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.resources import files
 
 import pytest
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
+from toolrest.estimate.settings import KEYS
+from toolrest.recipe import Recipe, parse_recipe, says
 
 TINY = (
     *("max_steps=3", "save_steps=1", "rollout.prompts_per_step=1", "rollout.group_size=4"),
@@ -30,6 +33,24 @@ def without_times(folder):
     for run in figures["runs"].values():
         del run["seconds"]
     return figures
+
+
+def test_settings_are_worked_out_once_for_all_methods_and_seeds(tmp_path, monkeypatch):
+    """And a comparison that goes on has them as it began, whatever memory is free now."""
+    from toolrest.cli.compare import _sized
+    from toolrest.estimate.needs import Device
+    from toolrest.rollout import sizing
+
+    policy = tmp_path / "policy"
+    shutil.copytree(str(files("toolrest.world") / "policy"), policy)
+    recipe = parse_recipe({"policy": str(policy), "rollout": {"group_size": 4}}, "x")
+    monkeypatch.setattr(sizing, "look_at_device", lambda: Device("a CPU", 16e9))
+    began = _sized(recipe, None)
+    assert all(says(began, key) for key in KEYS) and began.rollout.group_size == 4
+    assert began.rollout.max_response_tokens == 128 != recipe.rollout.max_response_tokens
+    monkeypatch.setattr(sizing, "look_at_device", lambda: pytest.fail("it was looked at again"))
+    assert _sized(recipe, began).model_dump() == began.model_dump()
+    assert _sized(Recipe(), None) == Recipe()
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from chat_templates import shipped
 from test_formats import MESSAGES, TOOLACE, XLAM
 from typer.testing import CliRunner
 
@@ -178,6 +179,30 @@ def policy_with(template):
             folder.joinpath(file.name).symlink_to(file)
     folder.joinpath("chat_template.jinja").write_text(template)
     return ("--policy", folder, "dialect=hermes")
+
+
+def test_a_policy_whose_limit_follows_from_the_data_finds_nothing_too_long():
+    """Training takes the limit from these very rows, unless one is said."""
+    lines("m.jsonl", [XLAM | {"query": "word " * 2000}, XLAM])
+    policy = ("--policy", policy_with(PICKY)[1], "dialect=rlla")
+    assert "too long" not in run("data", "check", "m.jsonl", *policy)
+    for said in (("--max-prompt-tokens", 1024), ("data.max_prompt_tokens=1024",)):
+        assert "too long" in run("data", "check", "m.jsonl", *policy, *said)
+    drop = ("prepare", "m.jsonl", *policy, "--output", "o.parquet", "--drop", "too-long")
+    assert "needs --max-prompt-tokens" in run("data", *drop, code=2)
+
+
+@pytest.mark.parametrize("named", ["--policy", "policy="])
+@pytest.mark.parametrize("what", ["check", "show", "prepare"])
+def test_every_data_command_knows_the_dialect_of_a_policys_template(named, what):
+    lines("m.jsonl", [XLAM])
+    folder = str(policy_with(shipped("qwen3"))[1])
+    policy = ("--policy", folder) if named == "--policy" else (f"policy={folder}",)
+    out = ("--output", "o.parquet") if what == "prepare" else ()
+    run("data", what, "m.jsonl", *policy, "dialect=auto", *out)
+    if what == "prepare":
+        manifest = json.loads(Path("o.parquet.manifest.json").read_text())
+        assert manifest["rendering"]["dialect"] == "hermes"
 
 
 PICKY = """{%- for message in messages -%}

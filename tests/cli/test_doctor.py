@@ -1,5 +1,7 @@
 import json
+import shutil
 import sys
+from importlib.resources import files
 from types import SimpleNamespace
 
 import pytest
@@ -97,3 +99,21 @@ def test_sections_are_announced_and_the_self_test_is_last(monkeypatch):
     done = [s.name for s in examine(None, [], begins=begun.names.append)]
     assert done == begun.names
     assert done[-1] == "self-test"
+
+
+def test_memory_that_is_not_there_is_a_problem_and_what_is_named_is_enough(tmp_path, monkeypatch):
+    """As a run of the same recipe is refused; with the embedded policy's folder as another one."""
+    policy = tmp_path / "policy"
+    shutil.copytree(str(files("toolrest.world") / "policy"), policy)
+    monkeypatch.setattr("toolrest.doctor.estimates.free_memory", lambda: 2.3e9)
+    asked = (f"policy={policy}", "optimizer.micro_batch=64")
+    result = run(*asked)
+    assert result.exit_code == 1 and "PROBLEM memory: " in result.stdout
+    assert "note    settings: optimizer.learning_rate=0.0002: " in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("not ready: 1 problem")
+    (mend,) = (line for line in result.stdout.splitlines() if "what fits: " in line)
+    again = run(*asked, *mend.partition("what fits: ")[2].split())
+    assert again.exit_code == 0 and "ok      memory: " in again.stdout, again.stdout
+    assert "note    time: about " in again.stdout and "ok      replies: " in again.stdout
+    short = run(*asked[:1], "rollout.max_response_tokens=8", "optimizer.micro_batch=1")
+    assert "warning replies: 64 of 64 are longer than rollout.max_response_tokens=8" in short.stdout

@@ -5,6 +5,7 @@ import pytest
 
 from toolrest.doctor import data
 from toolrest.doctor.check import Status
+from toolrest.estimate.settings import Lengths
 from toolrest.recipe import Recipe
 
 TRUTH = '<think> </think>\n<tool_call>\n{"name": "f", "parameters": {}}\n</tool_call>'
@@ -97,3 +98,17 @@ def test_prompts_that_the_template_refuses_are_counted(rows, embedded_tokenizer,
     assert f"1 of 2 are refused; row {odd.identity}: " in check.found and "no pilots" in check.found
     lengths, (check,) = data.prompt_lengths([odd], embedded_tokenizer)
     assert not lengths and check.status is Status.PROBLEM
+
+
+@pytest.mark.parametrize(
+    ("most", "status"), [(192, Status.WARNING), (385, Status.WARNING), (396, Status.OK)]
+)
+def test_demonstrations_are_compared_with_the_longest_response(most, status):
+    """Of 301 to 400 tokens: over 395 are 5 of 100, which may be cut off."""
+    recipe = Recipe(rollout={"max_response_tokens": most})
+    lengths = Lengths((10,) * 100, tuple(range(301, 401)))
+    (check,) = data.check_replies(recipe, lengths)
+    assert check.status is status and f"rollout.max_response_tokens={most}" in check.found
+    if status is Status.WARNING:
+        assert check.mend == "rollout.max_response_tokens=512"  # 1.25 x 399
+    assert data.check_replies(recipe, Lengths()) == []

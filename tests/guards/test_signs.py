@@ -8,8 +8,11 @@ import pytest
 from toolrest.engines.watch import Watch
 from toolrest.guards import Signs
 from toolrest.recipe import Recipe, load_recipe
+from toolrest.rewards import ToolReward
+from toolrest.rewards.function import reward_parts
 from toolrest.runs import RunFolder
 
+TRUTH = '<think> a </think>\n<tool_call>\n{"name": "f", "parameters": {}}\n</tool_call>'
 HEALTHY = {
     "frac_reward_zero_std": 0.3,
     "entropy": 0.5,
@@ -27,6 +30,39 @@ def names(*changes, steps=12):
         metrics = HEALTHY | {key: at(step) for key, at in changes}
         found += [(w.name, w.step) for w in signs.read(step, metrics)]
     return found
+
+
+@pytest.mark.parametrize(
+    ("shares", "scores", "expected"),
+    [
+        ((1.0,), (0.0, 0.0), [("cold_start", 1)]),
+        ((1.0,), (1.0, 0.3), [("cold_start", 1)]),
+        ((0.95,), (0.02, 0.01), [("cold_start", 1)]),
+        ((0.8, 1.0), (0.0, 0.0), [("cold_start", 2)]),
+        ((0.5, 1.0, 1.0), (0.0, 0.0), []),
+        ((0.25, 0.0, 0.0, 1.0), (0.0, 0.0), []),
+        ((1.0, 1.0), (1.0, 1.0), []),
+        ((0.85,), (0.0, 0.0), []),
+    ],
+)
+def test_a_policy_that_begins_without_a_signal_is_said_at_once(shares, scores, expected):
+    """The mean share of equal groups in the first three generations, where responses are wrong."""
+    signs = Signs(scores=lambda metrics: metrics["scores"])
+    found = [
+        warned
+        for step, share in enumerate(shares, 1)
+        for warned in signs.read(step, {"frac_reward_zero_std": share, "scores": scores})
+    ]
+    assert [(warned.name, warned.step) for warned in found] == expected
+    assert all("warm_start.method=rsft" in str(warned) for warned in found)
+
+
+def test_steps_on_old_responses_are_no_new_sign_of_a_cold_start():
+    signs = Signs()
+    assert [w.name for w in signs.read(1, {"frac_reward_zero_std": 1.0})] == ["cold_start"]
+    again = Signs()
+    again.read(1, {"frac_reward_zero_std": 0.2})
+    assert again.read(2, {"entropy": 0.5}) == []
 
 
 def test_healthy_metrics_say_nothing():
@@ -125,12 +161,33 @@ def test_warnings_can_be_switched_off(tmp_path):
 
 
 @pytest.mark.parametrize("schedule", ["constant", "rest", "official"])
-def test_scores_are_read_back_from_the_scheduled_rewards(tmp_path, schedule):
-    from toolrest.rewards.schedule import get_schedule
+def test_a_run_begins_cold_by_the_metrics_that_its_rewards_write(tmp_path, schedule):
+    """By the names and values of `ToolReward`, whatever range the schedule maps them onto."""
+    recipe = load_recipe(None, [f"reward.schedule={schedule}"])
+    said = {}
+    for text in ("no call at all", TRUTH):
+        folder = tmp_path / str(len(said))
+        folder.mkdir()
+        watch, said[text] = watched(folder, recipe)
+        parts = reward_parts([ToolReward("rlla", schedule).score(text, TRUTH)] * 8)
+        means = {name: sum(values) / len(values) for name, values in parts.items()}
+        watch.read(1, means | {"step": 1, "frac_reward_zero_std": 1.0})
+    (cold,) = said["no call at all"]
+    assert cold.startswith("warning, step 1: 100% of the groups have equal rewards (format 0.00")
+    assert said[TRUTH] == [], "all are right"
 
-    recipe = load_recipe(None, [f"reward.schedule={schedule}", "max_steps=11"])
-    watch, _ = watched(tmp_path, recipe)
-    form, right = get_schedule(schedule).rewards(0.7, 0.4, 0.5)
-    found = watch._scores({"step": 6.5, "reward/format": form, "reward/correctness": right})
-    assert found == pytest.approx((0.7, 0.4))
-    assert watch._scores({"step": 1}) is None
+
+def test_replies_that_only_look_right_are_said_by_the_metrics_of_a_run(tmp_path):
+    """Format scores of 1, correctness from 0.8 to 0.5: no range of rewards is taken for them."""
+    watch, said = watched(tmp_path)
+    for step in range(1, 15):
+        right = 0.8 if step <= 6 else 0.5
+        watch.read(step, {"step": step, "reward/format": 1.0, "reward/correctness": right})
+    assert len(said) == 1 and "from 0.80 to" in said[0]
+
+
+def test_what_is_no_number_is_no_score(tmp_path):
+    watch, said = watched(tmp_path)
+    for odd in (None, "x", float("nan")):
+        watch.read(1, {"step": 1, "reward/format": odd, "reward/correctness": 0.0})
+    assert said == []

@@ -11,6 +11,7 @@ from toolrest.cli.recipes import ARGUMENTS, split_arguments
 from toolrest.terminal import say, say_lost
 
 if TYPE_CHECKING:
+    from toolrest.recipe import Recipe
     from toolrest.study.cells import Cells
     from toolrest.study.plan import CompareFolder, Plan
 
@@ -76,7 +77,7 @@ def compare(
         cores = os.cpu_count() or 1
         at_once = jobs or cores
         plan = make_plan(
-            recipe,
+            _sized(recipe, before.recipe if before is not None else None),
             chosen,
             _seeds(seeds),
             baseline or chosen[0].name,
@@ -99,6 +100,29 @@ def compare(
             say(f"toolrest: {cell[0]} with seed {cell[1]} failed: {line}{where}", err=True)
         say("the same command tries the failed runs again", err=True)
         raise typer.Exit(1)
+
+
+def _sized(recipe: "Recipe", before: "Recipe | None") -> "Recipe":
+    """The recipe with what it does not say worked out once, for all methods and seeds: as the
+    comparison began, else for its policy, this machine and its data.
+    """
+    from toolrest.estimate.settings import KEYS
+    from toolrest.policy import load_tokenizer
+    from toolrest.recipe import changed, says, value_of
+    from toolrest.rollout.fitting import fit_recipe
+    from toolrest.rollout.sizing import is_sized, size_recipe
+
+    if not is_sized(recipe):
+        return recipe
+    if before is not None:
+        known = {key: value_of(before, key) for key in KEYS if not says(recipe, key)}
+        return changed(recipe, known)
+    tokenizer = load_tokenizer(recipe)
+    fitted, _ = fit_recipe(recipe, tokenizer)
+    _, settings = size_recipe(fitted, tokenizer)
+    for each in settings:
+        say(str(each))
+    return changed(recipe, {each.key: each.value for each in settings})
 
 
 def _seeds(written: str) -> tuple[int, ...]:

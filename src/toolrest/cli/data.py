@@ -291,10 +291,16 @@ def _looking(
 ) -> dict[str, Any]:
     """What findings need, as `check` and `prepare` take it."""
     from toolrest.data.prompts import render_prompt
+    from toolrest.recipe import says
+    from toolrest.rollout.sizing import is_sized
 
+    longest = max_prompt_tokens
+    # training takes a limit from the data where the recipe says none
+    if longest is None and (says(recipe, "data.max_prompt_tokens") or not is_sized(recipe)):
+        longest = recipe.data.max_prompt_tokens
     return {
         "length": None if tokenizer is None else lambda s: len(render_prompt(s, tokenizer)),
-        "max_prompt_tokens": max_prompt_tokens or recipe.data.max_prompt_tokens,
+        "max_prompt_tokens": longest,
         "against": _questions(against or [], rendering, recipe.seed),
     }
 
@@ -308,6 +314,8 @@ def _kinds(drop: list[str], looking: dict[str, Any], sources: int) -> list[str]:
     needs = {}
     if looking["length"] is None:
         needs |= dict.fromkeys((REFUSED, "too long"), "--policy")
+    elif looking["max_prompt_tokens"] is None:
+        needs |= {"too long": "--max-prompt-tokens"}
     if looking["against"] is None and sources < 2:
         needs["overlap"] = "--against, or several sources"
     asked = [kind.replace("-", " ") for text in drop for kind in text.split(",")]

@@ -43,13 +43,21 @@ def inspect(
     ] = False,
     html: Annotated[Path | None, typer.Option(help="Write the same as a page.")] = None,
 ) -> None:
-    """Show a response coloured by region, with the weight under each token."""
+    """Show a response coloured by region, with the weight under each token; of a run that is
+    supervised alone the loss."""
     with one_line_errors():
         from toolrest.cli.train import calm_libraries
         from toolrest.console import console
         from toolrest.watch.inspect import Subject, look
 
         calm_libraries()
+        learnt = _supervised(source) if source is not None else []
+        asked = (text, step, policy, prompt, truth, dialect, scheme, entropy, progress, html)
+        if learnt and row == 0 and not any(asked):
+            assert source is not None
+            if not any((source / "rollouts").glob("step-*.jsonl")):
+                say("\n".join(learnt))
+                return
         found = look(
             Subject(
                 source=source,
@@ -71,10 +79,21 @@ def inspect(
 
             write_page(html, found)
         _print(found, console())
+        if learnt:
+            say("\n".join(learnt))
         if html is not None:
             say(f"page         {html}")
         else:
             require_shown()
+
+
+def _supervised(source: Path) -> list[str]:
+    """What a run's folder tells of its supervised steps."""
+    from toolrest.runs import RunFolder
+    from toolrest.watch.supervised import describe_supervised
+
+    run = RunFolder(source)
+    return describe_supervised(run) if run.recipe.is_file() else []
 
 
 def _print(found: "Inspection", console: Any) -> None:

@@ -127,8 +127,19 @@ def _resume(
         if not trusted:
             check_trusted(recipe, run.recipe)
         if overrides:
-            ranks.first(lambda: write_whole(run.recipe, dump_recipe(recipe)))
+            reasons = _reasons_left(run, overrides)
+            written = dump_recipe(recipe, reasons, said=True)
+            ranks.first(lambda: write_whole(run.recipe, written))
         _run(recipe, run, ranks, resume=True, quiet=quiet, accept=accept)
+
+
+def _reasons_left(run: "RunFolder", overrides: list[str]) -> dict[str, str]:
+    """Where the values of a run's recipe come from, but for those that are said now."""
+    from toolrest.recipe import read_reasons
+
+    known = read_reasons(run.recipe.read_text(encoding="utf-8"))
+    said = {written.partition("=")[0] for written in overrides}
+    return {key: why for key, why in known.items() if key not in said}
 
 
 def _run(
@@ -162,7 +173,7 @@ def _run(
     from toolrest.recipe import dump_recipe
     from toolrest.runs import begin_run
 
-    begin_run(run, dump_recipe(recipe), recipe.seed)
+    begin_run(run, dump_recipe(recipe, said=True), recipe.seed)
     code = run_processes(engine, run, quiet=quiet, accept=accept)
     if code:
         raise typer.Exit(code)
@@ -358,7 +369,10 @@ def _print_plan(recipe: "Recipe") -> None:
         _print_verl_command(recipe)
         return
     get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
-    say(dump_recipe(recipe).rstrip("\n"))
+    recipe, reasons, ahead = _sized(recipe)
+    say(dump_recipe(recipe, reasons).rstrip("\n"))
+    for line in ahead:
+        say(f"# {line}")
     sources = ", ".join(source.path for source in recipe.data.sources)
     data = recipe.data.path or sources or "the embedded world's tasks"
     if recipe.method != "rl":
@@ -379,6 +393,36 @@ def _print_plan(recipe: "Recipe") -> None:
             f"# {recipe.engine.processes} processes ({recipe.engine.sharding}), "
             f"{recipe.responses_per_forward} responses a forward in each"
         )
+
+
+def _sized(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str]]:
+    """The recipe with what follows from its policy, from what, and what to expect of the run; one
+    whose policy or data are not here is left as it is, and says so.
+    """
+    from toolrest.doctor.hub import is_cached, is_hub_name, why_unreachable
+    from toolrest.mixture import recipe_sources
+    from toolrest.policy import load_tokenizer
+    from toolrest.rollout.fitting import fit_recipe
+    from toolrest.rollout.sizing import count_recipe, is_sized, refuse_memory, say_time, size_recipe
+
+    if not is_sized(recipe):
+        return recipe, {}, []
+    try:
+        asked = [source.path for source in recipe_sources(recipe)]
+        away = [name for name in (recipe.policy, *asked) if is_hub_name(name)]
+        away = [name for name in away if name != recipe.policy or not is_cached(name)]
+        if away and (why := why_unreachable()) is not None:
+            raise InputError(f"{away[0]} is not here, and {why}")
+        tokenizer = load_tokenizer(recipe)
+        recipe, _ = fit_recipe(recipe, tokenizer)
+        recipe, settings = size_recipe(recipe, tokenizer)
+        lengths = count_recipe(recipe, tokenizer)
+    except InputError as error:
+        later = "what the recipe does not say is worked out as the run starts, not here"
+        return recipe, {}, [f"{later} ({error})"]
+    refuse_memory(recipe, max(lengths.prompts, default=None))
+    line = say_time(recipe, lengths)
+    return recipe, {each.key: each.why for each in settings}, [line] if line else []
 
 
 def _print_verl_command(recipe: "Recipe") -> None:
@@ -433,7 +477,9 @@ def _print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
     console.print(f"run folder   {run.path}", soft_wrap=True)
     if run.metrics.is_file():
         console.print(f"a step each  tail -n 1 {run.metrics}", soft_wrap=True)
-    console.print(f"responses    head -n 1 {run.evaluation / 'after.jsonl'}", soft_wrap=True)
+    responses = run.evaluation / "after.jsonl"
+    if responses.is_file():
+        console.print(f"responses    head -n 1 {responses}", soft_wrap=True)
     if summary["scheme"] in ("sft", "tsft", "rsft"):
         console.print(f"policy       {run.warm_start}", soft_wrap=True)
     elif summary["scheme"] != "uniform":

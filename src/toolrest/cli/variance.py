@@ -21,6 +21,8 @@ _SCHEMES = (
     "rest,rest@0.5,rest@1,rest:inverse_entropy,rest:collision,official,official@0.5,official@1,"
     "optimum"
 )
+_USED = ("data.max_prompt_tokens", "rollout.max_response_tokens", "rollout.group_size")
+"""Of the settings that follow from a policy, those that a measurement has."""
 _MOST_BYTES = 8 * 2**30
 """Of gradients held at once; what is meant for a small policy should not fill the machine."""
 
@@ -136,10 +138,15 @@ def _measure(
     from toolrest.errors import InputError
     from toolrest.policy import load_policy, load_tokenizer
     from toolrest.rollout.sampler import shares_prefix
+    from toolrest.rollout.sizing import size_recipe
     from toolrest.study.variance_report import variance_at
     from toolrest.training import load_samples
 
     tokenizer = load_tokenizer(recipe)
+    recipe, settings = size_recipe(recipe, tokenizer)
+    for each in settings:
+        if each.key in _USED:
+            say(str(each))
     samples = load_samples(recipe, tokenizer).train[:prompts]
     if len(samples) < prompts:
         raise InputError(f"--prompts {prompts}: the data has {len(samples)}")

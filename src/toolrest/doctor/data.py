@@ -12,6 +12,7 @@ from toolrest.data.sources import Read, Source, read_rows
 from toolrest.doctor.check import Check, Status
 from toolrest.doctor.hub import is_hub_name, why_unreachable
 from toolrest.errors import InputError
+from toolrest.estimate.settings import Lengths, response_tokens
 from toolrest.mixture import recipe_rendering, recipe_sources
 from toolrest.recipe import Recipe
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 ROWS = 64
 """Rows of each source that are looked at."""
+_CUT = 0.05
+"""Share of the replies that may be longer than a response."""
 
 
 def check_rows(recipe: Recipe) -> tuple[list[Sample], list[Check]]:
@@ -130,3 +133,27 @@ def check_lengths(recipe: Recipe, lengths: list[int]) -> list[Check]:
     found = f"{long} of {len(ordered)} are longer than data.max_prompt_tokens={most}; {found}"
     mend = f"they are left out; data.max_prompt_tokens={ordered[-1]} would keep these"
     return [Check("prompts", status, found, mend)]
+
+
+def check_replies(recipe: Recipe, lengths: Lengths) -> list[Check]:
+    """How many demonstrations, or ground truths where there are none, are longer than a response
+    may be, so that a policy that writes as they do is cut off.
+
+    Returns:
+        A warning where more than a twentieth are.
+    """
+    if not lengths.replies:
+        return []
+    most = recipe.rollout.max_response_tokens
+    ordered = sorted(lengths.replies)
+    long = sum(length > most for length in ordered)
+    found = (
+        f"{ordered[len(ordered) // 2]} tokens in the middle, {ordered[-1]} at most, of "
+        f"{len(ordered)} demonstrations or ground truths"
+    )
+    key = f"rollout.max_response_tokens={most}"
+    if long <= len(ordered) * _CUT:
+        return [Check("replies", Status.OK, f"{found}; {key}")]
+    found = f"{long} of {len(ordered)} are longer than {key}; {found}"
+    mend = f"rollout.max_response_tokens={response_tokens(lengths)}"
+    return [Check("replies", Status.WARNING, found, mend)]

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from toolrest.doctor.check import Check, Status, guarded, reason
-from toolrest.doctor.versions import NEWEST, check_fit, check_python, check_version
+from toolrest.doctor.versions import (
+    NEWEST,
+    check_extra_version,
+    check_fit,
+    check_python,
+    check_version,
+    pip_line,
+)
 from toolrest.recipe import Recipe
 
 _TRL_ALONE = ("trl", "accelerate", "datasets", "peft")
@@ -165,16 +172,25 @@ def check_extra(name: str, recipe: Recipe) -> Check:
     """Whether an extra is there.
 
     Returns:
-        ok, a note where it is absent, a problem where it is absent and the recipe needs it.
+        ok, a note where it is absent, a problem where it is absent and the recipe needs it; a
+        warning where its version does not fit, a problem where the recipe needs it.
     """
     extra = EXTRAS[name]
     try:
         present = find_spec(extra.package) is not None
     except (ImportError, ValueError) as error:
         return Check(f"extra {name}", Status.UNKNOWN, f"could not be checked ({reason(error)})")
-    if present:
-        return Check(f"extra {name}", Status.OK, f"{extra.purpose}: present")
     asked = _asked_for(name, recipe)
+    if present:
+        version, broken = check_extra_version(extra.package)
+        found = f"{extra.purpose}: {version or 'present'}"
+        if broken is None:
+            return Check(f"extra {name}", Status.OK, found)
+        owner = "TRL" if name == "vllm" else "toolrest"
+        found += f", and {owner} takes {broken.name}{broken.specifier}"
+        status = Status.WARNING if asked is None else Status.PROBLEM
+        found += "" if asked is None else f", which {asked} needs"
+        return Check(f"extra {name}", status, found, pip_line(broken.name, broken))
     if asked is None:
         return Check(f"extra {name}", Status.NOTE, f"{extra.purpose}: absent", extra.install)
     return Check(f"extra {name}", Status.PROBLEM, f"absent, and {asked} needs it", extra.install)

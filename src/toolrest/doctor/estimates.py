@@ -13,41 +13,46 @@ from toolrest.errors import InputError
 from toolrest.estimate import (
     GPUS,
     KEPT,
-    PUBLISHED,
-    Efficiency,
     Gpu,
     Memory,
     ModelShape,
     checkpoint_bytes,
     estimate,
     get_gpu,
-    memory,
 )
-from toolrest.files import read_json
-from toolrest.policy import policy_path, whole_policy
-from toolrest.recipe import EMBEDDED, Recipe
+from toolrest.estimate.needs import Device, needed
+from toolrest.estimate.settings import Lengths
+from toolrest.policy import policy_path
+from toolrest.recipe import Recipe
+from toolrest.rollout.sizing import (
+    find_shape,
+    free_memory,
+    is_sized,
+    look_at_device,
+    memory_mend,
+    say_time,
+)
 from toolrest.runs import RUNS
 
 _CLOSE = 0.9
 """A calculated peak above this share of a GPU's memory may not fit."""
-_CPU_OVERHEAD = 2e9
-"""Bytes of a training process on a CPU besides the policy's: torch, TRL and the data."""
 
 
 def check_needs(
-    recipe: Recipe, torch: Torch, gpu: str | None, longest_prompt: int | None
+    recipe: Recipe, torch: Torch, gpu: str | None, lengths: Lengths | None
 ) -> list[Check]:
     """Disk for checkpoints and the download, and memory of each GPU, or of the machine.
 
     Args:
-        recipe: the run.
+        recipe: the run, with what it does not say worked out.
         torch: the GPUs of this machine.
         gpu: the GPU to calculate for instead, by its short name; None: this machine's.
-        longest_prompt: tokens of the longest prompt that was seen; None: the recipe's limit is
-            taken. A GPU's memory is always calculated for the limit.
+        lengths: of the prompts and replies that were seen; None: the recipe's limits are taken. A
+            GPU's memory is always calculated for the limits.
 
     Returns:
-        Problems where something is too small; a note where the policy's size is not known.
+        Problems where something is too small; a note where the policy's size is not known, and of
+        the time that the run takes here.
 
     Raises:
         InputError: there is no such policy, or no such GPU.
@@ -63,41 +68,32 @@ def check_needs(
     checks += guarded("disk", lambda: check_disk(recipe, shape, _free(RUNS), _free(_hub_cache())))
     if wanted is None and torch.gpus:
         name, size = min(torch.gpus, key=lambda one: one[1])
+        here = look_at_device()
+        size = min(size, here.memory) if here.gpu else size
         wanted = replace(GPUS["h100"], name=name, memory=size)
+    if gpu is None and lengths is not None:
+        known = lengths
+        time = guarded("time", lambda: check_time(recipe, known))
+    else:
+        time = []
     if wanted is not None:
         found = wanted
-        return checks + guarded("GPU memory", lambda: [check_gpu_memory(recipe, shape, found)])
+        checks += guarded("GPU memory", lambda: [check_gpu_memory(recipe, shape, found)])
+        return checks + time
     if recipe.engine.name == "verl" or recipe.rollout.sampler == "vllm":
         found = "no GPU here, and the recipe needs one"
         return [*checks, Check("GPU memory", Status.NOTE, found, "--gpu h100 calculates for one")]
-    most = recipe.data.max_prompt_tokens
-    longest = min(longest_prompt or most, most)
-    return checks + guarded(
-        "memory", lambda: [check_machine_memory(recipe, shape, _machine(), longest)]
+    longest = max(lengths.prompts, default=None) if lengths is not None else None
+    checks += guarded(
+        "memory", lambda: [check_machine_memory(recipe, shape, free_memory(), longest)]
     )
+    return checks + time
 
 
-def find_shape(recipe: Recipe) -> ModelShape:
-    """The policy's shape, from its config.json or by its name.
-
-    Raises:
-        InputError: it is not known, of another architecture, or its file cannot be read.
-    """
-    base = whole_policy(policy_path(recipe)) if recipe.policy != EMBEDDED else policy_path(recipe)
-    if base in PUBLISHED:
-        return PUBLISHED[base]
-    file = Path(base) / "config.json"
-    if not file.is_file():
-        raise InputError(
-            f"the size of {base} is not known before it is downloaded; known are "
-            f"{', '.join(PUBLISHED)} and folders"
-        )
-    try:
-        return ModelShape.from_config(read_json(file))
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{file} is not a readable config ({error})") from error
+def check_time(recipe: Recipe, lengths: Lengths) -> list[Check]:
+    """How long the run takes here, about; nothing for the embedded policy, which is quick."""
+    line = say_time(recipe, lengths)
+    return [] if line is None else [Check("time", Status.NOTE, line.removeprefix("time: "))]
 
 
 def check_folder(folder: Path) -> Check:
@@ -182,11 +178,12 @@ def check_gpu_memory(recipe: Recipe, shape: ModelShape, gpu: Gpu) -> Check:
     if share <= _CLOSE:
         return Check(name, Status.OK, found)
     status = Status.PROBLEM if share > 1 else Status.WARNING
-    return Check(name, status, found, mend_memory(recipe))
+    room = Device(gpu.name, _CLOSE * gpu.memory, gpu=True)
+    return Check(name, status, found, memory_mend(recipe, shape, room))
 
 
 def check_machine_memory(
-    recipe: Recipe, shape: ModelShape, available: float, longest_prompt: int
+    recipe: Recipe, shape: ModelShape, available: float, longest_prompt: int | None
 ) -> Check:
     """Whether the recipe fits into the machine's memory, trained on the CPU in float32.
 
@@ -194,22 +191,21 @@ def check_machine_memory(
         recipe: the run.
         shape: its policy.
         available: bytes that are free now.
-        longest_prompt: tokens.
+        longest_prompt: tokens of the longest prompt that was seen; None: the recipe's limit.
 
     Returns:
-        A problem where parameters, gradients and moments do not fit; a warning where the calculated
-        peak does not, or the policy is too large to be trained on a CPU in reasonable time.
+        A problem where the calculated peak is not there, with what fits (of the embedded policy,
+        which training does not refuse, a warning while its state fits); a warning where the policy
+        is too large to be trained on a CPU in reasonable time.
     """
-    engine = recipe.engine.model_copy(update={"precision": "float32"})
-    data = recipe.data.model_copy(update={"max_prompt_tokens": longest_prompt})
-    on_cpu = recipe.model_copy(update={"engine": engine, "data": data})
-    needed = memory(on_cpu, shape, GPUS["h100"], Efficiency(overhead=_CPU_OVERHEAD))
-    processes = recipe.engine.processes
-    peak = needed.peak * processes
+    device = Device("this machine's CPU", available)
+    memory = needed(recipe, shape, device, longest_prompt)
+    peak, state = (each * device.sharers(recipe) for each in (memory.peak, memory.state))
     found = f"no GPU: {_size(peak)} of the {_size(available)} free in this machine, calculated"
     if peak > available:
-        status = Status.PROBLEM if needed.state * processes > available else Status.WARNING
-        return Check("memory", status, found, mend_memory(recipe))
+        mend = memory_mend(recipe, shape, device, longest_prompt)
+        refused = is_sized(recipe) or state > available
+        return Check("memory", Status.PROBLEM if refused else Status.WARNING, found, mend)
     if shape.parameters > 100e6:
         return Check(
             "memory",
@@ -220,39 +216,10 @@ def check_machine_memory(
     return Check("memory", Status.OK, found)
 
 
-def mend_memory(recipe: Recipe) -> str:
-    """What lowers the memory that a recipe needs, and is not done yet."""
-    ways = []
-    if recipe.responses_per_forward > 1:
-        ways.append(f"optimizer.micro_batch={_half(recipe.responses_per_forward)}")
-    if not recipe.optimizer.gradient_checkpointing:
-        ways.append("optimizer.gradient_checkpointing=true")
-    if recipe.rollout.sampler == "vllm" and recipe.rollout.vllm.mode == "colocate":
-        ways.append("a smaller rollout.vllm.memory")
-    if not recipe.lora.rank:
-        ways.append("lora.rank=32")
-    if recipe.engine.sharding == "ddp" and recipe.engine.name == "trl":
-        ways.append("engine.sharding=fsdp with more GPUs (engine.processes)")
-    elif recipe.engine.name == "verl":
-        ways.append("more GPUs (engine.processes, engine.nodes)")
-    return "; or ".join([*ways, "shorter data.max_prompt_tokens, rollout.max_response_tokens"])
-
-
-def _half(count: int) -> int:
-    """The largest proper divisor."""
-    return next(count // by for by in range(2, count + 1) if count % by == 0)
-
-
 def _largest(parts: Memory) -> str:
     names = ("weights", "gradients", "optimizer", "working", "activations", "head", "sampling")
     ordered = sorted(names, key=lambda name: getattr(parts, name), reverse=True)
     return ", ".join(f"{name} {_size(getattr(parts, name))}" for name in ordered[:3])
-
-
-def _machine() -> float:
-    import psutil
-
-    return psutil.virtual_memory().available
 
 
 def _existing(folder: Path) -> Path:

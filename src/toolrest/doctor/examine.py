@@ -15,6 +15,8 @@ from toolrest.recipe import Recipe, load_recipe
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from toolrest.estimate.settings import Lengths
+
 
 @dataclass
 class _Seen:
@@ -22,8 +24,8 @@ class _Seen:
 
     tokenizer: PreTrainedTokenizerBase | None = None
     recipe: Recipe | None = None
-    """As training fits it to the policy's chat template."""
-    longest_prompt: int | None = None
+    """As training fits it to the policy's chat template, its size and the data."""
+    lengths: Lengths | None = None
 
 
 def examine(
@@ -60,7 +62,7 @@ def examine(
         known = recipe
         seen = _Seen()
         yield section("policy", lambda: _policy(known, seen))
-        yield section("data", lambda: _data(known, seen))
+        yield section("data", lambda: _data(known, gpu, seen))
         yield section("needs", lambda: _needs(known, gpu, seen))
     if self_test:
         yield section("self-test", lambda: _self_test(recipe))
@@ -128,21 +130,36 @@ def _policy(recipe: Recipe, seen: _Seen) -> list[Check]:
     return checks + guarded("regions", partial(label, seen.tokenizer))
 
 
-def _data(recipe: Recipe, seen: _Seen) -> list[Check]:
-    from toolrest.doctor.data import check_lengths, check_rows, prompt_lengths
+def _data(recipe: Recipe, gpu: str | None, seen: _Seen) -> list[Check]:
+    from toolrest.doctor.data import check_lengths, check_replies, check_rows, prompt_lengths
+    from toolrest.rollout.sizing import count_tokens
 
     recipe = seen.recipe or recipe
-    samples, checks = check_rows(recipe)
     tokenizer = seen.tokenizer
+    settings: list[Check] = []
+
+    def size(tokenizer: PreTrainedTokenizerBase) -> list[Check]:
+        seen.recipe, found = policy.size(recipe, tokenizer, gpu)
+        return found
+
+    if tokenizer is not None:
+        from toolrest.doctor import policy
+
+        settings = guarded("settings", partial(size, tokenizer))
+    recipe = seen.recipe or recipe
+    samples, checks = check_rows(recipe)
     if tokenizer is None or not samples:
         return checks
 
     def measure() -> list[Check]:
         lengths, refused = prompt_lengths(samples, tokenizer)
-        seen.longest_prompt = max(lengths, default=None)
         return refused + (check_lengths(recipe, lengths) if lengths else [])
 
-    return checks + guarded("prompts", measure)
+    def count() -> list[Check]:
+        seen.lengths = count_tokens(samples, tokenizer, recipe)
+        return check_replies(recipe, seen.lengths)
+
+    return checks + settings + guarded("prompts", measure) + guarded("replies", count)
 
 
 def _needs(recipe: Recipe, gpu: str | None, seen: _Seen) -> list[Check]:
@@ -153,7 +170,7 @@ def _needs(recipe: Recipe, gpu: str | None, seen: _Seen) -> list[Check]:
         torch = look_at_torch()
     except (ImportError, OSError):
         torch = Torch(None, ())
-    return check_needs(recipe, torch, gpu, seen.longest_prompt)
+    return check_needs(seen.recipe or recipe, torch, gpu, seen.lengths)
 
 
 def _self_test(recipe: Recipe | None) -> list[Check]:

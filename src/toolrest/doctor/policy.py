@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 from toolrest.adapters import has_adapters
 from toolrest.dialects import Dialect, get_dialect
 from toolrest.doctor.check import Check, Status
-from toolrest.doctor.hub import is_cached, why_unreachable
+from toolrest.doctor.hub import is_cached, is_hub_name, why_unreachable
 from toolrest.errors import InputError
+from toolrest.estimate import get_gpu
+from toolrest.estimate.needs import Device
 from toolrest.files import read_json
+from toolrest.mixture import recipe_sources
 from toolrest.policy import load_tokenizer, policy_folder, policy_path, whole_folder
 from toolrest.policy_files import check_finite_files
 from toolrest.recipe import Recipe
 from toolrest.rollout.fitting import fit_recipe
+from toolrest.rollout.sizing import is_sized, size_recipe
 from toolrest.rollout.template import PROBE, usual_opening
 
 if TYPE_CHECKING:
@@ -127,6 +131,31 @@ def fit(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> tuple[Recipe, lis
         found = f"{dialect.name}, asked for by the prompt ({style})"
         checks.append(Check("dialect", Status.OK, found))
     return fitted, [*checks, _opening(fitted, dialect, tokenizer)]
+
+
+def size(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, gpu: str | None
+) -> tuple[Recipe, list[Check]]:
+    """The recipe as training fits it to the policy's size, the device and the data; a note of each
+    setting that was worked out.
+
+    Args:
+        gpu: the GPU to work it out for, by its short name; None: this machine.
+
+    Raises:
+        InputError: the data cannot be read, or what was worked out does not fit.
+    """
+    if not is_sized(recipe):
+        return recipe, []
+    for source in recipe_sources(recipe):
+        if is_hub_name(source.path) and why_unreachable() is not None:
+            return recipe, []
+    device = None
+    if gpu is not None:
+        wanted = get_gpu(gpu)
+        device = Device(wanted.name, wanted.memory, gpu=True, bfloat16=True)
+    recipe, settings = size_recipe(recipe, tokenizer, device)
+    return recipe, [Check("settings", Status.NOTE, str(each)) for each in settings]
 
 
 def _opening(recipe: Recipe, dialect: Dialect, tokenizer: PreTrainedTokenizerBase) -> Check:

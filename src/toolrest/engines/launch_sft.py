@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -24,17 +26,30 @@ from toolrest.dialects import get_dialect
 from toolrest.engines.trl_settings import lora_config, uses_bfloat16
 from toolrest.engines.trl_sft import RegionSFTTrainer, region_scales
 from toolrest.errors import InputError
+from toolrest.files import append_json
 from toolrest.ranks import ALONE, Ranks
 from toolrest.recipe import Recipe
 from toolrest.rollout.speech import Speech, read_speech
 
+OnStep = Callable[[int, dict[str, Any]], None]
+
 
 class _Progress(TrainerCallback):
-    def __init__(self, on_step: Callable[[int], None]) -> None:
-        self.on_step = on_step
+    """Writes each step's metrics, a line each, and tells the view."""
 
-    def on_step_end(self, args, state, control, **rest):
-        self.on_step(state.global_step)
+    def __init__(self, on_step: OnStep, metrics: Path | None, ranks: Ranks) -> None:
+        self.on_step = on_step
+        self.metrics = metrics
+        self.ranks = ranks
+        self.started = time.monotonic()
+
+    def on_log(self, args, state, control, logs=None, **rest):
+        if not logs or "grad_norm" not in logs or not self.ranks.main:
+            return
+        record = {"step": state.global_step, "seconds": time.monotonic() - self.started, **logs}
+        if self.metrics is not None:
+            append_json(self.metrics, record)
+        self.on_step(state.global_step, record)
 
 
 def _row(
@@ -58,15 +73,18 @@ def warm_start_with_trl(
     tokenizer: PreTrainedTokenizerBase,
     samples: Sequence[Sample],
     out: Path,
-    on_step: Callable[[int], None],
+    on_step: OnStep,
     ranks: Ranks = ALONE,
+    metrics: Path | None = None,
 ) -> None:
     """Teach the model the samples' demonstrations and save it, whole or not at all, in `out`.
 
     Args:
         samples: each with a demonstration.
-        on_step: called after each optimiser step with its number.
+        on_step: called after each optimiser step with its number and its metrics: loss, tokens so
+            far, learning rate, gradient norm, and TRL's others.
         ranks: the processes that train together. Adapters are merged before the model is saved.
+        metrics: a file that gets the metrics, a line a step; what it has is dropped.
 
     Raises:
         InputError: the processes do not divide the batch.
@@ -77,6 +95,10 @@ def warm_start_with_trl(
             f"warm_start.batch_size={warm.batch_size} is not a multiple of the {ranks.count} "
             "processes"
         )
+    if metrics is not None and ranks.main:
+        metrics.unlink(missing_ok=True)
+    share = warm.batch_size // ranks.count
+    micro = math.gcd(share, recipe.optimizer.micro_batch or share)
     speech = read_speech(tokenizer, get_dialect(recipe.dialect), model.generation_config)
     rows = [_row(sample, tokenizer, speech) for sample in samples]
     gpu = torch.cuda.is_available()
@@ -91,7 +113,8 @@ def warm_start_with_trl(
             args=SFTConfig(
                 output_dir=scratch,
                 max_steps=warm.steps,
-                per_device_train_batch_size=warm.batch_size // ranks.count,
+                per_device_train_batch_size=micro,
+                gradient_accumulation_steps=share // micro,
                 learning_rate=warm.learning_rate,
                 lr_scheduler_type="constant",
                 weight_decay=0.0,
@@ -100,12 +123,13 @@ def warm_start_with_trl(
                 gradient_checkpointing=recipe.optimizer.gradient_checkpointing,
                 seed=recipe.seed,
                 save_strategy="no",
+                logging_steps=1,
                 report_to="none",
                 disable_tqdm=True,
                 use_cpu=not gpu,
                 bf16=uses_bfloat16(recipe),
             ),
-            callbacks=[_Progress(on_step)],
+            callbacks=[_Progress(on_step, metrics, ranks)],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()

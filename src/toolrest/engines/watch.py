@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,7 +12,6 @@ from toolrest.files import append_json, whole_lines, write_json
 from toolrest.guards import Incident, Signs, Warned
 from toolrest.naming import short_list
 from toolrest.recipe import Recipe
-from toolrest.rewards.schedule import get_schedule
 from toolrest.runs import RunFolder
 
 
@@ -26,10 +26,7 @@ class Watch:
         self.say = say
         self._recipe = recipe
         self._run = run
-        self._schedule = get_schedule(recipe.reward.schedule)
-        self._signs = Signs(
-            self._scores, frozenset(str(w.get("name")) for w in _rows(run.warnings))
-        )
+        self._signs = Signs(_scores, frozenset(str(w.get("name")) for w in _rows(run.warnings)))
         for row in _rows(run.metrics):
             numbers = {k: v for k, v in row.items() if isinstance(v, int | float)}
             self._signs.read(int(numbers.get("step", 0)), numbers)
@@ -62,19 +59,14 @@ class Watch:
                 append_json(self._run.warnings, asdict(warned))
                 self.say(str(warned))
 
-    def _scores(self, metrics: Mapping[str, Any]) -> tuple[float, float] | None:
-        """Mean scores in [0, 1] of a step's format and correctness rewards."""
-        if not {"reward/format", "reward/correctness", "step"} <= metrics.keys():
-            return None
-        progress = (metrics["step"] - 1) / max(1, self._recipe.max_steps)
-        least, most = (self._schedule.rewards(s, s, progress) for s in (0.0, 1.0))
-        form, right = (
-            (metrics[name] - low) / (high - low)
-            for name, low, high in zip(
-                ("reward/format", "reward/correctness"), least, most, strict=True
-            )
-        )
-        return form, right
+
+def _scores(metrics: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Mean scores in [0, 1] of a step's format and correctness: the metrics have the scores, which
+    the schedule maps onto the rewards' ranges, and not the rewards.
+    """
+    found = (metrics.get("reward/format"), metrics.get("reward/correctness"))
+    form, right = (x if isinstance(x, int | float) and math.isfinite(x) else None for x in found)
+    return None if form is None or right is None else (form, right)
 
 
 def _rows(path: Any) -> list[dict[str, Any]]:

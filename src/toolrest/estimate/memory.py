@@ -29,7 +29,8 @@ class Memory:
     head: float
     """Logits and their gradient, or the fused head's tiles and gradients."""
     sampling: float
-    """vLLM's share of the memory, or the key and value cache of transformers' generate."""
+    """vLLM's share of the memory, or the key and value cache: a prompt's once a response, with
+    the sampler shared_prefix once a group."""
     sampling_stays: bool
     """Whether it is held while training too (TRL's colocated vLLM)."""
     overhead: float
@@ -123,7 +124,7 @@ def layer_activation_bytes(shape: ModelShape, size: int) -> int:
     """
     h, q, kv, f = shape.hidden, shape.query_width, shape.kv_width, shape.intermediate
     norms = 2 * h + (q + kv if shape.head_norms else 0)
-    return (4 + 2 * size) * norms + size * ((q + kv) + kv + q + 4 * f)
+    return (4 + 2 * size) * norms + size * ((q + kv) + kv + q + 4 * f * shape.active)
 
 
 def _working(recipe: Recipe, shape: ModelShape, size: int, parts: int) -> float:
@@ -161,7 +162,11 @@ def _sampling(recipe: Recipe, shape: ModelShape, gpu: Gpu) -> float:
         return 0.0 if vllm_apart(recipe) else recipe.rollout.vllm.memory * gpu.memory
     gpus = recipe.engine.processes * recipe.engine.nodes
     responses = recipe.responses_per_generation / gpus
-    return responses * longest_sequence(recipe) * shape.kv_bytes_per_token
+    each = shape.kv_bytes_per_token * precision_bytes(recipe) / 2
+    if recipe.rollout.sampler == "shared_prefix":
+        prompts = responses / recipe.rollout.group_size * recipe.data.max_prompt_tokens
+        return (prompts + responses * recipe.rollout.max_response_tokens) * each
+    return responses * longest_sequence(recipe) * each
 
 
 def vllm_apart(recipe: Recipe) -> bool:

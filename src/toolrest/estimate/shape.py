@@ -1,4 +1,4 @@
-"""The shape of a dense decoder, and how many parameters and operations follow from it."""
+"""The shape of a decoder, and how many parameters and operations follow from it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,19 @@ from toolrest.errors import InputError
 from toolrest.naming import unknown_name
 
 _KNOWN = ("llama", "mistral", "qwen2", "qwen3")
+_NEAR = (
+    *("gemma", "gemma2", "gemma3", "gemma3_text", "gpt_oss", "granite", "mixtral", "olmo2"),
+    *("phi3", "qwen2_moe", "qwen3_moe", "smollm3"),
+)
+"""Of the same build but for a few norms, biases and routers, which are not counted."""
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """A decoder with grouped-query attention and a gated MLP (Llama, Mistral, Qwen2, Qwen3)."""
+    """A decoder with grouped-query attention and a gated MLP (Llama, Mistral, Qwen2, Qwen3); others
+    of this build, such as Gemma, gpt-oss and Qwen3-MoE, nearly.
+    """
 
     layers: int
     """Decoder layers (L)."""
@@ -36,19 +44,27 @@ class ModelShape:
     """Whether queries and keys are normalised in each head (Qwen3)."""
     qkv_bias: bool = False
     """Whether queries, keys and values have a bias (Qwen2)."""
+    experts: int = 1
+    """MLPs of a layer."""
+    active: int = 1
+    """Of these, which a token goes through."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ModelShape:
-        """The shape that a Hugging Face config.json describes.
+        """The shape that a Hugging Face config.json describes, its text model's where it has one.
 
         Raises:
             InputError: another architecture, or a key is missing.
         """
         kind = config.get("model_type")
-        if kind not in _KNOWN:
+        if kind not in (*_KNOWN, *_NEAR):
             raise InputError(
-                f"model_type={kind!r}: memory and time are calculated for {', '.join(_KNOWN)} only"
+                f"model_type={kind!r}: memory and time are calculated for "
+                f"{', '.join((*_KNOWN, *_NEAR))} only"
             )
+        if isinstance(text := config.get("text_config"), Mapping):
+            config = text
+        experts = next((int(config[key]) for key in _EXPERTS if config.get(key)), 1)
         try:
             hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
             return cls(
@@ -57,14 +73,20 @@ class ModelShape:
                 heads=heads,
                 kv_heads=int(config.get("num_key_value_heads") or heads),
                 head_dim=int(config.get("head_dim") or hidden // heads),
-                intermediate=int(config["intermediate_size"]),
+                intermediate=int(
+                    (config.get("moe_intermediate_size") if experts > 1 else None)
+                    or config["intermediate_size"]
+                ),
                 vocab=int(config["vocab_size"]),
                 tied=bool(config.get("tie_word_embeddings", False)),
                 head_norms=kind == "qwen3",
                 qkv_bias=kind == "qwen2",
+                experts=experts,
+                active=min(experts, int(config.get("num_experts_per_tok") or 1)),
             )
-        except KeyError as error:
-            raise InputError(f"the policy's config has no {error.args[0]}") from None
+        except (KeyError, TypeError, ValueError) as error:
+            said = f"no {error.args[0]}" if isinstance(error, KeyError) else str(error)
+            raise InputError(f"model_type={kind!r}: the policy's config has {said}") from None
 
     @property
     def query_width(self) -> int:
@@ -92,14 +114,25 @@ class ModelShape:
 
     @property
     def layer_matrices(self) -> int:
-        """Parameters of one layer's matrices: 2 h a d + 2 h k d + 3 h f."""
+        """Parameters of one layer's matrices, with one MLP: 2 h a d + 2 h k d + 3 h f."""
         return sum(inputs * outputs for inputs, outputs in self.linear_layers.values())
 
     @property
+    def active_matrices(self) -> int:
+        """Of them, those that one token goes through: with `active` of `experts` MLPs."""
+        mlp = 3 * self.hidden * self.intermediate
+        return self.layer_matrices + (self.active - 1) * mlp
+
+    @property
     def layer_parameters(self) -> int:
-        """Parameters of one layer: its matrices, two norms, and head norms or biases."""
+        """Parameters of one layer: its matrices, two norms, and head norms or biases; with experts
+        all of their MLPs and the router.
+        """
         extra = 2 * self.head_dim if self.head_norms else 0
         extra += self.query_width + 2 * self.kv_width if self.qkv_bias else 0
+        if self.experts > 1:
+            extra += (self.experts - 1) * 3 * self.hidden * self.intermediate
+            extra += self.experts * self.hidden
         return self.layer_matrices + 2 * self.hidden + extra
 
     @property

@@ -9,6 +9,7 @@ from toolrest.estimate.gpus import Efficiency, Gpu
 from toolrest.estimate.memory import (
     cache_bytes,
     longest_sequence,
+    precision_bytes,
     sharded,
     trained_parameters,
     uses_vllm,
@@ -78,7 +79,7 @@ def layers_flops(shape: ModelShape, tokens: float, sequence: float) -> float:
     M: parameters of all layers' matrices; the second term is causal attention over T tokens, half
     of PaLM's 4 L a d T (arXiv 2204.02311, appendix B).
     """
-    matrices = 2 * shape.layers * shape.layer_matrices
+    matrices = 2 * shape.layers * shape.active_matrices
     return tokens * (matrices + 2 * shape.layers * shape.query_width * sequence)
 
 
@@ -122,6 +123,8 @@ def work(
     each = responses / spread.copies
     steps = max(recipe.rollout.max_response_tokens, each * response_tokens / running)
     context = prompt_tokens + response_tokens / 2
+    read = 2 if uses_vllm(recipe) else precision_bytes(recipe)
+    cached = shape.kv_bytes_per_token * read / 2
     gradient, gathered = _link_bytes(recipe, shape)
     forwards = recipe.responses_per_generation / spread.gpus / recipe.responses_per_forward
     updates = recipe.steps_per_generation
@@ -130,10 +133,8 @@ def work(
         decode_flops=layers_flops(shape, decoded, 2 * context) + head_flops(shape, decoded),
         decode_steps=steps,
         running=running,
-        decode_weight_bytes=steps * 2 * shape.parameters / spread.tensor_parallel,
-        decode_cache_bytes=(
-            each * response_tokens * context * shape.kv_bytes_per_token / spread.tensor_parallel
-        ),
+        decode_weight_bytes=steps * read * shape.parameters / spread.tensor_parallel,
+        decode_cache_bytes=(each * response_tokens * context * cached / spread.tensor_parallel),
         forward_flops=layers + adapters + head,
         update_flops=update * recipe.optimizer.iterations,
         update_link_bytes=(

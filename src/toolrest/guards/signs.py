@@ -11,6 +11,10 @@ from typing import Any
 _WINDOW = 5
 """Generations over which a metric is averaged before it is judged."""
 _EQUAL_GROUPS = 0.9
+_FIRST = 3
+"""Generations in which a policy can be seen to begin without a signal."""
+_COLD = 0.5
+"""Correctness under which equal rewards are of wrong responses, not of right ones."""
 _TRUNCATED = 0.95
 _ENTROPY_LEFT = 0.1
 _LEAST_ENTROPY = 0.05
@@ -41,8 +45,8 @@ class Signs:
     """Reads the metrics of step after step and gives each warning once.
 
     Args:
-        scores: (format score, correctness score), both in [0, 1], of a step's mean format and
-            correctness rewards, or None where the metrics do not tell them.
+        scores: the means of a step's format and correctness scores, both in [0, 1], or None where
+            the metrics do not tell them.
         said: names of warnings that were given before.
     """
 
@@ -71,6 +75,7 @@ class Signs:
             self._history["format"].append(scores[0])
             self._history["correctness"].append(scores[1])
         found = (
+            self._cold(step) if "frac_reward_zero_std" in metrics else None,
             self._equal_groups(step),
             self._entropy(step),
             self._truncated(step),
@@ -104,6 +109,25 @@ class Signs:
         """Mean of the last values; None while there are too few."""
         values = self._history[name][-_WINDOW:]
         return sum(values) / _WINDOW if len(values) == _WINDOW else None
+
+    def _cold(self, step: int) -> Warned | None:
+        """At the first generation already: what teaches nothing there will not do so later."""
+        shares = self._history["frac_reward_zero_std"]
+        form, right = self._history["format"], self._history["correctness"]
+        if not 0 < len(shares) <= _FIRST or sum(shares) / len(shares) < _EQUAL_GROUPS:
+            return None
+        if right and right[-1] >= _COLD:
+            return None
+        seen = f" (format {form[-1]:.2f}, correctness {right[-1]:.2f} of 1)" if right else ""
+        return Warned(
+            "cold_start",
+            step,
+            f"{shares[-1]:.0%} of the groups have equal rewards{seen}: there is next to nothing to "
+            "learn from",
+            "begin with supervised learning on rows with demonstrations (warm_start.method=rsft); "
+            "and see in the rollouts whether responses are cut off "
+            "(rollout.max_response_tokens) or in another form (dialect)",
+        )
 
     def _equal_groups(self, step: int) -> Warned | None:
         share = self._last("frac_reward_zero_std")

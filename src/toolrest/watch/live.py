@@ -32,6 +32,8 @@ _NARROW = 60
 _EVERY = 10
 """Steps between looks at the best and the worst response."""
 _CURVES = (
+    ("loss", "loss", "{:.3f}"),
+    ("mean_token_accuracy", "token accuracy", "{:.2f}"),
     ("reward", "reward", "{:.2f}"),
     ("reward/exact_match", "exact match", "{:.2f}"),
     ("reward/format", "format", "{:.2f}"),
@@ -114,6 +116,8 @@ class LiveView:
     def stage(self, text: str, total: int | None = None) -> None:
         """A new part of the job begins; `total`: how much there is to do in it."""
         self._total = total
+        self._history.clear()
+        self._seen = {}
         if self._live is not None:
             self._progress.reset(self._task, description=text, total=total)
             self._refresh()
@@ -151,6 +155,8 @@ class LiveView:
 
     def _remember(self, metrics: dict[str, Any]) -> None:
         shown = dict(metrics)
+        if not _is_supervised(metrics):
+            shown.pop("loss", None)  # of a policy's gradient: its value says nothing
         tokens, seconds = (
             metrics.get(key, 0.0) - self._seen.get(key, math.inf)
             for key in ("num_tokens", "seconds")
@@ -178,6 +184,8 @@ class LiveView:
             values = self._history.get(name)
             if values:
                 curves.add_row(label, sparkline(values, bars), form.format(values[-1]))
+        if _is_supervised(self._seen):
+            return Group(self._progress, curves)
         regions = Table(box=None, padding=(0, 1))
         statistic = (
             "entropy" if any(f"entropy/{r}" in self._history for r in _REGIONS) else ("collision")
@@ -211,10 +219,20 @@ def best_and_worst(rollouts: Path, step: int) -> list[str]:
 
 
 def describe_step(metrics: dict[str, Any]) -> str:
-    """Reward, exact match and region entropies of a step in one line.
+    """Reward, exact match and region entropies of a step in one line; loss, tokens and learning
+    rate of a supervised one.
 
     A step on responses that an earlier one was on has no reward of its own.
     """
+    if _is_supervised(metrics):
+        parts = [f"loss {metrics['loss']:.4f}"]
+        if "mean_token_accuracy" in metrics:
+            parts.append(f"token accuracy {metrics['mean_token_accuracy']:.2f}")
+        if "num_tokens" in metrics:
+            parts.append(f"tokens {metrics['num_tokens']:,.0f}")
+        if "learning_rate" in metrics:
+            parts.append(f"learning rate {metrics['learning_rate']:.1e}")
+        return "  ".join(parts)
     parts = [f"reward {metrics['reward']:.2f}"] if "reward" in metrics else []
     if "reward/exact_match" in metrics:
         parts.append(f"exact {metrics['reward/exact_match']:.2f}")
@@ -225,3 +243,9 @@ def describe_step(metrics: dict[str, Any]) -> str:
         if f"{statistic}/{region}" in metrics
     ]
     return "  ".join([*parts, f"{statistic}:", *entropies])
+
+
+def _is_supervised(metrics: dict[str, Any]) -> bool:
+    """Whether a step was on demonstrations: those on rollouts have shares of regions."""
+    sampled = any(name.startswith(("reward", "completions/", "share/")) for name in metrics)
+    return "loss" in metrics and not sampled

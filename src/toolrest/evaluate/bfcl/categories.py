@@ -54,9 +54,21 @@ def choose(wanted: Sequence[str], release: str) -> list[str]:
     chosen: set[str] = set()
     for name in wanted or ["all"]:
         if name not in groups and name not in every:
+            _refuse_renamed(name, release)
             raise InputError(unknown_name(f"category of BFCL {release}", name, [*groups, *every]))
         chosen.update(groups.get(name, (name,)))
     return [name for name in every if name in chosen]
+
+
+def _refuse_renamed(name: str, release: str) -> None:
+    """Of another release's name for a category, this one's."""
+    for other, names in _SIMPLE.items():
+        if name in names:
+            here = _SIMPLE[release][names.index(name)]
+            raise InputError(
+                f"category {name!r} is one of BFCL {other}; BFCL {release} calls it {here!r} "
+                f"(all of its kind: {','.join(_SIMPLE[release])})"
+            )
 
 
 @dataclass(frozen=True)

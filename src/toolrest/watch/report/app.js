@@ -132,10 +132,14 @@ function summaryView(section) {
 }
 
 function curvesView(section) {
-  const series = (run) => run.series, curve = (run) => run.curve;
+  const series = (run) => run.series, curve = (run) => run.curve, learnt = (run) => run.supervised;
   const entropy = runs.some((run) => Object.keys(run.series).some((name) => name.startsWith("collision/")))
     ? "collision" : "entropy";
   const charts = [
+    chart("Loss on demonstrations, supervised", lines(learnt, [["loss", "loss"]]), "nats a token"),
+    chart("Token accuracy, supervised", lines(learnt, [["mean_token_accuracy", "accuracy"]])),
+    chart("Tokens so far, supervised", lines(learnt, [["num_tokens", "tokens"]])),
+    chart("Learning rate, supervised", lines(learnt, [["learning_rate", "rate"]])),
     chart("Reward, sampled", lines(series, [["reward", "reward"]])),
     chart("Reward by part", lines(series, [["reward/format", "format"], ["reward/names", "names"],
       ["reward/parameters", "parameters"], ["reward/values", "values"], ["reward/exact_match", "exact match"]])),

@@ -58,11 +58,15 @@ def collect(folder: Path, share: float = 1.0) -> dict[str, Any]:
     environment = _json(run.environment, missing, "no environment.json")
     rows = list(_lines(run.metrics, missing, "no metrics.jsonl"))
     texts = _Texts(folder, missing)
-    groups, sampled = _groups(run, int(MOST_RESPONSES * share), texts, missing)
+    alone = recipe.get("method", "rl") != "rl"
+    groups, sampled = [], ""
+    if not alone:
+        groups, sampled = _groups(run, int(MOST_RESPONSES * share), texts, missing)
+    learnt = rows if alone else _warm(run)
     return {
         "name": folder.resolve().name,
         "recipe": recipe,
-        "scheme": (recipe.get("weighting") or {}).get("scheme", "?"),
+        "scheme": recipe["method"] if alone else (recipe.get("weighting") or {}).get("scheme", "?"),
         "seed": recipe.get("seed"),
         "policy": recipe.get("policy"),
         "steps": rows[-1].get("step") if rows else 0,
@@ -70,7 +74,8 @@ def collect(folder: Path, share: float = 1.0) -> dict[str, Any]:
         "commit": (environment or {}).get("commit"),
         "versions": (environment or {}).get("versions") or {},
         "table": _table(run, summary),
-        "series": _series(rows),
+        "series": {} if alone else _series(rows),
+        "supervised": _series(learnt),
         "curve": _series(_lines(run.curve, [], "")) if run.curve.is_file() else {},
         "groups": groups,
         "sampled": sampled,
@@ -78,6 +83,11 @@ def collect(folder: Path, share: float = 1.0) -> dict[str, Any]:
         "warnings": _warnings(run),
         "missing": missing,
     }
+
+
+def _warm(run: RunFolder) -> list[dict[str, Any]]:
+    """The steps of a warm start; none of a run of an earlier version."""
+    return list(_lines(run.warm_metrics, [], "")) if run.warm_metrics.is_file() else []
 
 
 def _warnings(run: RunFolder) -> list[str]:

@@ -19,6 +19,7 @@ _PLAIN = {
     "reward": ("series", "reward", "reward"),
     "exact_match": ("curve", "exact_match", "held-out exact match"),
     "response_length": ("series", "completions/mean_length", "tokens a response"),
+    "supervised_loss": ("supervised", "loss", "loss, nats a token"),
     "gradient_norm": ("series", "grad_norm", "gradient norm"),
 }
 _BY_REGION = {
