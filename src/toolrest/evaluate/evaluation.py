@@ -52,6 +52,8 @@ class Options:
     """None: the run's, or what the chat template shows."""
     prompt: str | None = None
     """Wording; None: the dialect's."""
+    think: bool | None = None
+    """Whether a prompt in plain words asks for a thought; None: as the run's did."""
     template_options: Mapping[str, Any] = field(default_factory=dict)
     """What the chat template is told, besides what the run has told it."""
     backend: Literal["hf", "vllm", "openai"] = "hf"
@@ -116,7 +118,7 @@ def evaluate(target: Target, options: Options, progress: Progress | None = None)
         official = None
         if options.benchmark == "bfcl":
             official = closing.enter_context(_official(options))
-        think = style == "plain" and target.run is not None and bool(target.recipe.data.think)
+        think = _think(target, options, style)
         settings = _settings(target, options, dialect, style, official)
         if think:
             settings["think"] = True
@@ -213,6 +215,18 @@ def _speech(target: Target, options: Options) -> tuple[str, str]:
     if style not in style_names():
         raise InputError(unknown_name("prompt", style, style_names()))
     return named, style
+
+
+def _think(target: Target, options: Options, style: str) -> bool:
+    """Whether prompts ask for a thought in plain words."""
+    if options.think is None:
+        return style == "plain" and target.run is not None and bool(target.recipe.data.think)
+    if style != "plain":
+        raise InputError(
+            f"--think, --no-think: prompts in the wording {style} ask for a thought in their own "
+            "way; leave it out, or use --prompt plain"
+        )
+    return options.think
 
 
 def _tokenizer(target: Target, options: Options) -> Any:
