@@ -1,5 +1,6 @@
 # make train: the embedded default run. make test: every check. Both install first when needed.
 #   make train ARGS="max_steps=5 weighting.scheme=uniform"
+# make real DATA=FOLDER: a real pretrained model, from its weights to a table (docs/real.md).
 # make audit: whether a dependency has a known vulnerability; says so where nobody can be asked.
 # make test-slow: the tests that take long: killed processes, whole matrices.
 # make test-cpus: the tests with stored numbers on every path of a CPU's arithmetic.
@@ -9,9 +10,13 @@ VENV_VERL := .venv-verl
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: train test test-slow test-cpus test-verl lint audit benchmark
+.PHONY: train real test test-slow test-cpus test-verl lint audit benchmark
 train: $(VENV)/installed
 	$(BIN)/toolrest train $(ARGS)
+
+real: $(VENV)/installed
+	$(BIN)/python -c 'import gguf' 2>/dev/null || $(BIN)/python -m pip install --quiet gguf
+	$(BIN)/python scripts/real.py $(if $(DATA),--data $(DATA)) $(ARGS)
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m "not slow"

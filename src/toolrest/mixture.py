@@ -24,4 +24,5 @@ def recipe_rendering(recipe: Recipe) -> Rendering:
         style=recipe.data.prompt or ("rlla" if rlla else "template"),
         thoughts=recipe.data.thoughts,
         think=rlla if recipe.data.think is None else recipe.data.think,
+        thought_sentences=recipe.data.thought_sentences,
     )

@@ -82,6 +82,9 @@ class Data(_Section):
     think: bool | None = None
     """Whether a right reply has a thought. None: in the dialect rlla, and where the chat template
     begins one."""
+    thought_sentences: int | None = Field(default=None, ge=1)
+    """How many sentences of a demonstration's thought are taught, from its start. None: all. Short
+    thoughts suit small policies and short responses."""
     template_options: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
     """What the chat template is told, such as `enable_thinking: false`; in training, evaluation and
     the checkpoints' own templates alike."""

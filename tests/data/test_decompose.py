@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolrest.data.decompose import Rendering, steps, to_samples
+from toolrest.data.decompose import Rendering, first_sentences, steps, to_samples
 from toolrest.data.dialogue import Action, Dialogue, Observation, SystemTurn, Tool, UserTurn
 from toolrest.data.masking import make_mask, masked, unmasked
 from toolrest.data.prompts import hold_out
@@ -53,6 +53,26 @@ def test_every_action_is_learnt_once_and_its_history_is_the_exact_prefix(dialogu
         assert dialogue.turns[:at] == known.turns
         assert dialogue.turns[at] is action
         assert known.tools == dialogue.tools
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "kept"),
+    [
+        ("One. Two? Three!", 1, "One."),
+        ("One. Two? Three!", 2, "One. Two?"),
+        ("One. Two? Three!", 3, "One. Two? Three!"),
+        ("One. Two? Three!", 9, "One. Two? Three!"),
+        ("One. Two", None, "One. Two"),
+        ("Take 3.5 of it. Then go", 1, "Take 3.5 of it."),
+        ("no end", 1, "no end"),
+        ("a list\n- b\n- c", 2, "a list\n- b"),
+        ("今天。明天。", 1, "今天。"),
+        ("", 1, ""),
+        ("\n\n One. Two.", 1, "One."),
+    ],
+)
+def test_the_first_sentences(text, count, kept):
+    assert first_sentences(text, count) == kept
 
 
 @given(dialogue=dialogues())

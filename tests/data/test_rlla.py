@@ -54,6 +54,28 @@ def test_a_json_loses_its_thoughts(tmp_path):
     assert ToolReward().score(output, sample.ground_truth).exact
 
 
+def demonstration(tmp_path, thought, rendering):
+    path = tmp_path / "a.json"
+    output = TRUTH.replace(" t ", thought)
+    path.write_text(json.dumps([{"instruction": "s", "input": "u", "output": output}]))
+    (sample,) = iterate_samples(Source(str(path)), rendering, seed=0)
+    return sample.demonstration
+
+
+def test_an_outputs_thought_is_shown_in_other_dialects_too(tmp_path):
+    hermes = Rendering("hermes", "plain")
+    call = '<tool_call>\n{"name": "a", "arguments": {}}\n</tool_call>'
+    assert demonstration(tmp_path, " I see. ", hermes) == f"<think>\nI see.\n</think>\n\n{call}"
+    assert demonstration(tmp_path, " I see. ", Rendering("hermes", "plain", think=False)) == call
+
+
+def test_a_demonstrations_thought_is_cut_at_a_sentence(tmp_path):
+    thought = " First. Then more! And more"
+    short = demonstration(tmp_path, thought, Rendering(thought_sentences=2))
+    assert short.startswith("<think> First. Then more! </think>")
+    assert short.endswith('{"name": "a", "parameters": {}}\n</tool_call>')
+
+
 @pytest.mark.parametrize(
     ("rows", "text"),
     [

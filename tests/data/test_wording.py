@@ -76,6 +76,16 @@ def test_a_calls_id_is_what_the_dialects_templates_ask_for(dialect, identity):
     assert messages[2]["tool_calls"][0]["id"] == messages[3]["tool_call_id"] == identity
 
 
+def test_plain_asks_for_a_thought_where_one_is_wanted():
+    (system, *_) = word(DIALOGUE, "plain", get_dialect("hermes"), think=True).messages
+    assert "First think, between <think> and </think>. To call tools" in system["content"]
+    (system, *_) = word(DIALOGUE, "plain", get_dialect("gemma4"), think=True).messages
+    assert "between <|channel>thought and <channel|>. " in system["content"]
+    for style in ("rlla", "template"):
+        asked = word(DIALOGUE, style, get_dialect("hermes"), think=True)
+        assert asked == word(DIALOGUE, style, get_dialect("hermes"))
+
+
 def test_plain_shows_a_call_in_the_dialect():
     prompt = word(DIALOGUE, "plain", get_dialect("pythonic"))
     assert '[tool_name(parameter_name="value")]' in prompt.messages[0]["content"].replace("'", '"')

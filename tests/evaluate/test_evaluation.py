@@ -13,7 +13,7 @@ import toolrest
 from toolrest.cli.main import app
 from toolrest.errors import InputError
 from toolrest.evaluate.target import find_target
-from toolrest.recipe import Recipe, dump_recipe
+from toolrest.recipe import Data, Recipe, dump_recipe
 
 POLICY = Path(toolrest.__file__).parent / "world" / "policy"
 
@@ -118,6 +118,7 @@ def test_api_bank_needs_its_files_and_a_prompt_that_fits(tmp_path):
             "--tokenizer",
         ),
         (("embedded", "--on", "bfcl", "--prompt", "plian"), "did you mean 'plain'"),
+        (("embedded", "--think"), "ask for a thought in their own way"),
         (("embedded", "--on", "bfcl", "--categories", "liv"), "did you mean 'live'"),
         (("--compare", "a", "b"), "no evaluation is there"),
         (("embedded", "--compare", "a", "b"), "no policy"),
@@ -218,6 +219,28 @@ def test_compare_gives_paired_differences(tmp_path):
     assert "0.500" in output
     Path("b/settings.json").write_text('{"benchmark": "bfcl", "version": null}')
     assert "not of one benchmark" in run("--compare", "a", "b", code=2)
+
+
+@pytest.mark.parametrize(
+    ("trained", "flag", "asked"),
+    [
+        (True, None, True),
+        (True, "--no-think", False),
+        (False, None, False),
+        (False, "--think", True),
+    ],
+)
+def test_a_plain_prompt_asks_for_a_thought_as_in_training_or_as_told(trained, flag, asked):
+    folder = a_run([2], exact=[])
+    recipe = Recipe(dialect="hermes", data=Data(path="rows.jsonl", think=trained))
+    (folder / "recipe.yaml").write_text(dump_recipe(recipe))
+    row = {"system": "S", "user": "U", "answer": {"name": "f", "parameters": {}}}
+    for level in (1, 2, 3):
+        Path(f"level-{level}-api_processed.json").write_text(json.dumps([row]))
+    told = ("--on", "apibank", "--data", ".", "--out", "c", "--max-tokens", 8, "--prompt", "plain")
+    run(folder, "--checkpoint", 2, *told, *([flag] if flag else []))
+    assert ("First think" in Path("c/prompt.txt").read_text()) == asked
+    assert json.loads(Path("c/settings.json").read_text()).get("think", False) == asked
 
 
 def test_brackets_in_paths_are_shown_as_they_are():

@@ -53,6 +53,10 @@ def evaluate(
     prompt: Annotated[
         str | None, typer.Option(help="Wording of BFCL's prompts: rlla, template or plain.")
     ] = None,
+    think: Annotated[
+        bool | None,
+        typer.Option(help="Whether a plain prompt asks for a thought. Default: as the run's did."),
+    ] = None,
     template_option: Annotated[
         list[str] | None,
         typer.Option(help="What the chat template is told, as in enable_thinking=false."),
@@ -125,6 +129,7 @@ def evaluate(
             categories=[name.strip() for name in (categories or "").split(",") if name.strip()],
             dialect=dialect,
             prompt=prompt,
+            think=think,
             template_options=_told(template_option or []),
             backend=backend.value,
             base_url=base_url,

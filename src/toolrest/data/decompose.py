@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,8 @@ from toolrest.errors import InputError
 
 Tools = tuple[dict[str, Any], ...]
 
+_SENTENCE_END = re.compile(r"(?<=[.!?])(?=\s)|[。！？]|\n")  # noqa: RUF001
+
 
 @dataclass(frozen=True)
 class Rendering:
@@ -29,6 +32,8 @@ class Rendering:
     """What is kept of the thoughts of earlier actions."""
     think: bool = True
     """Whether a right reply has a thought: the ground truth then has an empty one."""
+    thought_sentences: int | None = None
+    """How many sentences of a demonstration's thought are kept, from its start; None: all."""
 
 
 def steps(dialogue: Dialogue) -> Iterator[tuple[Dialogue, Action]]:
@@ -83,7 +88,8 @@ def to_samples(record: Record, rendering: Rendering, source: str, identity: str)
 def _prompt(record: Record, known: Dialogue, rendering: Rendering) -> tuple[tuple, tuple | None]:
     if record.prompt is not None and (record.as_it_is or rendering.style == "rlla"):
         return record.prompt, None
-    made = word(known, rendering.style, get_dialect(rendering.dialect), rendering.thoughts)
+    dialect = get_dialect(rendering.dialect)
+    made = word(known, rendering.style, dialect, rendering.thoughts, think=rendering.think)
     return tuple(made.messages), None if made.tools is None else tuple(made.tools)
 
 
@@ -103,12 +109,27 @@ def _truth(record: Record, action: Action, rendering: Rendering, declared: Tools
 def _demonstration(
     record: Record, action: Action, rendering: Rendering, declared: Tools
 ) -> str | None:
-    """A right reply with its thought; None where the source has no thought and one is asked for."""
-    if record.demonstration is not None and rendering.dialect == "rlla":
+    """A right reply with its thought; None where the source has no thought and one is asked for,
+    or one that the dialect cannot express.
+    """
+    whole = rendering.thought_sentences is None
+    if record.demonstration is not None and rendering.dialect == "rlla" and whole:
         return record.demonstration
-    if action.thought is None and rendering.think:
+    if not rendering.think:
+        return _write(action, None, rendering, declared)
+    if action.thought is None:
         return None
-    return _write(action, action.thought if rendering.think else None, rendering, declared)
+    thought = first_sentences(action.thought, rendering.thought_sentences)
+    try:
+        return _write(action, thought, rendering, declared)
+    except BadRow:
+        return None
+
+
+def first_sentences(text: str, count: int | None) -> str:
+    """The first sentences of a text; a line's end ends one too. None: the text."""
+    ends = [match.end() for match in _SENTENCE_END.finditer(text.strip())]
+    return text if count is None or count > len(ends) else text.strip()[: ends[count - 1]].rstrip()
 
 
 def _write(action: Action, thought: str | None, rendering: Rendering, declared: Tools) -> str:

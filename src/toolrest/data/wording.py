@@ -37,7 +37,12 @@ sentences in their place, as its rows have them, and elsewhere nothing; or what 
 
 
 def word(
-    dialogue: Dialogue, style: str, dialect: Dialect, thoughts: Thoughts = "placeholder"
+    dialogue: Dialogue,
+    style: str,
+    dialect: Dialect,
+    thoughts: Thoughts = "placeholder",
+    *,
+    think: bool = False,
 ) -> Prompt:
     """The prompt of a dialogue.
 
@@ -45,13 +50,19 @@ def word(
         style: `rlla`, `template` or `plain`.
         dialect: how the policy writes its actions.
         thoughts: of earlier actions.
+        think: whether a prompt in plain words asks for a thought before the action. RLLA's always
+            does, and a chat template decides for itself.
 
     Raises:
         InputError: no such style.
     """
     if style not in _STYLES:
         raise InputError(unknown_name("prompt", style, _STYLES))
-    made = _STYLES[style](dialogue, dialect, thoughts)
+    made = (
+        _plain(dialogue, dialect, thoughts, think)
+        if style == "plain"
+        else _STYLES[style](dialogue, dialect, thoughts)
+    )
     return Prompt(_writable(made.messages), made.tools)
 
 
@@ -168,12 +179,14 @@ _LISTING = "You can call tools. Each is described by a JSON object:"
 _EXAMPLE = (ToolCall("tool_name", {"parameter_name": "value"}),)
 
 
-def _plain(dialogue: Dialogue, dialect: Dialect, thoughts: Thoughts) -> Prompt:
+def _plain(dialogue: Dialogue, dialect: Dialect, thoughts: Thoughts, think: bool = False) -> Prompt:
     """Calls are written back as the dialect writes them; a call it cannot express as JSON."""
     listed = "\n".join(json.dumps(openai_tool(t)["function"]) for t in dialogue.tools)
     example = dialect.write(thought=None, calls=_EXAMPLE, response=None).strip()
+    opens, closes = dialect.thought_marks
+    first = f"First think, between {opens} and {closes}. " if think else ""
     system = (
-        f"{_LISTING}\n{listed}\n\n"
+        f"{_LISTING}\n{listed}\n\n{first}"
         f"To call tools, write nothing but calls, in this form:\n{example}\n\n"
         "If no tool fits, or a required parameter is missing, answer in words."
     )

@@ -22,11 +22,14 @@ LEVELS = {f"level-{level}": f"level-{level}-api_processed.json" for level in (1,
 _TAG = "<tool_call>"
 
 
-def episodes(folder: Path, level: str, dialect: Dialect, style: str = "rlla") -> list[Episode]:
+def episodes(
+    folder: Path, level: str, dialect: Dialect, style: str = "rlla", *, think: bool = False
+) -> list[Episode]:
     """The episodes of a level.
 
     Args:
         style: `rlla` leaves the files' prompts as they are; another words them anew.
+        think: whether a prompt in plain words asks for a thought.
 
     Raises:
         InputError: no such file, or a row that is not one of API-Bank's, by its number.
@@ -48,7 +51,7 @@ def episodes(folder: Path, level: str, dialect: Dialect, style: str = "rlla") ->
         try:
             if not isinstance(row, dict):
                 raise BadRow(f"a {type(row).__name__}, not an object")
-            prompt, gold, tools = _read(row, dialect, style)
+            prompt, gold, tools = _read(row, dialect, style, think)
         except BadRow as bad:
             raise InputError(f"{path}: row {number}: {bad}") from bad
         made.append(APIBankEpisode(f"{level}/{number}", level, prompt, gold, dialect, tools))
@@ -56,7 +59,7 @@ def episodes(folder: Path, level: str, dialect: Dialect, style: str = "rlla") ->
 
 
 def _read(
-    row: dict[str, Any], dialect: Dialect, style: str
+    row: dict[str, Any], dialect: Dialect, style: str, think: bool
 ) -> tuple[Prompt, ToolCall, tuple[Tool, ...]]:
     record = apibank.read(row)
     (gold, *more) = record.last.calls
@@ -65,7 +68,7 @@ def _read(
     if style == "rlla" and record.prompt is not None:
         return Prompt(list(record.prompt)), gold, record.dialogue.tools
     known = replace(record.dialogue, turns=record.dialogue.turns[:-1])
-    return word(known, style, dialect), gold, known.tools
+    return word(known, style, dialect, think=think), gold, known.tools
 
 
 def soft_calls(text: str, gold_name: str) -> list[ToolCall]:

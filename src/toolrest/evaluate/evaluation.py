@@ -56,6 +56,8 @@ class Options:
     """None: the run's, or what the chat template shows."""
     prompt: str | None = None
     """Wording; None: the dialect's."""
+    think: bool | None = None
+    """Whether a prompt in plain words asks for a thought; None: as the run's did."""
     template_options: Mapping[str, Any] = field(default_factory=dict)
     """What the chat template is told, besides what the run has told it."""
     backend: Literal["hf", "vllm", "openai"] = "hf"
@@ -123,9 +125,12 @@ def evaluate(target: Target, options: Options, progress: Progress | None = None)
         official = None
         if options.benchmark == "bfcl":
             official = closing.enter_context(_official(options))
+        think = _think(target, options, style)
         settings = _settings(target, options, dialect, style, official)
+        if think:
+            settings["think"] = True
         folder = options.out or _folder(target, options, settings)
-        groups = _episodes(options, dialect, style, official)
+        groups = _episodes(options, dialect, style, official, think)
         episodes = [episode for found in groups.values() for episode in found[: options.limit]]
         played = Counter(episode.category for episode in episodes)
         every = Counter(episode.category for found in groups.values() for episode in found)
@@ -252,6 +257,18 @@ def _speech(target: Target, options: Options) -> tuple[str, str]:
     return named, style
 
 
+def _think(target: Target, options: Options, style: str) -> bool:
+    """Whether prompts ask for a thought in plain words."""
+    if options.think is None:
+        return style == "plain" and target.run is not None and bool(target.recipe.data.think)
+    if style != "plain":
+        raise InputError(
+            f"--think, --no-think: prompts in the wording {style} ask for a thought in their own "
+            "way; leave it out, or use --prompt plain"
+        )
+    return options.think
+
+
 def _tokenizer(target: Target, options: Options) -> Any:
     from toolrest.policy import load_tokenizer
 
@@ -352,12 +369,12 @@ def _folder(target: Target, options: Options, settings: dict[str, Any]) -> Path:
 
 
 def _episodes(
-    options: Options, dialect: str, style: str, official: OfficialBFCL | None
+    options: Options, dialect: str, style: str, official: OfficialBFCL | None, think: bool
 ) -> dict[str, list[Episode]]:
     """The episodes by category."""
     wanted = options.categories
     if official is not None:
-        speech = bfcl.Speech(style, get_dialect(dialect))
+        speech = bfcl.Speech(style, get_dialect(dialect), think)
         names = bfcl_categories.choose(wanted, official.release)
         return {name: bfcl.episodes(official, name, speech) for name in names}
     if options.benchmark == "apibank":
@@ -367,7 +384,10 @@ def _episodes(
                 raise InputError(unknown_name("level of API-Bank", name, apibank.LEVELS))
         levels = [name for name in apibank.LEVELS if not wanted or name in wanted]
         reader = get_dialect(dialect)
-        return {name: apibank.episodes(options.data, name, reader, style) for name in levels}
+        return {
+            name: apibank.episodes(options.data, name, reader, style, think=think)
+            for name in levels
+        }
     if wanted:
         raise InputError("--categories: the embedded world's tasks have none to choose from")
     return {"tasks": world.episodes(max(options.limit or 0, world.COUNT))}

@@ -4,7 +4,7 @@
     {"instruction": system, "input": user, "output": reply}
 
 The prompt stays as it is. An output's thought is no ground truth (some mention tags) and is dropped
-from it; the whole output is the row's demonstration.
+from it; the whole output is the row's demonstration, in other dialects its parts are.
 """
 
 from __future__ import annotations
@@ -64,5 +64,5 @@ def _record(
         raise BadRow(f"{what} does not parse ({reply.status})")
     tools = listed_tools(prompt[0]["content"])
     turns = history(prompt[-1]["content"])
-    action = Action(reply.calls, reply.response)
+    action = Action(reply.calls, reply.response, None if demonstration is None else reply.thought)
     return Record(Dialogue(tools, (*turns, action)), prompt, truth, demonstration)

@@ -32,6 +32,12 @@ class Speech:
     """Wording of the prompt; see `toolrest.data.wording`."""
     dialect: Dialect
     """How its replies are read."""
+    think: bool = False
+    """Whether a prompt in plain words asks for a thought."""
+
+    def prompt(self, dialogue: Dialogue) -> Prompt:
+        """The prompt of a dialogue."""
+        return word(dialogue, self.style, self.dialect, think=self.think)
 
 
 def episodes(official: OfficialBFCL, category: str, speech: Speech) -> list[Episode]:
@@ -96,7 +102,7 @@ class SingleTurn:
         if self.calls is not None:
             return None
         turns, system = _said(self.item["question"][0])
-        return word(Dialogue(self._tools(), turns, system), self.speech.style, self.speech.dialect)
+        return self.speech.prompt(Dialogue(self._tools(), turns, system))
 
     def _tools(self) -> tuple[Tool, ...]:
         return to_tools(self.item["function"], self.category)
@@ -194,7 +200,7 @@ class MultiTurn:
         if self._broken_off or self._at >= len(self.item["question"]):
             return None
         dialogue = Dialogue(self._tools(), tuple(self._turns), self._system)
-        return word(dialogue, self.speech.style, self.speech.dialect)
+        return self.speech.prompt(dialogue)
 
     def _tools(self) -> tuple[Tool, ...]:
         return to_tools(self._functions, self.category)
