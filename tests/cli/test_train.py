@@ -169,14 +169,13 @@ def test_a_policy_without_weights_or_with_a_slow_tokenizer_is_one_line(tmp_path)
     assert "the folder has no tokenizer" in refused("policy=./bare")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (bare / name).write_text((source / name).read_text())
+    assert "no readable safetensors" in refused("policy=./bare")
+    (bare / "model.safetensors").write_bytes((source / "model.safetensors").read_bytes())
     assert "no chat template" in refused("policy=./bare")
-    (bare / "chat_template.jinja").write_text((source / "chat_template.jinja").read_text())
-    assert "policy cannot be loaded" in refused("policy=./bare")
     slow = tmp_path / "slow"
     slow.mkdir()
-    config = json.loads((source / "config.json").read_text()) | {"model_type": "canine"}
-    (slow / "config.json").write_text(json.dumps(config))
-    (slow / "model.safetensors").write_bytes(b"")
+    (slow / "config.json").write_text((source / "config.json").read_text())
+    (slow / "model.safetensors").write_bytes((source / "model.safetensors").read_bytes())
     (slow / "tokenizer_config.json").write_text('{"tokenizer_class": "CanineTokenizer"}')
     assert "not a fast one" in refused("policy=./slow")
 

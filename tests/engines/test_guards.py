@@ -228,10 +228,11 @@ def test_a_reward_function_that_fails_can_be_mended(tmp_path):
     assert found.returncode == 2
     assert found.stderr == (
         "toolrest: the reward function polite raised ValueError: no; mend it, then go on with: "
-        "toolrest train --resume runs/mine (guards.reward_error=skip goes on without it)\n"
+        "toolrest train --resume runs/mine --trust-remote-code --accept-changed-data "
+        "(guards.reward_error=skip goes on without it)\n"
     )
     mine.write_text("def polite(completions, **columns):\n    return [0.1] * len(completions)\n")
-    found = run("--resume", "runs/mine")
+    found = run("--resume", "runs/mine", "--trust-remote-code", "--accept-changed-data")
     assert found.returncode == 0, found.stderr
     lines = (tmp_path / "runs" / "mine" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]

@@ -249,7 +249,7 @@ def _trained(
         except RewardError as error:
             view.close()
             raise InputError(
-                f"{error}; mend it, then go on with: {_again(run, recipe)} "
+                f"{error}; mend it, then go on with: {_again(run, recipe)} --accept-changed-data "
                 "(guards.reward_error=skip goes on without it)"
             ) from error
         except (OSError, RuntimeError, MemoryError, SafetensorError) as error:

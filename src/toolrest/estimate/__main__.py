@@ -41,7 +41,6 @@ def main() -> None:
     parser.add_argument("--prompt", type=float, default=PROMPT_TOKENS, help="mean tokens")
     parser.add_argument("--response", type=float, default=RESPONSE_TOKENS, help="mean tokens")
     parser.add_argument("--table", action="store_true", help="a Markdown line a recipe")
-    keep_streams()
     options = parser.parse_args()
     overrides = [text for text in options.recipes if "=" in text] + machines(options.gpus)
     paths = [Path(text) for text in options.recipes if "=" not in text]
@@ -117,4 +116,5 @@ def show(path: Path, plan: Estimate) -> None:
 
 
 if __name__ == "__main__":
+    keep_streams()
     main()
