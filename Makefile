@@ -1,6 +1,6 @@
 # make train: the embedded default run. make test: every check. Both install first when needed.
 #   make train ARGS="max_steps=5 weighting.scheme=uniform"
-# make real DATA=FOLDER: a real pretrained model, from its weights to a table (docs/real.md).
+# make real DATA=FOLDER: a real pretrained model, from its weights to a table.
 # make audit: whether a dependency has a known vulnerability; says so where nobody can be asked.
 # make test-slow: the tests that take long: killed processes, whole matrices.
 # make test-cpus: the tests with stored numbers on every path of a CPU's arithmetic.

@@ -362,3 +362,21 @@ def test_groups_that_processes_would_cut_are_refused(tmp_path, dataset, embedded
     check_whole_groups(
         ResTConfig(**settings(tmp_path, per_device_train_batch_size=6, num_generations=3)), False
     )
+
+
+def test_an_evaluation_is_trl_s_own(tmp_path, dataset, embedded_tokenizer):
+    """Rewards of held-out prompts by GRPO's evaluation: no weights, nothing followed, no change."""
+    trainer = ResTTrainer(
+        model=load_policy(Recipe()),
+        processing_class=embedded_tokenizer,
+        reward_funcs=[ToolReward("rlla", "constant")],
+        train_dataset=dataset,
+        eval_dataset=dataset.select(range(2)),
+        args=ResTConfig(**settings(tmp_path, per_device_eval_batch_size=8)),
+    )
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    found = trainer.evaluate()
+    assert -3.0 <= found["eval_reward"] <= 4.0 and found["eval_loss"] == found["eval_loss"]
+    assert not any(name.startswith(("eval_weight", "eval_share")) for name in found)
+    assert all(torch.equal(before[n], value) for n, value in trainer.model.state_dict().items())
+    assert trainer.own_state()["followed"] is None

@@ -104,6 +104,17 @@ def test_thoughts_of_messages():
     ) == [4.0]
 
 
+def test_a_thought_apart_from_a_text_that_calls():
+    """A trainer that has taken the thought out and left the call in the content."""
+    reward = ToolReward("hermes", "constant")
+    truth = right("hermes", "")
+    apart = [{"role": "assistant", "reasoning_content": "I go.", "content": right("hermes")}]
+    both = [{"role": "assistant", "reasoning_content": "I go.", "content": right("hermes", "So.")}]
+    without = [{"role": "assistant", "content": right("hermes")}]
+    completions = [apart, both, without]
+    assert reward(completions=completions, ground_truth=[truth] * 3) == [4.0, 4.0, 3.0]
+
+
 def test_text_in_parts_counts_as_one_text():
     reward = ToolReward("hermes", "constant")
     text = right("hermes")
