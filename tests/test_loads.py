@@ -40,7 +40,8 @@ ROWS = {
         *("watch/compare.py", "watch/live.py", "engines/watch.py", "study/results.py"),
         *("study/cells.py", "verl_training.py", "engines/launch_verl.py", "engines/verl.py"),
         *("evaluate/target.py", "doctor/self_test.py"),
-        *("origins.py:read_origins", "origins.py:accepted_changes"),
+        *("origins.py:read_origins", "origins.py:accepted_changes", "watch/supervised.py"),
+        "cli/train.py:_reasons_left",
     ),
     "an evaluation's files": ("evaluate/answers.py", "evaluate/results.py"),
     "data": ("data/rows.py", "evaluate/apibank.py", "evaluate/score_file.py"),
@@ -50,7 +51,7 @@ ROWS = {
         "evaluate/bfcl/questions.py",
         "evaluate/evaluation.py",
     ),
-    "sizes": ("doctor/estimates.py", "estimate/__main__.py"),
+    "sizes": ("rollout/sizing.py", "estimate/__main__.py"),
 }
 """The table's rows, and the places that load them: files, or functions in them."""
 OURS = {

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from toolrest.errors import InputError
-from toolrest.files import read_text
+from toolrest.files import read_text, split_lines
 from toolrest.naming import short, unknown_name
 from toolrest.plain_yaml import plain_values
 from toolrest.recipe_checks import check_recipe
@@ -483,7 +483,7 @@ def dump_recipe(
     if not reasons:
         return text
     lines, section = [], ""
-    for line in text.splitlines():
+    for line in split_lines(text):
         name = line.strip().partition(":")[0]
         if not line.startswith((" ", "-")):
             section = name
@@ -495,7 +495,7 @@ def dump_recipe(
 def read_reasons(text: str) -> dict[str, str]:
     """The reasons that `dump_recipe` wrote, by key."""
     found, section = {}, ""
-    for line in text.splitlines():
+    for line in split_lines(text):
         if line and not line.startswith((" ", "-")):
             section = line.partition(":")[0]
         before, mark, why = line.partition(_WORKED_OUT)

@@ -135,9 +135,10 @@ def _resume(
 
 def _reasons_left(run: "RunFolder", overrides: list[str]) -> dict[str, str]:
     """Where the values of a run's recipe come from, but for those that are said now."""
+    from toolrest.files import read_text
     from toolrest.recipe import read_reasons
 
-    known = read_reasons(run.recipe.read_text(encoding="utf-8"))
+    known = read_reasons(read_text(run.recipe))
     said = {written.partition("=")[0] for written in overrides}
     return {key: why for key, why in known.items() if key not in said}
 

@@ -18,7 +18,7 @@ from toolrest.estimate.settings import Lengths, Setting, fitting_changes, work_o
 from toolrest.estimate.shape import PUBLISHED, ModelShape
 from toolrest.files import read_json
 from toolrest.mixture import recipe_rendering, recipe_sources
-from toolrest.policy import policy_folder, policy_path, whole_folder, whole_policy
+from toolrest.policy import load_config, policy_path, whole_policy
 from toolrest.recipe import EMBEDDED, Recipe
 from toolrest.recipe_checks import check_recipe
 
@@ -190,12 +190,8 @@ def _base(recipe: Recipe) -> str:
 
 def _config(recipe: Recipe) -> Mapping[str, Any] | None:
     """What transformers makes of the policy's config.json, or the file itself; None without one."""
-    from transformers import AutoConfig
-
     try:
-        base = whole_folder(policy_folder(recipe), recipe)
-        made = AutoConfig.from_pretrained(base, trust_remote_code=recipe.trust_remote_code)
-        return made.get_text_config().to_dict()
+        return load_config(recipe).get_text_config().to_dict()
     except Exception:  # what broken files end in has no common class; loading says what is wrong
         return None
 

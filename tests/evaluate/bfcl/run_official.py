@@ -21,6 +21,13 @@ class Anything(type):
         return Anything(name, (), {})
 
 
+class Idle(Exception):
+    """Takes whatever a client of a vendor is made with."""
+
+    def __init__(self, *arguments, **keywords):
+        pass
+
+
 class Empty(types.ModuleType):
     """A module that has every name."""
 
@@ -33,7 +40,7 @@ class Empty(types.ModuleType):
             return lambda function: function
         if name in ("retry", "load_dotenv"):
             return lambda *_, **__: lambda function: function
-        return Anything(name, (Exception,), {})
+        return Anything(name, (Idle,), {})
 
 
 class Missing(importlib.abc.MetaPathFinder, importlib.abc.Loader):
