@@ -193,6 +193,14 @@ def test_an_undisturbed_run_keeps_hashes_and_goes_on(stopped, policy):
     ("change", "named"),
     [
         (lambda policy: write_rows(Path("rows.jsonl"), "three"), "/rows.jsonl has changed"),
+        (
+            lambda policy: Path("runs/a/recipe.yaml").write_text(
+                Path("runs/a/recipe.yaml")
+                .read_text()
+                .replace("temperature: 1.0", "temperature: 2.0")
+            ),
+            "the recipe has changed",
+        ),
         (lambda policy: flip(policy / "model.safetensors"), "model.safetensors has changed"),
         (
             lambda policy: (policy / "chat_template.jinja").write_text(

@@ -53,6 +53,35 @@ def test_wrong_overrides_are_named(override, text):
 
 
 @pytest.mark.parametrize(
+    ("written", "value"),
+    [("010", 10), ("+7", 7), ("0", 0), ("1e3", 1000), ("1.0e+3", 1000), ("12", 12)],
+)
+def test_numbers_are_what_is_written(written, value, tmp_path):
+    """YAML 1.1 reads 010 as 8 and 1:30 as 90."""
+    path = tmp_path / "a.yaml"
+    path.write_text(f"seed: {written}\n")
+    assert load_recipe(path, []).seed == load_recipe(None, [f"seed={written}"]).seed == value
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("seed=1:30", "seed=true", "seed=0x10", "rollout.temperature=1:30"),
+        *("rollout.temperature=.inf", "optimizer.learning_rate=.inf", "rollout.temperature=yes"),
+        *("optimizer.learning_rate=.nan", "policy=true", "data.path=my #1.jsonl", "seed=1 #2"),
+    ],
+)
+def test_what_is_no_number_is_refused(written):
+    with pytest.raises(InputError):
+        load_recipe(None, [written])
+
+
+def test_a_quoted_value_keeps_its_hash():
+    assert load_recipe(None, ["data.path='a #1.jsonl'"]).data.path.endswith("/a #1.jsonl")
+    assert load_recipe(None, ["data.path=a#1.jsonl"]).data.path.endswith("/a#1.jsonl")
+
+
+@pytest.mark.parametrize(
     ("content", "text"),
     [
         (b"- a\n- b", "a mapping of keys, not a list"),

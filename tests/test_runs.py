@@ -180,3 +180,17 @@ def test_what_was_done_is_told_from_what_is_made_again(tmp_path, file, used):
 def test_a_link_is_the_user_s(tmp_path):
     (tmp_path / "evaluation").symlink_to(tmp_path)
     assert RunFolder(tmp_path).is_used()
+
+
+def test_two_changed_trees_of_one_commit_are_two_sources(tmp_path, monkeypatch):
+    from toolrest import runs
+
+    for name, text in (("one", "a = 1"), ("two", "a = 2"), ("again", "a = 1")):
+        (tmp_path / name / "rewards").mkdir(parents=True)
+        (tmp_path / name / "runs.py").write_text("")
+        (tmp_path / name / "rewards" / "score.py").write_text(text)
+    found = []
+    for name in ("one", "two", "again"):
+        monkeypatch.setattr(runs, "__file__", str(tmp_path / name / "runs.py"))
+        found.append(runs.describe_environment(0)["source"])
+    assert found[0] == found[2] != found[1]

@@ -13,7 +13,7 @@ from toolrest.files import read_json, write_json
 from toolrest.redaction import redacted
 from toolrest.runs import RunFolder, describe_environment
 
-_COMPARED = ("versions", "python", "commit", "machine", "variables")
+_COMPARED = ("versions", "python", "commit", "source", "machine", "variables")
 _VARIABLES = re.compile(
     r"(?:ACCELERATE|ATEN|BLIS|CUBLAS|CUDA|CUDNN|DNNL|FLASH|GOMP|GOTO|HF|HIP|KMP|MKL|NCCL|NVIDIA|"
     r"OMP|ONEDNN|OPENBLAS|PYTORCH|ROCM|TOKENIZERS|TORCH|TORCHINDUCTOR|TRANSFORMERS|TRITON|VLLM|"

@@ -15,11 +15,12 @@ from toolrest.data.sources import answers_beside
 from toolrest.files import read_json, sha256_of
 from toolrest.mixture import recipe_sources
 from toolrest.policy import policy_path, whole_policy
-from toolrest.recipe import Recipe
+from toolrest.recipe import RESUMABLE, Recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+RECIPE = "the recipe"
 ROWS = "the rows"
 TEMPLATE = "the chat template"
 UNKNOWN = "not known"
@@ -45,6 +46,7 @@ def origins(
     template = json.dumps(tokenizer.chat_template, sort_keys=True)
     return (
         file_origins(recipe)
+        | {RECIPE: _recipe_hash(recipe)}
         | {TEMPLATE: hashlib.sha256(template.encode("utf-8", "replace")).hexdigest()}
         | {ROWS: _rows_hash(rows)}
     )
@@ -63,6 +65,19 @@ def file_origins(recipe: Recipe) -> dict[str, str]:
     return found
 
 
+def _recipe_hash(recipe: Recipe) -> str:
+    """Of what it asks for: not how that is computed, nor defaults, to which newer versions add."""
+    values: dict[str, Any] = recipe.model_dump(mode="json", exclude_defaults=True)
+    for key in (*RESUMABLE, "name", "trust_remote_code"):
+        section, _, name = key.rpartition(".")
+        inside = values
+        for part in section.split(".") if section else ():
+            inside = inside.get(part, {})
+        inside.pop(name, None)
+    told = {key: value for key, value in values.items() if value != {}}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
 def _rows_hash(rows: Iterable[Sample]) -> str:
     """Of what the rows say, whatever file they came from: other wording is other rows."""
     found = hashlib.sha256()
@@ -79,7 +94,8 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     said = []
     for name in sorted(before.keys() | now.keys() - {ROWS}):
         old, new = before.get(name), now.get(name)
-        if name != ROWS and old != new and UNKNOWN not in (old, new):
+        kept = name != RECIPE or old is not None
+        if kept and name != ROWS and old != new and UNKNOWN not in (old, new):
             what = "is new" if old is None else "is gone" if new is None else "has changed"
             said.append(f"{name} {what}")
     if not said and ROWS in before and before[ROWS] != now.get(ROWS, before[ROWS]):

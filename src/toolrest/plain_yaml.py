@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import yaml
@@ -36,6 +37,31 @@ _PlainLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in found if not tag.endswith(":timestamp")]
     for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_NUMBERS = {
+    "tag:yaml.org,2002:int": (r"[-+]?[0-9]+", "-+0123456789"),
+    "tag:yaml.org,2002:float": (
+        r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        "-+0123456789.",
+    ),
+}
+"""YAML 1.2's numbers: 1.1 reads 010 as 8, 1:30 as 90 and 1e-6 as a text."""
+
+
+def _take_numbers() -> None:
+    resolvers = {
+        first: [(tag, pattern) for tag, pattern in found if tag not in _NUMBERS]
+        for first, found in _PlainLoader.yaml_implicit_resolvers.items()
+    }
+    _PlainLoader.yaml_implicit_resolvers = resolvers
+    for tag, (pattern, first) in _NUMBERS.items():
+        _PlainLoader.add_implicit_resolver(tag, re.compile(rf"(?:{pattern})\Z"), list(first))
+    _PlainLoader.add_constructor(
+        "tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node))
+    )
+
+
+_take_numbers()
 
 
 def plain_values(text: str, where: str) -> Any:

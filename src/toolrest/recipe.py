@@ -5,10 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from toolrest.errors import InputError
 from toolrest.files import read_text, split_lines
@@ -44,8 +51,23 @@ _OWN_KEY = re.compile(r"  [a-z_]+: ")
 """A line of YAML with a section's own key and a plain value."""
 
 
+def _takes_bool(annotation: Any) -> bool:
+    """Whether a field's type has a truth value in it."""
+    return annotation in (bool, Any) or any(map(_takes_bool, get_args(annotation)))
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_values_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields[str(info.field_name)]
+        if isinstance(value, bool) and not _takes_bool(field.annotation):
+            raise ValueError("neither a number nor a text")
+        return value
 
 
 class DataSource(_Section):
@@ -556,6 +578,8 @@ def override(values: dict[str, Any], written: str) -> None:
     if not equals or not key or key.count(".") > _DEEPEST_KEY:
         raise InputError(f"{short(written)}: an override is written key=value, as in max_steps=5")
     value = plain_values(text, f"{short(written)}: the value")
+    if " #" in text and text.strip()[:1] not in ("'", '"', "[", "{"):
+        raise InputError(f"{short(written)}: what follows # would be left out; quote the value")
     if isinstance(value, str):
         value = _number(value)
     if key == "engine" and isinstance(value, str):

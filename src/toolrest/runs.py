@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from toolrest.errors import InputError
-from toolrest.files import only_one, read_json, whole_lines, write_json, write_whole
+from toolrest.files import only_one, read_json, sha256_of, whole_lines, write_json, write_whole
 from toolrest.redaction import redacted_command
 
 RUNS = Path("runs")
@@ -30,7 +31,10 @@ _BEFORE = frozenset(
     }
 )
 """What a run writes before it works; it is written again in a moment."""
-_VERSIONED = ("toolrest", "torch", "transformers", "trl", "accelerate", "datasets", "tokenizers")
+_VERSIONED = (
+    *("toolrest", "torch", "transformers", "trl", "accelerate", "datasets", "tokenizers"),
+    *("peft", "safetensors", "numpy", "scipy", "pyarrow", "jinja2", "vllm", "verl"),
+)
 
 
 @dataclass(frozen=True)
@@ -302,7 +306,17 @@ def describe_environment(seed: int) -> dict[str, Any]:
         "command": redacted_command(sys.argv),
         "seed": seed,
         "commit": _commit(),
+        "source": _source(),
     }
+
+
+def _source() -> str:
+    """The hash of the package's own code: two changed trees of one commit are two sources."""
+    here = Path(__file__).parent
+    found = hashlib.sha256()
+    for path in sorted(here.rglob("*.py")):
+        found.update(f"{path.relative_to(here).as_posix()}:{sha256_of(path)};".encode())
+    return found.hexdigest()[:16]
 
 
 def _commit() -> str | None:

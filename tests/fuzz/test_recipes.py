@@ -32,7 +32,7 @@ def test_aliases_are_read_and_dates_are_texts():
     assert plain_values(text, "x") == {
         "a": {"b": "2024-01-01"},
         "c": {"b": "2024-01-01"},
-        "d": {"b": "2024-01-01", "e": "1e-3"},
+        "d": {"b": "2024-01-01", "e": 0.001},
     }
 
 

@@ -8,6 +8,7 @@ from toolrest.errors import InputError
 from toolrest.machine import environment_differences, read_environment
 from toolrest.naming import short_list
 from toolrest.origins import (
+    RECIPE,
     ROWS,
     TEMPLATE,
     accepted_changes,
@@ -19,7 +20,7 @@ from toolrest.runs import RunFolder
 from toolrest.study.methods import apply_method
 from toolrest.study.plan import CompareFolder, Plan
 
-_OF_THE_METHOD = (ROWS, TEMPLATE)
+_OF_THE_METHOD = (RECIPE, ROWS, TEMPLATE)
 """What seeds and template options change, as the plan says."""
 
 

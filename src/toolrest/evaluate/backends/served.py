@@ -10,10 +10,9 @@ from urllib.parse import urlsplit
 
 _SECONDS = 10.0
 _MOST_BYTES = 1 << 20
-_MOST_FIELDS = 20
 _LONGEST = 200
-_OF_THE_MOMENT = ("created", "permission")
-"""What some servers make anew for each request."""
+_KEPT = ("id", "root", "parent", "owned_by", "max_model_len", "quantization", "version")
+"""Fields that say which model it is; others are of the moment, such as the time of a start."""
 
 
 def served_model(base_url: str, model: str, api_key: str | None) -> dict[str, Any] | None:
@@ -49,7 +48,12 @@ def _entry(base_url: str, model: str, api_key: str | None) -> dict[str, Any]:
         connection.close()
     entry = next(each for each in listed if each["id"] == model)
     return {
-        str(name)[:_LONGEST]: value[:_LONGEST] if isinstance(value, str) else value
-        for name, value in sorted(entry.items())[:_MOST_FIELDS]
-        if name not in _OF_THE_MOMENT and isinstance(value, str | int | float | bool)
+        name: _writable(value) if isinstance(value, str) else value
+        for name, value in sorted(entry.items())
+        if name in _KEPT and isinstance(value, str | int | float | bool)
     }
+
+
+def _writable(text: str) -> str:
+    """A text as files keep it, so that it is the same when it is compared."""
+    return text[:_LONGEST].encode("utf-8", "replace").decode()
