@@ -56,9 +56,11 @@ def _take_numbers() -> None:
     _PlainLoader.yaml_implicit_resolvers = resolvers
     for tag, (pattern, first) in _NUMBERS.items():
         _PlainLoader.add_implicit_resolver(tag, re.compile(rf"(?:{pattern})\Z"), list(first))
-    _PlainLoader.add_constructor(
-        "tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node))
-    )
+    _PlainLoader.add_constructor("tag:yaml.org,2002:int", _integer)
+
+
+def _integer(loader: Any, node: Any) -> int:
+    return int(loader.construct_scalar(node))
 
 
 _take_numbers()

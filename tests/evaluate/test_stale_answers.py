@@ -132,11 +132,11 @@ def test_what_two_evaluations_differ_in_is_said():
     known = json.loads(Path("b/environment.json").read_text())
     known["machine"]["cpu_capability"] = "OTHER"
     known["versions"]["torch"] = "1.0"
-    known["variables"]["ATEN_CPU_CAPABILITY"] = "default"
+    known["variables"]["CUDA_LAUNCH_BLOCKING"] = "1"
     Path("b/environment.json").write_text(json.dumps(known))
     output = run("--compare", "a", "b")
     assert "and OTHER" in output and "and 1.0" in output
-    assert "ATEN_CPU_CAPABILITY is None, and default" in output
+    assert "CUDA_LAUNCH_BLOCKING is None, and 1" in output
     output = run("embedded", "--limit", 2, "--out", "b", "--max-tokens", 5, "--batch-size", 2)
     assert "given elsewhere or otherwise" in output
     assert "was gone on with elsewhere" in run("--compare", "a", "b")
