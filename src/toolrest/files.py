@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from toolrest.errors import InputError
+from toolrest.foreign import parse_json
 from toolrest.redaction import refuse_keys
 
 _PATIENCE = 0.25
@@ -149,10 +150,9 @@ def read_json(path: Path) -> Any:
 
     Raises:
         OSError: see `read_whole`.
-        ValueError: it is no JSON.
-        RecursionError: it is too deep.
+        ValueError: it is no JSON, or nested too deeply.
     """
-    return json.loads(read_text(path, most=MOST_JSON))
+    return parse_json(read_text(path, most=MOST_JSON))
 
 
 def split_lines(text: str) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from toolrest.data.sample import Sample
 from toolrest.data.sources import answers_beside
 from toolrest.files import read_json, sha256_of
+from toolrest.foreign import user_path
 from toolrest.mixture import recipe_sources
 from toolrest.policy import policy_path, whole_policy
 from toolrest.recipe import RESUMABLE, Recipe
@@ -59,7 +60,7 @@ def file_origins(recipe: Recipe) -> dict[str, str]:
         found |= _data(source.path)
     found |= {f"policy {recipe.policy}: {name}": value for name, value in _policy(recipe).items()}
     if recipe.reward.function is not None:
-        file = Path(recipe.reward.function.rpartition(":")[0]).expanduser()
+        file = user_path(recipe.reward.function.rpartition(":")[0], "reward.function")
         if file.is_file():
             found[f"reward {recipe.reward.function}"] = sha256_of(file)
     return found
@@ -143,7 +144,7 @@ def _folder(folder: Path) -> dict[str, str]:
             found[name] = sha256_of(folder / name)
     whole = whole_policy(str(folder))
     if whole != str(folder):
-        base = Path(whole).expanduser()
+        base = user_path(whole, f"{folder}: policy {whole}")
         parts = _folder(base) if base.is_dir() else {"commit": _cached_commit(whole)}
         found |= {f"base {name}": value for name, value in parts.items()}
     return found
@@ -178,7 +179,7 @@ def _cached_commit(name: str) -> str:
 
 
 def _data(path: str) -> dict[str, str]:
-    file = Path(path).expanduser()
+    file = user_path(path, f"data {path}")
     if not file.is_file():
         named = _HUB.fullmatch(path) is not None and not file.exists()
         return {f"data {path}": _data_commit(path)} if named else {}

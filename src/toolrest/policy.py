@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from toolrest.adapters import adapter_values, has_adapters, merge_adapters, read_adapters
 from toolrest.deadline import TooLong, within
 from toolrest.errors import InputError
+from toolrest.foreign import user_path
 from toolrest.naming import short
 from toolrest.policy_files import check_policy_folder, is_finite, not_finite
 from toolrest.recipe import EMBEDDED, Recipe
@@ -47,7 +48,7 @@ def policy_path(recipe: Recipe) -> str:
     """
     if recipe.policy == EMBEDDED:
         return str(files("toolrest.world") / "policy")
-    path = Path(recipe.policy).expanduser()
+    path = user_path(recipe.policy, f"policy={recipe.policy}")
     if path.is_dir():
         if not (path / "config.json").is_file() and not has_adapters(path):
             raise InputError(
@@ -114,7 +115,7 @@ def kept_policy(name: str, where: object) -> Path:
     """
     from huggingface_hub import snapshot_download
 
-    if (folder := Path(name).expanduser()).is_dir():
+    if (folder := user_path(name, f"{where}: policy {name}")).is_dir():
         return folder
     try:
         found = Path(snapshot_download(name, local_files_only=True))

@@ -9,6 +9,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolrest.errors import InputError
+from toolrest.foreign import user_path
+
 if TYPE_CHECKING:
     from toolrest.recipe import Data, Recipe
 
@@ -60,20 +63,13 @@ def whole_path(key: str, value: str) -> str:
         return value
     can_be_name = key in ("policy", "data.path") and _NAME.fullmatch(path) is not None
     found = _expanded(path)
-    if not path or found is None or (can_be_name and not _exists(found)):
+    if not path or found is None or (can_be_name and not found.exists()):
         return value
     return f"{found.absolute()}{colon}{function}"
 
 
 def _expanded(path: str) -> Path | None:
     try:
-        return Path(path).expanduser()
-    except (RuntimeError, ValueError):  # a user that is not known, or no path
+        return user_path(path, path)
+    except InputError:  # said where the path is used
         return None
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
@@ -16,7 +15,9 @@ from toolrest.engines.verl_overrides import (
 )
 from toolrest.engines.verl_rows import write_rows
 from toolrest.engines.watch import Watch
+from toolrest.errors import InputError
 from toolrest.files import append_json, whole_lines
+from toolrest.foreign import parse_object
 from toolrest.policy import load_tokenizer, policy_folder, whole_folder
 from toolrest.policy_files import check_finite_files
 from toolrest.recipe import Recipe, dump_recipe
@@ -107,5 +108,8 @@ def _curve(run: RunFolder) -> dict[int, dict[str, Any]]:
     """The evaluations by optimiser step; a step that was evaluated again has the newer result."""
     if not run.curve.is_file():
         return {}
-    points = map(json.loads, whole_lines(run.curve))
-    return {point.pop("step"): point for point in points}
+    try:
+        points = [parse_object(line) for line in whole_lines(run.curve)]
+        return {int(point.pop("step")): point for point in points}
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise InputError(f"{run.curve}: a broken line ({error}); take it out") from error

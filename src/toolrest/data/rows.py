@@ -11,12 +11,14 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
 from toolrest.data.json_columns import Reading, decoded_json, stored_json
 from toolrest.errors import InputError
+from toolrest.foreign import user_path
 from toolrest.redaction import first_line
 
 LONGEST_LINE = 64 * 1024**2
@@ -50,7 +52,7 @@ def iterate_rows(source: str) -> Iterator[tuple[int, Row]]:
     Raises:
         InputError: no such file or data set, another kind of file, not UTF-8, or an empty one.
     """
-    path = Path(source).expanduser()
+    path = user_path(source, f"data {source}")
     if not path.is_file():
         if _HUB.fullmatch(source) and not path.exists():
             yield from _hub_rows(source)
@@ -88,7 +90,8 @@ def _failed(path: Path, error: Exception) -> InputError:
     return InputError(f"data {path}: cannot be read ({str(error).strip() or type(error).__name__})")
 
 
-_ERRORS = (OSError, EOFError, ValueError, RecursionError)
+_ERRORS = (OSError, EOFError, ValueError, RecursionError, OverflowError, zlib.error)
+"""What torn and hostile files end in; a date that Python has not overflows."""
 
 
 def _json_rows(path: Path) -> Iterator[Row]:
@@ -198,7 +201,7 @@ def _hub_rows(name: str) -> Iterator[tuple[int, Row]]:
         kinds = {key: decoded_json(feature) for key, feature in features.items()}
         for number, row in enumerate(rows):
             yield number, _read(cast("dict[str, Any]", row), kinds)
-    except (OSError, ValueError, RuntimeError, ConnectionError) as error:
+    except (OSError, ValueError, RuntimeError, OverflowError, zlib.error) as error:
         raise InputError(
             f"data {name}: no such file, and the hub has no such data set or cannot be reached "
             f"({first_line(error)})"

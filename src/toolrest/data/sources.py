@@ -19,6 +19,7 @@ from toolrest.data.record import Record
 from toolrest.data.rows import BadRow, Row, iterate_rows
 from toolrest.data.sample import Sample
 from toolrest.errors import InputError
+from toolrest.foreign import user_path
 
 _NAMED = 20
 """Rows of each reason that are named."""
@@ -243,7 +244,7 @@ def _masked(record: Record, seed: str) -> Record:
 
 def answers_beside(path: str) -> Path | None:
     """The file that BFCL keeps the answers of a source's questions in; None where there is none."""
-    file = Path(path).expanduser()
+    file = user_path(path, f"data {path}")
     beside = file.parent / "possible_answer" / file.name
     return beside if beside.is_file() else None
 

@@ -22,6 +22,7 @@ from toolrest.estimate import (
 )
 from toolrest.estimate.needs import Device, needed
 from toolrest.estimate.settings import Lengths
+from toolrest.foreign import user_path
 from toolrest.policy import policy_path
 from toolrest.recipe import Recipe
 from toolrest.rollout.sizing import (
@@ -224,7 +225,7 @@ def _largest(parts: Memory) -> str:
 
 def _existing(folder: Path) -> Path:
     """The folder, or the nearest one above it that is there."""
-    place = folder.expanduser().resolve()
+    place = user_path(str(folder), str(folder)).resolve()
     while not place.exists():
         place = place.parent
     return place

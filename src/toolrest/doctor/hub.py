@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
+
+from toolrest.errors import InputError
+from toolrest.foreign import user_path
 
 _SECONDS = 5
 
@@ -36,7 +38,12 @@ def is_cached(policy: str) -> bool:
 
 def is_hub_name(path: str) -> bool:
     """Whether a path names no file and may name something on the hub."""
-    return path.count("/") == 1 and not Path(path).expanduser().exists() and path[0] not in "./~"
+    if path.count("/") != 1 or path[0] in "./~":
+        return False
+    try:
+        return not user_path(path, path).exists()
+    except InputError:
+        return False
 
 
 def calm_hub() -> None:

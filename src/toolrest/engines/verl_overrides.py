@@ -9,6 +9,7 @@ from typing import Any
 
 from toolrest.engines.verl_names import EXACT_LOSSES, MODULE, loss_name, trainer_name
 from toolrest.errors import InputError
+from toolrest.foreign import user_path
 from toolrest.mixture import recipe_rendering
 from toolrest.recipe import EMBEDDED, Recipe
 from toolrest.runs import RunFolder
@@ -309,7 +310,7 @@ def _algorithm(recipe: Recipe, loss: str) -> dict[str, Any]:
 def _policy(recipe: Recipe) -> dict[str, Any]:
     optimizer, lora = recipe.optimizer, recipe.lora
     prompts = optimizer.mini_batch or recipe.rollout.prompts_per_step
-    path = Path(recipe.policy).expanduser()
+    path = user_path(recipe.policy, f"policy={recipe.policy}")
     made: dict[str, Any] = {
         f"{_MODEL}.path": str(path.resolve()) if path.is_dir() else recipe.policy,
         f"{_MODEL}.trust_remote_code": recipe.trust_remote_code,

@@ -22,6 +22,7 @@ from toolrest.estimate.shape import PUBLISHED, ModelShape, get_shape
 from toolrest.estimate.table import header, row
 from toolrest.estimate.time import Seconds, Work
 from toolrest.files import read_json
+from toolrest.foreign import user_path
 from toolrest.naming import printable
 from toolrest.recipe import Recipe, load_recipe
 from toolrest.terminal import keep_streams, say
@@ -73,7 +74,7 @@ def machines(count: int | None) -> list[str]:
 
 
 def _shape(recipe: Recipe) -> ModelShape:
-    config = Path(recipe.policy).expanduser() / "config.json"
+    config = user_path(recipe.policy, f"policy={recipe.policy}") / "config.json"
     if recipe.policy not in PUBLISHED and config.is_file():
         return ModelShape.from_config(read_json(config))
     return get_shape(recipe.policy)

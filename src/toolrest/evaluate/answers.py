@@ -14,6 +14,8 @@ from typing import Any, Self
 from toolrest.errors import InputError
 from toolrest.evaluate.episode import Answer
 from toolrest.files import MOST_TEXT, open_to_add, read_json
+from toolrest.foreign import parse_object
+from toolrest.naming import short
 from toolrest.redaction import refuse_keys
 from toolrest.runs import write_json
 
@@ -84,7 +86,7 @@ class AnswerStore:
                 key = changed[0]
                 raise InputError(
                     f"{path.parent}: holds answers of other settings ({key}: "
-                    f"{before.get(key)!r}, now {settings.get(key)!r}); choose another --out"
+                    f"{short(before.get(key))}, now {short(settings.get(key))}); choose another --out"
                 )
         elif self.path.stat().st_size:
             raise InputError(
@@ -105,10 +107,10 @@ class AnswerStore:
                 if not line.endswith(b"\n"):
                     break
                 try:
-                    row = json.loads(line)
+                    row = parse_object(line)
                     key = row.pop("key")
                     found[key] = _checked(Answer(**row))
-                except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                except (ValueError, KeyError, TypeError) as error:
                     raise InputError(
                         f"{self.path}, line {number}: not an answer ({error}); take the line out, "
                         "and it is asked for again"

@@ -22,6 +22,7 @@ from toolrest.evaluate.intervals import (
     wilson,
 )
 from toolrest.files import iterate_lines, read_json
+from toolrest.foreign import parse_object
 from toolrest.machine import environment_differences, read_environment
 from toolrest.naming import short
 from toolrest.runs import write_json, write_whole
@@ -159,7 +160,8 @@ def compare(first: Path, second: Path) -> dict[str, dict[str, Any]]:
         told = key in ("benchmark", "version") or None not in (old, new)
         if old != new and told:
             raise InputError(
-                f"{first} and {second} are not of one benchmark: {key} is {old!r} and {new!r}"
+                f"{first} and {second} are not of one benchmark: {key} is "
+                f"{short(old)} and {short(new)}"
             )
     rows = [_scores(folder) for folder in (first, second)]
     shared = [identity for identity in rows[0] if identity in rows[1]]
@@ -219,9 +221,13 @@ def _paired(rows: list[dict[str, dict[str, Any]]], items: list[str]) -> PairedDi
 
 def _scores(folder: Path) -> dict[str, dict[str, Any]]:
     try:
-        rows = [json.loads(line) for line in iterate_lines(folder / SCORES, "strict")]
-        return {row["identity"]: row for row in rows if {"category", "correct"} <= row.keys()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        rows = [parse_object(line) for line in iterate_lines(folder / SCORES, "strict")]
+        for row in rows:
+            texts = isinstance(row.get("identity"), str), isinstance(row.get("category"), str)
+            if not all(texts) or not isinstance(row.get("correct"), bool):
+                raise ValueError(f"no item's score: {short(row)}")
+        return {row["identity"]: row for row in rows}
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{folder}: no finished evaluation is there ({SCORES}: {error}); --compare takes the "
             "folders that toolrest evaluate names at its end"

@@ -2,8 +2,8 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,7 @@ def score_file(rollouts: Path, reward: ToolReward, output: Path | None) -> dict[
     totals: defaultdict[str, float] = defaultdict(float)
     count = 0
     with ExitStack() as files:
-        try:
-            out = None
-            if output is not None:
-                out = files.enter_context(output.open("w", encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"{output}: cannot be written: {error.strerror}") from error
+        write = None if output is None else files.enter_context(_writing(output))
         for line in _lines(rollouts):
             if not line.strip():
                 continue
@@ -53,16 +48,43 @@ def score_file(rollouts: Path, reward: ToolReward, output: Path | None) -> dict[
             totals["reward"] += found.total
             for name, values in reward_parts([found]).items():
                 totals[name.removeprefix("reward/")] += values[0]
-            if out is not None:
+            if write is not None:
                 kept = {"row": number} | (
                     {"identity": row["identity"]} if "identity" in row else {}
                 )
                 text = json.dumps(kept | asdict(found))
                 refuse_keys(text, f"{output}, row {number}")
-                out.write(text + "\n")
+                write(text + "\n")
     if count == 0:
         raise InputError(f"{rollouts}: it holds no row")
     return {"n": float(count)} | {name: total / count for name, total in totals.items()}
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[Callable[[str], object]]:
+    """What writes to a file; whatever the disk refuses, at its end too, is an `InputError`."""
+
+    def refused(error: OSError) -> InputError:
+        return InputError(f"{path}: cannot be written: {error.strerror}")
+
+    try:
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise refused(error) from error
+
+    def write(text: str) -> None:
+        try:
+            file.write(text)
+        except OSError as error:
+            raise refused(error) from error
+
+    try:
+        yield write
+    finally:
+        try:
+            file.close()
+        except OSError as error:
+            raise refused(error) from error
 
 
 def _score(row: dict[str, Any], reward: ToolReward, where: str) -> RewardBreakdown:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolrest.errors import InputError
 from toolrest.files import whole_lines
+from toolrest.foreign import parse_json, user_path
 from toolrest.naming import file_name
 from toolrest.policy import has_adapters
 from toolrest.recipe import EMBEDDED, Recipe, load_run_recipe
@@ -35,7 +35,7 @@ def find_target(policy: str, checkpoint: str = "last", trust_remote_code: bool =
     Raises:
         InputError: the run has no such checkpoint, or the folder is neither.
     """
-    path = Path(policy).expanduser()
+    path = user_path(policy, policy)
     run = RunFolder(path)
     if run.recipe.is_file():
         folder = _checkpoint(run, checkpoint)
@@ -87,9 +87,9 @@ def _best(run: RunFolder) -> int:
     if run.curve.is_file():
         for line in whole_lines(run.curve):
             try:
-                point = json.loads(line)
+                point = parse_json(line)
                 exact, step = float(point["exact_match"]), int(point["step"])
-            except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            except (ValueError, KeyError, TypeError, OverflowError) as error:
                 raise InputError(f"{run.curve}: a broken line ({error}); take it out") from error
             if (run.checkpoints / f"checkpoint-{step}").is_dir():
                 points.append((exact, step))

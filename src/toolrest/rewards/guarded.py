@@ -6,10 +6,10 @@ import importlib.util
 import math
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 from toolrest.errors import InputError
+from toolrest.foreign import user_path
 
 RewardFunction = Callable[..., Sequence[float | None]]
 
@@ -118,7 +118,7 @@ def load_reward_function(named: str) -> RewardFunction:
         InputError: it is not written so, there is no such file or name, or the file fails.
     """
     file, colon, name = named.rpartition(":")
-    path = Path(file).expanduser()
+    path = user_path(file, f"reward.function={named}")
     if not colon or path.suffix != ".py":
         raise InputError(f"reward.function={named}: written FILE.py:NAME")
     if not path.is_file():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,6 +12,7 @@ import numpy as np
 
 from toolrest.errors import InputError
 from toolrest.files import iterate_lines, read_json
+from toolrest.foreign import is_number, parse_object, require_numbers
 from toolrest.runs import RunFolder
 from toolrest.study.methods import apply_method
 from toolrest.study.plan import CompareFolder, Plan
@@ -30,6 +30,8 @@ from toolrest.study.statistics import (
 
 Series = dict[str, tuple[list[float], np.ndarray]]
 """By name: steps [E], and values [S, E], a row a seed."""
+_TOLD = ("step", "exact_match", "greedy_exact_match", "reward")
+"""Numbers of a held-out evaluation that the table has."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,13 @@ def _read(
     again = f"remove {run.path} and start the comparison again"
     try:
         summary = read_json(run.summary)
-        metrics = _lines(run.metrics)
+        if not isinstance(summary, dict):
+            raise ValueError(f"{run.summary.name} is a {type(summary).__name__}, not an object")
+        require_numbers(summary, "steps", "seconds")
+        metrics = _lines(run.metrics, "step")
         curve = _curve(run, summary)
         done = summary["steps"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{run.path}: a finished run that cannot be read ({error}); {again}"
         ) from error
@@ -142,35 +147,50 @@ def _read(
     return summary, curve, metrics
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in iterate_lines(path, "strict")]
+def _lines(path: Path, *numbers: str) -> list[dict[str, Any]]:
+    """A file's objects, each with numbers under these names."""
+    found = []
+    for number, line in enumerate(iterate_lines(path, "strict"), start=1):
+        try:
+            found.append(parse_object(line))
+            require_numbers(found[-1], *numbers)
+        except ValueError as error:
+            raise ValueError(f"{path.name}, line {number}: {error}") from error
+    return found
 
 
 def _curve(run: RunFolder, summary: dict[str, Any]) -> list[dict[str, Any]]:
     """The evaluations on the way; without them, those before and after."""
     if run.curve.is_file():
-        points = _lines(run.curve)
+        points = _lines(run.curve, *_TOLD)
         return sorted(points, key=lambda point: point["step"])
-    ends = ((0, summary["before"]), (summary["steps"], summary["after"]))
-    return [{"step": step, **result} for step, result in ends if result is not None]
+    ends = ((0, summary.get("before")), (summary["steps"], summary.get("after")))
+    points = []
+    for step, result in ends:
+        if result is not None and not isinstance(result, dict):
+            raise ValueError(f"an evaluation of {run.summary.name} is no object")
+        if result is not None:
+            points.append({"step": step, **result})
+            require_numbers(points[-1], *_TOLD)
+    return points
 
 
 def _series(records: Sequence[Sequence[dict[str, Any]]]) -> Series:
     """One array a name: the steps that every seed has; NaN where a seed lacks the name."""
     steps = sorted(set.intersection(*({r["step"] for r in rows} for rows in records)))
     tables = [{row["step"]: row for row in rows} for rows in records]
-    names = {name for rows in records for row in rows for name, v in row.items() if _number(v)}
+    names = {name for rows in records for row in rows for name, v in row.items() if is_number(v)}
     return {
         name: (
             [float(step) for step in steps],
-            np.array([[table[s].get(name, math.nan) for s in steps] for table in tables], float),
+            np.array([[_number(table[s].get(name)) for s in steps] for table in tables], float),
         )
         for name in sorted(names - {"step"})
     }
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _number(value: Any) -> float:
+    return float(value) if is_number(value) else math.nan
 
 
 def compare_methods(results: Sequence[MethodResult], baseline: str) -> list[Row]:

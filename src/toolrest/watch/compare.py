@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from types import TracebackType
 
 from rich.live import Live
@@ -10,6 +9,7 @@ from rich.table import Table
 
 from toolrest.console import console
 from toolrest.files import open_regular, read_json
+from toolrest.foreign import parse_object, require_numbers
 from toolrest.study.cells import Cells
 from toolrest.study.plan import cell_name
 from toolrest.terminal import note_loss
@@ -85,8 +85,9 @@ class CompareView:
             with open_regular(run.metrics) as file:
                 file.seek(0, 2)
                 file.seek(max(0, file.tell() - _TAIL))
-                last = json.loads(file.read().rstrip(b"\n").split(b"\n")[-1])
-        except (OSError, ValueError, IndexError):
+                last = parse_object(file.read().rstrip(b"\n").split(b"\n")[-1])
+            require_numbers(last, "step", *(last.keys() & {"reward", "reward/exact_match"}))
+        except (OSError, ValueError):
             return f"seed {cell[1]}: starting"
         text = f"seed {cell[1]}: step {last['step']}/{self._cells.plan.recipe.max_steps}"
         if "reward" in last:

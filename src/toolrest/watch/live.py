@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from rich.table import Table
 from toolrest.console import console as plain_console
 from toolrest.console import text_column
 from toolrest.files import iterate_lines
+from toolrest.foreign import parse_object
 from toolrest.terminal import say
 from toolrest.watch.shading import visible
 
@@ -206,7 +206,7 @@ def best_and_worst(rollouts: Path, step: int) -> list[str]:
     """The best and the worst of the responses that were saved at a step, a line each."""
     try:
         path = rollouts / f"step-{step:06d}.jsonl"
-        rows = [json.loads(line) for line in iterate_lines(path, "strict")]
+        rows = [parse_object(line) for line in iterate_lines(path, "strict")]
         ranked = sorted(rows, key=lambda row: row["reward"]["total"])
         pairs = (("best", ranked[-1]), ("worst", ranked[0]))
         return [
@@ -214,7 +214,7 @@ def best_and_worst(rollouts: Path, step: int) -> list[str]:
             f"{visible(row['response'])[:300]}"
             for label, row in pairs
         ]
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return []
 
 
