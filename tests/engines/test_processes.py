@@ -69,14 +69,15 @@ def split_runs(tmp_path_factory):
 @pytest.mark.parametrize("other", ["two", "accumulated"])
 def test_parameters_do_not_depend_on_the_split(split_runs, other):
     """1 process x 8 = 2 processes x 4 = 1 process x 4 with accumulation 2, up to how a CPU adds:
-    1.2e-6 were seen without AVX-512. A split that is wrong moves what AdamW moves, 1e-4.
+    1.2e-6 were seen without AVX-512. AdamW moves by 1e-5 a step whatever the gradient's size, so a
+    split that is wrong is far from that.
     """
     start = load_file(Path(policy_path(Recipe())) / "model.safetensors")
     one, two = weights(split_runs["one"]), weights(split_runs[other])
     moved = max((one[name] - start[name]).abs().max().item() for name in one)
     apart = max((one[name] - two[name]).abs().max().item() for name in one)
-    assert moved > 1e-4
-    assert apart < 3e-6
+    assert moved > 2e-5
+    assert apart < 2e-6
 
 
 @pytest.mark.parametrize("other", ["two", "accumulated"])
