@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from toolrest.deadline import apply_template
 from toolrest.dialects import Dialect, ParseStatus, ToolCall
 from toolrest.dialects.base import SPACES
 from toolrest.redaction import first_line
@@ -170,7 +171,8 @@ def _render(
 ) -> str:
     return cast(
         str,
-        tokenizer.apply_chat_template(
+        apply_template(
+            tokenizer,
             messages,
             tools=cast(Any, [PROBE_TOOL] if tools else None),
             add_generation_prompt=opened,
