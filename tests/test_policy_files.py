@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from toolrest.cli.main import app
 from toolrest.data.prompts import render_chat
 from toolrest.data.wording import Prompt
+from toolrest.dialects import get_dialect
 from toolrest.errors import InputError
 from toolrest.origins import fingerprint
 from toolrest.policy import (
@@ -24,6 +25,7 @@ from toolrest.policy import (
 )
 from toolrest.policy_files import check_finite_files, check_policy_folder
 from toolrest.recipe import Recipe
+from toolrest.rollout.template import lists_tools, usual_opening
 
 
 @pytest.fixture
@@ -144,6 +146,17 @@ def test_a_template_without_end_for_one_prompt_is_stopped(folder, monkeypatch):
     assert render_chat(Prompt([{"role": "user", "content": "Rome"}], None), tokenizer)
     with pytest.raises(InputError, match="template takes over"):
         render_chat(Prompt([{"role": "user", "content": "Oslo"}], None), tokenizer)
+
+
+def test_a_template_without_end_is_told_where_its_ways_are_looked_at(folder, monkeypatch):
+    """It is not taken for one that refuses a message."""
+    template = "{% if tools and 'trip' in tools | string %}" + _LOOPS + "{% endif %}x"
+    (folder / "chat_template.jinja").write_text(template)
+    tokenizer = load_tokenizer(recipe(folder))
+    monkeypatch.setattr("toolrest.deadline.TEMPLATE_SECONDS", 0.2)
+    for look in (lists_tools, lambda each: usual_opening(each, get_dialect("hermes"))):
+        with pytest.raises(InputError, match="template takes over"):
+            look(tokenizer)
 
 
 @pytest.mark.parametrize("kind", ["file", "fifo", "link", "folder", "below"])
