@@ -11,7 +11,11 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
+from toolrest.data.prompts import render_chat
+from toolrest.data.wording import Prompt
+from toolrest.dialects import get_dialect
 from toolrest.errors import InputError
+from toolrest.origins import fingerprint
 from toolrest.policy import (
     load_config,
     load_generation_config,
@@ -21,6 +25,7 @@ from toolrest.policy import (
 )
 from toolrest.policy_files import check_finite_files, check_policy_folder
 from toolrest.recipe import Recipe
+from toolrest.rollout.template import lists_tools, usual_opening
 
 
 @pytest.fixture
@@ -105,12 +110,127 @@ def test_what_tokenizers_say_of_themselves_is_taken(folder):
     load_tokenizer(recipe(folder))
 
 
-def test_a_template_without_end_is_refused(folder, monkeypatch):
-    monkeypatch.setattr("toolrest.policy._TEMPLATE_SECONDS", 0.2)
-    loops = "{% for i in range(99999) %}" * 4 + "{% endfor %}" * 4
-    (folder / "chat_template.jinja").write_text(loops)
+_LOOPS = "{% for i in range(99999) %}" * 4 + "{% endfor %}" * 4
+_COMPARES = (
+    "{% set n = namespace(a=[1], b=[1]) %}{% for i in range(60) %}"
+    "{% set n.a = [n.a, n.a] %}{% set n.b = [n.b, n.b] %}{% endfor %}{{ n.a == n.b }}"
+)
+"""One comparison in C without end, which no signal stops."""
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        *(_LOOPS, _COMPARES, "{{ 10 ** (10 ** 8) }}", "{% set n = 10 ** 8 %}{{ 10 ** n }}"),
+        "{% if tools %}" + _COMPARES + "{% endif %}x",
+        "{% for m in messages if m.role == 'tool' %}" + _COMPARES + "{% endfor %}x",
+        "{% if not add_generation_prompt %}" + _COMPARES + "{% endif %}x",
+        "{% if enable_thinking is false %}" + _COMPARES + "{% endif %}x",
+    ],
+)
+def test_a_template_without_end_is_refused(template, folder, monkeypatch):
+    monkeypatch.setattr("toolrest.policy.TEMPLATE_SECONDS", 0.5)
+    (folder / "chat_template.jinja").write_text(template)
+    options = {"enable_thinking": False} if "enable_thinking" in template else {}
+    asked = Recipe.model_validate({"policy": str(folder), "data": {"template_options": options}})
     with pytest.raises(InputError, match="chat template takes over"):
-        load_tokenizer(recipe(folder))
+        load_tokenizer(asked)
+
+
+def test_a_template_without_end_for_one_prompt_is_stopped(folder, monkeypatch):
+    """What no word at the start shows is stopped where the prompt is written."""
+    template = "{% if 'Oslo' in messages[0].content %}" + _LOOPS + "{% endif %}x"
+    (folder / "chat_template.jinja").write_text(template)
+    tokenizer = load_tokenizer(recipe(folder))
+    monkeypatch.setattr("toolrest.deadline.TEMPLATE_SECONDS", 0.2)
+    assert render_chat(Prompt([{"role": "user", "content": "Rome"}], None), tokenizer)
+    with pytest.raises(InputError, match="template takes over"):
+        render_chat(Prompt([{"role": "user", "content": "Oslo"}], None), tokenizer)
+
+
+def test_a_template_without_end_is_told_where_its_ways_are_looked_at(folder, monkeypatch):
+    """It is not taken for one that refuses a message."""
+    template = "{% if tools and 'trip' in tools | string %}" + _LOOPS + "{% endif %}x"
+    (folder / "chat_template.jinja").write_text(template)
+    tokenizer = load_tokenizer(recipe(folder))
+    monkeypatch.setattr("toolrest.deadline.TEMPLATE_SECONDS", 0.2)
+    for look in (lists_tools, lambda each: usual_opening(each, get_dialect("hermes"))):
+        with pytest.raises(InputError, match="template takes over"):
+            look(tokenizer)
+
+
+@pytest.mark.parametrize("kind", ["file", "fifo", "link", "folder", "below"])
+@pytest.mark.parametrize("spelling", ["absolute", "from the folder", "from here"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("vocab", "merges", "vocab_file", "merges_file", "tokenizer_file", "added_tokens_file"),
+        *("fast_tokenizer_files", "spm_file", "anything", "init_kwargs"),
+    ],
+)
+def test_no_file_outside_is_named_by_a_tokenizer(field, spelling, kind, folder, monkeypatch):
+    """By any key and spelling, before a library opens it."""
+    outside = folder / "below" if kind == "below" else folder.parent / "outside"
+    outside.mkdir()
+    named = outside / "tokenizer.4.0.json"
+    if kind == "fifo":
+        os.mkfifo(named)
+    else:
+        named.write_text("{}")
+    if kind == "link":
+        (folder / "inner.json").symlink_to(named)
+        named = folder / "inner.json"
+    if kind == "folder" and field not in ("anything", "init_kwargs"):
+        named = outside
+    here = folder.parent if spelling == "from here" else Path("/")
+    monkeypatch.chdir(here)
+    said = {
+        "absolute": str(named),
+        "from the folder": os.path.relpath(named, folder),
+        "from here": os.path.relpath(named, here),
+    }[spelling]
+    if field == "anything" and "/" not in said:
+        said = "./" + said
+    value = {"fast_tokenizer_files": [said], "init_kwargs": {"a": [{"vocab": said}]}}
+    change(folder, "tokenizer_config.json", **{field: value.get(field, said)})
+    with pytest.raises(InputError, match=r"no file that lies in|a place outside of"):
+        check_policy_folder(folder)
+
+
+@pytest.mark.parametrize("value", [0, True, "https://example.org/x.model", "az://x/y"])
+@pytest.mark.parametrize("field", ["vocab", "merges", "vocab_file"])
+def test_a_vocabulary_is_no_descriptor_or_address(field, value, folder):
+    change(folder, "tokenizer_config.json", **{field: value})
+    with pytest.raises(InputError, match=r"tokenizer_config\.json"):
+        check_policy_folder(folder)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer.4.0.json"])
+@pytest.mark.parametrize("field", ["vocab", "merges"])
+def test_the_vocabulary_of_tokenizer_json_is_in_it(field, name, folder):
+    found = json.loads((folder / "tokenizer.json").read_text())
+    found["model"][field] = "/nowhere/vocab.json"
+    (folder / name).write_text(json.dumps(found))
+    with pytest.raises(InputError, match=field):
+        check_policy_folder(folder)
+
+
+@pytest.mark.parametrize("name", [".vocab.json", "vocab.md", "vocab.bin", "toolrest_state.json"])
+def test_a_vocabulary_has_a_name_that_the_fingerprint_counts(name, folder):
+    (folder / name).write_text("{}")
+    change(folder, "tokenizer_config.json", vocab=str(folder / name))
+    with pytest.raises(InputError, match=name):
+        check_policy_folder(folder)
+
+
+def test_a_vocabulary_that_lies_in_the_folder_is_taken(folder):
+    """Its bytes are a part of the fingerprint."""
+    (folder / "vocab.json").write_text("{}")
+    change(folder, "tokenizer_config.json", vocab_file=str(folder / "vocab.json"), x="a/b")
+    check_policy_folder(folder)
+    before = fingerprint(folder)
+    (folder / "vocab.json").write_text("{ }")
+    assert fingerprint(folder) != before
 
 
 def test_a_generation_config_says_tokens_and_sampling_alone(folder):

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import select
 import signal
 import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
+
+from toolrest.errors import InputError
+
+TEMPLATE_SECONDS = 10.0
+"""A chat template may take for a prompt."""
 
 
 class TooLong(BaseException):
     """The time is over. As Ctrl-C is, it is none of the errors that code on the way catches."""
+
+
+class EndlessTemplate(InputError):
+    """No matter of one prompt alone: whoever leaves out prompts that a template refuses stops."""
 
 
 @contextmanager
@@ -35,3 +48,51 @@ def within(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def ends_within(seconds: float, work: Callable[[], object]) -> bool:
+    """Whether work comes to an end in that time, by error or not; code in C, which no signal stops,
+    included. It is done in a child of this process, and what it made is lost.
+    """
+    readable, writable = os.pipe()
+    with warnings.catch_warnings():
+        # Of forks beside threads: the child runs Python code alone and ends without clearing up.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    os.close(writable)
+    status = None
+    try:
+        if select.select([readable], [], [], seconds)[0]:
+            status = os.waitpid(child, 0)[1]
+        return status is not None and not os.WIFSIGNALED(status)
+    finally:
+        os.close(readable)
+        if status is None:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+def apply_template(tokenizer: Any, messages: Any, **options: Any) -> Any:
+    """`apply_chat_template` of a tokenizer, which others wrote, with an end.
+
+    Args:
+        messages: of a conversation, or of each of several, which may take as much time each.
+        options: of `apply_chat_template`.
+
+    Raises:
+        InputError: it takes over `TEMPLATE_SECONDS`.
+    """
+    several = len(messages) if messages and isinstance(messages[0], list) else 1
+    try:
+        with within(TEMPLATE_SECONDS * several):
+            return tokenizer.apply_chat_template(messages, **options)
+    except TooLong:
+        raise EndlessTemplate(
+            f"the policy's chat template takes over {TEMPLATE_SECONDS:.0f} s for a prompt; use "
+            "another template"
+        ) from None

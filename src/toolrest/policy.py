@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from toolrest.adapters import adapter_values, has_adapters, merge_adapters, read_adapters
-from toolrest.deadline import TooLong, within
+from toolrest.deadline import TEMPLATE_SECONDS, ends_within
 from toolrest.errors import InputError
 from toolrest.foreign import user_path
 from toolrest.naming import short
@@ -36,8 +36,32 @@ _SAMPLING = (
     *("top_k", "min_p", "repetition_penalty"),
 )
 
-_TEMPLATE_SECONDS = 10.0
-"""A template may take for a prompt of one word."""
+_ASKED: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}]
+_TOOL = {
+    "type": "function",
+    "function": {
+        "name": "find",
+        "description": "Finds.",
+        "parameters": {"type": "object", "properties": {"word": {"type": "string"}}},
+    },
+}
+_ANSWERED: list[dict[str, Any]] = [
+    {"role": "system", "content": "Help."},
+    *_ASKED,
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [
+            {"type": "function", "function": {"name": "find", "arguments": {"word": "a"}}}
+        ],
+    },
+    {"role": "tool", "name": "find", "content": "b"},
+]
+_WORDS: tuple[tuple[list[dict[str, Any]], list[Any] | None], ...] = (
+    *((_ASKED, None), (_ASKED, [_TOOL]), (_ANSWERED, [_TOOL])),
+    *(([*_ANSWERED, {"role": "assistant", "content": "c"}], None), (_ANSWERED[:2], [_TOOL])),
+)
+"""Conversations of each kind, with the tools, that a chat template is tried with."""
 
 
 def policy_path(recipe: Recipe) -> str:
@@ -165,21 +189,32 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
             f"policy={recipe.policy}: the tokenizer has no chat template, so prompts cannot be "
             "written; use an instruction-tuned policy, or add a chat_template to the tokenizer"
         )
-    _check_template(tokenizer, recipe)
     _set_options(tokenizer, recipe.data.template_options)
+    _check_template(tokenizer, recipe)
     return tokenizer
 
 
 def _check_template(tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> None:
-    """Have the chat template write a word; what it refuses is told where a prompt is written."""
-    try:
-        with suppress(Exception), within(_TEMPLATE_SECONDS):
-            tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
-    except TooLong:
+    """Have the chat template write a few words, in a process of their own, for a comparison or a
+    power may be without end too; what it refuses is told where a prompt is written.
+    """
+
+    def write() -> None:
+        for messages, tools in _WORDS:
+            for opened in (True, False):
+                with suppress(Exception):
+                    tokenizer.apply_chat_template(
+                        messages,
+                        tools=cast(Any, tools),
+                        add_generation_prompt=opened,
+                        tokenize=False,
+                    )
+
+    if not ends_within(TEMPLATE_SECONDS, write):
         raise InputError(
-            f"policy={recipe.policy}: its chat template takes over {_TEMPLATE_SECONDS:.0f} s for "
-            "one word; use another template"
-        ) from None
+            f"policy={recipe.policy}: its chat template takes over {TEMPLATE_SECONDS:.0f} s for "
+            "a few words, or more memory than there is; use another template"
+        )
 
 
 def _set_options(tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any]) -> None:

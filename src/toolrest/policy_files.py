@@ -27,6 +27,9 @@ JSON_FILES = (
     *("special_tokens_map.json", "added_tokens.json"),
 )
 """Files of a policy's folder whose fields are looked at."""
+_OF_THE_TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json")
+_VOCABULARIES = ("vocab", "merges")
+"""Fields that hold a vocabulary, or name a file of one, as those named `*_file` do."""
 _PICKLES = (
     *("*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.joblib"),
     *("*.dill", "*.distcp", ".metadata"),
@@ -79,8 +82,8 @@ _OF_THE_CLASS = (
     *("has_no_defaults_at_init", "base_model_prefix"),
 )
 """What a configuration's class says of itself."""
-_LEFT_OVER = "special_tokens_map_file"
-"""A place on the machine where a tokenizer was saved; nobody reads it."""
+_LEFT_OVER = ("special_tokens_map_file", "name_or_path", "_name_or_path")
+"""Places on the machine where a policy was saved; nobody reads them."""
 
 
 def check_policy_folder(folder: Path, *, trusted: bool = False, from_hub: bool = False) -> None:
@@ -101,6 +104,11 @@ def check_policy_folder(folder: Path, *, trusted: bool = False, from_hub: bool =
     for name, found in values.items():
         for key, value in _fields(found, folder / name):
             _check_field(folder / name, key, value)
+            if name in _OF_THE_TOKENIZER:
+                _check_vocabulary(folder / name, key, value)
+    for path in sorted(folder.glob("tokenizer*.json")):
+        if path.name not in JSON_FILES:
+            _check_inline(path)
     index = values.get(INDEX)
     if index is not None:
         _check_index(folder, index)
@@ -190,7 +198,7 @@ def _check_field(path: Path, key: str, value: Any) -> None:
     large = isinstance(value, int) and abs(value) > _MOST_NUMBER and key != "model_max_length"
     if large or (isinstance(value, float) and not math.isfinite(value)):
         raise InputError(f"{path}: {short(key)}={short(value)} is no number to reckon with")
-    if key.endswith(("_file", "_path", "_dir")) and key not in (_LEFT_OVER, "name_or_path"):
+    if key.endswith(("_file", "_path", "_dir")) and key not in _LEFT_OVER:
         _check_place(path, key, value)
 
 
@@ -203,17 +211,65 @@ def _is_choice(value: Any, known: tuple[str, ...]) -> bool:
 
 def _check_place(path: Path, key: str, value: Any) -> None:
     """Files are read from the folder itself."""
-    if not isinstance(value, str) or key == "_name_or_path":
+    for named in _places(path, value):
+        if not named.is_relative_to(os.path.realpath(path.parent)):
+            raise InputError(
+                f"{path}: {key}={short(value)}: a place outside of the folder; take it out"
+            )
+
+
+def _places(path: Path, value: Any) -> Iterator[Path]:
+    """What there is of a name, links followed: for a reader that looks for it from where the
+    command runs, and for one that looks in the folder.
+    """
+    if not isinstance(value, str):
         return
-    try:
-        named = Path(os.path.realpath(value))
-        there = named.exists() and not named.is_relative_to(os.path.realpath(path.parent))
-    except (OSError, ValueError):
-        there = False
-    if there:
+    for start in (Path(), path.parent):
+        try:
+            named = Path(os.path.realpath(start / value))
+            if named.exists():
+                yield named
+        except (OSError, ValueError):
+            continue
+
+
+def _check_vocabulary(path: Path, key: str, value: Any) -> None:
+    """Of a tokenizer no field, whatever it is called, names a file but those that lie in the folder
+    itself, which are looked at and are part of the policy's fingerprint.
+    """
+    if key in _LEFT_OVER:
+        return
+    reads = key in _VOCABULARIES or key.endswith(("_file", "_files"))
+    if reads and isinstance(value, int):
         raise InputError(
-            f"{path}: {key}={short(value)}: a place outside of the folder; take it out"
+            f"{path}: {printable(key)[:60]}={short(value)} is no file's name; take it out"
         )
+    if not isinstance(value, str) or (not reads and not {"/", os.sep} & {*value}):
+        return
+    folder = Path(os.path.realpath(path.parent))
+    beside = all(
+        (named.is_file() and named.parent == folder and _counts(named.name))
+        or (named.is_dir() and not reads)
+        for named in _places(path, value)
+    )
+    if not beside or (reads and "://" in value):
+        raise InputError(
+            f"{path}: {printable(key)[:60]}={short(value)}: no file that lies in the folder, of a "
+            "name that a vocabulary has (.json, .model or .txt); take it out"
+        )
+
+
+def _counts(name: str) -> bool:
+    """Whether a file of that name is bounded in size, and a part of the fingerprint."""
+    return name.endswith(tuple(_MOST)) and not name.startswith(".") and "_state." not in name
+
+
+def _check_inline(path: Path) -> None:
+    """A tokenizer's own file holds its vocabulary; words in its place would name another file."""
+    model = _object(path).get("model")
+    for key, value in model.items() if isinstance(model, dict) else ():
+        if key in _VOCABULARIES and not isinstance(value, dict | list | None):
+            raise InputError(f"{path}: {key}={short(value)} is no vocabulary; copy the file again")
 
 
 def _check_index(folder: Path, index: Mapping[str, Any]) -> None:

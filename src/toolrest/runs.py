@@ -326,13 +326,15 @@ def _commit() -> str | None:
     here = Path(__file__)
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(here.parent), *arguments]
+        # Without optional locks nothing is written, as a full disk would leave a torn index.
+        command = ["git", "--no-optional-locks", "-C", str(here.parent), *arguments]
         return subprocess.run(
             command, capture_output=True, encoding="utf-8", timeout=10, check=True
         ).stdout.strip()
 
     try:
         git("ls-files", "--error-unmatch", here.name)
-        return git("describe", "--always", "--dirty", "--exclude=*", "--abbrev=40")
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from toolrest.data.sample import Sample
 from toolrest.data.wording import Prompt, split_parallel
+from toolrest.deadline import EndlessTemplate, apply_template
 from toolrest.errors import InputError
 from toolrest.redaction import first_line
 
@@ -55,13 +56,16 @@ def render_chat(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]
     refusal: Exception | None = None
     for messages in _forms(prompt.messages):
         try:
-            encoded = tokenizer.apply_chat_template(
+            encoded = apply_template(
+                tokenizer,
                 messages,
                 tools=cast(Any, prompt.tools),
                 add_generation_prompt=True,
                 tokenize=True,
                 return_dict=True,
             )
+        except EndlessTemplate:
+            raise
         except Exception as error:  # a template may raise anything
             refusal = refusal or error
             continue

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from toolrest.data.dialogue import Action, Dialogue, Observation, Tool, UserTurn
 from toolrest.data.wording import word
+from toolrest.deadline import apply_template
 from toolrest.dialects import ToolCall, get_dialect
 from toolrest.doctor.check import Check, Status
 from toolrest.mixture import recipe_rendering
@@ -127,7 +128,8 @@ def _render(
     tools: list[dict[str, Any]] | None,
     opened: bool,
 ) -> list[int]:
-    encoded = tokenizer.apply_chat_template(
+    encoded = apply_template(
+        tokenizer,
         messages,
         tools=cast(Any, tools),
         add_generation_prompt=opened,

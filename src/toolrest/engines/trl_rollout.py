@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from accelerate.utils import broadcast_object_list
 
+from toolrest.deadline import apply_template
 from toolrest.rollout.shared_prefix import sample_groups
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ def shared_prefix_rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str,
     if isinstance(prompts[0], str):
         encoded = tokenizer(prompts)
     else:
-        encoded = tokenizer.apply_chat_template(
-            prompts, add_generation_prompt=True, tokenize=True, return_dict=True
+        encoded = apply_template(
+            tokenizer, prompts, add_generation_prompt=True, tokenize=True, return_dict=True
         )
     prompt_ids: list[list[int]] = encoded["input_ids"]
     group = _group_size(prompt_ids)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from toolrest.deadline import EndlessTemplate, apply_template
 from toolrest.dialects import Dialect, ParseStatus, ToolCall
 from toolrest.dialects.base import SPACES
 from toolrest.redaction import first_line
@@ -71,6 +72,8 @@ def read_back(tokenizer: PreTrainedTokenizerBase, dialect: Dialect) -> RoundTrip
         message = {"role": "assistant", "content": "", "tool_calls": [call]}
         try:
             turn = _turn(tokenizer, dialect, message)
+        except EndlessTemplate:
+            raise
         except Exception as raised:  # a template may raise anything
             refusal = refusal or f"the template refuses a message with tool_calls ({_line(raised)})"
             continue
@@ -85,6 +88,8 @@ def lists_tools(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the template tells the policy of the tools that it is given."""
     try:
         text = _render(tokenizer, [_QUESTION], tools=True, opened=True)
+    except EndlessTemplate:
+        raise
     except Exception:  # a template may raise anything
         return False
     return PROBE.name in text
@@ -94,6 +99,8 @@ def usual_opening(tokenizer: PreTrainedTokenizerBase, dialect: Dialect) -> str:
     """What the prompt of a usual question has written of the reply; see `Dialect.opening`."""
     try:
         return dialect.opening(_render(tokenizer, [_QUESTION], tools=True, opened=True))
+    except EndlessTemplate:
+        raise
     except Exception:  # a template may raise anything; each row's own prompt is judged later
         return ""
 
@@ -104,6 +111,8 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str | None:
         return None
     try:
         tail = after_reply(tokenizer)
+    except EndlessTemplate:
+        raise
     except Exception:  # a template may raise anything
         return None
     tokens = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
@@ -170,7 +179,8 @@ def _render(
 ) -> str:
     return cast(
         str,
-        tokenizer.apply_chat_template(
+        apply_template(
+            tokenizer,
             messages,
             tools=cast(Any, [PROBE_TOOL] if tools else None),
             add_generation_prompt=opened,
