@@ -136,7 +136,10 @@ def test_a_comparison_and_a_resumed_run_find_their_files(there):
     run = there / "comparison" / "runs" / "grpo-seed0"
     (run / "summary.json").unlink()
     again = subprocess.run(
-        [*program, "train", "--resume", str(run)], cwd="/", capture_output=True, encoding="utf-8"
+        [*program, "train", "--resume", str(run), "--trust-remote-code"],
+        cwd="/",
+        capture_output=True,
+        encoding="utf-8",
     )
     assert again.returncode == 0, again.stderr
     assert (run / "summary.json").is_file()

@@ -1,8 +1,12 @@
+import errno
 import json
+import os
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
+from toolrest.cli.errors import one_line_errors
 from toolrest.cli.main import app
 
 TRUTH = '<tool_call>\n{"name": "f", "parameters": {"x": 1, "y": 2}}\n</tool_call>'
@@ -109,3 +113,34 @@ def test_what_scored_which_file_is_said(rollouts):
     assert f"of sha256    {digest}" in output
     assert "scored by    toolrest " in output and "lenient_types True" in output
     assert "lenient_types False" in score(rollouts).stdout
+
+
+def test_a_full_disk_is_a_line(rollouts):
+    result = score(rollouts, "--output", "/dev/full")
+    assert result.exit_code == 2
+    assert result.stderr == "toolrest: /dev/full: cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "x"),
+        OSError(errno.EFBIG, os.strerror(errno.EFBIG)),
+        OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), "x"),
+        RuntimeError("Error while serializing: I/O error: File too large (os error 27)"),
+        RuntimeError("I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_disk_that_takes_no_more_is_a_line(error, capsys):
+    """Whoever writes, and in whatever error."""
+    with pytest.raises(typer.Exit) as left, one_line_errors():
+        raise error
+    assert left.value.exit_code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "make room" in said
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EINVAL, "x"), RuntimeError("x"), KeyError("x")])
+def test_other_errors_are_not_hidden(error):
+    with pytest.raises(type(error)), one_line_errors():
+        raise error

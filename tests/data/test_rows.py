@@ -212,3 +212,34 @@ def test_a_hub_that_cannot_be_reached_is_one_error(monkeypatch):
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
     with pytest.raises(InputError, match="no route"):
         list(iterate_rows("some/data"))
+
+
+@pytest.mark.parametrize("name", ["x.jsonl.gz", "x.json.gz", "x.csv.gz"])
+def test_a_gzip_file_with_any_byte_changed_gives_rows_or_a_line(tmp_path, name):
+    """Whatever the change does: another header, a stream that cannot be inflated, a wrong sum."""
+    whole = gzip.compress(LINES * 20)
+    refused = []
+    for place in range(len(whole)):
+        changed = bytes([whole[place] ^ 0xFF])
+        path = written(tmp_path, name, whole[:place] + changed + whole[place + 1 :])
+        try:
+            list(iterate_rows(path))
+        except InputError as error:
+            refused.append(str(error))
+    assert any("while decompressing" in said for said in refused)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([2**31 - 1], pa.int32()).cast(pa.date32()),
+        pa.array([-(2**31)], pa.int32()).cast(pa.date32()),
+        pa.array([2**62], pa.timestamp("us")),
+        pa.array([2**62], pa.duration("s")),
+    ],
+)
+def test_a_date_that_python_has_not_is_a_line(tmp_path, column):
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"a": column}), path)
+    with pytest.raises(InputError, match="not a readable parquet file"):
+        list(iterate_rows(str(path)))

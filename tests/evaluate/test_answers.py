@@ -97,3 +97,9 @@ def test_a_folder_that_cannot_be_made_is_one_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         AnswerStore(tmp_path / "file" / "x", SETTINGS)
+
+
+def test_settings_that_are_too_deep_are_other_settings(tmp_path):
+    (tmp_path / "settings.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match="answers of other settings"):
+        AnswerStore(tmp_path, SETTINGS)

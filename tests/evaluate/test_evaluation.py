@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import toolrest
 from toolrest.cli.main import app
 from toolrest.errors import InputError
+from toolrest.evaluate.results import compare
 from toolrest.evaluate.target import find_target
 from toolrest.recipe import Data, Recipe, dump_recipe
 
@@ -308,3 +309,29 @@ def test_a_disk_that_is_full_on_the_way_is_one_line_and_the_answers_are_kept(tmp
     assert one == other
     results = [(tmp_path / folder / "result.json").read_bytes() for folder in ("e", "straight")]
     assert results[0] == results[1]
+
+
+SCORE = {"identity": "a", "category": "c", "correct": True}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[" * 100_000,
+        "[]",
+        *(json.dumps(SCORE | {"identity": odd}) for odd in ([], {}, 1, None)),
+        *(json.dumps(SCORE | {"category": odd}) for odd in (["c"], {}, 1, None)),
+        *(json.dumps(SCORE | {"correct": odd}) for odd in ([], "x", None)),
+    ],
+)
+def test_scores_that_somebody_else_wrote_are_refused_in_a_line(tmp_path, line):
+    (tmp_path / "settings.json").write_text("{}")
+    (tmp_path / "scores.jsonl").write_text(line + "\n")
+    with pytest.raises(InputError, match="no finished evaluation is there"):
+        compare(tmp_path, tmp_path)
+
+
+def test_settings_too_deep_are_no_evaluation(tmp_path):
+    (tmp_path / "settings.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match="no evaluation is there"):
+        compare(tmp_path, tmp_path)

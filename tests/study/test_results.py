@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from toolrest.errors import InputError
@@ -122,4 +123,55 @@ def test_a_baseline_without_a_run_is_named(comparison):
     for seed in (0, 1):
         folder.run("grpo", seed).summary.unlink()
     with pytest.raises(InputError, match="no run of the baseline grpo"):
+        load_results(folder, plan)
+
+
+ODD = ["x", [2], {}, None, True]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "1", "", *map(json.dumps, ODD)])
+@pytest.mark.parametrize("name", ["summary", "metrics", "curve"])
+def test_a_cell_that_somebody_else_wrote_is_refused_in_a_line(comparison, name, text):
+    folder, plan = comparison
+    getattr(folder.run("rest", 0), name).write_text(text + "\n")
+    with pytest.raises(InputError, match="finished run that cannot be read"):
+        load_results(folder, plan)
+
+
+@pytest.mark.parametrize("value", [*ODD, 10**400])
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        *(("summary", "steps"), ("summary", "seconds"), ("metrics", "step"), ("curve", "step")),
+        *(("curve", "exact_match"), ("curve", "greedy_exact_match"), ("curve", "reward")),
+    ],
+)
+def test_a_field_of_a_wrong_kind_is_named(comparison, name, key, value):
+    folder, plan = comparison
+    path = getattr(folder.run("rest", 0), name)
+    row = json.loads(path.read_text().splitlines()[0]) if name != "summary" else {}
+    whole = row or json.loads(path.read_text())
+    path.write_text(json.dumps(whole | {key: value}) + "\n")
+    with pytest.raises(InputError, match=f"{key} should be a number"):
+        load_results(folder, plan)
+
+
+@pytest.mark.parametrize("value", [*ODD, 10**400])
+def test_a_metric_of_a_wrong_kind_is_not_there(comparison, value):
+    folder, plan = comparison
+    path = folder.run("rest", 0).metrics
+    rows = [json.loads(line) | {"num_tokens": value} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rest = next(r for r in load_results(folder, plan) if r.name == "rest")
+    assert np.isnan(rest.metrics["num_tokens"][1][0]).all()
+    assert not np.isnan(rest.metrics["num_tokens"][1][1]).any()
+
+
+@pytest.mark.parametrize("value", [[], "x", 1, {}])
+def test_a_result_at_an_end_of_a_wrong_kind_is_refused(comparison, value):
+    folder, plan = comparison
+    run = folder.run("rest", 0)
+    run.curve.unlink()
+    run.summary.write_text(json.dumps(json.loads(run.summary.read_text()) | {"after": value}))
+    with pytest.raises(InputError, match="finished run that cannot be read"):
         load_results(folder, plan)

@@ -7,15 +7,21 @@ from contextlib import contextmanager
 
 import typer
 
-from toolrest.errors import InputError
+from toolrest.errors import InputError, reason
 from toolrest.naming import printable
 from toolrest.redaction import redacted
 from toolrest.terminal import say
 
-_OF_THE_DISK = {
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ENAMETOOLONG)
-}
-"""What no code can mend: a disk that is full, over a limit, read only or broken; a long name."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_OF_THE_DISK = (*_FULL, errno.EROFS, errno.EIO, errno.ENAMETOOLONG)
+"""What no code can mend: a disk that is full, read only or broken, a name too long for it."""
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a disk that is full, or its limit, ended a writer; some have errors of their own."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    return any(os.strerror(code) in str(error) for code in _FULL)
 
 
 @contextmanager
@@ -27,14 +33,17 @@ def one_line_errors() -> Iterator[None]:
         if os.environ.get("RANK", "0") == "0":
             say(f"toolrest: {printable(redacted(str(error)))}", err=True)
         raise typer.Exit(2) from None
-    except OSError as error:
-        if error.errno not in _OF_THE_DISK:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        said = f"{where}cannot be written or read ({error.strerror})"
-        text = f"{said}; make room on the disk, or name another place"
-        say(f"toolrest: {printable(redacted(text))}", err=True)
-        raise typer.Exit(2) from None
     except MemoryError:
         say("toolrest: memory ran out; ask for less at once, or use a larger machine", err=True)
+        raise typer.Exit(2) from None
+    except Exception as error:
+        known = isinstance(error, OSError) and error.errno in _OF_THE_DISK
+        if not known and not is_full(error):
+            raise
+        named = error.filename if isinstance(error, OSError) else None
+        where = f"{named}: " if named else ""
+        why = (error.strerror if isinstance(error, OSError) else None) or reason(error)
+        said = f"{where}cannot be written or read ({why})"
+        text = f"{said}; make room on the disk, or name another place"
+        say(f"toolrest: {printable(redacted(text))}", err=True)
         raise typer.Exit(2) from None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from toolrest.cli.errors import one_line_errors
+from toolrest.cli.errors import is_full, one_line_errors
 from toolrest.cli.recipes import ARGUMENTS, split_arguments
 from toolrest.errors import InputError, reason
 from toolrest.terminal import note_loss, say, say_lost
@@ -338,22 +338,16 @@ def _cannot_write(error: Exception, run: "RunFolder") -> str | None:
 
     named = error.filename if isinstance(error, OSError) else None
     if isinstance(named, str) and not Path(named).resolve().is_relative_to(run.path.resolve()):
-        return f"{named} cannot be written ({reason(error)}); mend that" if _full(error) else None
+        return f"{named} cannot be written ({reason(error)}); mend that" if is_full(error) else None
     there = run.path if run.is_used() else run.path.parent  # an unused folder is taken away
     full = f"the disk is full ({there}); make room"
-    if _full(error):
+    if is_full(error):
         return full
     locked = (errno.EROFS, errno.EACCES, errno.EPERM)
     if (isinstance(error, OSError) and error.errno in locked) or "Read-only file" in str(error):
         return f"{run.path} cannot be written ({error}); make it writable"
     writes = isinstance(error, OSError | RuntimeError)
     return full if writes and shutil.disk_usage(run.path).free < _DISK_FULL else None
-
-
-def _full(error: Exception) -> bool:
-    """Whether it says that a disk, a quota or a limit (ulimit -f) is reached."""
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return (isinstance(error, OSError) and error.errno in full) or "No space left" in str(error)
 
 
 def _print_plan(recipe: "Recipe") -> None:

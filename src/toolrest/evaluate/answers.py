@@ -86,8 +86,8 @@ class AnswerStore:
                 key = changed[0]
                 raise InputError(
                     f"{path.parent}: holds answers of other settings ({key}: "
-                    f"{short(before.get(key))}, now {short(settings.get(key))}); choose another "
-                    "--out"
+                    f"{short(before.get(key))}, now {short(settings.get(key))}); "
+                    "choose another --out"
                 )
         elif self.path.stat().st_size:
             raise InputError(
