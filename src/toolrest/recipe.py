@@ -224,7 +224,7 @@ class Optimizer(_Section):
     """Clipping range of the probability ratio."""
     clip_epsilon_high: float | None = Field(default=None, gt=0)
     """Upper clipping range where it differs (DAPO's clip-higher; CISPO's cap)."""
-    max_grad_norm: float = Field(default=1.0, gt=0)
+    max_grad_norm: float = Field(default=1.0, gt=0, allow_inf_nan=True)
     """Gradients are clipped to this norm."""
     mini_batch: int | None = Field(default=None, ge=1)
     """Prompts of one optimiser step; None: all of a generation."""

@@ -49,6 +49,7 @@ def records(folder):
     return [{k: v for k, v in json.loads(line).items() if k not in timed} for line in lines]
 
 
+@pytest.mark.slow
 def test_a_run_and_one_that_was_killed_and_resumed_end_the_same(tmp_path):
     straight = run("train", *SMALL, "name=straight")
     assert straight.returncode == 0, straight.stderr

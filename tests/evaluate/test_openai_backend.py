@@ -146,6 +146,7 @@ def started(url, script, answers, tmp_path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_evaluation_goes_on_and_asks_nothing_twice(stop, tmp_path):
     """All categories, dialogues with simulators among them. After Ctrl-C nothing is asked twice;

@@ -12,6 +12,8 @@ from pathlib import Path
 
 LIMIT = 60.0
 """Seconds after which a command hangs; the process is ended, since C code cannot be interrupted."""
+_OURS = ("git", "uname")
+"""Our own look at the commit, and Python's at the machine."""
 _NETWORK = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
 _watched: list["Watch"] = []
 
@@ -34,7 +36,7 @@ class Watch:
                 self.seen.append(f"read outside: {os.fsdecode(values[0])}")
         elif event in ("os.system", "os.exec", "os.posix_spawn"):
             self.seen.append(f"a program: {event} {values!r}")
-        elif event == "subprocess.Popen" and os.path.basename(str(values[0])) != "git":
+        elif event == "subprocess.Popen" and os.path.basename(str(values[0])) not in _OURS:
             self.seen.append(f"a program: {values[:2]!r}")
 
 

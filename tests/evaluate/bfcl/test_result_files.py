@@ -36,6 +36,7 @@ def spoil(episode, rng):
     return play_gold(episode, lambda turn, calls: [{**c, "name": c["name"] + "_x"} for c in calls])
 
 
+@pytest.mark.slow
 def test_the_official_evaluation_agrees(official, speech, tmp_path):
     pytest.importorskip("tree_sitter_java", reason="bfcl-eval's own runner needs tree-sitter")
     rng = random.Random(0)
