@@ -35,10 +35,10 @@ class Work:
 
 
 def answers_of(folder: Path, name: str) -> dict[str, object]:
-    """Every file; the answers in any order."""
+    """Every file; the answers in any order, and of the environment, with its command, the name."""
     found: dict[str, object] = {}
     for path in sorted((folder / name).iterdir()):
-        data = path.read_bytes()
+        data = b"" if path.name == "environment.json" else path.read_bytes()
         found[path.name] = sorted(data.split(b"\n")) if path.name == "answers.jsonl" else data
     return found
 
