@@ -108,9 +108,11 @@ def test_what_the_environment_writes_earns_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("own", [None, {"eos_token_id": 5}])
-def test_the_policys_own_ends_end_its_responses(tmp_path, own):
+def test_the_policys_own_ends_end_its_responses(tmp_path, own, monkeypatch):
     """TRL's, and those that the template and the dialect name; who names one means that alone."""
     tokenizer = load_tokenizer(Recipe())
+    end = next(t for t in tokenizer.all_special_tokens if t != tokenizer.eos_token)
+    monkeypatch.setattr(type(get_dialect("rlla")), "stop_tokens", (end,))
     tokenizer.chat_template = str(tokenizer.chat_template).replace("<|im_end|>", "<think>")
     trainer = ResTTrainer(
         model=load_policy(Recipe()),

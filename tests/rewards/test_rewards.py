@@ -253,3 +253,10 @@ def test_one_call_scores_as_the_formula_says(found, due):
     assert two.parameters == pytest.approx((keys + 1) / 2)
     assert two.total == pytest.approx((two.names + keys + 1 + values) / (3 + count))
     assert one.total == pytest.approx((one.names + keys + values) / (2 + count))
+
+
+def test_a_truth_owes_a_thought_only_where_the_prompt_begins_one():
+    reward = ToolReward("hermes")
+    call = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
+    assert [str(block) for block in reward.truth(call).blocks] == ["calls"]
+    assert [str(b) for b in reward.truth(call, "<think>\n").blocks] == ["thought", "calls"]
