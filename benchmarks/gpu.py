@@ -125,7 +125,9 @@ def make_trainer(kind: str, options: argparse.Namespace) -> GRPOTrainer:
         ),
     )
     trainer.create_optimizer_and_scheduler(10_000)
-    trainer.model.activation_checkpointing_enable({"use_reentrant": False})
+    # transformers up to 5.17, at least, has the older name only
+    enable = getattr(trainer.model, "activation_checkpointing_enable", None)
+    (enable or trainer.model.gradient_checkpointing_enable)({"use_reentrant": False})
     trainer.model.train()
     trainer.state.max_steps = 10_000
     trainer.current_gradient_accumulation_steps = 1
