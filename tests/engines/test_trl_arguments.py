@@ -125,6 +125,21 @@ def test_an_entropy_bonus_has_its_gradient_and_what_is_captured_has_none(
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in made.model.parameters())
 
 
+def test_rewards_of_none_are_left_out_as_in_grpo(tmp_path, embedded_tokenizer):
+    def none(completions, **columns):
+        return [None] * len(completions)
+
+    policies = []
+    for kind, config in ((GRPOTrainer, GRPOConfig), (ResTTrainer, ResTConfig)):
+        options = settings(tmp_path, max_completion_length=8, max_steps=1, loss_type="grpo")
+        made = kind(
+            named_policy(), none, config(**options), ROWS, processing_class=embedded_tokenizer
+        )
+        made.train()
+        policies.append(made.model.state_dict())
+    assert all(torch.equal(policies[0][name], value) for name, value in policies[1].items())
+
+
 def test_the_entropy_bonus_moves_the_policy(tmp_path, embedded_tokenizer):
     """All rewards are equal, so that only the bonus has a gradient."""
 
