@@ -303,7 +303,7 @@ class ResTTrainer(GuardedTrainer):
         ids = torch.cat((output["prompt_ids"], output["completion_ids"]), dim=1)
         attention = torch.cat((output["prompt_mask"], output["completion_mask"]), dim=1)
         with torch.no_grad():
-            return self._get_per_token_logps_and_entropies(
+            found = self._get_per_token_logps_and_entropies(
                 self.model,
                 ids,
                 attention,
@@ -311,6 +311,7 @@ class ResTTrainer(GuardedTrainer):
                 batch_size=self.config.per_device_train_batch_size,
                 compute_entropy=True,
             )
+        return cast(tuple[torch.Tensor, torch.Tensor, Any], found)
 
     def _reduce(self, entropy: RegionEntropy) -> RegionEntropy:
         """The sums and counts of all ranks."""
