@@ -1,5 +1,6 @@
 """What the guards do with each kind of number, on a trainer that is made of its parts alone."""
 
+import asyncio
 from collections import defaultdict
 from types import SimpleNamespace
 
@@ -33,6 +34,7 @@ def guarded(rule="skip", accelerator=None, group=2, **state):
     trainer.accelerator = accelerator or Accelerator()
     trainer.non_finite = rule
     trainer.num_generations = group
+    trainer.reward_funcs = [torch.nn.Linear(1, 1)]
     trainer.incidents = []
     trainer._on_incident = trainer.incidents.append
     trainer._batch = {}
@@ -70,6 +72,39 @@ def test_rewards_that_are_numbers_leave_nothing_out(monkeypatch):
     _, unscored = rewarded(monkeypatch, [[1.0], [2.0]], trainer, 2)
     assert unscored is None
     assert not trainer.incidents and not trainer._metrics["train"]
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_response_that_every_function_left_out_is_no_fault(monkeypatch, later):
+    """None of all functions is left to TRL; None of one and NaN of the other is none."""
+    said = {"one": [None, None, 1.0, NAN], "other": [None, NAN, None, NAN]}
+
+    def function(name):
+        async def soon(completions):
+            return said[name]
+
+        return soon if later and name == "other" else lambda completions: said[name]
+
+    def rewards_of(trainer, *arguments):
+        columns = []
+        for call in trainer.reward_funcs:
+            found = call(completions=["c"] * 4)
+            found = asyncio.run(found) if asyncio.iscoroutine(found) else found
+            columns.append([NAN if value is None else value for value in found])
+        return torch.tensor(columns).T
+
+    monkeypatch.setattr(CheckpointTrainer, "_calculate_rewards", rewards_of)
+    trainer = guarded()
+    trainer.reward_funcs = functions = [function("one"), function("other")]
+    found = trainer._calculate_rewards([], ["p"] * 4, [], [])
+    assert trainer.reward_funcs is functions
+    assert found[0].isnan().all()
+    assert found[1].tolist() == found[3].tolist() == [0.0, 0.0]
+    assert trainer._unscored.tolist() == [True, True, True, True]
+    said["one"], said["other"] = [None, None, 1.0, 2.0], [None, None, None, None]
+    found = trainer._calculate_rewards([], ["p"] * 4, [], [])
+    assert found.isnan().tolist() == [[True, True], [True, True], [False, True], [False, True]]
+    assert trainer._unscored is None and len(trainer.incidents) == 1
 
 
 def test_a_process_leaves_out_its_own_rows(monkeypatch):

@@ -48,6 +48,7 @@ def trainer(scheme="rest", source="online", processes=1, main=True, **config):
     made._window = RegionEntropy.zero()
     made._logged = RegionEntropy.zero()
     made._captured = None
+    made._entropy_bonus_enabled = False
     made._metrics = {"train": defaultdict(list)}
     return made
 

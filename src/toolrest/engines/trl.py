@@ -22,6 +22,7 @@ from toolrest.engines.trl_config import (
     check_save_steps,
     check_settings,
     check_whole_groups,
+    own_settings,
 )
 from toolrest.engines.trl_guards import GuardedTrainer
 from toolrest.regions import Region, label_tokens
@@ -33,9 +34,10 @@ from toolrest.weights import RegionEntropy, Scheme, Statistic, TokenStatistics, 
 class ResTTrainer(GuardedTrainer):
     """`GRPOTrainer` whose per-token advantages are w_t * A_i.
 
-    Takes what `GRPOTrainer` takes; `args` is a `ResTConfig`.
+    Takes what `GRPOTrainer` takes, in its order.
 
     Args:
+        args: a `ResTConfig`; None: its defaults, with checkpoints in `MODEL-ResT`.
         on_rollouts: called with each generation's `RolloutBatch`.
         on_incident: called in process 0 when a reward, a weight or a gradient is not finite, before
             the rule `non_finite` is followed.
@@ -46,16 +48,21 @@ class ResTTrainer(GuardedTrainer):
 
     def __init__(
         self,
+        model: Any,
+        reward_funcs: Any = None,
+        args: ResTConfig | None = None,
         *positional: Any,
-        args: ResTConfig,
         on_rollouts: Callable[[RolloutBatch], None] | None = None,
         **keywords: Any,
     ) -> None:
+        args = own_settings(args, model)
         self.scheme: Scheme = get_scheme(args.weighting, **args.weighting_options)
         if args.dialect != "auto":
             get_dialect(args.dialect)
         check_settings(args)
-        super().__init__(*positional, args=args, non_finite=args.non_finite, **keywords)
+        super().__init__(
+            model, reward_funcs, args, *positional, non_finite=args.non_finite, **keywords
+        )
         check_save_steps(args)
         check_whole_groups(args, self.scheme.reads_tokens)
         check_credit(args, self.reward_funcs, self.tools)
@@ -65,9 +72,9 @@ class ResTTrainer(GuardedTrainer):
             if args.dialect == "auto"
             else args.dialect
         )
-        model = self.accelerator.unwrap_model(self.model)
+        policy = self.accelerator.unwrap_model(self.model)
         self.speech = read_speech(
-            self._tokenizer, self.dialect, getattr(model, "generation_config", None)
+            self._tokenizer, self.dialect, getattr(policy, "generation_config", None)
         )
         self.vocabulary = self.speech.vocabulary
         self._end_turns()
@@ -165,6 +172,8 @@ class ResTTrainer(GuardedTrainer):
             if self.scheme.statistic is Statistic.COLLISION:
                 values = torch.cat(self._collisions)[:, -logits_to_keep:]
             self._captured = values.detach()
+        if entropies is not None and not self._entropy_bonus_enabled:
+            entropies = entropies.detach()  # the entropy bonus alone has a gradient through them
         return logps, entropies, aux_loss
 
     def _runs_old_forward(self) -> bool:
@@ -294,7 +303,7 @@ class ResTTrainer(GuardedTrainer):
         ids = torch.cat((output["prompt_ids"], output["completion_ids"]), dim=1)
         attention = torch.cat((output["prompt_mask"], output["completion_mask"]), dim=1)
         with torch.no_grad():
-            return self._get_per_token_logps_and_entropies(
+            found = self._get_per_token_logps_and_entropies(
                 self.model,
                 ids,
                 attention,
@@ -302,6 +311,7 @@ class ResTTrainer(GuardedTrainer):
                 batch_size=self.config.per_device_train_batch_size,
                 compute_entropy=True,
             )
+        return cast(tuple[torch.Tensor, torch.Tensor, Any], found)
 
     def _reduce(self, entropy: RegionEntropy) -> RegionEntropy:
         """The sums and counts of all ranks."""

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.utils import get_config_model_id
 
 from toolrest.errors import InputError
 from toolrest.naming import unknown_name
@@ -72,6 +73,28 @@ class ResTConfig(GRPOConfig):
     )
     entropy_decay: float = field(
         default=0.9, metadata={"help": "Weight of the past in the online average, in [0, 1)."}
+    )
+
+
+def own_settings(args: object, model: Any) -> ResTConfig:
+    """The settings given, or the defaults where none are, as `GRPOTrainer` has them.
+
+    Args:
+        model: the policy or its name, which the default output folder is named after.
+
+    Raises:
+        InputError: settings of another class, such as a plain `GRPOConfig`: they name no weighting,
+            and their default `loss_type` is another.
+    """
+    if isinstance(args, ResTConfig):
+        return args
+    if args is None:
+        name = model if isinstance(model, str) else get_config_model_id(model.config)
+        return ResTConfig(f"{name.split('/')[-1]}-ResT")
+    raise InputError(
+        f"args is a {type(args).__name__}, which names no weighting; use ResTConfig (from "
+        "toolrest.engines.trl), which takes the settings of GRPOConfig; there loss_type is 'grpo' "
+        "unless given"
     )
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import gather, gather_object
+from trl.trainer.utils import is_async_callable
 
 from toolrest.engines.trl_checkpoints import CheckpointTrainer
 from toolrest.guards import Incident, NonFiniteError
@@ -16,6 +17,27 @@ from toolrest.rewards.guarded import GuardedReward
 
 _LED_TO_A_GRADIENT = ("advantages", "old_per_token_logps", "importance_sampling_ratio")
 """Of the last micro-batch, what an incident describes."""
+
+
+def _noting(function: Any, left_out: torch.Tensor) -> Any:
+    """A reward function that unmarks, in `left_out`, the responses that it has not said None of."""
+    if isinstance(function, torch.nn.Module):
+        left_out.zero_()
+        return function
+
+    def note(rewards: Any) -> list[Any]:
+        rewards = list(rewards)
+        for place, reward in enumerate(rewards[: len(left_out)]):
+            left_out[place] &= reward is None
+        return rewards
+
+    if is_async_callable(function):
+
+        async def noted_later(**columns: Any) -> list[Any]:
+            return note(await function(**columns))
+
+        return noted_later
+    return lambda **columns: note(function(**columns))
 
 
 class GuardedTrainer(CheckpointTrainer):
@@ -55,10 +77,20 @@ class GuardedTrainer(CheckpointTrainer):
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         """The parent's; responses without any finite reward stop the run or leave out their group.
 
-        TRL takes a NaN for the None of a reward that does not apply, and would count it as 0.
+        TRL takes a NaN for the None of a reward that does not apply, and leaves such a response
+        out. That is kept where every reward function said None, and is a fault where one said NaN.
         """
-        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        broken = torch.isinf(rewards).any(dim=1) | torch.isnan(rewards).all(dim=1)
+        functions = self.reward_funcs
+        left_out = torch.ones(len(prompts), dtype=torch.bool)
+        self.reward_funcs = [_noting(function, left_out) for function in functions]
+        try:
+            rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        finally:
+            self.reward_funcs = functions
+        missing = torch.isnan(rewards).all(dim=1)
+        if missing.any():
+            missing &= ~cast(torch.Tensor, gather(left_out.to(rewards.device)))
+        broken = torch.isinf(rewards).any(dim=1) | missing
         self._unscored = None
         if cast(torch.nn.Module, self.model).training and broken.any():
             self._incident("reward", {"rewards": rewards})
