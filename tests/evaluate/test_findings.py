@@ -232,8 +232,10 @@ def test_a_server_that_fails_at_all_items_ends_the_run_with_its_words(quick):
 
 @pytest.mark.parametrize(
     ("status", "more"),
-    [("503 Busy", {}), ("502 Bad Gateway", {}), ("429 Slow", {}), ("425 Early", {})]
-    + [("500 Oh", {"Retry_After": 1})],
+    [
+        *((each, {}) for each in ("503 Busy", "502 Bad Gateway", "429 Slow", "425 Early")),
+        ("500 Oh", {"Retry_After": 1}),
+    ],
 )
 def test_a_busy_server_is_asked_again_however_often_it_says_so(status, more, quick):
     busy = fixed({"error": "busy"}, status, **more)
