@@ -222,12 +222,26 @@ def test_an_item_at_which_a_server_fails_each_time_is_one_wrong_item(quick):
 
 
 def test_a_server_that_fails_at_all_items_ends_the_run_with_its_words(quick):
-    script = Script(broken="e")
+    script = Script(broken="You can use these tools")
     with serving(script) as url:
         words = ("m", "--limit", 2, "--backend", "openai", "--base-url", url, "--out", "a")
         output = run(*words, code=2)
     assert "500 each time: cannot read the call" in output
     assert not Path("a/result.json").exists()
+
+
+def test_a_server_that_fails_at_anything_is_no_wrong_item(quick):
+    """It broke down after the first answers: the rest is asked again next time."""
+    words = ("m", "--limit", 6, "--backend", "openai", "--batch-size", 1, "--out", "a")
+    good = fixed({"choices": [{"message": {"content": "Done."}, "finish_reason": "stop"}]})
+    dead = fixed({"error": {"message": "EngineDeadError"}}, "500 Oh")
+    with serving_hostile(lambda n: good if n < 4 else dead) as (url, _):
+        output = run(*words, "--base-url", url, code=2)
+    assert "it answers 500 (EngineDeadError)" in output
+    assert len(Path("a/answers.jsonl").read_text().splitlines()) == 4
+    with serving_hostile(lambda n: good) as (url, _):
+        run(*words[:-1], "b", "--base-url", url)
+    assert len(Path("b/answers.jsonl").read_text().splitlines()) == 6
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ longer each time or as long as the server says."""
 _GRACE = 5.0
 """Seconds that requests under way still have after a signal to stop."""
 _TOO_LARGE = 413
+_HARMLESS = Prompt([{"role": "user", "content": "Hi"}])
+"""What a server that works has an answer to."""
 _TOO_LONG = ("context length", "context_length", "maximum context", "too long", "max_model_len")
 
 
@@ -198,7 +200,7 @@ class OpenAIBackend:
         if _too_long(reply):
             return Answer("", "too_long")
         said = reply.said(self._endpoint.hidden)
-        if reply.each_time:
+        if reply.each_time and self._still_answers():
             return Answer("", "unreadable", why=f"an error {reply.status} each time: {said}")
         if reply.status in (400, 422):
             if self._template_options and "chat_template_kwargs" in reply.message():
@@ -211,6 +213,16 @@ class OpenAIBackend:
         if reply.status in (401, 403):
             raise self._failed("the key (OPENAI_API_KEY) is not taken", said)
         raise self._failed(f"it answers {reply.status}", said)
+
+    def _still_answers(self) -> bool:
+        """Whether the server gives a token for something else, so that it is the item that it
+        fails at.
+        """
+        if self._rendering is None:
+            path, request = "/chat/completions", self._chat(_HARMLESS)
+        else:
+            path, request = "/completions", self._completion(self._rendering.ids(_HARMLESS))
+        return self._post(path, request | {"max_tokens": 1}).status == 200
 
     def _failed(self, what: str, why: str) -> InputError:
         return InputError(f"--base-url {self._base_url}: {what} ({self._endpoint.hidden(why)})")
