@@ -266,3 +266,28 @@ def test_failures_in_other_words_are_tried_again(quick):
     with serving_hostile(lambda n: modes[n]) as (url, _):
         answers, _, _ = asked(url, "a")
     assert answers["a"].text == "Done."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            "[" * 100_000,
+            "[]",
+            "null",
+            '{"left_out": 5, "tools": {}}',
+            '{"left_out": [[], {}]}',
+        ),
+        '{"left_out": ["model", "messages", "temperature"]}',
+        '{"tools": "dropped", "prompt_tokens": {"with_tools": "7", "without_tools": []}}',
+        '{"tools": "dropped", "prompt_tokens": 5, "warnings": ["\\u001b[2J"]}',
+    ],
+)
+def test_findings_that_somebody_else_wrote_leave_nothing_out(tmp_path, text):
+    (tmp_path / "server.json").write_text(text)
+    findings = Findings()
+    findings.load(tmp_path)
+    assert findings.record() == {}
+    request = {"model": "m", "messages": [], "temperature": 0.0, "skip_special_tokens": False}
+    assert findings.fitted(request) == request
