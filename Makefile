@@ -5,12 +5,14 @@
 # make test-slow: the tests that take long: killed processes, whole matrices.
 # make test-cpus: the tests with stored numbers on every path of a CPU's arithmetic.
 # make test-verl: the tests of the verl engine, in an environment of their own.
+# make test-servers: vLLM and transformers' server against this process, in an environment of their own.
 VENV := .venv
 VENV_VERL := .venv-verl
+VENV_VLLM := .venv-vllm
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: train real test test-slow test-cpus test-verl lint audit benchmark
+.PHONY: train real test test-slow test-cpus test-verl test-servers lint audit benchmark
 train: $(VENV)/installed
 	$(BIN)/toolrest train $(ARGS)
 
@@ -29,6 +31,9 @@ test-cpus: $(VENV)/installed
 
 test-verl: $(VENV_VERL)/installed
 	OMP_NUM_THREADS=1 $(VENV_VERL)/bin/python -m pytest tests/engines/verl
+
+test-servers: $(VENV)/installed $(VENV_VLLM)/installed
+	$(BIN)/pytest tests/evaluate/test_real_servers.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -52,3 +57,6 @@ $(VENV)/installed: pyproject.toml scripts/make_venv.sh scripts/install_torch.sh
 
 $(VENV_VERL)/installed: pyproject.toml tests/engines/verl/environment.sh scripts/install_torch.sh
 	tests/engines/verl/environment.sh $(VENV_VERL)
+
+$(VENV_VLLM)/installed: pyproject.toml scripts/make_vllm_venv.sh
+	scripts/make_vllm_venv.sh $(VENV_VLLM)

@@ -43,7 +43,9 @@ ROWS = {
         *("origins.py:read_origins", "origins.py:accepted_changes", "watch/supervised.py"),
         "cli/train.py:_reasons_left",
     ),
-    "an evaluation's files": ("evaluate/answers.py", "evaluate/results.py"),
+    "an evaluation's files": (
+        *("evaluate/answers.py", "evaluate/results.py", "evaluate/backends/findings.py"),
+    ),
     "data": ("data/rows.py", "evaluate/apibank.py", "evaluate/score_file.py"),
     "a reward function": ("rewards/guarded.py",),
     "bfcl-eval": (

@@ -299,12 +299,15 @@ def load_config(recipe: Recipe, folder: Path | None = None) -> PretrainedConfig:
         raise _not_loaded(recipe, "config", error) from error
 
 
-def load_policy(recipe: Recipe, folder: Path | None = None) -> PreTrainedModel:
-    """The policy's weights, float32, from safetensors only; on the GPU where there is one.
+def load_policy(
+    recipe: Recipe, folder: Path | None = None, *, dtype: str = "float32"
+) -> PreTrainedModel:
+    """The policy's weights, from safetensors only; on the GPU where there is one.
 
     Args:
         folder: a checkpoint of the policy to take instead of the recipe's. One of adapters is
             merged into the policy that they were trained on.
+        dtype: of the weights; adapters are merged in float32 before.
 
     Raises:
         InputError: they cannot be loaded, some are missing, or one has a number that is not
@@ -320,7 +323,7 @@ def load_policy(recipe: Recipe, folder: Path | None = None) -> PreTrainedModel:
         model, loaded = cast(Any, AutoModelForCausalLM).from_pretrained(
             whole_folder(given, recipe),
             config=config,
-            dtype=torch.float32,
+            dtype=getattr(torch, dtype) if adapters is None else torch.float32,
             use_safetensors=True,
             trust_remote_code=recipe.trust_remote_code,
             local_files_only=not recipe.trust_remote_code,
@@ -330,6 +333,7 @@ def load_policy(recipe: Recipe, folder: Path | None = None) -> PreTrainedModel:
             raise ValueError(f"{len(lost)} of its weights are missing, such as {lost[0]}")
         if adapters is not None:
             merge_adapters(model, adapters)
+            model = model.to(getattr(torch, dtype))
         check_finite(model, given)
         _keep_sampling(model)
         return cast(Any, model).to("cuda") if torch.cuda.is_available() else model

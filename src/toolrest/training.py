@@ -24,6 +24,7 @@ from toolrest.policy import load_policy, load_tokenizer
 from toolrest.ranks import ALONE, Ranks
 from toolrest.recipe import Recipe, dump_recipe
 from toolrest.rollout.fitting import fit_recipe
+from toolrest.rollout.sampler import check_vllm
 from toolrest.rollout.sizing import count_tokens, is_sized, refuse_memory, say_time, size_recipe
 from toolrest.runs import RunFolder, begin_run
 from toolrest.weights import get_scheme
@@ -145,6 +146,7 @@ def run_training(
     """
     started = time.monotonic()
     get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
+    check_vllm(recipe)
     tokenizer = load_tokenizer(recipe)
     recipe, notes = fit_recipe(recipe, tokenizer)
     recipe, settings = ranks.first(partial(size_recipe, recipe, tokenizer))

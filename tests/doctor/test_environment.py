@@ -48,7 +48,18 @@ def test_an_absent_extra_is_a_problem_where_the_recipe_needs_it(monkeypatch, ext
     assert check.mend == f"pip install 'toolrest[{extra}]'"
     monkeypatch.setattr(environment, "find_spec", lambda name: object())
     monkeypatch.setattr(environment, "check_extra_version", lambda package: ("1.0", None))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     assert check_extra(extra, Recipe(**values)).status is Status.OK
+
+
+def test_vllm_as_sampler_without_a_gpu_is_a_problem(monkeypatch):
+    monkeypatch.setattr(environment, "find_spec", lambda name: object())
+    monkeypatch.setattr(environment, "check_extra_version", lambda package: ("0.31.0", None))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    check = check_extra("vllm", Recipe(rollout={"sampler": "vllm"}))
+    assert check.status is Status.PROBLEM and "needs a GPU" in check.found
+    assert check.mend == "leave rollout.sampler out"
+    assert check_extra("vllm", Recipe()).status is Status.OK
 
 
 def test_an_extra_of_another_version_is_a_problem_where_the_recipe_needs_it(monkeypatch):

@@ -2,16 +2,37 @@
 
 import json
 import threading
+import time
 from collections import Counter
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Script:
-    """What the server has seen, and when it misbehaves."""
+    """What the server has seen, and when it misbehaves.
 
-    def __init__(self, flaky=False, pause=0.0):
+    Args:
+        drops_tools: its template does.
+        counts: it says how many tokens there were.
+        unknown: fields that it refuses; `refusal`: (status, body) of that, with the field for %s.
+        broken: a word in a prompt at which it fails each time.
+    """
+
+    def __init__(
+        self,
+        flaky=False,
+        pause=0.0,
+        drops_tools=False,
+        counts=True,
+        unknown=(),
+        refusal=(422, {"detail": "Unexpected fields: %s"}),
+        broken=None,
+    ):
         self.flaky = flaky
+        self.drops_tools = drops_tools
+        self.counts = counts
+        self.unknown, self.refusal = unknown, refusal
+        self.broken = broken
         self.pause = threading.Event()
         self.seconds = pause
         self.lock = threading.Lock()
@@ -88,16 +109,27 @@ def serving(script):
                 message = "This model's maximum context length is 10 tokens."
                 self._send(400, {"error": {"message": message}}, {})
                 return
+            for field in script.unknown:
+                if field in body:
+                    status, value = script.refusal
+                    self._send(status, json.loads(json.dumps(value).replace("%s", field)), {})
+                    return
+            if script.broken is not None and script.broken in json.dumps(body):
+                self._send(500, {"error": f"cannot read the call, request {time.time_ns()}"}, {})
+                return
+            tools = 0 if script.drops_tools else 10 * len(body.get("tools") or ())
             made = {
                 "id": "x",
                 "object": "chat.completion",
                 "created": 0,
                 "model": body["model"],
                 "choices": [reply(body)],
-                "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
             }
-            with script.lock:
-                script.answered[raw] += 1
+            if script.counts:
+                made["usage"] = {"prompt_tokens": 7 + tools, "completion_tokens": 3}
+            if body["max_tokens" if "max_tokens" in body else "max_completion_tokens"] > 1:
+                with script.lock:  # others ask for the number of a prompt's tokens alone
+                    script.answered[raw] += 1
             self._send(200, made, {})
 
         def _send(self, code, value, headers):

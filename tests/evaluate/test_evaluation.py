@@ -160,6 +160,9 @@ def test_vllm_is_asked_for_by_name_and_fed_ids(monkeypatch):
     run("embedded", "--backend", "vllm", "--limit", 2, "--out", "v")
     assert sent["sampling"]["temperature"] == 0.0
     assert sent["options"]["trust_remote_code"] is False
+    assert sent["options"]["dtype"] == result("v")["settings"]["dtype"] == "float32"
+    run("embedded", "--backend", "vllm", "--limit", 1, "--out", "w", "--dtype", "bfloat16")
+    assert sent["options"]["dtype"] == result("w")["settings"]["dtype"] == "bfloat16"
     assert all(isinstance(t, int) for p in sent["prompts"] for t in p["prompt_token_ids"])
     answers = map(json.loads, Path("v/answers.jsonl").read_text().splitlines())
     assert {a["text"] for a in answers} == {"<think> t </think>"}

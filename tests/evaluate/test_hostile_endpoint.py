@@ -34,6 +34,7 @@ from toolrest.errors import InputError
 from toolrest.evaluate.answers import AnswerStore
 from toolrest.evaluate.backends import connection, endpoint
 from toolrest.evaluate.backends.connection import Unreadable
+from toolrest.evaluate.backends.findings import Findings
 from toolrest.evaluate.backends.openai import OpenAIBackend
 from toolrest.evaluate.backends.openai_reply import chat_answer, completion_answer
 from toolrest.evaluate.episode import Answer, Request, read
@@ -100,7 +101,7 @@ def test_a_refusal_is_one_error_with_its_words(name):
     _, words = REFUSES[name]
     notes = []
     with serving(name) as (url, served), pytest.raises(InputError, match=words) as caught:
-        asked(url, note=notes.append)
+        asked(url, findings=Findings(notes.append))
     said = printable(str(caught.value))
     assert KEY not in said and "\x1b" not in said and len(said) < 600
     again = name.startswith(("429", "5"))

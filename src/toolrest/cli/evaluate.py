@@ -25,6 +25,13 @@ class BackendName(StrEnum):
     OPENAI = "openai"
 
 
+class Dtype(StrEnum):
+    """Arithmetic of the backends that compute here."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
 class Api(StrEnum):
     """Interfaces of an OpenAI-compatible endpoint."""
 
@@ -62,6 +69,10 @@ def evaluate(
         typer.Option(help="What the chat template is told, as in enable_thinking=false."),
     ] = None,
     backend: Annotated[BackendName, typer.Option(help="What answers.")] = BackendName.HF,
+    dtype: Annotated[
+        Dtype | None,
+        typer.Option(help="Of hf and vllm. Default: bfloat16 on a GPU that has it, else float32."),
+    ] = None,
     base_url: Annotated[
         str | None, typer.Option(help="Of an OpenAI-compatible endpoint. Key: OPENAI_API_KEY.")
     ] = None,
@@ -132,6 +143,7 @@ def evaluate(
             think=think,
             template_options=_told(template_option or []),
             backend=backend.value,
+            dtype=None if dtype is None else dtype.value,
             base_url=base_url,
             api_key=os.environ.get("OPENAI_API_KEY"),
             api=api.value,

@@ -184,6 +184,9 @@ def check_extra(name: str, recipe: Recipe) -> Check:
     if present:
         version, broken = check_extra_version(extra.package)
         found = f"{extra.purpose}: {version or 'present'}"
+        if broken is None and name == "vllm" and asked is not None and not _has_gpu():
+            found += f"; {asked} needs a GPU too, and there is none"
+            return Check(f"extra {name}", Status.PROBLEM, found, "leave rollout.sampler out")
         if broken is None:
             return Check(f"extra {name}", Status.OK, found)
         owner = "TRL" if name == "vllm" else "toolrest"
@@ -194,6 +197,12 @@ def check_extra(name: str, recipe: Recipe) -> Check:
     if asked is None:
         return Check(f"extra {name}", Status.NOTE, f"{extra.purpose}: absent", extra.install)
     return Check(f"extra {name}", Status.PROBLEM, f"absent, and {asked} needs it", extra.install)
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _asked_for(extra: str, recipe: Recipe) -> str | None:

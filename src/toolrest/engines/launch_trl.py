@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,14 +27,13 @@ from toolrest.engines.trl import ResTConfig, ResTTrainer, RolloutBatch
 from toolrest.engines.trl_rollout import shared_prefix_rollout
 from toolrest.engines.trl_settings import lora_config, uses_bfloat16
 from toolrest.engines.watch import Watch
-from toolrest.errors import InputError
 from toolrest.files import append_json, write_whole
 from toolrest.ranks import ALONE, Ranks
 from toolrest.recipe import Recipe
 from toolrest.regions import Region
 from toolrest.rewards import ToolReward
 from toolrest.rewards.guarded import GuardedReward, load_reward_function
-from toolrest.rollout.sampler import shares_prefix
+from toolrest.rollout.sampler import check_vllm, shares_prefix
 from toolrest.rollout.speech import read_speech
 from toolrest.runs import RunFolder
 
@@ -244,8 +242,7 @@ def train_with_trl(
 
 def _rollout_function(recipe: Recipe, model: PreTrainedModel) -> Any:
     if recipe.rollout.sampler == "vllm":
-        if find_spec("vllm") is None:
-            raise InputError("rollout.sampler=vllm needs vLLM: pip install 'toolrest[vllm]'")
+        check_vllm(recipe)
         return None
     return shared_prefix_rollout if shares_prefix(model, recipe.rollout.sampler) else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from toolrest.dialects import AUTO, detect_dialect, get_dialect
 from toolrest.errors import InputError
 from toolrest.evaluate import apibank, world
 from toolrest.evaluate.answers import KEYED, AnswerStore
+from toolrest.evaluate.backends.findings import Findings
 from toolrest.evaluate.backends.served import served_model
 from toolrest.evaluate.bfcl import categories as bfcl_categories
 from toolrest.evaluate.bfcl import episodes as bfcl
@@ -23,6 +24,7 @@ from toolrest.evaluate.bfcl.official import INSTALL, VERSIONS, OfficialBFCL
 from toolrest.evaluate.bfcl.result_files import write_result_files
 from toolrest.evaluate.episode import Answer, Backend, Episode, Outcome
 from toolrest.evaluate.play import play
+from toolrest.evaluate.precision import chosen_dtype
 from toolrest.evaluate.results import summarise, write_results
 from toolrest.evaluate.target import Target
 from toolrest.files import sha256_of
@@ -61,6 +63,8 @@ class Options:
     template_options: Mapping[str, Any] = field(default_factory=dict)
     """What the chat template is told, besides what the run has told it."""
     backend: Literal["hf", "vllm", "openai"] = "hf"
+    dtype: Literal["float32", "bfloat16"] | None = None
+    """Of weights and arithmetic; None: bfloat16 on a GPU that has it, else float32."""
     base_url: str | None = None
     """Of an OpenAI-compatible endpoint."""
     api_key: str | None = field(default=None, repr=False)
@@ -137,22 +141,32 @@ def evaluate(target: Target, options: Options, progress: Progress | None = None)
         whole = [name for name, count in every.items() if played[name] == count]
         if not episodes:
             raise InputError(f"--on {options.benchmark}: there is no item to evaluate")
-        backend = _backend(target, options, dialect, settings["max_tokens"], progress.note)
+        findings = Findings(progress.note)
+        backend = _backend(target, options, dialect, settings, findings)
         store = closing.enter_context(AnswerStore(folder, settings))
         with _writing(folder):
             changed = record_environment(folder / "environment.json", 0, 1)
+        findings.load(folder)
         progress.begin(len(episodes), folder)
         _note_reuse(store, settings, changed, progress)
         with _writing(folder):
             first = episodes[0].request()
             assert first is not None
             write_whole(folder / "prompt.txt", backend.show(first))
-        outcomes = play(episodes, backend, store, progress.done, progress.answered)
+
+        def answered(answer: Answer) -> None:
+            with _writing(folder):
+                findings.save(folder)
+            progress.answered(answer)
+
+        outcomes = play(episodes, backend, store, progress.done, answered)
         release = official.release if official is not None else None
         asked = {"limit": options.limit, "categories": list(options.categories)}
         scored = describe_environment(0)
         by = {"versions": scored["versions"], "commit": scored["commit"]}
         result = {"settings": settings, "asked": asked, "scored_by": by}
+        if found := findings.record():
+            result["server"] = found
         result |= summarise(outcomes, whole, release)
         with _writing(folder):
             write_results(folder, result, outcomes)
@@ -204,6 +218,8 @@ def _check(options: Options) -> None:
         raise InputError(f"--max-prompt-tokens {options.max_prompt_tokens}: must be at least 1")
     if options.backend == "openai" and options.max_prompt_tokens is not None:
         raise InputError("--max-prompt-tokens: with --backend openai the server decides what fits")
+    if options.backend == "openai" and options.dtype is not None:
+        raise InputError("--dtype: with --backend openai the server computes as it was started to")
     if options.backend == "openai" and options.base_url is None:
         raise InputError("--backend openai needs --base-url, as in http://localhost:8000/v1")
     if options.version is not None and options.version not in VERSIONS:
@@ -324,9 +340,8 @@ def _settings(
         settings["weights"] = policy_fingerprint(target.recipe)
         if options.backend == "hf":
             # A batch is padded to its longest prompt, which changes sums by rounding.
-            settings |= {"dtype": "float32", "batch_size": options.batch_size}
-        else:
-            settings["dtype"] = "auto"
+            settings["batch_size"] = options.batch_size
+        settings["dtype"] = chosen_dtype(options.dtype)
         settings["device"] = device()
         settings["max_tokens"] = options.max_tokens or _most_tokens(target, options, positions)
         settings["max_prompt_tokens"] = options.max_prompt_tokens
@@ -397,9 +412,10 @@ def _backend(
     target: Target,
     options: Options,
     dialect: str,
-    max_tokens: int,
-    note: Callable[[str], object],
+    settings: Mapping[str, Any],
+    findings: Findings,
 ) -> Backend:
+    max_tokens = settings["max_tokens"]
     reader = get_dialect(dialect)
     if options.backend == "openai":
         from toolrest.evaluate.backends.hf import Rendering
@@ -420,16 +436,23 @@ def _backend(
             rendering,
             options.api_key,
             target.recipe.data.template_options,
-            note,
+            findings,
         )
     if options.backend == "vllm":
         from toolrest.evaluate.backends.vllm import VLLMBackend
 
-        return VLLMBackend(target.recipe, reader, max_tokens, options.max_prompt_tokens)
+        return VLLMBackend(
+            target.recipe, reader, max_tokens, options.max_prompt_tokens, settings["dtype"]
+        )
     from toolrest.evaluate.backends.hf import HFBackend
 
     return HFBackend(
-        target.recipe, reader, max_tokens, options.batch_size, options.max_prompt_tokens
+        target.recipe,
+        reader,
+        max_tokens,
+        options.batch_size,
+        options.max_prompt_tokens,
+        settings["dtype"],
     )
 
 

@@ -33,6 +33,9 @@ RESULT = "result.json"
 _OF_THE_POLICY = ("policy", "weights", "tokenizer", "served", "answers_by")
 """Settings in which two evaluations that are compared may well differ."""
 
+_SERVER = {"tools": "tools in the server's prompts", "left_out": "fields that it does not know"}
+"""Findings on a server in which compared evaluations may differ, and what they are."""
+
 
 def summarise(outcomes: Sequence[Outcome], whole: Sequence[str], release: str | None) -> Any:
     """The figures of an evaluation, as plain values.
@@ -196,6 +199,12 @@ def differing(first: Path, second: Path) -> list[str]:
         for folder, place in zip((first, second), places, strict=True)
         if place is not None and place.get("resumed")
     ]
+    servers = [_server(folder) for folder in (first, second)]
+    said += [
+        f"{words}: {short(servers[0].get(name))} and {short(servers[1].get(name))}"
+        for name, words in _SERVER.items()
+        if servers[0].get(name) != servers[1].get(name)
+    ]
     scorers = [_scorer(folder) for folder in (first, second)]
     if scorers[0] != scorers[1]:
         said.append(f"scored by toolrest {scorers[0]} and {scorers[1]}")
@@ -204,6 +213,12 @@ def differing(first: Path, second: Path) -> list[str]:
 
 def _kept(settings: dict[str, Any], name: str) -> str:
     return short(settings[name]) if name in settings else "not kept"
+
+
+def _server(folder: Path) -> dict[str, Any]:
+    """What was found out of the server that answered."""
+    found = (read_environment(folder / RESULT) or {}).get("server")
+    return found if isinstance(found, dict) else {}
 
 
 def _scorer(folder: Path) -> str:

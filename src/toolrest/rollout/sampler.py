@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
+
+import torch
 
 from toolrest.errors import InputError
 from toolrest.rollout.shared_prefix import can_share_prefix
@@ -10,10 +13,30 @@ from toolrest.rollout.shared_prefix import can_share_prefix
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from toolrest.recipe import Recipe
+
 Sampler = Literal["auto", "shared_prefix", "generate", "vllm"]
 """shared_prefix: `toolrest.rollout.shared_prefix`; generate: transformers'; vllm: vLLM in training,
 transformers' where vLLM does not hold the policy. auto: shared_prefix on a CPU, where the policy's
 attention allows it."""
+
+
+def check_vllm(recipe: Recipe) -> None:
+    """Whether a recipe that samples by vLLM can do so here.
+
+    Raises:
+        InputError: it cannot.
+    """
+    rollout = recipe.rollout
+    if rollout.sampler != "vllm" or recipe.method != "rl":
+        return
+    if find_spec("vllm") is None:
+        raise InputError("rollout.sampler=vllm needs vLLM: pip install 'toolrest[vllm]'")
+    if rollout.vllm.mode == "colocate" and not torch.cuda.is_available():
+        raise InputError(
+            "rollout.sampler=vllm needs a GPU: on a CPU vLLM packs its weights as it loads them "
+            "and takes no new ones after a step; leave rollout.sampler out"
+        )
 
 
 def shares_prefix(model: PreTrainedModel, sampler: Sampler) -> bool:

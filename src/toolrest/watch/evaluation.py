@@ -131,6 +131,10 @@ def print_evaluation(found: evaluation.Evaluation, console: Console) -> None:
     if result["all"]["checks"]:
         checks = list(result["all"]["checks"].items())[:6]
         console.print("failed at    " + ", ".join(f"{k} {n}" for k, n in checks), soft_wrap=True)
+    dtype = result["settings"]["dtype"]
+    console.print(f"computed     by {result['settings']['backend']}, {dtype}", soft_wrap=True)
+    for warning in result.get("server", {}).get("warnings", ()):
+        console.print(f"warning      {printable(warning)}", soft_wrap=True)
     console.print(f"folder       {found.folder}", soft_wrap=True)
     console.print(f"failures     head -n 1 {found.folder / 'failures.jsonl'}", soft_wrap=True)
     if found.result_files is not None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 import ssl
 import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException, HTTPResponse
 from typing import Any, cast
@@ -32,7 +33,7 @@ from toolrest.evaluate.backends.connection import (
     server_of,
     trusting,
 )
-from toolrest.redaction import HIDDEN
+from toolrest.redaction import HIDDEN, redacted
 
 SECONDS = 600.0
 """For a request with all its tries."""
@@ -44,6 +45,11 @@ _REDIRECTS = 3
 _PACKED = {"gzip", "x-gzip", "deflate"}
 _SAID = 200
 """Characters of a server's message that are shown."""
+_LATER = (408, 409, 425, 429)
+_BUSY = (502, 503, 504)
+"""What a server, or one before it, answers for as long as it is starting or overloaded."""
+_ALIKE = 3
+"""Times in a row that a request fails in the same words before it is taken to do so each time."""
 
 
 @dataclass(frozen=True)
@@ -56,19 +62,30 @@ class Reply:
     body: bytes
     value: Any = None
     """What the body says, where the status is 200."""
+    each_time: bool = False
+    """Whether the server fails at this request in the same words however often it is sent."""
 
-    def said(self) -> str:
-        """The message of a refusal, in a line."""
+    def message(self) -> str:
+        """What a refusal says, without what it repeats of the request."""
         text = self.body[: 1 << 16].decode("utf-8", "replace")
         try:
             found: Any = json.loads(text)
-            for key in ("error", "message", "detail"):
-                if isinstance(found, dict) and found.get(key):
-                    found = found[key]
-            text = found if isinstance(found, str) else text
         except (ValueError, RecursionError):
-            pass
-        return " ".join(text.split())[:_SAID] or "without a word"
+            return text
+        for key in ("error", "message", "detail"):
+            if isinstance(found, dict) and found.get(key):
+                found = found[key]
+        if isinstance(found, list) and found and all(_is_finding(each) for each in found):
+            return "; ".join(f"{_path(each.get('loc'))}: {each['msg']}" for each in found)
+        return found if isinstance(found, str) else text
+
+    def said(self, hidden: Callable[[str], str]) -> str:
+        """The message of a refusal, in a line.
+
+        Args:
+            hidden: takes keys out, before the message is cut.
+        """
+        return " ".join(hidden(self.message()).split())[:_SAID] or "without a word"
 
 
 class Endpoint:
@@ -77,7 +94,7 @@ class Endpoint:
     Args:
         base_url: http or https; a name and password in it are sent as such, where there is no key.
         key: sent as a bearer's.
-        tries: that are made again after a dropped connection, a 408, 409, 429 or 5xx.
+        tries: that are made again after a dropped connection, a 408, 409, 425, 429 or 5xx.
         note: is told what the user should know of the waiting.
 
     Raises:
@@ -108,11 +125,14 @@ class Endpoint:
         self._stopped.set()
 
     def hidden(self, text: str) -> str:
-        """A server's text without the key, which it has seen."""
-        return text.replace(self._key, HIDDEN) if self._key else text
+        """A server's text without the key, which it has seen, and other keys."""
+        return redacted(text.replace(self._key, HIDDEN) if self._key else text)
 
     def post(self, path: str, value: Any) -> Reply:
         """The reply to a value; one that asks to try later is the last of all tries.
+
+        A failure that is not of a busy server is not tried again once it has come in the same words
+        three times in a row: a server that cannot read what the model wrote does so each time.
 
         Raises:
             Stopped: by `stop`.
@@ -122,15 +142,21 @@ class Endpoint:
         """
         data = json.dumps(value).encode()
         limits = Limits(SECONDS, self._stopped)
-        garbled = 0
+        garbled = alike = 0
+        before: tuple[int, bytes] | None = None
         for tried in range(self._tries + 1):
             last = tried == self._tries
             pause = min(8.0, 0.5 * 2.0**tried) * random.uniform(0.75, 1.0)
             try:
                 limits.again()
                 reply = self._ask(path, data, limits)
-                if last or (reply.status not in (408, 409, 429) and reply.status < 500):
+                if last or (reply.status not in _LATER and reply.status < 500):
                     return reply
+                now = (reply.status, _words(reply.body))
+                alike, before = alike + 1 if now == before else 1, now
+                waits = reply.status in (*_LATER, *_BUSY) or _asked_to_wait(reply.headers)
+                if alike == _ALIKE and not waits:
+                    return replace(reply, each_time=True)
                 pause = self._pause(reply, pause)
             except Late:
                 raise Unreachable(f"no whole answer within {SECONDS:.0f} s") from None
@@ -275,6 +301,20 @@ def _body(response: HTTPResponse, headers: Mapping[str, str]) -> bytes:
     if not opening.eof:
         raise HTTPException("cut off before the end of what is packed")
     return body
+
+
+def _is_finding(value: Any) -> bool:
+    """Whether it is a field's fault as FastAPI lists them."""
+    return isinstance(value, dict) and isinstance(value.get("msg"), str)
+
+
+def _path(location: Any) -> str:
+    return ".".join(map(str, location)) if isinstance(location, list) else ""
+
+
+def _words(body: bytes) -> bytes:
+    """A body without words that hold digits, such as the request's name or the time."""
+    return re.sub(rb"\w*\d\w*", b"", body)
 
 
 def _parsed(body: bytes) -> Any:

@@ -59,10 +59,11 @@ class HFBackend:
     """Greedy answers in batches.
 
     Args:
-        recipe: its policy is loaded, float32, on the GPU where there is one.
+        recipe: its policy is loaded, on the GPU where there is one.
         max_tokens: an answer that has not ended by then is cut.
         batch_size: prompts that are answered together.
         max_prompt_tokens: longer prompts are not asked; None: what the policy's positions leave.
+        dtype: of weights and arithmetic.
 
     Raises:
         InputError: the policy cannot be loaded.
@@ -75,9 +76,10 @@ class HFBackend:
         max_tokens: int,
         batch_size: int,
         max_prompt_tokens: int | None = None,
+        dtype: str = "float32",
     ) -> None:
         tokenizer = load_tokenizer(recipe)
-        self._model = load_policy(recipe).eval()
+        self._model = load_policy(recipe, dtype=dtype).eval()
         self._rendering = Rendering(tokenizer, dialect, self._model.generation_config)
         self._max_tokens = max_tokens
         self._batch_size = batch_size

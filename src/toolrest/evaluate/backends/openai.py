@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import Any
 
 from toolrest.data.wording import Prompt
 from toolrest.errors import InputError
 from toolrest.evaluate.backends.connection import Stopped, Unreachable, Unreadable
 from toolrest.evaluate.backends.endpoint import Endpoint, Reply
+from toolrest.evaluate.backends.findings import Findings
 from toolrest.evaluate.backends.hf import Rendering
 from toolrest.evaluate.backends.openai_reply import chat_answer, completion_answer
 from toolrest.evaluate.episode import Answer, Request
+from toolrest.redaction import redacted
 
 _TRIES = 8
-"""Times a request is tried again after a dropped connection, a 429 or a 5xx, waiting longer each
-time or as long as the server says."""
+"""Times a request is tried again after a dropped connection, a 429 or a busy server's 5xx, waiting
+longer each time or as long as the server says."""
 _GRACE = 5.0
 """Seconds that requests under way still have after a signal to stop."""
 _TOO_LARGE = 413
+_HARMLESS = Prompt([{"role": "user", "content": "Hi"}])
+"""What a server that works has an answer to."""
 _TOO_LONG = ("context length", "context_length", "maximum context", "too long", "max_model_len")
 
 
@@ -37,7 +42,7 @@ class OpenAIBackend:
         rendering: writes the prompt for the completions interface; None: the chat interface, whose
             server writes it.
         template_options: what the server's chat template is told, as vLLM and SGLang take it.
-        note: is told what the user should know while it runs.
+        findings: takes what the server does otherwise than it is asked.
 
     Raises:
         InputError: the address or the key is none.
@@ -52,11 +57,13 @@ class OpenAIBackend:
         rendering: Rendering | None = None,
         api_key: str | None = None,
         template_options: Mapping[str, Any] | None = None,
-        note: Callable[[str], object] = lambda text: None,
+        findings: Findings | None = None,
     ) -> None:
-        self._endpoint = Endpoint(base_url, api_key, _TRIES, note)
+        self._findings = findings or Findings()
+        self._endpoint = Endpoint(base_url, api_key, _TRIES, self._findings.note)
         self._model = model
-        self._base_url = base_url
+        self._base_url = redacted(base_url)
+        self._looked = False
         self._max_tokens = max_tokens
         self._at_once = at_once
         self._rendering = rendering
@@ -87,6 +94,7 @@ class OpenAIBackend:
         Raises:
             InputError: the endpoint refuses, or is gone after all tries.
         """
+        self._look_for_tools(requests)
         failure: BaseException | None = None
         until: float | None = None
         pool = ThreadPoolExecutor(self._at_once)
@@ -125,6 +133,37 @@ class OpenAIBackend:
         if failure is not None:
             raise failure
 
+    def _look_for_tools(self, requests: Sequence[Request]) -> None:
+        """Once, before anything is spent: whether the server's template shows tools to the policy,
+        by the tokens of a prompt with them and without.
+        """
+        prompt = next((each.prompt for each in requests if each.prompt.tools), None)
+        if self._looked or self._rendering is not None or prompt is None:
+            return
+        self._looked = True
+        with_tools = self._prompt_tokens(prompt)
+        without = None if with_tools is None else self._prompt_tokens(replace(prompt, tools=None))
+        if with_tools is not None and without is not None:
+            self._findings.count_tools(with_tools, without)
+
+    def _prompt_tokens(self, prompt: Prompt) -> int | None:
+        """As the server counts them; None where it does not say."""
+        try:
+            reply = self._post("/chat/completions", self._chat(prompt) | {"max_tokens": 1})
+            return chat_answer(reply.value).prompt_tokens if reply.status == 200 else None
+        except Unreachable as error:
+            raise self._failed("it cannot be reached", str(error)) from error
+        except Unreadable:  # the request that counts will say why
+            return None
+
+    def _post(self, path: str, request: dict[str, Any]) -> Reply:
+        """The reply to a request, without the fields that the server refuses to know."""
+        while True:
+            sent = self._findings.fitted(request)
+            reply = self._endpoint.post(path, sent)
+            if _too_long(reply) or not self._findings.learn(sent, reply.status, reply.message()):
+                return reply
+
     def _one(self, prompt: Prompt) -> Answer:
         """The answer to a prompt; whatever the server does to it ends here."""
         try:
@@ -138,11 +177,11 @@ class OpenAIBackend:
 
     def _asked(self, prompt: Prompt) -> Answer:
         if self._rendering is None:
-            reply = self._endpoint.post("/chat/completions", self._chat(prompt))
+            reply = self._post("/chat/completions", self._chat(prompt))
             return self._refusal(reply) or chat_answer(reply.value)
         ids = self._rendering.ids(prompt)
         speech = self._rendering.speech
-        reply = self._endpoint.post("/completions", self._completion(ids))
+        reply = self._post("/completions", self._completion(ids))
         refusal = self._refusal(reply)
         if refusal is not None:
             return refusal
@@ -150,23 +189,40 @@ class OpenAIBackend:
         return completion_answer(reply.value, ends, speech.opening(ids))
 
     def _refusal(self, reply: Reply) -> Answer | None:
-        """That the prompt was too long; None where there is an answer.
+        """That the prompt was too long, or that the server fails at it each time; None where there
+        is an answer.
 
         Raises:
             InputError: any other refusal.
         """
         if reply.status == 200:
             return None
-        said = reply.said()
-        if reply.status == _TOO_LARGE:
+        if _too_long(reply):
             return Answer("", "too_long")
+        said = reply.said(self._endpoint.hidden)
+        if reply.each_time and self._still_answers():
+            return Answer("", "unreadable", why=f"an error {reply.status} each time: {said}")
         if reply.status in (400, 422):
-            if any(words in said.lower() for words in _TOO_LONG):
-                return Answer("", "too_long")
+            if self._template_options and "chat_template_kwargs" in reply.message():
+                raise self._failed(
+                    "--template-option is sent as chat_template_kwargs, which is refused; leave it "
+                    "out",
+                    said,
+                )
             raise self._failed("the request is refused", said)
         if reply.status in (401, 403):
             raise self._failed("the key (OPENAI_API_KEY) is not taken", said)
         raise self._failed(f"it answers {reply.status}", said)
+
+    def _still_answers(self) -> bool:
+        """Whether the server gives a token for something else, so that it is the item that it
+        fails at.
+        """
+        if self._rendering is None:
+            path, request = "/chat/completions", self._chat(_HARMLESS)
+        else:
+            path, request = "/completions", self._completion(self._rendering.ids(_HARMLESS))
+        return self._post(path, request | {"max_tokens": 1}).status == 200
 
     def _failed(self, what: str, why: str) -> InputError:
         return InputError(f"--base-url {self._base_url}: {what} ({self._endpoint.hidden(why)})")
@@ -185,6 +241,12 @@ class OpenAIBackend:
 
     def _common(self) -> dict[str, Any]:
         return {"model": self._model, "temperature": 0.0, "max_tokens": self._max_tokens}
+
+
+def _too_long(reply: Reply) -> bool:
+    if reply.status == _TOO_LARGE:
+        return True
+    return reply.status in (400, 422) and any(w in reply.message().lower() for w in _TOO_LONG)
 
 
 def _sent(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:

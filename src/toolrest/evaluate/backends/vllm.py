@@ -27,6 +27,7 @@ class VLLMBackend:
         recipe: names the policy.
         max_tokens: an answer that has not ended by then is cut.
         max_prompt_tokens: longer prompts are not asked; None: what the engine's length leaves.
+        dtype: of weights and arithmetic.
 
     Raises:
         InputError: vLLM is not installed, or the policy cannot be loaded.
@@ -38,6 +39,7 @@ class VLLMBackend:
         dialect: Dialect,
         max_tokens: int,
         max_prompt_tokens: int | None = None,
+        dtype: str = "float32",
     ) -> None:
         if find_spec("vllm") is None:
             raise InputError("--backend vllm needs vLLM: pip install 'toolrest[vllm]'")
@@ -52,7 +54,7 @@ class VLLMBackend:
         self._rendering = Rendering(load_tokenizer(recipe), dialect, load_generation_config(recipe))
         try:
             self._engine: Any = vllm.LLM(
-                model=str(folder), trust_remote_code=recipe.trust_remote_code
+                model=str(folder), dtype=dtype, trust_remote_code=recipe.trust_remote_code
             )
         except (RuntimeError, ValueError, OSError) as error:
             raise InputError(f"policy={recipe.policy}: vLLM cannot load it ({error})") from error
