@@ -292,11 +292,21 @@ def load_config(recipe: Recipe, folder: Path | None = None) -> PretrainedConfig:
         plain = config._attn_implementation == "eager"
         config._attn_implementation = "eager" if plain else None
         config._experts_implementation = None
+        leave_router(config)
         return config
     except MemoryError:
         raise
     except Exception as error:  # what broken files end in has no common class
         raise _not_loaded(recipe, "config", error) from error
+
+
+def leave_router(config: PretrainedConfig) -> None:
+    """Have no forward compute the loss of a mixture's router unless it asks for it: supervised
+    trainers leave that in a configuration, and sampling with a cache then fails on shapes.
+    """
+    text = config.get_text_config()
+    if hasattr(text, "output_router_logits"):
+        text.output_router_logits = False
 
 
 def load_policy(recipe: Recipe, folder: Path | None = None) -> PreTrainedModel:
