@@ -106,6 +106,8 @@ def test_every_command_takes_it(name):
     toolrest("train", *asked, *reinforced)
     whole = metrics(Path("runs/rl"))
     assert [row["step"] for row in whole] == [1, 2]
+    for path in Path("runs/rl/rollouts").iterdir():
+        assert "get_news" in json.loads(path.read_text().splitlines()[0])["prompt"]
     stopped_after_a_step(Path("runs/rl"))
     toolrest("train", "--resume", "runs/rl")
     assert metrics(Path("runs/rl")) == whole

@@ -61,13 +61,15 @@ def test_bfloat16_is_the_recipe_s_word(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("gpu", "computes", "bfloat16"), [(True, True, True), (True, False, False), (False, None, False)]
+    ("gpu", "computes", "bfloat16"),
+    [(True, True, True), (True, False, False), (False, None, False)],
 )
 def test_bfloat16_unasked_is_for_gpus_that_compute_in_it(gpu, computes, bfloat16, monkeypatch):
     """PyTorch says of older GPUs that they support it, as it can be emulated there."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
     monkeypatch.setattr(
-        "torch.cuda.is_bf16_supported", lambda including_emulation=True: including_emulation or computes
+        "torch.cuda.is_bf16_supported",
+        lambda including_emulation=True: including_emulation or computes,
     )
     assert uses_bfloat16(Recipe()) == bfloat16
     for said in ("float32", "bfloat16"):
