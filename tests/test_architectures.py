@@ -1,10 +1,15 @@
-"""A policy of each architecture goes through every command."""
+"""A policy of each architecture goes through every command.
+
+Its weights are saved as the hub has them: in bfloat16, in parts, with a vocabulary padded beyond
+the tokenizer's, some with tied heads or without a padding token.
+"""
 
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_policies import ARCHITECTURES, write_policy
 from typer.testing import CliRunner
 
@@ -89,7 +94,9 @@ def stopped_after_a_step(run):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_command_takes_it(name):
-    policy = write_policy(Path("policy"), name)
+    policy = write_policy(Path("policy"), name, torch.bfloat16, max_shard_size="20KB")
+    said = json.loads((policy / "generation_config.json").read_text())
+    (policy / "generation_config.json").write_text(json.dumps(said | {"temperature": 0.6}))
     data = rows(Path("rows.jsonl"))
     asked = (
         *(f"data.path={data}", f"dialect={DIALECTS.get(name, 'auto')}", "data.think=false"),

@@ -4,6 +4,7 @@ import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -81,15 +82,17 @@ def test_a_generation_config_of_any_kind_can_be_saved_with_the_checkpoint(writte
     assert {name: getattr(found, name) for name in kept} == kept
 
 
-@pytest.mark.parametrize("also_without", [(), ("eos_token",)])
-def test_a_tokenizer_without_a_padding_token_gets_one(also_without):
+@pytest.mark.parametrize(
+    ("also_without", "token"), [((), "<|eot_id|>"), (("eos_token",), "<|im_end|>")]
+)
+def test_a_tokenizer_without_a_padding_token_gets_one(also_without, token):
     folder = write_policy(Path("policy"), "llama")
     path = folder / "tokenizer_config.json"
     values = json.loads(path.read_text())
     assert "pad_token" not in values
     path.write_text(json.dumps({k: v for k, v in values.items() if k not in also_without}))
     tokenizer = load_tokenizer(Recipe(policy="policy"))
-    assert tokenizer.pad_token == "<|eot_id|>"
+    assert tokenizer.pad_token == token
     assert tokenizer(["a", "b c d"], padding=True)["attention_mask"][0][0] == 0
 
 
@@ -109,8 +112,11 @@ def test_a_mixture_that_was_saved_while_its_router_was_trained_samples(kind):
     folder = write_policy(Path("policy"), kind)
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"output_router_logits": True}))
-    ids = torch.tensor([[5, 6, 7], [5, 6, 7]])
-    assert load(folder).generate(ids, max_new_tokens=4, attention_mask=ids > 0).shape == (2, 7)
+    ids = torch.tensor([[5, 6, 7], [0, 0, 8]])
+    model: Any = load(folder)
+    mask = (ids > 0).long()
+    found = model.generate(ids, max_new_tokens=4, min_new_tokens=4, attention_mask=mask)
+    assert found.shape == (2, 7)
 
 
 def peft_adapters(folder, base="policy", rank=2):
@@ -140,6 +146,7 @@ def test_adapters_name_a_whole_path_or_the_hub(tmp_path):
     assert adapted_policy(Recipe(policy="policy"), "runs/x/base") == str(tmp_path / "runs/x/base")
     hub = Recipe(policy="owner/name")
     assert adapted_policy(hub, "/cache/models--owner--name/snapshots/1") == "owner/name"
+    assert adapted_policy(hub, "snapshots/x/warm_start") == str(tmp_path / "snapshots/x/warm_start")
     assert adapted_policy(hub, "runs/x/warm_start") == str(tmp_path / "runs/x/warm_start")
 
 

@@ -98,7 +98,7 @@ def tokenizer_of(name: str) -> PreTrainedTokenizerFast:
 def model_of(name: str, tokenizer: PreTrainedTokenizerFast, **changed: Any) -> Any:
     """Random weights, the same ones each time; a vocabulary padded beyond the tokenizer's."""
     kind, _, marks, more = ARCHITECTURES[name]
-    ids = {
+    ids: dict[str, Any] = {
         f"{each}_token_id": tokenizer.convert_tokens_to_ids(marks[each]) if marks[each] else None
         for each in ("bos", "eos", "pad")
     }
@@ -106,14 +106,15 @@ def model_of(name: str, tokenizer: PreTrainedTokenizerFast, **changed: Any) -> A
     config = getattr(transformers, kind)(**{**SMALL, **more, **ids, "vocab_size": padded} | changed)
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config)
-    ends = {ids["eos_token_id"], tokenizer.convert_tokens_to_ids(marks["end"])}
-    model.generation_config = GenerationConfig(**{**ids, "eos_token_id": sorted(ends)})
+    end: Any = tokenizer.convert_tokens_to_ids(marks["end"])
+    ends = sorted({ids["eos_token_id"], end})
+    model.generation_config = GenerationConfig(**{**ids, "eos_token_id": ends})
     return model
 
 
-def write_policy(folder: Path, name: str, **saved: Any) -> Path:
+def write_policy(folder: Path, name: str, dtype: torch.dtype = torch.float32, **saved: Any) -> Path:
     """The policy of an architecture in a folder, saved as `save_pretrained` is told."""
     tokenizer = tokenizer_of(name)
-    model_of(name, tokenizer).save_pretrained(folder, **saved)
+    model_of(name, tokenizer).to(dtype).save_pretrained(folder, **saved)
     tokenizer.save_pretrained(folder)
     return folder

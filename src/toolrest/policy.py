@@ -39,6 +39,8 @@ _SAMPLING = (
 
 _MISTRAL = "fix_mistral_regex"
 """Which of two expressions splits words of some of Mistral's tokenizers; a file may say."""
+_OF_A_RUN = ("warm_start", "base")
+"""Folders of a run that hold what its adapters were trained on; see `toolrest.runs.RunFolder`."""
 _ASKED: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}]
 _TOOL = {
     "type": "function",
@@ -441,9 +443,8 @@ def adapted_policy(recipe: Recipe, loaded: str) -> str:
         loaded: where the policy's weights were read from.
     """
     name = policy_path(recipe)
-    if not Path(name).is_dir() and "snapshots" in Path(loaded).parts:
-        return name
-    return str(Path(loaded).absolute())
+    of_the_hub = not Path(name).is_dir() and Path(loaded).name not in _OF_A_RUN
+    return name if of_the_hub else str(Path(loaded).absolute())
 
 
 def whole_policy(path: str) -> str:
@@ -461,7 +462,7 @@ def whole_policy(path: str) -> str:
             f"{folder}: adapter_config.json cannot be read (base_model_name_or_path is no name)"
         )
     beside = folder.parent.parent / Path(base).name
-    moved = beside.name in ("warm_start", "base") and beside.is_dir()
+    moved = beside.name in _OF_A_RUN and beside.is_dir()
     return str(beside) if moved else base
 
 

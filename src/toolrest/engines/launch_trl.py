@@ -234,7 +234,7 @@ def train_with_trl(
     if recipe.lora.rank:
         adapted: Any = trainer.accelerator.unwrap_model(cast(Any, trainer.model))
         for each in adapted.peft_config.values():
-            each.base_model_name_or_path = adapted_policy(recipe, model.name_or_path)
+            each.base_model_name_or_path = adapted_policy(recipe, str(model.name_or_path))
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
         if follow.stop_asked:
