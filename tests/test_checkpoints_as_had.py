@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_architectures import FEW, rows, stopped_after_a_step, toolrest
+from small_runs import FEW, rows, stopped_after_a_step, toolrest
 from tiny_policies import model_of, tokenizer_of, write_policy
 
 from toolrest.errors import InputError

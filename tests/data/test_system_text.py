@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 
+import pyarrow.parquet as pq
 import pytest
 from chat_templates import shipped
 from tiny_policies import MISTRAL
 from transformers import AutoTokenizer
 
 from toolrest.data.prompts import render_prompt, takes_system, without_system
+from toolrest.dialects import get_dialect
 from toolrest.engines.launch_trl import _row
+from toolrest.engines.verl_rows import write_rows
 from toolrest.policy import policy_path
 from toolrest.recipe import Recipe
 from toolrest.world.tasks import Split, make_samples
@@ -35,7 +38,7 @@ def test_the_text_is_the_beginning_of_the_user_s():
         (shipped("llama3"), True),
     ],
 )
-def test_what_is_trained_on_has_the_instructions_and_the_tools(template, takes):
+def test_what_is_trained_on_has_the_instructions_and_the_tools(template, takes, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(policy_path(Recipe()))
     tokenizer.bos_token = tokenizer.eos_token
     tokenizer.chat_template = template
@@ -48,5 +51,9 @@ def test_what_is_trained_on_has_the_instructions_and_the_tools(template, takes):
     row = _row(sample, tokenizer, takes_system(tokenizer))
     ids = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True)["input_ids"]
     assert ids == render_prompt(sample, tokenizer)
+    path = tmp_path / "verl.parquet"
+    write_rows([sample], path, tokenizer, get_dialect("rlla"), written_out=False)
+    (written,) = pq.read_table(path).to_pylist()
+    assert written["prompt"] == row["prompt"]
     alone = replace(sample, prompt=sample.prompt[1:])
     assert _row(alone, tokenizer, takes)["prompt"] == list(alone.prompt)
