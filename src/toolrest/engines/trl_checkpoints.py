@@ -120,11 +120,13 @@ class CheckpointTrainer(GRPOTrainer):
     def _load_converted(self, folder: Path) -> None:
         """Have the policy's own class read its weights, which `load_state_dict` would leave out."""
         model: Any = self.model
+        trust_remote_code = False  # the class is here already
         read, loaded = type(model).from_pretrained(
             folder,
             config=model.config,
             dtype=torch.float32,
             use_safetensors=True,
+            trust_remote_code=trust_remote_code,
             local_files_only=True,
             output_loading_info=True,
         )
