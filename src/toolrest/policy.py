@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from toolrest.adapters import adapter_values, has_adapters, merge_adapters, read_adapters
 from toolrest.deadline import TEMPLATE_SECONDS, ends_within
 from toolrest.errors import InputError
+from toolrest.files import read_json
 from toolrest.foreign import user_path
 from toolrest.naming import short
 from toolrest.policy_files import check_policy_folder, is_finite, not_finite
@@ -36,6 +37,10 @@ _SAMPLING = (
     *("top_k", "min_p", "repetition_penalty"),
 )
 
+_MISTRAL = "fix_mistral_regex"
+"""Which of two expressions splits words of some of Mistral's tokenizers; a file may say."""
+_OF_A_RUN = ("warm_start", "base")
+"""Folders of a run that hold what its adapters were trained on; see `toolrest.runs.RunFolder`."""
 _ASKED: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}]
 _TOOL = {
     "type": "function",
@@ -75,12 +80,13 @@ def policy_path(recipe: Recipe) -> str:
     path = user_path(recipe.policy, f"policy={recipe.policy}")
     if path.is_dir():
         if not (path / "config.json").is_file() and not has_adapters(path):
+            _refuse_run(recipe, path)
             raise InputError(
                 f"policy={recipe.policy}: not a checkpoint folder (it has no config.json)"
             )
         if not any(path.glob("*.safetensors")):
             raise InputError(f"policy={recipe.policy}: the folder has no .safetensors weights")
-        if not (path / "tokenizer_config.json").is_file():
+        if not (path / "tokenizer_config.json").is_file() and not has_adapters(path):
             raise InputError(
                 f"policy={recipe.policy}: the folder has no tokenizer (tokenizer_config.json)"
             )
@@ -89,6 +95,26 @@ def policy_path(recipe: Recipe) -> str:
     if path.exists() or looks_local:
         raise InputError(f"policy={recipe.policy}: there is no such folder")
     return recipe.policy
+
+
+def _refuse_run(recipe: Recipe, path: Path) -> None:
+    """Name the folder of a run that holds its policy.
+
+    Raises:
+        InputError: the path is a run's folder.
+    """
+    if not (path / "recipe.yaml").is_file():
+        return
+    steps = [folder for folder in path.glob("checkpoints/checkpoint-*") if _step(folder) >= 0]
+    folders = [path / "warm_start", *sorted(steps, key=_step)]
+    held = [each for each in folders if (each / "config.json").is_file() or has_adapters(each)]
+    mend = f"take policy={held[-1]}" if held else "which has no checkpoint yet"
+    raise InputError(f"policy={recipe.policy}: the folder of a run; {mend}")
+
+
+def _step(checkpoint: Path) -> int:
+    number = checkpoint.name.removeprefix("checkpoint-")
+    return int(number) if number.isdecimal() else -1
 
 
 def policy_folder(recipe: Recipe, folder: Path | None = None) -> Path:
@@ -170,16 +196,23 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     from toolrest.vocabulary import Vocabulary
 
     path = policy_folder(recipe)
+    if not (path / "tokenizer_config.json").is_file():  # adapters that peft wrote alone
+        path = whole_folder(path, recipe)
+    file = path / "tokenizer_config.json"
+    said = read_json(file).get(_MISTRAL) if file.is_file() else None
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             path,
             padding_side="left",
+            # Named at all, it keeps transformers from Mistral's own package (which vLLM brings) and
+            # tekken.json: a tokenizer whose bytes cannot be read.
+            **{_MISTRAL: said},
             trust_remote_code=recipe.trust_remote_code,
             local_files_only=not recipe.trust_remote_code,
         )
-        if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token
-        Vocabulary.from_tokenizer(tokenizer)
+        if said is None:
+            tokenizer.init_kwargs.pop(_MISTRAL, None)  # nor is it saved
+        ends = Vocabulary.from_tokenizer(tokenizer).end_ids
     except (InputError, MemoryError):
         raise
     except Exception as error:  # what broken files end in has no common class
@@ -191,6 +224,10 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
         )
     _set_options(tokenizer, recipe.data.template_options)
     _check_template(tokenizer, recipe)
+    if tokenizer.pad_token is None:  # any token will do, for what is padded is masked
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(
+            min(ends, default=0)
+        )
     return tokenizer
 
 
@@ -292,11 +329,21 @@ def load_config(recipe: Recipe, folder: Path | None = None) -> PretrainedConfig:
         plain = config._attn_implementation == "eager"
         config._attn_implementation = "eager" if plain else None
         config._experts_implementation = None
+        leave_router(config)
         return config
     except MemoryError:
         raise
     except Exception as error:  # what broken files end in has no common class
         raise _not_loaded(recipe, "config", error) from error
+
+
+def leave_router(config: PretrainedConfig) -> None:
+    """Have no forward compute the loss of a mixture's router unless it asks for it: supervised
+    trainers leave that in a configuration, and sampling with a cache then fails on shapes.
+    """
+    text = config.get_text_config()
+    if hasattr(text, "output_router_logits"):
+        text.output_router_logits = False
 
 
 def load_policy(
@@ -346,15 +393,27 @@ def load_policy(
 def _keep_sampling(model: Any) -> None:
     """Of a generation configuration only tokens and the numbers of sampling stay, for whoever
     serves the checkpoint; how responses are searched for is not the file's to say.
+
+    Numbers of sampling without `do_sample` are meant, as servers take them; with `do_sample=false`
+    they are not. Neither, nor numbers that are none to sample with, could be saved.
     """
     from transformers import GenerationConfig
 
     own = getattr(model, "generation_config", None)
-    if own is not None:
-        known = {name: getattr(own, name, None) for name in _SAMPLING}
-        model.generation_config = GenerationConfig(
-            **{name: value for name, value in known.items() if value is not None}
-        )
+    if own is None:
+        return
+    known = {name: getattr(own, name, None) for name in _SAMPLING}
+    said = {name: value for name, value in known.items() if value is not None}
+    tokens = {name: value for name, value in said.items() if name.endswith("_token_id")}
+    if said.keys() - tokens.keys() - {"repetition_penalty"}:
+        said.setdefault("do_sample", True)
+    if not said.get("do_sample"):
+        said = tokens | {name: said[name] for name in ("repetition_penalty",) if name in said}
+    try:
+        model.generation_config = GenerationConfig(**said)
+        model.generation_config.validate(strict=True)
+    except ValueError:
+        model.generation_config = GenerationConfig(**tokens)
 
 
 def check_finite(model: Any, place: object) -> None:
@@ -380,6 +439,18 @@ def check_finite(model: Any, place: object) -> None:
         )
 
 
+def adapted_policy(recipe: Recipe, loaded: str) -> str:
+    """What adapters say that they were trained on, for whoever reads them from any folder or
+    machine: the hub's name where the recipe has one, else the whole path.
+
+    Args:
+        loaded: where the policy's weights were read from.
+    """
+    name = policy_path(recipe)
+    of_the_hub = not Path(name).is_dir() and Path(loaded).name not in _OF_A_RUN
+    return name if of_the_hub else str(Path(loaded).absolute())
+
+
 def whole_policy(path: str) -> str:
     """The path itself, or that of the policy that a folder's adapters were trained on.
 
@@ -394,8 +465,9 @@ def whole_policy(path: str) -> str:
         raise InputError(
             f"{folder}: adapter_config.json cannot be read (base_model_name_or_path is no name)"
         )
-    warm_start = folder.parent.parent / "warm_start"
-    return str(warm_start) if Path(base).name == warm_start.name and warm_start.is_dir() else base
+    beside = folder.parent.parent / Path(base).name
+    moved = beside.name in _OF_A_RUN and beside.is_dir()
+    return str(beside) if moved else base
 
 
 def whole_folder(folder: Path, recipe: Recipe) -> Path:

@@ -298,7 +298,7 @@ class Engine(_Section):
     configuration file of accelerate."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of forwards and backwards; parameters of the optimiser are float32. auto:
-    bfloat16 on a GPU. Unsaid: see `Recipe`."""
+    bfloat16 on a GPU that computes in it. Unsaid: see `Recipe`."""
     mode: Literal["sync", "colocate_async", "separate_async"] = "sync"
     """verl's trainer: sync samples and trains in turn; the others overlap the two."""
     options: dict[str, Any] = Field(default_factory=dict)

@@ -87,6 +87,13 @@ class RunFolder:
         return self.path / "warm_start"
 
     @property
+    def base(self) -> Path:
+        """Folder: the policy that the run's adapters are trained on, where the recipe's is one of
+        adapters itself; a Hugging Face checkpoint.
+        """
+        return self.path / "base"
+
+    @property
     def evaluation(self) -> Path:
         """Folder: held-out responses before and after, and their scores."""
         return self.path / "evaluation"
@@ -130,7 +137,7 @@ class RunFolder:
     @property
     def _folders(self) -> tuple[Path, ...]:
         """What is read or written as a folder."""
-        made = (self.rollouts, self.checkpoints, self.warm_start, self.evaluation)
+        made = (self.rollouts, self.checkpoints, self.warm_start, self.base, self.evaluation)
         return (*made, self.incidents)
 
     def last_checkpoint(self) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from toolrest.adapters import has_adapters
 from toolrest.data.prompts import fit_prompts, hold_out
 from toolrest.data.sample import Sample
 from toolrest.data.sources import iterate_samples
@@ -20,7 +22,7 @@ from toolrest.machine import record_machine
 from toolrest.mixture import recipe_rendering, recipe_sources
 from toolrest.naming import short_list
 from toolrest.origins import accepted_changes, differences, origins, read_origins
-from toolrest.policy import load_policy, load_tokenizer
+from toolrest.policy import load_policy, load_tokenizer, policy_folder
 from toolrest.ranks import ALONE, Ranks
 from toolrest.recipe import Recipe, dump_recipe
 from toolrest.rollout.fitting import fit_recipe
@@ -182,6 +184,8 @@ def run_training(
     if recipe.warm_start.method != "none":
         model = _warm_started(model, tokenizer, samples.train, recipe, run, view, ranks)
         start = _evaluated(model, tokenizer, heldout, recipe, run, "warm_start", view, ranks)
+    elif recipe.lora.rank and has_adapters(policy_folder(recipe)):
+        model = _based(model, tokenizer, recipe, run, ranks)
     checkpoint = ranks.first(run.last_checkpoint) if resume else None
     first = int(checkpoint.name.split("-")[1]) if checkpoint else 0
     if resume and ranks.main:
@@ -391,6 +395,29 @@ def _warm_started(
             recipe, model, tokenizer, shown, run.warm_start, view.step, ranks, metrics
         )
     return load_policy(recipe, run.warm_start)
+
+
+def _based(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    recipe: Recipe,
+    run: RunFolder,
+    ranks: Ranks,
+) -> PreTrainedModel:
+    """The policy whole in the run's folder, for new adapters to be trained on and to name: the
+    recipe's is one of adapters, and adapters of adapters are read by nobody.
+    """
+
+    def write() -> None:
+        part = run.base.with_name(run.base.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        model.save_pretrained(part)
+        tokenizer.save_pretrained(part)
+        part.replace(run.base)
+
+    if not ranks.first(run.base.is_dir):
+        ranks.first(write)
+    return load_policy(recipe, run.base)
 
 
 def _evaluate_on_the_way(

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from toolrest.engines.launch_trl import train_with_trl, trl_config
+from toolrest.engines.trl_settings import uses_bfloat16
 from toolrest.errors import InputError
 from toolrest.policy import load_policy
-from toolrest.recipe import load_recipe
+from toolrest.recipe import Recipe, load_recipe
 from toolrest.runs import RunFolder
 from toolrest.world.tasks import Split, make_samples
 
@@ -57,6 +58,23 @@ def test_vllm_is_told_where_and_how(tmp_path):
 def test_bfloat16_is_the_recipe_s_word(tmp_path):
     assert told(tmp_path, "engine.precision=bfloat16").bf16
     assert not told(tmp_path, "engine.precision=float32").bf16
+
+
+@pytest.mark.parametrize(
+    ("gpu", "computes", "bfloat16"),
+    [(True, True, True), (True, False, False), (False, None, False)],
+)
+def test_bfloat16_unasked_is_for_gpus_that_compute_in_it(gpu, computes, bfloat16, monkeypatch):
+    """PyTorch says of older GPUs that they support it, as it can be emulated there."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    monkeypatch.setattr(
+        "torch.cuda.is_bf16_supported",
+        lambda including_emulation=True: including_emulation or computes,
+    )
+    assert uses_bfloat16(Recipe()) == bfloat16
+    for said in ("float32", "bfloat16"):
+        asked = load_recipe(None, [f"engine.precision={said}"])
+        assert uses_bfloat16(asked) == (said == "bfloat16")
 
 
 def test_without_vllm_the_extra_is_named(tmp_path, embedded_tokenizer, embedded_model):

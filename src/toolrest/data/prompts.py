@@ -48,7 +48,8 @@ def render_chat(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]
     """The token ids of a prompt by the tokenizer's own chat template.
 
     A template that refuses the messages as they are is given a call's arguments as JSON text, then
-    one call a message, as some ask for.
+    one call a message, then the system message's text as the beginning of the user's, as some ask
+    for.
 
     Raises:
         TemplateRefusal: the template refuses the messages or the tools, or writes nothing.
@@ -82,6 +83,13 @@ def render_chat(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]
 
 def _forms(messages: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     """The messages as they are, then as templates want them that refuse that."""
+    yield from _forms_of_calls(messages)
+    joined = without_system(messages)
+    if joined != messages:
+        yield from _forms_of_calls(joined)
+
+
+def _forms_of_calls(messages: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     yield messages
     if not any(message.get("tool_calls") for message in messages):
         return
@@ -90,6 +98,26 @@ def _forms(messages: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     if split != messages:
         yield split
         yield [_with_text_arguments(message) for message in split]
+
+
+def takes_system(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the chat template takes a system message; Gemma 2's and Mistral's first do not."""
+    messages = [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}]
+    try:
+        apply_template(tokenizer, messages, add_generation_prompt=True, tokenize=False)
+    except EndlessTemplate:
+        raise
+    except Exception:  # a template may raise anything
+        return False
+    return True
+
+
+def without_system(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages with the system's text as the beginning of the user's that follows it."""
+    if len(messages) < 2 or (messages[0]["role"], messages[1]["role"]) != ("system", "user"):
+        return list(messages)
+    system, user, *rest = messages
+    return [user | {"content": f"{system['content']}\n\n{user['content']}"}, *rest]
 
 
 def _with_text_arguments(message: dict[str, Any]) -> dict[str, Any]:

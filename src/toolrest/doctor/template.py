@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from toolrest.data.dialogue import Action, Dialogue, Observation, Tool, UserTurn
+from toolrest.data.prompts import takes_system, without_system
 from toolrest.data.wording import word
 from toolrest.deadline import apply_template
 from toolrest.dialects import ToolCall, get_dialect
@@ -61,8 +62,11 @@ def check_prefix(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> list[Che
     name = "chat template"
     style = "template" if recipe_rendering(recipe).style == "template" else "plain"
     prompt = word(_CONVERSATION, style, get_dialect(recipe.dialect), "all")
+    messages = prompt.messages
+    if not takes_system(tokenizer):
+        messages = without_system(messages)
     try:
-        changes = find_changes(tokenizer, prompt.messages, prompt.tools)
+        changes = find_changes(tokenizer, messages, prompt.tools)
     except (TemplateError, TypeError, ValueError, KeyError) as error:
         mend = "data.prompt=plain, which asks less of the template"
         return [

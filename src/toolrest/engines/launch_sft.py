@@ -27,6 +27,7 @@ from toolrest.engines.trl_settings import lora_config, uses_bfloat16
 from toolrest.engines.trl_sft import RegionSFTTrainer, region_scales
 from toolrest.errors import InputError
 from toolrest.files import append_json
+from toolrest.policy import leave_router
 from toolrest.ranks import ALONE, Ranks
 from toolrest.recipe import Recipe
 from toolrest.rollout.speech import Speech, read_speech
@@ -137,6 +138,7 @@ def warm_start_with_trl(
         if ranks.main:
             shutil.rmtree(part, ignore_errors=True)
         ranks.wait()
+        leave_router(model.config)
         if recipe.lora.rank:
             if ranks.main:
                 adapted: Any = trainer.accelerator.unwrap_model(cast(Any, trainer.model))

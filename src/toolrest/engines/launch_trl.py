@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from datasets import Dataset
@@ -20,7 +20,7 @@ from transformers import (
     TrainerCallback,
 )
 
-from toolrest.data.prompts import render_prompt
+from toolrest.data.prompts import render_prompt, takes_system, without_system
 from toolrest.data.sample import Sample
 from toolrest.dialects import get_dialect
 from toolrest.engines.trl import ResTConfig, ResTTrainer, RolloutBatch
@@ -28,6 +28,7 @@ from toolrest.engines.trl_rollout import shared_prefix_rollout
 from toolrest.engines.trl_settings import lora_config, uses_bfloat16
 from toolrest.engines.watch import Watch
 from toolrest.files import append_json, write_whole
+from toolrest.policy import adapted_policy
 from toolrest.ranks import ALONE, Ranks
 from toolrest.recipe import Recipe
 from toolrest.regions import Region
@@ -136,12 +137,15 @@ class _Follow(TrainerCallback):
             control.should_training_stop = True
 
 
-def _prompt(sample: Sample, tokenizer: PreTrainedTokenizerBase) -> Any:
+def _prompt(sample: Sample, tokenizer: PreTrainedTokenizerBase, system: bool) -> Any:
     """Messages, or their text where the chat template has to list tools or write calls; TRL knows
     no tools of single rows. A text begins without the token that the tokenizer adds itself.
+
+    Args:
+        system: whether the chat template takes a system message.
     """
     if sample.tools is None and all(set(m) == {"role", "content"} for m in sample.prompt):
-        return list(sample.prompt)
+        return list(sample.prompt) if system else without_system(sample.prompt)
     ids = render_prompt(sample, tokenizer)
     added = tokenizer("")["input_ids"]
     if added and ids[: len(added)] == added:
@@ -149,12 +153,12 @@ def _prompt(sample: Sample, tokenizer: PreTrainedTokenizerBase) -> Any:
     return tokenizer.decode(ids)
 
 
-def _row(sample: Sample, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+def _row(sample: Sample, tokenizer: PreTrainedTokenizerBase, system: bool) -> dict[str, Any]:
     """A row of the data set, with what the rewards need. Tools are JSON text: Arrow would give
     every row's the keys of all others.
     """
     row = {
-        "prompt": _prompt(sample, tokenizer),
+        "prompt": _prompt(sample, tokenizer, system),
         "ground_truth": sample.ground_truth,
         "identity": sample.identity,
     }
@@ -190,7 +194,8 @@ def train_with_trl(
     Returns:
         The optimiser steps done; fewer than the recipe's if it was interrupted.
     """
-    dataset = Dataset.from_list([_row(sample, tokenizer) for sample in samples])
+    system = takes_system(tokenizer)
+    dataset = Dataset.from_list([_row(sample, tokenizer, system) for sample in samples])
     watch = watch or Watch(recipe, run, lambda text: None)
     reward = ToolReward(
         recipe.dialect,
@@ -224,6 +229,10 @@ def train_with_trl(
         on_incident=watch.keep,
     )
     trainer.remove_callback(PrinterCallback)
+    if recipe.lora.rank:
+        adapted: Any = trainer.accelerator.unwrap_model(cast(Any, trainer.model))
+        for each in adapted.peft_config.values():
+            each.base_model_name_or_path = adapted_policy(recipe, str(model.name_or_path))
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
         if follow.stop_asked:

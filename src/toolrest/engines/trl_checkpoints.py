@@ -23,6 +23,7 @@ from toolrest.policy_files import (
     check_finite_files,
     check_policy_folder,
     refuse_inner_adapters,
+    tensor_names,
 )
 from toolrest.redaction import first_line
 from toolrest.runs import CHECKPOINT_STATE, checkpoint_step
@@ -102,7 +103,36 @@ class CheckpointTrainer(GRPOTrainer):
         check_finite_files(folder)
         with self._reading(resume_from_checkpoint):
             self._check_adapters(folder)
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            if self._is_converted(folder):
+                self._load_converted(folder)
+            else:
+                super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _is_converted(self, folder: Path) -> bool:
+        """Whether the weights were saved by other names than the policy has: transformers holds a
+        mixture's experts as one tensor and saves one for each.
+        """
+        if is_peft_model(self.model) or self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            return False
+        own = cast(torch.nn.Module, self.model).state_dict()
+        return any(name not in own for names in tensor_names(folder).values() for name in names)
+
+    def _load_converted(self, folder: Path) -> None:
+        """Have the policy's own class read its weights, which `load_state_dict` would leave out."""
+        model: Any = self.model
+        trust_remote_code = False  # the class is here already
+        read, loaded = type(model).from_pretrained(
+            folder,
+            config=model.config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+        if lost := sorted(loaded["missing_keys"]):
+            raise ValueError(f"{len(lost)} of the policy's weights are missing, such as {lost[0]}")
+        model.load_state_dict(read.state_dict())
 
     def _check_adapters(self, folder: Path) -> None:
         """Adapters to go on from are those of this policy, no more and no fewer."""

@@ -11,9 +11,12 @@ from toolrest.recipe import Recipe
 
 
 def uses_bfloat16(recipe: Recipe) -> bool:
-    """Whether forwards and backwards are computed in bfloat16."""
-    auto = recipe.engine.precision == "auto" and torch.cuda.is_available()
-    return auto or recipe.engine.precision == "bfloat16"
+    """Whether forwards and backwards are computed in bfloat16; `auto`: on a GPU that computes in it
+    itself, where others only emulate it.
+    """
+    if recipe.engine.precision != "auto":
+        return recipe.engine.precision == "bfloat16"
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def lora_config(recipe: Recipe) -> Any:

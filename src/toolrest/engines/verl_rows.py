@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from toolrest.data.prompts import render_prompt
+from toolrest.data.prompts import render_prompt, takes_system, without_system
 from toolrest.data.sample import Sample
 from toolrest.dialects import Dialect
 from toolrest.engines.verl_overrides import DATA_SOURCE
@@ -42,9 +42,11 @@ def write_rows(
     import pyarrow.parquet as parquet
 
     speech = read_speech(tokenizer, dialect)
+    system = takes_system(tokenizer)
     rows: list[dict[str, Any]] = []
     for index, sample in enumerate(samples):
-        prompt = [dict(message) for message in sample.prompt]
+        messages = sample.prompt if system else without_system(sample.prompt)
+        prompt = [dict(message) for message in messages]
         if written_out:
             prompt = [{"role": "user", "content": _text(sample, tokenizer)}]
         rows.append(

@@ -97,7 +97,7 @@ def work_out(
 
     settle("engine.precision", *_precision(device))
     if lengths.replies:
-        settle("rollout.max_response_tokens", *_response_tokens(lengths, positions))
+        settle("rollout.max_response_tokens", *response_setting(lengths, positions))
     if lengths.prompts:
         settle("data.max_prompt_tokens", *_prompt_tokens(recipe, lengths, positions))
     if shape is None:
@@ -213,7 +213,8 @@ def response_tokens(lengths: Lengths) -> int:
     return _up(_SLACK * _quantile(lengths.replies) + (0 if lengths.thoughts else _THOUGHT))
 
 
-def _response_tokens(lengths: Lengths, positions: int | None) -> tuple[int, str]:
+def response_setting(lengths: Lengths, positions: int | None) -> tuple[int, str]:
+    """(`response_tokens`, at most half of the policy's positions, from what)."""
     reply = _quantile(lengths.replies)
     what = "demonstrations" if lengths.thoughts else "ground truths"
     why = (

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from toolrest.data.wording import style_names
 from toolrest.dialects import AUTO, detect_dialect, get_dialect
 from toolrest.errors import InputError
 from toolrest.evaluate import apibank, world
+from toolrest.evaluate.answer_limit import answer_limit
 from toolrest.evaluate.answers import KEYED, AnswerStore
 from toolrest.evaluate.backends.findings import Findings
 from toolrest.evaluate.backends.served import served_model
@@ -39,8 +41,6 @@ from toolrest.runs import describe_environment, write_whole
 
 EVALUATIONS = Path("evaluations")
 """Where evaluations go that are of no run."""
-_MOST_TOKENS = {"bfcl": 1024, "apibank": 4096}
-"""New tokens an answer may have; API-Bank's is the published setting."""
 BENCHMARKS = ("bfcl", "apibank", "world")
 
 
@@ -131,6 +131,7 @@ def evaluate(target: Target, options: Options, progress: Progress | None = None)
             official = closing.enter_context(_official(options))
         think = _think(target, options, style)
         settings = _settings(target, options, dialect, style, official)
+        settings["max_tokens"], limited_by = _limit(target, options)
         if think:
             settings["think"] = True
         folder = options.out or _folder(target, options, settings)
@@ -167,6 +168,7 @@ def evaluate(target: Target, options: Options, progress: Progress | None = None)
         result = {"settings": settings, "asked": asked, "scored_by": by}
         if found := findings.record():
             result["server"] = found
+        result["max_tokens"] = {"value": settings["max_tokens"], "from": limited_by}
         result |= summarise(outcomes, whole, release)
         with _writing(folder):
             write_results(folder, result, outcomes)
@@ -262,7 +264,10 @@ def _speech(target: Target, options: Options) -> tuple[str, str]:
             raise InputError(f"{error} (--dialect)") from error
     get_dialect(named)
     if options.benchmark == "world" and named != "rlla":
-        raise InputError(f"--dialect {named}: the world's prompts ask for the dialect rlla")
+        whose = f"--dialect {named}" if options.dialect else f"the run's dialect is {named}"
+        raise InputError(
+            f"{whose}: the world's prompts ask for the dialect rlla; take --on bfcl or --on apibank"
+        )
     style = options.prompt
     if style is None and tokenizer is not None:
         style = usual_style(get_dialect(named), tokenizer)[0]
@@ -334,16 +339,13 @@ def _settings(
         settings |= dict.fromkeys(("dtype", "device"), UNKNOWN)
         if options.tokenizer is None:
             settings["chat_template"] = UNKNOWN
-        settings["max_tokens"] = options.max_tokens or _most_tokens(target, options, None)
     else:
-        positions = _positions(target)
         settings["weights"] = policy_fingerprint(target.recipe)
         if options.backend == "hf":
             # A batch is padded to its longest prompt, which changes sums by rounding.
             settings["batch_size"] = options.batch_size
         settings["dtype"] = chosen_dtype(options.dtype)
         settings["device"] = device()
-        settings["max_tokens"] = options.max_tokens or _most_tokens(target, options, positions)
         settings["max_prompt_tokens"] = options.max_prompt_tokens
     return settings
 
@@ -362,10 +364,16 @@ def _data(options: Options, official: OfficialBFCL | None) -> Any:
     return world.data_hash()
 
 
-def _most_tokens(target: Target, options: Options, positions: int | None) -> int:
-    """New tokens an answer may have; a quarter of a short policy's positions at most."""
-    wanted = _MOST_TOKENS.get(options.benchmark, target.recipe.rollout.max_response_tokens)
-    return wanted if positions is None else min(wanted, max(1, positions // 4))
+def _limit(target: Target, options: Options) -> tuple[int, str]:
+    """See `answer_limit`."""
+    here = options.backend != "openai"
+    return answer_limit(
+        options.max_tokens,
+        options.benchmark,
+        target,
+        _positions(target) if here else None,
+        partial(_tokenizer, target, options) if here or options.tokenizer else None,
+    )
 
 
 def _positions(target: Target) -> int | None:

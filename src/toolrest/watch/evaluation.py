@@ -128,6 +128,8 @@ def print_evaluation(found: evaluation.Evaluation, console: Console) -> None:
         "replies      " + ", ".join(f"{k} {n / total:.1%}" for k, n in statuses.items()),
         soft_wrap=True,
     )
+    limit = result["max_tokens"]
+    console.print(f"answers      at most {limit['value']} tokens: {limit['from']}", soft_wrap=True)
     if result["all"]["checks"]:
         checks = list(result["all"]["checks"].items())[:6]
         console.print("failed at    " + ", ".join(f"{k} {n}" for k, n in checks), soft_wrap=True)
