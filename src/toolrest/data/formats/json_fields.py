@@ -18,7 +18,7 @@ from toolrest.data.schema import required
 from toolrest.dialects import ToolCall
 from toolrest.naming import short
 
-_SCHEMAS = ("parameters", "input_schema", "inputSchema")
+SCHEMAS = ("parameters", "input_schema", "inputSchema")
 """Where a tool has its schema: OpenAI's name, Anthropic's, MCP's."""
 
 
@@ -117,7 +117,7 @@ def tool(value: dict[str, Any], *, written: bool = False) -> Tool:
     value = inner if isinstance(inner, dict) else value
     value = value if written else without_nulls(value)
     name = field(value, "name", str, "a tool's ")
-    given = next((value[key] for key in _SCHEMAS if value.get(key)), None)
+    given = next((value[key] for key in SCHEMAS if value.get(key)), None)
     parameters = _of_text(given, "a tool's parameters") if isinstance(given, str) else given
     if parameters is None:
         parameters = {}
@@ -191,7 +191,7 @@ def call(value: dict[str, Any], key: str, listed: Mapping[str, Tool]) -> ToolCal
         listed: the row's tools by name.
 
     Raises:
-        BadRow: it is something else.
+        BadRow: it is something else, or has its arguments under another key.
     """
     name = field(value, "name", str, "a call's ")
     given = value.get(key)
@@ -200,6 +200,8 @@ def call(value: dict[str, Any], key: str, listed: Mapping[str, Tool]) -> ToolCal
         # the text of a text: what wrote it made JSON of it twice
         given = loaded(given, f"a call's {key}") if isinstance(given, str) and given else given
     schema = listed[name].parameters if name in listed else {}
+    if given is None or given in ("", [], {}):
+        _check_no_arguments(value, name, key)
     if given is None or given == "" or given == []:
         needed = required(schema, schema)
         if needed:
@@ -208,6 +210,16 @@ def call(value: dict[str, Any], key: str, listed: Mapping[str, Tool]) -> ToolCal
     if not isinstance(given, dict):
         raise BadRow(f"the {key} of {name} are {type(given).__name__}, not an object")
     return ToolCall(name, unpadded(given, schema, schema))
+
+
+def _check_no_arguments(value: dict[str, Any], name: str, key: str) -> None:
+    """That a call without arguments has none under another key."""
+    for other, each in value.items():
+        if other not in ("name", "id", key) and _parsed(each) and isinstance(_parsed(each), dict):
+            raise BadRow(
+                f"the call of {name} has no {key} but {short(other)}, which would be ignored; "
+                f"call it {key}"
+            )
 
 
 def by_name(listed: tuple[Tool, ...]) -> dict[str, Tool]:
