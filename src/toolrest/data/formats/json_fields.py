@@ -7,6 +7,7 @@ item of a list as `datasets` keeps `List(Json())`, arguments as OpenAI's interfa
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -111,7 +112,7 @@ def tool(value: dict[str, Any], *, written: bool = False) -> Tool:
         written: whether it comes from a JSON text, so that no null is Arrow's.
 
     Raises:
-        BadRow: no name, or parameters that are no object.
+        BadRow: no name, or parameters that are no object or stand under another key.
     """
     inner = _parsed(value.get("function"))
     value = inner if isinstance(inner, dict) else value
@@ -120,10 +121,26 @@ def tool(value: dict[str, Any], *, written: bool = False) -> Tool:
     given = next((value[key] for key in SCHEMAS if value.get(key)), None)
     parameters = _of_text(given, "a tool's parameters") if isinstance(given, str) else given
     if parameters is None:
+        _check_no_schema(value, name)
         parameters = {}
     if not isinstance(parameters, dict):
         raise BadRow(f"the parameters of {name} are {type(parameters).__name__}, not an object")
     return Tool(name, str(value.get("description") or ""), _schema(parameters, name))
+
+
+_INPUTS = re.compile(r"param|^arg|input|propert|^schema|args_schema", re.IGNORECASE)
+_OUTPUTS = re.compile(r"output|return|respon|result", re.IGNORECASE)
+
+
+def _check_no_schema(value: dict[str, Any], name: str) -> None:
+    """That a tool without parameters has none under another key."""
+    for key, each in value.items():
+        inputs = key not in SCHEMAS and _INPUTS.search(key) and not _OUTPUTS.search(key)
+        if inputs and each and isinstance(_parsed(each), dict | list):
+            raise BadRow(
+                f"the tool {name} has no parameters but {short(key)}, which would be ignored; call "
+                "it parameters"
+            )
 
 
 _ONLY_IN_SCHEMAS = frozenset(
