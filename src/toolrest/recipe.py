@@ -477,6 +477,11 @@ def _check_keyless(value: Any, key: str) -> None:
         raise InputError(f"{key}: it {_KEYLESS}")
 
 
+def may_change(key: str) -> bool:
+    """Whether a resumed run may change a key."""
+    return any(key == known or key.startswith(known + ".") for known in RESUMABLE)
+
+
 def check_resumable(overrides: list[str]) -> None:
     """Refuse overrides that would make of a resumed run another one.
 
@@ -485,7 +490,7 @@ def check_resumable(overrides: list[str]) -> None:
     """
     for written in overrides:
         key = written.partition("=")[0]
-        if not any(key == known or key.startswith(known + ".") for known in RESUMABLE):
+        if not may_change(key):
             raise InputError(
                 f"--resume {written}: a run goes on with its own recipe; only "
                 f"{', '.join(RESUMABLE)} may be changed"

@@ -392,3 +392,103 @@ def test_texts_that_look_like_marks_take_no_time():
                 read(ASKED, {"role": "assistant", "content": content}, ASKED | {"content": content})
             except BadRow as bad:
                 assert str(bad)
+
+
+# What is not learned, and what must not be left out
+
+
+def learned(*messages):
+    record = get_format("messages").read({"messages": [*messages], "tools": TOOLS})
+    made = to_samples(record, Rendering("hermes", "template", think=False), "s", "0")
+    return [sample.ground_truth for sample in made]
+
+
+@pytest.mark.parametrize("key", ["weight", "loss", "loss_scale", "train", "training"])
+def test_a_message_that_does_not_count_is_history_alone(key):
+    wrong = {"role": "assistant", "content": "wrong"}
+    for off, on in ((0, 1), (0.0, 1.0), (False, True), (0, None)):
+        messages = [ASKED, wrong | {key: off}, ASKED, DONE | {key: on}]
+        assert learned(*messages) == ["done"]
+        dialogue = read(*messages)
+        assert [t.response for t in dialogue.turns if isinstance(t, Action)] == ["wrong", "done"]
+        call = {"role": "function_call", "content": '{"name": "f", "arguments": {}}', key: off}
+        assert learned(ASKED, call, result("r"), DONE) == ["done"]
+        inline = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
+        assert learned(ASKED, wrong | {key: off, "content": inline}, result("r"), DONE) == ["done"]
+    with pytest.raises(BadRow, match="no action to learn from"):
+        learned(ASKED, DONE | {key: 0})
+
+
+@pytest.mark.parametrize("value", [0.5, 2, -1, "0", [0], float("nan")])
+def test_a_message_that_counts_in_part_is_refused(value):
+    with pytest.raises(BadRow, match=r"weight is .*counts \(1\) or not \(0\)"):
+        read(ASKED, DONE | {"weight": value})
+
+
+@pytest.mark.parametrize(
+    "key", ["function_calls", "calls", "tools", "functions", "tool_use", "toolUses", "tool_call"]
+)
+def test_calls_and_tools_under_other_names_are_refused(key):
+    for message in (DONE, ASKED, {"role": "system", "content": "s"}):
+        with pytest.raises(BadRow, match=f"'{key}' would be ignored"):
+            read(ASKED, message | {key: [{"name": "f", "arguments": {}}]}, DONE)
+    assert read(ASKED, DONE | {key: None}) == read(ASKED, DONE | {key: []}) == read(ASKED, DONE)
+
+
+@pytest.mark.parametrize("key", ["input", "args", "kwargs", "parameters"])
+@pytest.mark.parametrize("as_text", [False, True])
+def test_arguments_under_another_key_are_read_or_refused(key, as_text):
+    given = {"x": 1}
+    for beside in ({}, {"arguments": {}}, {"arguments": ""}, {"arguments": None}):
+        call = {"name": "f", key: json.dumps(given) if as_text else given, **beside}
+        message = {"role": "assistant", "tool_calls": [{"function": call}]}
+        if key == "parameters" and beside.get("arguments") is None:
+            (action,) = [t for t in read(ASKED, message).turns if isinstance(t, Action)]
+            assert action.calls == (ToolCall("f", given),)
+        else:
+            with pytest.raises(BadRow, match=f"the call of f has no arguments but '{key}'"):
+                read(ASKED, message)
+
+
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        ('{"name": "f", "arguments": {"x": 1}}', 1),
+        ('[{"name": "f", "arguments": {"x": 1}}, {"name": "f", "arguments": {"x": 1}}]', 2),
+        ('{"id": "7", "name": "f", "arguments": "{\\"x\\": 1}"}', 1),
+    ],
+)
+def test_json_of_calls_alone_is_calls(text, calls):
+    _, action = read(ASKED, {"role": "assistant", "content": text}).turns
+    assert action == Action((ToolCall("f", {"x": 1}),) * calls)
+    with pytest.raises(BadRow, match="'f', a tool that the row does not list"):
+        read(ASKED, {"role": "assistant", "content": text}, tools=[])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '```json\n{"name": "f", "arguments": {"x": 1}}\n```',
+        '{"tool": "f", "args": {"x": 1}}',
+        '{"tool_calls": [{"function": {"name": "f"}}]}',
+        'f(x="a")',
+        "```\nf(x=1)\n```",
+        'Thought: so\nAction: f\nAction Input: {"x": 1}',
+        "<seed:tool_call>\n<function=f>\n<parameter=x>1</parameter>\n</function>\n</seed:tool_call>",
+        '<invoke name="f"><parameter name="x">1</parameter></invoke>',
+        '<|action_start|><|plugin|>{"name": "f", "parameters": {"x": 1}}<|action_end|>',
+        '<|tools_prefix|>[{"f": {"x": 1}}]<|tools_suffix|>',
+        "<longcat_tool_call>f\n</longcat_tool_call>",
+        '>>>f\n{"x": 1}',
+    ],
+)
+def test_calls_that_no_dialect_reads_are_no_response(text):
+    with pytest.raises(BadRow, match="holds a call that cannot be read"):
+        read(ASKED, {"role": "assistant", "content": text})
+
+
+@pytest.mark.parametrize(
+    "text", ['{"name": "Bob", "age": 3}', "f is a function", "```json\n[1]\n```", "f(x) = y", "[1]"]
+)
+def test_texts_that_are_no_calls_stay_responses(text):
+    assert learned(ASKED, {"role": "assistant", "content": text}) == [text]

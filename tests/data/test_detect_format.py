@@ -103,3 +103,22 @@ def test_a_file_of_nothing_known_is_one_error(tmp_path):
 
 def test_a_format_reads_its_rows_whatever_else_is_named():
     assert get_format("xlam").read(XLAM | {"note": "x"}) == get_format("xlam").read(XLAM)
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+@pytest.mark.parametrize("key", ["apis", "api_list", "tool_definitions", "schema", "tool_list"])
+def test_a_list_of_tools_is_seen_under_any_name(key, as_text):
+    bare = {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}
+    other = {"name": "f", "input_schema": {"type": "object"}}
+    for tool in (bare, {"type": "function", "function": bare}, other):
+        value = json.dumps([tool]) if as_text else [tool]
+        row = {"messages": [{"role": "user", "content": "q"}], key: value}
+        with pytest.raises(BadRow, match=f"'{key}' would be ignored"):
+            detect_format(row)
+
+
+@pytest.mark.parametrize("value", ["[x", "[]", [{"name": "n"}], [1], "[1]", {"name": "n"}, "[" * 9])
+def test_what_lists_no_tools_is_left_alone(value):
+    row = {"messages": [{"role": "user", "content": "q"}], "notes": value}
+    found = detect_format(row)
+    assert found is not None and found.name == "messages"

@@ -120,3 +120,27 @@ def test_what_the_user_says_is_looked_up_in_other_sets(tmp_path):
     assert [turn for turn in read.record.dialogue.turns if isinstance(turn, UserTurn)] == [
         UserTurn("q")
     ]
+
+
+OTHER_FORMS = [
+    '{"name": "f", "arguments": {"x": "a"}}',
+    '[{"name": "f", "arguments": {"x": "a"}}]',
+    '{"name": "f", "arguments": "{\\"x\\": \\"a\\"}"}',
+    '```json\n{"name": "f", "arguments": {"x": "a"}}\n```',
+    '{"tool_calls": [{"function": {"name": "f"}}]}',
+    'f(x="a")',
+    'functools[{"name": "f", "arguments": {"x": "a"}}]',
+    'Action: f\nAction Input: {"x": "a"}',
+]
+
+
+@pytest.mark.parametrize("dialect", dialect_names())
+def test_calls_of_another_dialect_are_never_a_response(tmp_path, dialect):
+    written = {name: truth(name) for name in dialect_names()}
+    for text in (*written.values(), *OTHER_FORMS):
+        row = {"prompt": "q", "ground_truth": text, "tools": [TOOL]}
+        (tmp_path / "a.json").write_text(json.dumps([row]))
+        (read,) = read_rows(Source(str(tmp_path / "a.json")), Rendering(dialect, "template"), 0)
+        if read.bad is None:
+            reply = get_dialect(dialect).parse(read.samples[0].ground_truth, [TOOL])
+            assert (reply.calls, reply.response) == (CALLS, None), text

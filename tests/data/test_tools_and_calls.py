@@ -137,3 +137,24 @@ def test_arguments_may_be_a_text_or_the_text_of_a_text(given):
 def test_what_is_no_arguments_is_said(given):
     with pytest.raises(BadRow, match=r"not JSON|not an object"):
         call({"name": "ping", "arguments": given}, "arguments", PING)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["args", "arguments", "inputs", "input", "params", "api_parameters", "required_parameters",
+     "args_schema", "schema", "properties"],
+)  # fmt: skip
+def test_a_schema_under_another_key_is_refused(key):
+    inside = {"x": {"type": "string"}}
+    for value in (inside, json.dumps(inside), [{"name": "x", "type": "string"}]):
+        with pytest.raises(BadRow, match=f"the tool f has no parameters but '{key}'"):
+            tool({"name": "f", key: value})
+    known = tool({"name": "f", "parameters": {"type": "object", "properties": inside}, key: inside})
+    assert known.parameters["properties"] == inside
+    for nothing in ({}, None, "", []):
+        assert tool({"name": "f", key: nothing}) == tool({"name": "f"})
+
+
+@pytest.mark.parametrize("key", ["returns", "output_schema", "response", "result_parameters"])
+def test_what_a_tool_answers_is_no_schema_of_its_inputs(key):
+    assert tool({"name": "f", key: {"x": {"type": "string"}}}) == tool({"name": "f"})

@@ -117,15 +117,38 @@ def test_what_templates_write_is_detected_and_read_back(name, template, header, 
         assert (reply.thought or None, reply.response) == (None, content or None)
 
 
-def test_r1_distills_template_ends_no_section_after_one_call():
-    """Its end is written after the second call only, so the template itself is at fault."""
-    said = message(ODD_CALLS[:1], json.dumps, content=None)
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_r1_distills_template_writes_is_read(count):
+    """It ends a section after the second call only."""
+    said = message(ODD_CALLS[:count], json.dumps, content=None)
     text = turn(trl_template("deepseek_r1_distill"), said, "<｜Assistant｜>", END)
-    reply = get_dialect("deepseek_v3").parse(text)
-    assert (reply.calls, reply.status) == (ODD_CALLS[:1], ParseStatus.UNCLOSED)
-    said = message(ODD_CALLS[:2], json.dumps, content=None)
-    text = turn(trl_template("deepseek_r1_distill"), said, "<｜Assistant｜>", END)
-    assert get_dialect("deepseek_v3").parse(text).status is ParseStatus.OK
+    assert text.endswith(END_SECTION) == (count == 2)
+    for end in ("", "\n"):
+        reply = get_dialect("deepseek_v3").parse(text + end)
+        assert (reply.calls, reply.status) == (ODD_CALLS[:count], ParseStatus.OK)
+        assert reply.calls_intact
+
+
+@pytest.mark.parametrize(
+    ("dialect", "text", "status"),
+    [
+        ("deepseek_v3", f"{SECTION}{OLD}", ParseStatus.OK),
+        ("deepseek_v3", f"So.{SECTION}\n{OLD}\n", ParseStatus.OK),
+        ("deepseek_v3", f"{SECTION}{OLD}{OLD}", ParseStatus.UNCLOSED),
+        ("deepseek_v3", f"{SECTION}{OLD}{SECTION}{OLD}", ParseStatus.UNCLOSED),
+        ("deepseek_v3", f"{SECTION}{OLD[:-1]}", ParseStatus.BAD_CALL),
+        ("deepseek_v3", f"{SECTION}{OLD[: -len(END_CALL)]}", ParseStatus.UNCLOSED),
+        ("deepseek_v3", f"{SECTION}{OLD} and", ParseStatus.BAD_CALL),
+        ("deepseek_v3", f"{SECTION}{NEW}", ParseStatus.UNCLOSED),
+        ("deepseek_v3", OLD, ParseStatus.UNCLOSED),
+        ("deepseek_v3_1", f"{SECTION}{OLD}", ParseStatus.UNCLOSED),
+    ],
+)
+def test_only_one_whole_call_of_v3_ends_a_section_alone(dialect, text, status):
+    for written in (text, text.encode().decode("latin-1")):  # the second as labelling scans it
+        reply = get_dialect(dialect).parse(written)
+        assert reply.status is status
+        assert (reply.status is ParseStatus.OK) == (reply.well_formed and reply.calls_intact)
 
 
 def test_a_prompt_opens_or_closes_the_thought_or_writes_nothing_after_a_result():

@@ -115,6 +115,19 @@ def test_a_pickle_that_runs_code_is_refused(
     assert not (tmp_path / "exploded").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("bomb", [True, False])
+def test_a_file_that_this_run_has_no_use_for_ends_in_a_line(
+    bomb, tmp_path, run, checkpoint, refit, says_one_line, outside
+):
+    state = {"scale": Bomb(tmp_path / "exploded") if bomb else 1.0}
+    torch.save(state, checkpoint / "scaler.pt")
+    refit(checkpoint)
+    found = says_one_line("train", "--resume", str(run), "--quiet", codes=(2,))
+    assert "the checkpoint cannot be read" in found.stderr
+    assert not (tmp_path / "exploded").exists()
+
+
 def test_the_pickle_that_transformers_writes_is_not_read(
     tmp_path, run, checkpoint, refit, says_one_line, outside
 ):

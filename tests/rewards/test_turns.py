@@ -237,3 +237,36 @@ def test_the_declared_types_of_each_row():
         assert reward.truth(text, tools=reward._tools(kind)).calls[0].parameters == {"x": value}
     with pytest.raises(InputError, match="a row's tools are not JSON"):
         reward(completions=[text], ground_truth=[text], tools=["{"])
+
+
+THINKING = [n for n in dialect_names() if get_dialect(n).parse("<think>t</think>").thought == "t"]
+
+
+def parsed(content, **more):
+    call = {"name": "f", "arguments": {"x": "a"}}
+    return [{"role": "assistant", "content": content, "tool_calls": [{"function": call}]} | more]
+
+
+@pytest.mark.parametrize("name", THINKING)
+def test_a_thought_in_the_content_beside_parsed_calls_is_the_thought(name):
+    reward = ToolReward(name, "constant")
+    truth = right(name, "")
+    for content, opening in (
+        ("<think>\nI go.\n</think>\n\n", ""),
+        ("<think>I go.</think>", ""),
+        ("I go.\n</think>\n\n", "<think>\n"),
+    ):
+        reward([parsed(content)], ground_truth=[truth], prompt_opening=[opening], tools=[TOOLS])
+        (found,) = reward.breakdowns
+        assert (found.format, found.exact) == (1.0, True), content
+    reward([parsed("So </think> it is")], ground_truth=[right(name)], tools=[TOOLS])
+    assert reward.breakdowns[0].format == 0.0
+
+
+@pytest.mark.parametrize("arguments", [{"x": "a"}, '{"x": "a"}'])
+def test_openais_older_function_call_is_read(arguments):
+    reward = ToolReward("hermes", "constant")
+    call = {"name": "f", "arguments": arguments}
+    message = {"role": "assistant", "content": None, "function_call": call}
+    assert reward([[message]], ground_truth=[right("hermes")]) == [4.0]
+    assert reward([[message | {"tool_calls": None}]], ground_truth=[right("hermes")]) == [4.0]

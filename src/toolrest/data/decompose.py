@@ -40,12 +40,13 @@ def steps(dialogue: Dialogue) -> Iterator[tuple[Dialogue, Action]]:
     """(what is known, what is right) of every action, in order (ResT, section 4: decomposition).
 
     Every action is supervised exactly once, and its history is the exact prefix. What is done
-    before the user says anything, such as a greeting, answers nothing and is history alone.
+    before the user says anything, such as a greeting, answers nothing and is history alone, as is
+    what the data leaves out of training.
     """
     asked = False
     for at, turn in enumerate(dialogue.turns):
         asked = asked or isinstance(turn, UserTurn)
-        if isinstance(turn, Action) and asked:
+        if isinstance(turn, Action) and turn.learned and asked:
             yield replace(dialogue, turns=dialogue.turns[:at]), turn
 
 
@@ -62,7 +63,7 @@ def to_samples(record: Record, rendering: Rendering, source: str, identity: str)
     else:
         pairs = list(steps(record.dialogue))
     if not pairs:
-        raise BadRow("no action to learn from: none follows something that the user said")
+        raise BadRow("no action to learn from: none that counts follows what the user said")
     made = []
     for number, (known, action) in enumerate(pairs):
         row = identity if len(pairs) == 1 else f"{identity}.{number}"

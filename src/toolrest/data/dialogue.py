@@ -46,6 +46,8 @@ class Action:
     """What it told the user."""
     thought: str | None = None
     """Its reasoning."""
+    learned: bool = True
+    """Whether it is right; what the data leaves out of training is history alone."""
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,13 @@ def _binary(path: Path) -> IO[bytes]:
 
 def _failed(path: Path, error: Exception) -> InputError:
     if isinstance(error, UnicodeDecodeError):
+        begins = error.object[:2]
+        if begins == b"\x1f\x8b":
+            return InputError(f"data {path}: gzipped; name it {path.name}.gz")
+        if begins in (b"\xff\xfe", b"\xfe\xff"):
+            return InputError(
+                f"data {path}: UTF-16; convert it first: iconv -f UTF-16 -t UTF-8 {path.name}"
+            )
         return InputError(
             f"data {path}: not UTF-8 (byte {error.object[error.start]:#04x}); convert it first, as "
             f"in: iconv -f LATIN1 -t UTF-8 {path.name}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from toolrest.data.prepared import prepared_sample
 from toolrest.data.record import Record
 from toolrest.data.rows import BadRow, Row, iterate_rows
 from toolrest.data.sample import Sample
+from toolrest.data.wording import writable
 from toolrest.errors import InputError
 from toolrest.foreign import user_path
 
@@ -25,6 +27,7 @@ _NAMED = 20
 """Rows of each reason that are named."""
 _LONGEST = 400
 """Characters of keys that a message shows."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,7 @@ class _RowReader:
             raise row
         source, name = self._source, self._name
         if source.format is None and row.keys() >= PREPARED:
-            return Read(number, [prepared_sample(row, self._rendering, name, number)])
+            return Read(number, [_encodable(prepared_sample(row, self._rendering, name, number))])
         form = self._form = self._format(row)
         if form.name == "bfcl" and row.get("ground_truth") is None:
             row = row | {"ground_truth": self._answer(row.get("id"))}
@@ -198,7 +201,7 @@ class _RowReader:
         if source.mask and _draw(self._seed, source.seed, number, "mask") < source.mask:
             record = _masked(record, f"{self._seed}/{source.seed}/{number}")
         samples = to_samples(record, self._rendering, name, str(number))
-        return Read(number, samples, record)
+        return Read(number, list(map(_encodable, samples)), record)
 
     def _format(self, row: dict[str, Any]) -> Format:
         if self._source.format is not None:
@@ -219,6 +222,24 @@ class _RowReader:
         if self._answers is None:
             self._answers = _answers(self._source.path)
         return self._answers.get(identity)
+
+
+def _encodable(sample: Sample) -> Sample:
+    """The sample with U+FFFD for the lone surrogates of its prompt, which no encoding can write.
+
+    Raises:
+        BadRow: a right reply has one, which no policy can say.
+    """
+    for text in (sample.ground_truth, sample.demonstration or ""):
+        half = _SURROGATE.search(text)
+        if half is not None:
+            raise BadRow(f"a right reply holds half of a character ({half[0]!a}); write it whole")
+    return replace(
+        sample,
+        prompt=tuple(map(writable, sample.prompt)),
+        tools=None if sample.tools is None else tuple(map(writable, sample.tools)),
+        declared=tuple(map(writable, sample.declared)),
+    )
 
 
 def _keys(row: dict[str, Any]) -> str:

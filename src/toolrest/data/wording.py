@@ -63,10 +63,10 @@ def word(
         if style == "plain"
         else _STYLES[style](dialogue, dialect, thoughts)
     )
-    return Prompt(_writable(made.messages), made.tools)
+    return Prompt(writable(made.messages), made.tools)
 
 
-def _writable(value: Any) -> Any:
+def writable(value: Any) -> Any:
     """The value with lone surrogates, which UTF-8 has no bytes for, as U+FFFD."""
     if isinstance(value, str):
         return (
@@ -75,9 +75,9 @@ def _writable(value: Any) -> Any:
             else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         )
     if isinstance(value, list):
-        return [_writable(item) for item in value]
+        return [writable(item) for item in value]
     if isinstance(value, dict):
-        return {_writable(key): _writable(item) for key, item in value.items()}
+        return {writable(key): writable(item) for key, item in value.items()}
     return value
 
 

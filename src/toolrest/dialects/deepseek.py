@@ -12,7 +12,9 @@ without the line breaks. V3 and R1 write the type of the tool, its name, and the
     {"parameter": "value"}
     ```<｜tool▁call▁end｜>
 
-Each dialect reads both forms and writes its own. A prompt of V3.1 ends with `<think>`, or with
+Each dialect reads both forms and writes its own. The templates of V3, R1 and R1's distilled models
+end a section after its second call only, so `deepseek_v3` reads one call of its own form whose
+section ends with the text. A prompt of V3.1 ends with `<think>`, or with
 `</think>` alone where the policy is told not to think: a text that begins so has an empty thought.
 """
 
@@ -72,6 +74,9 @@ class _Scanner(TokenCalls):
         if fence[2] is None:
             return self.broken(fence.end(), block)
         return self.parameters(fence[1], fence.end(), block)
+
+    def ends_alone(self, calls: int) -> bool:
+        return self.fenced and self.fence and calls == 1
 
     def tail(self, start: int) -> int | None:
         if not self.fence:

@@ -76,11 +76,13 @@ class TokenCalls(Scanning):
 
     def section(self, start: int, *, whole: bool) -> int:
         """The calls up to the section's end; where it ends."""
-        at, calls = start, 0
+        at, calls, ended = start, 0, False
         while True:
             step = self.marks.step.search(self.text, at)
             until = step.start() if step else len(self.text)
             self.junk(at, until)
+            if step is None and whole and ended and self.ends_alone(calls):
+                return until
             if step is None or step.lastgroup == "section":
                 self.call_defect(ParseStatus.UNCLOSED, start)
                 return until
@@ -89,12 +91,24 @@ class TokenCalls(Scanning):
             if step.lastgroup == "call":
                 calls += 1
                 at = self.call(at, start)
+                ended = self.end_marked(at)
             elif step.lastgroup == "end_call":
                 self.call_defect(ParseStatus.BAD_CALL, until)
             else:
                 if not (whole and calls):
                     self.call_defect(ParseStatus.BAD_CALL, start)
                 return at
+
+    def ends_alone(self, calls: int) -> bool:
+        """Whether a section of so many whole calls may end with the text, without its mark."""
+        return False
+
+    def end_marked(self, at: int) -> bool:
+        """Whether the mark that ends a call stands before `at`."""
+        mark = self.marks.end_call
+        return self.text.endswith(mark, 0, at) or self.text.endswith(
+            mark.encode().decode("latin-1"), 0, at
+        )
 
     def parameters(self, name: str, start: int, block: int) -> int:
         """A call's parameters and its end; where it ends or broke.

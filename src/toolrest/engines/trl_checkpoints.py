@@ -160,6 +160,10 @@ class CheckpointTrainer(GRPOTrainer):
         with self._reading(checkpoint):
             super()._load_rng_state(checkpoint)
 
+    def _load_scaler(self, checkpoint):
+        with self._reading(checkpoint):
+            super()._load_scaler(checkpoint)
+
     def _load_optimizer_and_scheduler(self, checkpoint):
         if checkpoint is None:
             super()._load_optimizer_and_scheduler(checkpoint)

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from toolrest.dialects import Block, Scan, get_dialect
+from toolrest.dialects import Block, ParseStatus, Scan, dialect_names, get_dialect
 from toolrest.dialects.types import Declared, Tools, declared
 from toolrest.errors import InputError
+from toolrest.naming import short
 from toolrest.rewards.ast import normalise, read_possible_answer
 from toolrest.rewards.correctness import PARTIAL, check_correctness
 from toolrest.rewards.decisions import LockedIn, find_decisions, worth
@@ -73,6 +74,7 @@ class ToolReward:
         self.vocabulary: Vocabulary | None = None
         self.breakdowns: list[RewardBreakdown] = []
         self._scan_truth = lru_cache(maxsize=65536)(self.dialect.scan)
+        self._check_truth = lru_cache(maxsize=65536)(partial(_check_truth, dialect))
         self._declared = lru_cache(maxsize=65536)(_declared)
 
     def bind(self, vocabulary: Vocabulary) -> None:
@@ -157,12 +159,21 @@ class ToolReward:
         )
 
     def truth(self, ground_truth: str, opening: str = "", tools: Declared | None = None) -> Scan:
-        """A ground truth, as a reply after a prompt that ends with `opening` has to be."""
+        """A ground truth, as a reply after a prompt that ends with `opening` has to be.
+
+        Raises:
+            InputError: it is no text, or holds a call that is not read in the dialect, so that a
+                reply without calls would be right.
+        """
+        if not isinstance(ground_truth, str):
+            kind = type(ground_truth).__name__
+            raise InputError(f"a row's ground_truth is {kind}, not a right reply as a text")
         scan = (
             self._scan_truth(ground_truth)
             if tools is None
             else self.dialect.scan(ground_truth, tools)
         )
+        self._check_truth(ground_truth, scan.status, bool(scan.calls))
         if opening and Block.THOUGHT not in scan.blocks:
             return replace(scan, blocks=(Block.THOUGHT, *scan.blocks))
         return scan
@@ -255,6 +266,28 @@ class ToolReward:
         if isinstance(completions[row], str):
             return [without_thought(opening + completions[row])]
         return None
+
+
+def _check_truth(dialect: str, text: str, status: ParseStatus, called: bool) -> None:
+    """That what a ground truth calls is read.
+
+    Raises:
+        InputError: a call or a thought is broken, or it is calls of another dialect alone.
+    """
+    if status in (ParseStatus.BAD_CALL, ParseStatus.UNCLOSED):
+        raise InputError(
+            f"a row's ground_truth does not parse in the dialect {dialect} ({status}): "
+            f"{short(text)}"
+        )
+    if called:
+        return
+    for name in dialect_names():
+        other = get_dialect(name).scan(text)
+        if other.status is ParseStatus.OK and other.calls and Block.RESPONSE not in other.blocks:
+            raise InputError(
+                f"a row's ground_truth is calls in the dialect {name}, and the policy's is "
+                f"{dialect}: {short(text)}; write them in {dialect}, or take dialect={name}"
+            )
 
 
 def _declared(tools: str) -> Declared:

@@ -106,6 +106,8 @@ def _message(
     thoughts = (message.get(key) for key in _THOUGHTS)
     thought = next((each for each in thoughts if isinstance(each, str)), None)
     listed = message.get("tool_calls")
+    if not listed and message.get("function_call"):
+        listed = [message["function_call"]]
     if not listed:
         if thought is None:
             return dialect.read(opening + content, tools)
@@ -114,6 +116,10 @@ def _message(
         return replace(scan, thought=thought, blocks=(Block.THOUGHT, *kept), spans=())
     if not isinstance(listed, Sequence) or isinstance(listed, str):
         raise InputError(f"a message's tool_calls is {type(listed).__name__}, not a list")
+    if thought is None and content.strip():
+        said = dialect.read(opening + content, tools)
+        if said.status is ParseStatus.OK and said.thought is not None and not said.calls:
+            thought, content = said.thought, said.response or ""
     calls = [_call(each) for each in listed]
     read = tuple(call for call in calls if call is not None)
     intact = len(read) == len(calls)

@@ -195,7 +195,7 @@ def _whole(value: Any) -> int:
 
 
 def _check_same(folder: CompareFolder, before: Plan, now: Plan) -> None:
-    old, new = (_flat(plan.recipe.model_dump(mode="json")) for plan in (before, now))
+    old, new = (flat(plan.recipe.model_dump(mode="json")) for plan in (before, now))
     unset = "not set"
     differing = [key for key in old | new if old.get(key, unset) != new.get(key, unset)]
     if differing:
@@ -213,11 +213,12 @@ def _check_same(folder: CompareFolder, before: Plan, now: Plan) -> None:
             )
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by keys such as `rollout.group_size`."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
             found[prefix + key] = value
     return found

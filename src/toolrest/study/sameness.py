@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 
+from toolrest.dialects import AUTO
 from toolrest.errors import InputError
+from toolrest.estimate.settings import KEYS
 from toolrest.machine import environment_differences, read_environment
-from toolrest.naming import short_list
+from toolrest.naming import short, short_list
 from toolrest.origins import (
     RECIPE,
     ROWS,
@@ -16,20 +19,26 @@ from toolrest.origins import (
     file_origins,
     read_origins,
 )
+from toolrest.recipe import load_recipe, may_change
 from toolrest.runs import RunFolder
 from toolrest.study.methods import apply_method
-from toolrest.study.plan import CompareFolder, Plan
+from toolrest.study.plan import CompareFolder, Plan, flat
 
+_WORKED_OUT = frozenset(("dialect", "data.prompt", "data.think", *KEYS))
+"""What a run works out where its recipe leaves it open."""
 _OF_THE_METHOD = (RECIPE, ROWS, TEMPLATE)
 """What seeds and template options change, as the plan says."""
 
 
 def check_unchanged(folder: CompareFolder, plan: Plan) -> None:
-    """The data, policies and reward functions are those of the runs that are there.
+    """The recipes of the runs that are there are the plan's, and the data, policies and reward
+    functions are those that they began with.
 
     Raises:
-        InputError: one has changed since.
+        InputError: one is another, or has changed since.
     """
+    for said in _other_recipes(folder, plan):
+        raise InputError(f"{folder.path}: its run {said}; use another --out, or take that run away")
     for method in plan.methods:
         runs = [run for run in _runs(folder, plan, method.name) if read_origins(run.data)]
         if not runs:
@@ -51,11 +60,12 @@ def differing(folder: CompareFolder, plan: Plan) -> list[str]:
         for run in _runs(folder, plan, method.name)
         if run.summary.is_file()
     ]
+    said = list(_other_recipes(folder, plan))
     hashes: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for run in runs:
         for name, value in _comparable(run).items():
             hashes[name].setdefault(value, run.path.name)
-    said = [
+    said += [
         f"{name} is not the same in {' and '.join(list(found.values())[:2])}"
         for name, found in hashes.items()
         if len(found) > 1
@@ -80,6 +90,28 @@ def differing(folder: CompareFolder, plan: Plan) -> list[str]:
     if unknown:
         said.append(f"no hashes of data and policy were kept in {short_list(unknown)}")
     return said
+
+
+def _other_recipes(folder: CompareFolder, plan: Plan) -> Iterator[str]:
+    """The runs whose recipes are not the plan's, and the first key that tells.
+
+    What the plan leaves to the policy and its data, each run has worked out; how a run is computed
+    may have changed when it was gone on with.
+    """
+    for method in plan.methods:
+        recipe = flat(apply_method(plan.recipe, method).model_dump(mode="json"))
+        for seed in plan.seeds:
+            run = folder.run(method.name, seed)
+            if not run.recipe.is_file():
+                continue
+            planned = recipe | {"seed": seed}
+            own = flat(load_recipe(run.recipe, []).model_dump(mode="json"))
+            for key in planned | own:
+                here, there = planned.get(key), own.get(key)
+                left = key in _WORKED_OUT and here in (None, AUTO)
+                if here != there and key != "name" and not (left or may_change(key)):
+                    yield f"{run.path.name} has {key}={short(there)}, and the plan {short(here)}"
+                    break
 
 
 def _runs(folder: CompareFolder, plan: Plan, method: str) -> list[RunFolder]:

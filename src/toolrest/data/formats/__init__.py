@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from toolrest.data.formats import apibank, bfcl, messages, prompt, rlla, sharegpt, toolace, xlam
+from toolrest.data.formats.json_fields import SCHEMAS
 from toolrest.data.record import Record
 from toolrest.data.rows import BadRow
 from toolrest.errors import InputError
@@ -133,9 +135,32 @@ def _telling(row: dict[str, Any]) -> frozenset[str]:
 def _tells(key: str, value: Any) -> bool:
     if key in _TELLING:
         return True
-    # some data sets have their tools under another name, such as tools_json
+    # some data sets have their tools under another name, such as tools_json or apis
     name = key.lower()
-    return ("tools" in name or "functions" in name) and isinstance(value, str | list | dict)
+    named = "tools" in name or "functions" in name
+    return (named and isinstance(value, str | list | dict)) or _lists_tools(value)
+
+
+def _lists_tools(value: Any) -> bool:
+    """Whether a value is a list of tools, or its JSON text, whatever it is called."""
+    if isinstance(value, str):
+        if not value.lstrip().startswith("["):
+            return False
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return False
+    return isinstance(value, list) and bool(value) and all(map(_is_tool, value))
+
+
+def _is_tool(value: Any) -> bool:
+    inner = value.get("function") if isinstance(value, dict) else None
+    tool = inner if isinstance(inner, dict) else value
+    return (
+        isinstance(tool, dict)
+        and isinstance(tool.get("name"), str)
+        and any(isinstance(tool.get(key), dict) for key in SCHEMAS)
+    )
 
 
 __all__ = ["Format", "check_named", "detect_format", "format_names", "get_format"]

@@ -2,11 +2,13 @@
 
 A message is {"role", "content"} or ShareGPT's {"from", "value"}. Calls stand in `tool_calls`, in
 `function_call`, in a message of their own, or inside the content; results in messages of the roles
-that `_RESULTS` names, in a user's `<tool_response>` after calls inside the content.
+that `_RESULTS` names, in a user's `<tool_response>` after calls inside the content. What a message
+says that is not learned from (`_LEARNED`) is history alone.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,7 +29,11 @@ _RESULTS = ("tool", "ipython", "observation", "tool_response", "function_respons
 _CALLS = ("function_call", "tool_call")
 _EITHER = "function"
 """OpenAI's name for a result, and LLaMA-Factory's other one for a call."""
-_THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thought", "tool_plan")
+_LEARNED = ("weight", "loss", "loss_scale", "train", "training")
+"""Whether an assistant's message is learned from, as OpenAI, ms-swift and Axolotl say it."""
+_ELSEWHERE = re.compile(r"tools|functions|tool_?uses?$|calls?$", re.IGNORECASE)
+"""Names of calls and tools of which a message is not read."""
 
 
 def speaker(message: dict[str, Any]) -> str:
@@ -89,6 +95,7 @@ class _Reader:
     def read(self, message: dict[str, Any]) -> None:
         """The next message."""
         role = speaker(message)
+        _check_keys(message)
         if role in _RESULTS or (role == _EITHER and not self._is_call(message)):
             self._add_results(message)
             return
@@ -147,14 +154,15 @@ class _Reader:
         inside, text = split_thought(_text(message))
         thought = _one([*_thoughts(message), inside])
         calls, ids = self._listed_calls(message)
-        action = Action(calls, text.strip() or None, thought)
+        action = Action(calls, text.strip() or None, thought, _is_learned(message))
         if action.response is not None and calls and has_calls(action.response):
             raise BadRow("an assistant's message has its calls in tool_calls and in its content")
         found = None
         if action.response is not None and not calls:
             found = split_calls(action.response, self._tools)
         if found is not None:
-            action = replace(found, thought=_one([thought, found.thought]))
+            thought = _one([thought, found.thought])
+            action = replace(found, thought=thought, learned=action.learned)
             ids = [None] * len(found.calls)
         self._inline = found is not None
         self._turns.append(action)
@@ -206,17 +214,43 @@ class _Reader:
         if not calls:
             raise BadRow("a message of calls holds none")
         ids: list[str | None] = [None] * len(calls)
+        learned = _is_learned(message)
         last = self._turns[-1] if self._turns else None
         if isinstance(last, Action):
-            together = replace(
-                last, calls=(*last.calls, *calls), thought=_one([last.thought, thought])
+            self._turns[-1] = replace(
+                last,
+                calls=(*last.calls, *calls),
+                thought=_one([last.thought, thought]),
+                learned=last.learned and learned,
             )
-            self._turns[-1] = together
             self._owed.add(calls, ids)
         else:
-            self._turns.append(Action(calls, None, thought))
+            self._turns.append(Action(calls, None, thought, learned))
             self._owed = Owed(calls, ids)
         self._inline = False
+
+
+def _check_keys(message: dict[str, Any]) -> None:
+    """That a message has no calls or tools under a name which is not read."""
+    for key, value in message.items():
+        if value and key not in ("tool_calls", "function_call") and _ELSEWHERE.search(str(key)):
+            raise BadRow(
+                f"a message's {short(key)} would be ignored; calls are read from tool_calls, and "
+                "tools from the row's tools"
+            )
+
+
+def _is_learned(message: dict[str, Any]) -> bool:
+    """Whether an assistant's message is learned from.
+
+    Raises:
+        BadRow: it counts for something between nothing and all, which would be ignored.
+    """
+    said = {key: message[key] for key in _LEARNED if message.get(key) is not None}
+    for key, value in said.items():
+        if not isinstance(value, bool | int | float) or value not in (0, 1):
+            raise BadRow(f"a message's {key} is {short(value)}; a message counts (1) or not (0)")
+    return all(said.values())
 
 
 def _call_values(content: Any) -> list[dict[str, Any]]:

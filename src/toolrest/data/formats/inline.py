@@ -8,24 +8,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from toolrest.data.dialogue import Action, Tool
 from toolrest.data.rows import BadRow
 from toolrest.data.wording import openai_tool
-from toolrest.dialects import Block, ParseStatus, Reply, dialect_names, get_dialect
+from toolrest.dialects import (
+    Block,
+    ParseStatus,
+    Reply,
+    ToolCall,
+    dialect_names,
+    get_dialect,
+)
+from toolrest.dialects.json_call import UNREADABLE, load
 from toolrest.naming import short
 
 _OPENS, _CLOSES = "<think>", "</think>"
 _MARK = re.compile(
-    r"<[|\uff5c]?(?:start_|\w{1,20}:)?(?:tool|function)[_\u2581]?call|<\|python_tag\|>|<function=|"
-    r"\[TOOL_CALLS\]|<\|channel\|>commentary to=|\uff5cDSML\uff5c",
-    re.IGNORECASE,
+    r"<[|\uff5c]?(?:start_|\w{1,20}[:_])?(?:tool|function)[_\u2581]?call|<\|python_tag\|>|<function=|"
+    r"\[TOOL_CALLS\]|<\|channel\|>commentary to=|\uff5cDSML\uff5c|<(?:\w{1,20}:)?invoke name=|"
+    r"<\|(?:action_start|start_action|tools_prefix)\|>|<tool_use>|<execute_tool>|\bto=functions\.|"
+    r"^functools\[\{|^Action Input:|^>>>[\w.]++\n\{",
+    re.IGNORECASE | re.MULTILINE,
 )
-"""How a call begins in the dialects of published models; no response says it."""
+"""How a call begins in the dialects of published models, read here or not; no response says it."""
 _BARE = ("{", "[")
 """How a call begins that has no mark: JSON, or a list in Python's syntax."""
 _NO_NAME = re.compile(r'[<>(){}"\n]')
 """In no tool's name that a row does not list: dialects that write names bare take anything."""
+_FENCED = re.compile(r"```(?:json|python|tool_code)?\s*+(.*?)\s*+```", re.DOTALL)
+_BARE_CALL = re.compile(r"([\w.-]++)\(.*\)", re.DOTALL)
+_TOOL_KEYS = ("name", "tool", "tool_name", "function", "function_name", "action", "api", "api_name")
 _RESULT = re.compile(r"\s*+<tool_response>(.*?)</tool_response>\s*+", re.DOTALL)
 
 
@@ -51,7 +65,8 @@ def split_calls(text: str, listed: Mapping[str, Tool]) -> Action | None:
     """What was done in a text that holds calls, in whichever dialect; None where it holds none.
 
     A text without the mark of a call (JSON, or Python's syntax) is calls where a dialect reads the
-    whole of it so, and must then name tools of the row.
+    whole of it so, or it is nothing but objects of a name and arguments; it must then name tools of
+    the row.
 
     Args:
         listed: the row's tools by name.
@@ -62,30 +77,95 @@ def split_calls(text: str, listed: Mapping[str, Tool]) -> Action | None:
     """
     marked = _MARK.search(text)
     if not marked and not text.startswith(_BARE):
+        _check_no_call(text, listed)
         return None
     tools = [openai_tool(tool) for tool in listed.values()]
     found: list[tuple[str, Reply]] = []
     for name in dialect_names():
         reply = get_dialect(name).parse(text, tools)
         whole = reply.status is ParseStatus.OK and reply.calls_intact and reply.calls
+        whole = whole and not has_calls(reply.response or "")
         odd = any(call.name not in listed and _NO_NAME.search(call.name) for call in reply.calls)
         if whole and not (marked and odd) and Block.CALLS in reply.blocks:
             found.append((name, reply))
-    if not found:
-        if marked:
-            raise BadRow(f"an assistant's content holds a call that cannot be read: {short(text)}")
-        return None
-    (name, reply), *others = found
-    if any(other.calls != reply.calls for _, other in others):
-        names = " and ".join(each for each, _ in found)
-        raise BadRow(f"an assistant's content is other calls in {names}: {short(text)}")
-    unlisted = [call.name for call in reply.calls if call.name not in listed]
+    if not found and marked:
+        raise BadRow(f"an assistant's content holds a call that cannot be read: {short(text)}")
+    if found:
+        (name, reply), *others = found
+        action = Action(reply.calls, reply.response or None, reply.thought or None)
+        if any(other.calls != reply.calls for _, other in others):
+            names = " and ".join(each for each, _ in found)
+            raise BadRow(f"an assistant's content is other calls in {names}: {short(text)}")
+    else:
+        name, action = "JSON", Action(_json_calls(text))
+        if not action.calls:
+            _check_no_call(text, listed)
+            return None
+    unlisted = [call.name for call in action.calls if call.name not in listed]
     if not marked and unlisted:
         raise BadRow(
             f"an assistant's content reads as a call in {name}, of {short(unlisted[0])}, a tool "
             "that the row does not list"
         )
-    return Action(reply.calls, reply.response or None, reply.thought or None)
+    return action
+
+
+def _json_calls(text: str) -> tuple[ToolCall, ...]:
+    """The calls of a text that is {"name": .., "arguments": {..}} or a list of such objects, with
+    nothing else in them; else none. Arguments may be their JSON text.
+    """
+    try:
+        value = load(text)
+    except UNREADABLE:
+        return ()
+    listed = value if isinstance(value, list) else [value]
+    calls = []
+    for each in listed:
+        keys = set(each) - {"id", "type"} if isinstance(each, dict) else set()
+        given = "arguments" if "arguments" in keys else "parameters"
+        if keys != {"name", given} or not isinstance(each["name"], str):
+            return ()
+        arguments = each[given]
+        try:
+            arguments = load(arguments) if isinstance(arguments, str) else arguments
+        except UNREADABLE:
+            return ()
+        if not isinstance(arguments, dict):
+            return ()
+        calls.append(ToolCall(each["name"], arguments))
+    return tuple(calls)
+
+
+def _check_no_call(text: str, listed: Mapping[str, Tool]) -> None:
+    """That a text that no dialect reads is not a call in other words of a tool of the row: JSON
+    that names it, a call in Python's syntax, either of them in a fence.
+
+    Raises:
+        BadRow: it is one.
+    """
+    fence = _FENCED.fullmatch(text.strip())
+    inner = fence[1] if fence else text.strip()
+    call = _BARE_CALL.fullmatch(inner)
+    named = call is not None and call[1] in listed
+    if inner.startswith(_BARE):
+        try:
+            named = _names_tool(load(inner), listed)
+        except UNREADABLE:
+            named = False
+    if named:
+        raise BadRow(f"an assistant's content holds a call that cannot be read: {short(text)}")
+
+
+def _names_tool(value: Any, listed: Mapping[str, Tool]) -> bool:
+    """Whether an object of a JSON value says the name of a tool where calls do."""
+    if isinstance(value, list):
+        return any(_names_tool(each, listed) for each in value)
+    if not isinstance(value, dict):
+        return False
+    said = (value.get(key) for key in _TOOL_KEYS)
+    return any(isinstance(name, str) and name in listed for name in said) or any(
+        _names_tool(each, listed) for each in value.values()
+    )
 
 
 def has_calls(text: str) -> bool:

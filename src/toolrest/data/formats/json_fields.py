@@ -7,6 +7,7 @@ item of a list as `datasets` keeps `List(Json())`, arguments as OpenAI's interfa
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from toolrest.data.schema import required
 from toolrest.dialects import ToolCall
 from toolrest.naming import short
 
-_SCHEMAS = ("parameters", "input_schema", "inputSchema")
+SCHEMAS = ("parameters", "input_schema", "inputSchema")
 """Where a tool has its schema: OpenAI's name, Anthropic's, MCP's."""
 
 
@@ -111,19 +112,35 @@ def tool(value: dict[str, Any], *, written: bool = False) -> Tool:
         written: whether it comes from a JSON text, so that no null is Arrow's.
 
     Raises:
-        BadRow: no name, or parameters that are no object.
+        BadRow: no name, or parameters that are no object or stand under another key.
     """
     inner = _parsed(value.get("function"))
     value = inner if isinstance(inner, dict) else value
     value = value if written else without_nulls(value)
     name = field(value, "name", str, "a tool's ")
-    given = next((value[key] for key in _SCHEMAS if value.get(key)), None)
+    given = next((value[key] for key in SCHEMAS if value.get(key)), None)
     parameters = _of_text(given, "a tool's parameters") if isinstance(given, str) else given
     if parameters is None:
+        _check_no_schema(value, name)
         parameters = {}
     if not isinstance(parameters, dict):
         raise BadRow(f"the parameters of {name} are {type(parameters).__name__}, not an object")
     return Tool(name, str(value.get("description") or ""), _schema(parameters, name))
+
+
+_INPUTS = re.compile(r"param|^arg|input|propert|^schema|args_schema", re.IGNORECASE)
+_OUTPUTS = re.compile(r"output|return|respon|result", re.IGNORECASE)
+
+
+def _check_no_schema(value: dict[str, Any], name: str) -> None:
+    """That a tool without parameters has none under another key."""
+    for key, each in value.items():
+        inputs = key not in SCHEMAS and _INPUTS.search(key) and not _OUTPUTS.search(key)
+        if inputs and each and isinstance(_parsed(each), dict | list):
+            raise BadRow(
+                f"the tool {name} has no parameters but {short(key)}, which would be ignored; call "
+                "it parameters"
+            )
 
 
 _ONLY_IN_SCHEMAS = frozenset(
@@ -191,7 +208,7 @@ def call(value: dict[str, Any], key: str, listed: Mapping[str, Tool]) -> ToolCal
         listed: the row's tools by name.
 
     Raises:
-        BadRow: it is something else.
+        BadRow: it is something else, or has its arguments under another key.
     """
     name = field(value, "name", str, "a call's ")
     given = value.get(key)
@@ -200,6 +217,8 @@ def call(value: dict[str, Any], key: str, listed: Mapping[str, Tool]) -> ToolCal
         # the text of a text: what wrote it made JSON of it twice
         given = loaded(given, f"a call's {key}") if isinstance(given, str) and given else given
     schema = listed[name].parameters if name in listed else {}
+    if given is None or given in ("", [], {}):
+        _check_no_arguments(value, name, key)
     if given is None or given == "" or given == []:
         needed = required(schema, schema)
         if needed:
@@ -208,6 +227,16 @@ def call(value: dict[str, Any], key: str, listed: Mapping[str, Tool]) -> ToolCal
     if not isinstance(given, dict):
         raise BadRow(f"the {key} of {name} are {type(given).__name__}, not an object")
     return ToolCall(name, unpadded(given, schema, schema))
+
+
+def _check_no_arguments(value: dict[str, Any], name: str, key: str) -> None:
+    """That a call without arguments has none under another key."""
+    for other, each in value.items():
+        if other not in ("name", "id", key) and _parsed(each) and isinstance(_parsed(each), dict):
+            raise BadRow(
+                f"the call of {name} has no {key} but {short(other)}, which would be ignored; "
+                f"call it {key}"
+            )
 
 
 def by_name(listed: tuple[Tool, ...]) -> dict[str, Tool]:

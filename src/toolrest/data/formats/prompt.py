@@ -15,12 +15,14 @@ from typing import Any
 
 from toolrest.data.dialogue import Action, Dialogue, SystemTurn, Tool, Turn, UserTurn
 from toolrest.data.formats.chat import dialogue
-from toolrest.data.formats.json_fields import field, objects
+from toolrest.data.formats.inline import split_calls
+from toolrest.data.formats.json_fields import by_name, field, objects
 from toolrest.data.formats.messages import row_tools
 from toolrest.data.record import Record
 from toolrest.data.rows import BadRow
 from toolrest.data.wording import openai_tool
 from toolrest.dialects import ParseStatus, get_dialect
+from toolrest.naming import short
 
 KEYS = frozenset(("prompt", "ground_truth"))
 ALSO = frozenset(("tools", "functions"))
@@ -33,7 +35,8 @@ def read(row: dict[str, Any], dialect: str) -> Record:
         dialect: that the ground truth is written in.
 
     Raises:
-        BadRow: a field is missing or is something else, or the ground truth does not parse.
+        BadRow: a field is missing or is something else, or the ground truth does not parse, or
+            holds calls of another dialect, which would be read as a response.
     """
     tools = row_tools(row)
     action = _action(field(row, "ground_truth", str), dialect, tools)
@@ -49,6 +52,12 @@ def _action(text: str, dialect: str, tools: Sequence[Tool]) -> Action:
     reply = get_dialect(dialect).parse(text, [openai_tool(tool) for tool in tools])
     if reply.status is not ParseStatus.OK or not (reply.calls or reply.response):
         raise BadRow(f"the ground truth does not parse in the dialect {dialect} ({reply.status})")
+    said = reply.response
+    if said and not reply.calls and split_calls(said, by_name(tuple(tools))) is not None:
+        raise BadRow(
+            f"the ground truth holds calls that are not in the dialect {dialect}: {short(said)}; "
+            "write them in it, or name theirs"
+        )
     return Action(reply.calls, reply.response, reply.thought or None)
 
 
