@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "evaluate" / "bf
 
 from gold import candidates, turn_calls
 
-from toolrest.dialects import ToolCall, get_dialect
+from toolrest.core.dialects import ToolCall, get_dialect
 from toolrest.evaluate.bfcl.categories import choose
 from toolrest.evaluate.bfcl.episodes import MultiTurn, SingleTurn, Speech, episodes
 from toolrest.evaluate.bfcl.official import OfficialBFCL

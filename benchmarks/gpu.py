@@ -37,10 +37,10 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 from weighting import response
 
-from toolrest.engines.trl import ResTConfig, ResTTrainer
-from toolrest.policy import load_tokenizer
+from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
+from toolrest.policy.load import load_tokenizer
 from toolrest.recipe import Recipe
-from toolrest.rewards import ToolReward
 from toolrest.world.tasks import Split, make_samples
 
 VOCABULARY = 151_936

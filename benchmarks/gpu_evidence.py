@@ -19,16 +19,16 @@ from pathlib import Path
 
 import torch
 
+from toolrest.core.dialects import ToolCall, get_dialect
 from toolrest.data.decompose import Rendering
 from toolrest.data.sample import Sample
 from toolrest.data.sources import Source, iterate_samples
-from toolrest.dialects import ToolCall, get_dialect
 from toolrest.evaluate.heldout import evaluate_heldout
-from toolrest.policy import load_policy, load_tokenizer
+from toolrest.experiments.methods import apply_method, read_methods
+from toolrest.experiments.statistics import mean_interval, sign_flip_test
+from toolrest.policy.load import load_policy, load_tokenizer
 from toolrest.recipe import Recipe, load_recipe
-from toolrest.runs import RunFolder
-from toolrest.study.methods import apply_method, read_methods
-from toolrest.study.statistics import mean_interval, sign_flip_test
+from toolrest.runs.folder import RunFolder
 from toolrest.training import run_training
 from toolrest.world.build import LESSONS, SEED, Lesson, build_model, build_tokenizer, teach
 

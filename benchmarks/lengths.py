@@ -11,9 +11,9 @@ from pathlib import Path
 
 from weighting import read_tokenizer
 
+from toolrest.core.dialects import get_dialect
 from toolrest.data.decompose import Rendering
 from toolrest.data.sources import Source, iterate_samples
-from toolrest.dialects import get_dialect
 
 
 def show(name: str, lengths: list[int]) -> None:

@@ -23,8 +23,8 @@ from functools import partial
 
 from pairs import pairs
 
-from toolrest.dialects import get_dialect
-from toolrest.rewards import ToolReward
+from toolrest.core.dialects import get_dialect
+from toolrest.engines.common.reward import ToolReward
 from toolrest.world.demonstrations import demonstrate_with_errors
 from toolrest.world.tasks import Split, make_task
 

@@ -20,10 +20,10 @@ from datasets import Dataset
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from toolrest.engines.trl import ResTConfig, ResTTrainer
-from toolrest.policy import load_policy, load_tokenizer
+from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
+from toolrest.policy.load import load_policy, load_tokenizer
 from toolrest.recipe import Recipe
-from toolrest.rewards import ToolReward
 from toolrest.world.tasks import Split, make_samples
 
 RESPONSES = 128

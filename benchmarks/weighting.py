@@ -26,10 +26,10 @@ from pairs import pairs
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from toolrest.dialects import get_dialect
-from toolrest.regions import Region, label_tokens
-from toolrest.vocabulary import Vocabulary
-from toolrest.weights import get_scheme
+from toolrest.core.dialects import get_dialect
+from toolrest.core.regions import Region, label_tokens
+from toolrest.core.vocabulary import Vocabulary
+from toolrest.core.weights import get_scheme
 
 RESPONSES = 512
 TOKENS = 300

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from toolrest.evaluate.intervals import paired, wilson
-from toolrest.files import write_whole
+from toolrest.io.files import write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = ROOT / "recipes" / "smollm2-rlla.yaml"

@@ -5,7 +5,7 @@ from pathlib import Path
 import trl
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from toolrest.dialects import Dialect, detect_dialect, get_dialect
+from toolrest.core.dialects import Dialect, detect_dialect, get_dialect
 
 FOLDER = Path(trl.__file__).parent / "chat_templates"
 

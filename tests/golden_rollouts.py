@@ -33,11 +33,11 @@ def run_trl(ids=None):
     """
     from datasets import Dataset
 
-    from toolrest.engines.trl import ResTConfig, ResTTrainer
-    from toolrest.engines.trl_rollout import shared_prefix_rollout
-    from toolrest.policy import load_policy, load_tokenizer
+    from toolrest.engines.common.reward import ToolReward
+    from toolrest.engines.trl.rollout import shared_prefix_rollout
+    from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
+    from toolrest.policy.load import load_policy, load_tokenizer
     from toolrest.recipe import Recipe
-    from toolrest.rewards import ToolReward
     from toolrest.world.tasks import Split, make_samples
 
     tokenizer = load_tokenizer(Recipe())

@@ -2,9 +2,9 @@
 
 import torch
 
-from toolrest.dialects import get_dialect
-from toolrest.regions import Region, label_tokens
-from toolrest.vocabulary import Vocabulary
+from toolrest.core.dialects import get_dialect
+from toolrest.core.regions import Region, label_tokens
+from toolrest.core.vocabulary import Vocabulary
 
 LETTERS = {
     "F": Region.FORMAT,

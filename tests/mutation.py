@@ -37,9 +37,9 @@ from forked_tests import ROOT, SOURCE, Clock, Finder, Watcher, in_turn, run_test
 from mutants import Mutant, mutants  # noqa: E402
 
 MUTATED = (
-    *("regions.py", "vocabulary.py", "advantages.py", "weights/*.py", "rewards/*.py"),
-    *("engines/trl.py", "engines/trl_sft.py", "engines/trl_guards.py"),
-    *("engines/batch.py", "engines/decided.py", "engines/verl_weights.py"),
+    *("core/regions.py", "core/vocabulary.py", "core/credit.py", "weights/*.py", "rewards/*.py"),
+    *("engines/trl/trainer.py", "engines/trl/sft.py", "engines/trl/guards.py"),
+    *("engines/common/batch.py", "engines/common/potentials.py", "engines/verl/weights.py"),
 )
 """What gets faults, below src/toolrest."""
 TESTS = (

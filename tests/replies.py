@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from toolrest.dialects import ToolCall
+from toolrest.core.dialects import ToolCall
 
 _text = st.text(max_size=12) | st.text(
     alphabet="<>/{}[]()\"'\\:;,= \n|toolcathinkmes_ 東é🙂", max_size=20

@@ -22,46 +22,66 @@ LOADERS = {
 """Names of calls that read what is not in the call."""
 WRITES = ("w", "a", "x", "wb", "ab", "xb")
 ROWS = {
-    "recipe": ("recipe.py", "study/plan.py"),
+    "recipe": ("recipe/load.py", "experiments/plan.py"),
     "config.json, and the index of weights": (
-        "policy.py:load_config",
-        "policy_files.py",
+        "policy/load.py:load_config",
+        "policy/files.py",
         "doctor/policy.py",
-        "origins.py:_named_weights",
+        "runs/origins.py:_named_weights",
     ),
-    "tokenizer": ("policy.py:load_tokenizer",),
-    "generation_config.json": ("policy.py:load_generation_config",),
-    "weights": ("policy.py:load_policy", "evaluate/backends/vllm.py"),
-    "adapters": ("adapters.py",),
-    "a policy's name on the hub": ("policy.py:_fetched", "policy.py:kept_policy"),
-    "training state": ("engines/trl_checkpoints.py", "engines/trainer_state.py"),
+    "tokenizer": ("policy/load.py:load_tokenizer",),
+    "generation_config.json": ("policy/load.py:load_generation_config",),
+    "weights": ("policy/load.py:load_policy", "evaluate/backends/vllm.py"),
+    "adapters": ("policy/adapters.py",),
+    "a policy's name on the hub": ("policy/load.py:_fetched", "policy/load.py:kept_policy"),
+    "training state": ("engines/trl/checkpoints.py", "engines/trl/trainer_state.py"),
     "a run's files": (
-        *("runs.py", "machine.py", "training.py", "watch/inspect.py", "watch/report/collect.py"),
-        *("watch/compare.py", "watch/live.py", "engines/watch.py", "study/results.py"),
-        *("study/cells.py", "verl_training.py", "engines/launch_verl.py", "engines/verl.py"),
+        *(
+            "runs/folder.py",
+            "runs/reproducibility.py",
+            "training.py",
+            "report/inspect.py",
+            "report/page_of_runs/collect.py",
+        ),
+        *(
+            "report/compare.py",
+            "report/live.py",
+            "engines/common/monitor.py",
+            "experiments/results.py",
+        ),
+        *(
+            "experiments/cells.py",
+            "engines/verl/job.py",
+            "engines/verl/launch.py",
+            "engines/verl/plugin.py",
+        ),
         *("evaluate/target.py", "doctor/self_test.py"),
-        *("origins.py:read_origins", "origins.py:accepted_changes", "watch/supervised.py"),
+        *(
+            "runs/origins.py:read_origins",
+            "runs/origins.py:accepted_changes",
+            "report/supervised.py",
+        ),
         "cli/train.py:_reasons_left",
     ),
     "an evaluation's files": (
         *("evaluate/answers.py", "evaluate/results.py", "evaluate/backends/findings.py"),
     ),
     "data": ("data/rows.py", "evaluate/apibank.py", "evaluate/score_file.py"),
-    "a reward function": ("rewards/guarded.py",),
+    "a reward function": ("engines/common/guarded_reward.py",),
     "bfcl-eval": (
         "evaluate/bfcl/worker.py",
         "evaluate/bfcl/questions.py",
         "evaluate/evaluation.py",
     ),
-    "sizes": ("rollout/sizing.py", "estimate/__main__.py"),
+    "sizes": ("policy/sizing.py", "estimate/__main__.py"),
 }
 """The table's rows, and the places that load them: files, or functions in them."""
 OURS = {
-    "files.py": "the readers themselves",
-    "terminal.py": "the standard streams",
+    "io/files.py": "the readers themselves",
+    "io/terminal.py": "the standard streams",
     "__init__.py": "our own modules by their names",
-    "watch/report/write.py": "files of the package",
-    "engines/processes.py": "a number that our own process wrote",
+    "report/page_of_runs/write.py": "files of the package",
+    "engines/trl/processes.py": "a number that our own process wrote",
     "evaluate/backends/vllm.py": "the package vllm",
 }
 """Places that load nothing that others made."""
@@ -142,7 +162,8 @@ def test_every_row_has_tests_that_are_there(row):
 
 def test_every_field_that_is_refused_is_in_the_table():
     """The table names each field of a policy's files that is refused, and what is passed by us."""
-    from toolrest import adapters, policy_files
+    from toolrest.policy import adapters
+    from toolrest.policy import files as policy_files
 
     text = SECURITY.read_text()
     fields = {*policy_files._NEVER, *policy_files._CHOICES} - {"dtype"}

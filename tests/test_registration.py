@@ -4,10 +4,10 @@ import importlib
 import inspect
 import pkgutil
 
-import toolrest.dialects
-import toolrest.weights
-from toolrest.dialects import Dialect, dialect_names, get_dialect
-from toolrest.weights import get_scheme, scheme_names
+import toolrest.core.dialects
+import toolrest.core.weights
+from toolrest.core.dialects import Dialect, dialect_names, get_dialect
+from toolrest.core.weights import get_scheme, scheme_names
 
 
 def classes_of(package):
@@ -19,14 +19,14 @@ def classes_of(package):
 
 
 def test_every_dialect_is_registered():
-    written = {c for c in classes_of(toolrest.dialects) if issubclass(c, Dialect)} - {Dialect}
+    written = {c for c in classes_of(toolrest.core.dialects) if issubclass(c, Dialect)} - {Dialect}
     assert written == {type(get_dialect(name)) for name in dialect_names()}
 
 
 def test_every_scheme_is_registered():
     written = {
         c
-        for c in classes_of(toolrest.weights)
+        for c in classes_of(toolrest.core.weights)
         if "__call__" in vars(c) and "scaffolding" in getattr(c, "__annotations__", {})
     }
     assert written == {type(get_scheme(name)) for name in scheme_names()}

@@ -10,11 +10,12 @@ import interleavings
 import pytest
 from interleavings import every_order, stage
 
-from toolrest import files, runs
-from toolrest.claims import new_run, remove_run, resumed_run
 from toolrest.errors import InputError
-from toolrest.files import append_json, write_json
-from toolrest.runs import RunFolder, begin_run
+from toolrest.io import files
+from toolrest.io.files import append_json, write_json
+from toolrest.runs import folder as runs
+from toolrest.runs.claims import new_run, remove_run, resumed_run
+from toolrest.runs.folder import RunFolder, begin_run
 
 RUN = RunFolder(Path("runs") / "x")
 PREEMPTIONS = int(os.environ.get("TOOLREST_PREEMPTIONS", "2"))

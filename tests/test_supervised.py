@@ -9,13 +9,13 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
-from toolrest.engines.launch_sft import warm_start_with_trl
-from toolrest.policy import load_policy, load_tokenizer
+from toolrest.engines.trl.warm_start import warm_start_with_trl
+from toolrest.policy.load import load_policy, load_tokenizer
 from toolrest.recipe import Recipe, dump_recipe, parse_recipe
-from toolrest.runs import RunFolder
-from toolrest.watch.live import LiveView, describe_step
-from toolrest.watch.report.collect import collect
-from toolrest.watch.supervised import describe_supervised
+from toolrest.report.live import LiveView, describe_step
+from toolrest.report.page_of_runs.collect import collect
+from toolrest.report.supervised import describe_supervised
+from toolrest.runs.folder import RunFolder
 from toolrest.world.demonstrations import demonstrated_samples
 from toolrest.world.tasks import Split
 

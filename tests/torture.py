@@ -65,11 +65,11 @@ def load_everything() -> None:
     import trl.trainer.sft_trainer  # noqa: F401
     from transformers.models.qwen3 import modeling_qwen3  # noqa: F401
 
-    import toolrest.engines.launch_sft
-    import toolrest.engines.launch_trl
+    import toolrest.engines.trl.launch
+    import toolrest.engines.trl.warm_start
     import toolrest.evaluate.heldout
-    import toolrest.training
-    import toolrest.watch.report.write  # noqa: F401
+    import toolrest.report.page_of_runs.write
+    import toolrest.training  # noqa: F401
 
 
 def jump_back(after: float) -> None:

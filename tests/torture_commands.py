@@ -103,7 +103,7 @@ class Forked:
     """A cell that is forked, not started anew, with what `Cells` asks of a process."""
 
     def __init__(self, command, out, threads):
-        from toolrest.study.cells import die_with
+        from toolrest.experiments.cells import die_with
 
         parent = os.getpid()
         self.returncode = None
@@ -155,7 +155,7 @@ class Forked:
 
 def fork_cells() -> None:
     """Have comparisons fork their cells in their own folder."""
-    from toolrest.study.cells import Cells
+    from toolrest.experiments.cells import Cells
 
     def opened(self, command, out, threads):
         before = Path.cwd()

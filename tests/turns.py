@@ -6,7 +6,7 @@ from typing import Any
 import trl
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from toolrest.dialects import ToolCall
+from toolrest.core.dialects import ToolCall
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
 QUESTION = {"role": "user", "content": "I want to see a fjord."}

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import TikTokenConverter
 
-from toolrest.dialects import dialect_names, get_dialect
+from toolrest.core.dialects import dialect_names, get_dialect
 
 SPECIAL_TOKENS = sorted({t for name in dialect_names() for t in get_dialect(name).special_tokens})
 

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from toolrest.dialects import get_dialect, register_dialect
+    from toolrest.core.dialects import get_dialect, register_dialect
+    from toolrest.core.regions import Region, label_tokens
+    from toolrest.core.vocabulary import Vocabulary
+    from toolrest.core.weights import RegionEntropy, get_scheme
+    from toolrest.engines.common.reward import ToolReward
     from toolrest.errors import InputError
-    from toolrest.regions import Region, label_tokens
-    from toolrest.rewards import ToolReward
-    from toolrest.vocabulary import Vocabulary
-    from toolrest.weights import RegionEntropy, get_scheme
 
 _HOME = {
     "InputError": "toolrest.errors",
-    "Region": "toolrest.regions",
-    "RegionEntropy": "toolrest.weights",
-    "ToolReward": "toolrest.rewards",
-    "Vocabulary": "toolrest.vocabulary",
-    "get_dialect": "toolrest.dialects",
-    "get_scheme": "toolrest.weights",
-    "register_dialect": "toolrest.dialects",
-    "label_tokens": "toolrest.regions",
+    "Region": "toolrest.core.regions",
+    "RegionEntropy": "toolrest.core.weights",
+    "ToolReward": "toolrest.engines.common.reward",
+    "Vocabulary": "toolrest.core.vocabulary",
+    "get_dialect": "toolrest.core.dialects",
+    "get_scheme": "toolrest.core.weights",
+    "register_dialect": "toolrest.core.dialects",
+    "label_tokens": "toolrest.core.regions",
 }
 
 __all__ = [

@@ -11,25 +11,24 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from toolrest.adapters import has_adapters
+from toolrest.core.weights import get_scheme
 from toolrest.data.prompts import fit_prompts, hold_out
 from toolrest.data.sample import Sample
 from toolrest.data.sources import iterate_samples
-from toolrest.engines.watch import Watch
-from toolrest.errors import InputError
-from toolrest.files import append_json, read_json, whole_lines, write_json, write_whole
-from toolrest.machine import record_machine
-from toolrest.mixture import recipe_rendering, recipe_sources
-from toolrest.naming import short_list
-from toolrest.origins import accepted_changes, differences, origins, read_origins
-from toolrest.policy import load_policy, load_tokenizer, policy_folder
-from toolrest.ranks import ALONE, Ranks
+from toolrest.engines.common.monitor import Watch
+from toolrest.engines.common.ranks import ALONE, Ranks
+from toolrest.errors import InputError, short_list
+from toolrest.io.files import append_json, read_json, whole_lines, write_json, write_whole
+from toolrest.policy.adapters import has_adapters
+from toolrest.policy.fitting import fit_recipe
+from toolrest.policy.load import load_policy, load_tokenizer, policy_folder
+from toolrest.policy.sizing import count_tokens, is_sized, refuse_memory, say_time, size_recipe
 from toolrest.recipe import Recipe, dump_recipe
-from toolrest.rollout.fitting import fit_recipe
+from toolrest.recipe.sources import recipe_rendering, recipe_sources
 from toolrest.rollout.sampler import check_vllm
-from toolrest.rollout.sizing import count_tokens, is_sized, refuse_memory, say_time, size_recipe
-from toolrest.runs import RunFolder, begin_run
-from toolrest.weights import get_scheme
+from toolrest.runs.folder import RunFolder, begin_run
+from toolrest.runs.origins import accepted_changes, differences, origins, read_origins
+from toolrest.runs.reproducibility import record_machine
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -173,7 +172,7 @@ def run_training(
         report_data(samples, len(heldout), run, view, origin)
     view.stage("loading the policy and the training engine")
     model = load_policy(recipe)
-    from toolrest.engines.launch_trl import train_with_trl
+    from toolrest.engines.trl.launch import train_with_trl
 
     before = _evaluated(model, tokenizer, heldout, recipe, run, "before", view, ranks)
     if recipe.method != "rl":
@@ -284,7 +283,7 @@ class Origin:
     """What a run's rows, policy and reward are by their hashes, and whether that was so before."""
 
     hashes: dict[str, str]
-    """See `toolrest.origins.origins`."""
+    """See `toolrest.runs.origins.origins`."""
     changed: list[str]
     """What has changed since the run began or was resumed last, and was accepted."""
     history: list[dict[str, Any]]
@@ -379,7 +378,7 @@ def _warm_started(
     ranks: Ranks,
 ) -> PreTrainedModel:
     """The policy after the warm start; one that was finished before the run was stopped is read."""
-    from toolrest.engines.launch_sft import warm_start_with_trl
+    from toolrest.engines.trl.warm_start import warm_start_with_trl
 
     if not ranks.first(run.warm_start.is_dir):
         shown = [sample for sample in samples if sample.demonstration is not None]

@@ -39,7 +39,7 @@ def test_settings_are_worked_out_once_for_all_methods_and_seeds(tmp_path, monkey
     """And a comparison that goes on has them as it began, whatever memory is free now."""
     from toolrest.cli.compare import _sized
     from toolrest.estimate.needs import Device
-    from toolrest.rollout import sizing
+    from toolrest.policy import sizing
 
     policy = tmp_path / "policy"
     shutil.copytree(str(files("toolrest.world") / "policy"), policy)

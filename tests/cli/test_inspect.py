@@ -8,11 +8,11 @@ import torch
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
-from toolrest.dialects import get_dialect
+from toolrest.core.dialects import get_dialect
+from toolrest.core.regions import Region, label_tokens
+from toolrest.core.vocabulary import Vocabulary
+from toolrest.core.weights import RegionEntropy, get_scheme
 from toolrest.recipe import Recipe, dump_recipe
-from toolrest.regions import Region, label_tokens
-from toolrest.vocabulary import Vocabulary
-from toolrest.weights import RegionEntropy, get_scheme
 
 TEXT = '<think> I look. </think>\n<tool_call>\n{"name": "a", "parameters": {"b": 1}}\n</tool_call>'
 GIVEN = ("--entropy", "format=0.1", "--entropy", "reasoning=0.8", "--entropy", "parameters=0.4")

@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
-from toolrest.policy import policy_path
+from toolrest.policy.load import policy_path
 from toolrest.recipe import Recipe
-from toolrest.runs import RunFolder
+from toolrest.runs.folder import RunFolder
 
 SMALL = (
     "max_steps=4",

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolrest.core.dialects import ToolCall, dialect_names, get_dialect
 from toolrest.data.decompose import Rendering, to_samples
 from toolrest.data.dialogue import Action, Observation, SystemTurn, UserTurn
 from toolrest.data.formats import get_format
 from toolrest.data.rows import BadRow
-from toolrest.dialects import ToolCall, dialect_names, get_dialect
 
 TOOLS = [
     {"name": name, "parameters": {"type": "object", "properties": {"x": {}}}}

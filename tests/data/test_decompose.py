@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolrest.core.dialects import ToolCall, get_dialect
 from toolrest.data.decompose import Rendering, first_sentences, steps, to_samples
 from toolrest.data.dialogue import Action, Dialogue, Observation, SystemTurn, Tool, UserTurn
 from toolrest.data.masking import make_mask, masked, unmasked
 from toolrest.data.prompts import hold_out
 from toolrest.data.record import Record
 from toolrest.data.rows import BadRow
-from toolrest.dialects import ToolCall, get_dialect
-from toolrest.rewards import ToolReward
+from toolrest.engines.common.reward import ToolReward
 
 NAMES = st.sampled_from(["Look up", "book", "a.b", "Ärger"])
 KEYS = st.sampled_from(["to", "from", "n"])

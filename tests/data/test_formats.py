@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from toolrest.core.dialects import ToolCall
 from toolrest.data.dialogue import Action, Observation, UserTurn
 from toolrest.data.formats import detect_format, format_names, get_format
 from toolrest.data.rows import BadRow
-from toolrest.dialects import ToolCall
 from toolrest.errors import InputError
 
 TOOLACE = {

@@ -298,7 +298,7 @@ def test_a_manifest_is_never_beside_other_rows(tmp_path, monkeypatch):
 
 
 def test_two_who_prepare_one_file_do_not_mix(tmp_path):
-    from toolrest.files import only_one
+    from toolrest.io.files import only_one
 
     rendering = Rendering(dialect="rlla", style="rlla", thoughts="none", think=True)
     (tmp_path / "a.jsonl").write_text('{"x": 1}\n', encoding="utf-8")

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
+from toolrest.core.dialects import ToolCall, dialect_names, get_dialect
 from toolrest.data.decompose import Rendering
 from toolrest.data.dialogue import UserTurn
 from toolrest.data.rows import BadRow
 from toolrest.data.sources import Source, iterate_samples, read_rows
-from toolrest.dialects import ToolCall, dialect_names, get_dialect
-from toolrest.rewards import ToolReward
+from toolrest.engines.common.reward import ToolReward
 
 TOOL = {
     "type": "function",

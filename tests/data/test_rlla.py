@@ -5,15 +5,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from toolrest.core.dialects import get_dialect
+from toolrest.core.regions import Region, label_tokens
+from toolrest.core.vocabulary import Vocabulary
 from toolrest.data.decompose import Rendering
 from toolrest.data.prompts import fit_prompts, hold_out
 from toolrest.data.sample import Sample
 from toolrest.data.sources import Source, iterate_samples
-from toolrest.dialects import get_dialect
+from toolrest.engines.common.reward import ToolReward
 from toolrest.errors import InputError
-from toolrest.regions import Region, label_tokens
-from toolrest.rewards import ToolReward
-from toolrest.vocabulary import Vocabulary
 
 TRUTH = '<think> t </think>\n<tool_call>\n{"name": "a", "parameters": {}}\n</tool_call>'
 

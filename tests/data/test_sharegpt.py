@@ -5,10 +5,10 @@ import json
 import pytest
 from test_formats import TOOLACE
 
+from toolrest.core.dialects import ToolCall
 from toolrest.data.dialogue import Action, Observation, UserTurn
 from toolrest.data.formats import detect_format, get_format
 from toolrest.data.rows import BadRow
-from toolrest.dialects import ToolCall
 
 TOOL = {
     "name": "cancel",

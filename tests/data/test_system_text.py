@@ -8,11 +8,11 @@ from chat_templates import shipped
 from tiny_policies import MISTRAL
 from transformers import AutoTokenizer
 
+from toolrest.core.dialects import get_dialect
 from toolrest.data.prompts import render_prompt, takes_system, without_system
-from toolrest.dialects import get_dialect
-from toolrest.engines.launch_trl import _row
-from toolrest.engines.verl_rows import write_rows
-from toolrest.policy import policy_path
+from toolrest.engines.trl.launch import _row
+from toolrest.engines.verl.rows import write_rows
+from toolrest.policy.load import policy_path
 from toolrest.recipe import Recipe
 from toolrest.world.tasks import Split, make_samples
 

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
+from toolrest.core.dialects import ToolCall, get_dialect
 from toolrest.data.dialogue import Dialogue, UserTurn
 from toolrest.data.formats.json_fields import call, tool
 from toolrest.data.rows import BadRow
 from toolrest.data.wording import style_names, word
-from toolrest.dialects import ToolCall, get_dialect
 
 TEXT = {"type": "string"}
 SCHEMAS = [

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import TemplateError
 
+from toolrest.core.dialects import ToolCall, get_dialect
 from toolrest.data.dialogue import Action, Dialogue, Observation, Tool, UserTurn
 from toolrest.data.prompts import render_chat
 from toolrest.data.wording import Prompt, split_parallel, style_names, word
-from toolrest.dialects import ToolCall, get_dialect
 from toolrest.errors import InputError
 
 WEATHER = Tool(

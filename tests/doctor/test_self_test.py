@@ -9,9 +9,9 @@ from safetensors.torch import load_file, save_file
 
 from toolrest.doctor import self_test
 from toolrest.doctor.check import Status
-from toolrest.policy import policy_path
+from toolrest.policy.load import policy_path
 from toolrest.recipe import Recipe
-from toolrest.runs import RunFolder
+from toolrest.runs.folder import RunFolder
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,11 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 from vocabularies import SPECIAL_TOKENS, qwen
 
-from toolrest.dialects import dialect_names, get_dialect
+from toolrest.core.dialects import dialect_names, get_dialect
+from toolrest.core.vocabulary import Vocabulary
 from toolrest.doctor import tokens
 from toolrest.doctor.check import Status
 from toolrest.recipe import Recipe
-from toolrest.vocabulary import Vocabulary
 
 
 def recipe(dialect):

@@ -14,9 +14,9 @@ from datasets import Dataset
 from known_regions import RESPONSES, as_tokens
 from transformers import TrainerCallback
 
-from toolrest.engines.trl import ResTConfig, ResTTrainer
-from toolrest.engines.trl_config import EXACT_LOSS_TYPES
-from toolrest.policy import load_policy
+from toolrest.engines.trl.config import EXACT_LOSS_TYPES
+from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
+from toolrest.policy.load import load_policy
 from toolrest.recipe import Recipe
 
 GROUP, ROWS, LONGEST = 4, 8, 96

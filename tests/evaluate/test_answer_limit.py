@@ -12,7 +12,7 @@ from toolrest.cli.main import app
 from toolrest.evaluate.answer_limit import answer_limit
 from toolrest.evaluate.target import Target
 from toolrest.recipe import Recipe, load_recipe
-from toolrest.runs import RunFolder
+from toolrest.runs.folder import RunFolder
 from toolrest.world.demonstrations import demonstrated_samples
 from toolrest.world.tasks import Split
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from toolrest.dialects import ToolCall, get_dialect
+from toolrest.core.dialects import ToolCall, get_dialect
 from toolrest.errors import InputError
 from toolrest.evaluate.apibank import LEVELS, episodes, soft_calls
 from toolrest.evaluate.episode import Answer

@@ -53,7 +53,7 @@ def test_the_world_is_evaluated_and_goes_on_where_it_was(monkeypatch):
 def test_a_greedy_answer_is_that_of_a_training_runs_evaluation():
     """The same text, item by item, as `evaluate_heldout` gives."""
     from toolrest.evaluate.heldout import evaluate_heldout
-    from toolrest.policy import load_policy, load_tokenizer
+    from toolrest.policy.load import load_policy, load_tokenizer
     from toolrest.world.tasks import Split, make_samples
 
     run("embedded", "--limit", 5, "--out", "a")
@@ -187,7 +187,7 @@ def a_run(steps, exact=()):
 def test_a_run_stands_for_a_checkpoint_of_it(monkeypatch):
     folder = a_run([2, 10], exact=[(2, 0.9), (4, 1.0), (10, 0.5)])
     monkeypatch.setattr(
-        "toolrest.runs.RunFolder.last_checkpoint",
+        "toolrest.runs.folder.RunFolder.last_checkpoint",
         lambda self: self.checkpoints / "checkpoint-10",
     )
     assert find_target(str(folder)).recipe.policy.endswith("checkpoint-10")
@@ -257,7 +257,7 @@ def test_a_checkpoints_own_generation_settings_are_left_aside():
     from transformers import GenerationConfig
 
     from toolrest.evaluate.generation import generate_batch
-    from toolrest.policy import load_policy, load_tokenizer
+    from toolrest.policy.load import load_policy, load_tokenizer
 
     model, tokenizer = load_policy(Recipe()), load_tokenizer(Recipe())
     prompts = [tokenizer("You can use these tools")["input_ids"]]
@@ -271,7 +271,7 @@ def test_a_checkpoints_own_generation_settings_are_left_aside():
 def test_a_fingerprint_sees_the_middle_of_the_weights_and_the_template(tmp_path):
     import shutil
 
-    from toolrest.origins import fingerprint
+    from toolrest.runs.origins import fingerprint
 
     folder = tmp_path / "policy"
     shutil.copytree(POLICY, folder)

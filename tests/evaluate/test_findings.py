@@ -47,8 +47,8 @@ def asked(url, *texts, tools=None, rendering=None, **options):
 
 
 def rendering():
-    from toolrest.dialects import get_dialect
-    from toolrest.policy import load_tokenizer
+    from toolrest.core.dialects import get_dialect
+    from toolrest.policy.load import load_tokenizer
     from toolrest.recipe import Recipe
 
     return Rendering(load_tokenizer(Recipe()), get_dialect("rlla"), None)

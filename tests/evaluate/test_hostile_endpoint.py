@@ -28,9 +28,9 @@ from hostile import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from toolrest.core.dialects import get_dialect
 from toolrest.data.wording import Prompt
-from toolrest.dialects import get_dialect
-from toolrest.errors import InputError
+from toolrest.errors import InputError, printable
 from toolrest.evaluate.answers import AnswerStore
 from toolrest.evaluate.backends import connection, endpoint
 from toolrest.evaluate.backends.connection import Unreadable
@@ -39,7 +39,6 @@ from toolrest.evaluate.backends.openai import OpenAIBackend
 from toolrest.evaluate.backends.openai_reply import chat_answer, completion_answer
 from toolrest.evaluate.episode import Answer, Request, read
 from toolrest.evaluate.play import play
-from toolrest.naming import printable
 
 KEY = "my-secret-key"
 TOOLREST = [sys.executable, "-c", "from toolrest.cli.main import main; main()", "evaluate"]

@@ -12,10 +12,10 @@ import sys
 
 import numpy as np
 
-from toolrest.dialects import dialect_names, get_dialect
-from toolrest.dialects.base import ParseStatus, Scan
-from toolrest.regions import Region, label_array
-from toolrest.vocabulary import Vocabulary
+from toolrest.core.dialects import dialect_names, get_dialect
+from toolrest.core.dialects.base import ParseStatus, Scan
+from toolrest.core.regions import Region, label_array
+from toolrest.core.vocabulary import Vocabulary
 
 TOOLS = [{"name": "f", "parameters": {"properties": {"a": {"type": "string"}}}}]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from parse_and_label import check_in
 
-from toolrest.dialects import dialect_names
+from toolrest.core.dialects import dialect_names
 
 CORPUS = Path(__file__).parent / "corpus.txt"
 

@@ -24,7 +24,7 @@ from hostile_folders import (
 )
 from safetensors.torch import save_file
 
-from toolrest.policy import load_policy, policy_path
+from toolrest.policy.load import load_policy, policy_path
 from toolrest.recipe import Recipe
 
 EXAMPLES = 400 if os.environ.get("TOOLREST_FUZZ") == "all" else 15

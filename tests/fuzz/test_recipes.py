@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 from recipes import fuzz
 from toolrest.cli.main import app
 from toolrest.errors import InputError
-from toolrest.plain_yaml import MOST_VALUES, plain_values
+from toolrest.io.plain_yaml import MOST_VALUES, plain_values
 from toolrest.recipe import load_recipe
 
 

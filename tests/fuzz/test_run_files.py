@@ -75,6 +75,6 @@ def test_training_goes_on_or_names_the_file(name, run, outside, says_one_line):
     for data in ANY[5:] if name != "summary.json" else ():
         (run / name).write_bytes(data)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("toolrest.engines.launch_trl.train_with_trl", lambda *arguments: 0)
+            patch.setattr("toolrest.engines.trl.launch.train_with_trl", lambda *arguments: 0)
             patch.setattr("toolrest.training.load_policy", lambda recipe: None)
             says_one_line("train", "--resume", str(run), "--quiet", codes=(2, 130))

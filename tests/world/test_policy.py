@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from toolrest.vocabulary import Vocabulary
+from toolrest.core.vocabulary import Vocabulary
 from toolrest.world import build
 from toolrest.world.tasks import Split, make_samples, make_task
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolrest.dialects import ParseStatus, get_dialect
-from toolrest.regions import Region
-from toolrest.rewards import ToolReward
+from toolrest.core.dialects import ParseStatus, get_dialect
+from toolrest.core.regions import Region
+from toolrest.engines.common.reward import ToolReward
 from toolrest.world.demonstrations import demonstrate, demonstrate_with_errors, has_habit
 from toolrest.world.tasks import TOOL_NAMES, Split, in_split, make_samples, make_task
 

@@ -8,12 +8,12 @@ import typer
 
 from toolrest.cli.errors import one_line_errors
 from toolrest.cli.recipes import ARGUMENTS, split_arguments
-from toolrest.terminal import say, say_lost
+from toolrest.io.terminal import say, say_lost
 
 if TYPE_CHECKING:
+    from toolrest.experiments.cells import Cells
+    from toolrest.experiments.plan import CompareFolder, Plan
     from toolrest.recipe import Recipe
-    from toolrest.study.cells import Cells
-    from toolrest.study.plan import CompareFolder, Plan
 
 
 def compare(
@@ -45,17 +45,17 @@ def compare(
         _list_presets()
         return
     with one_line_errors():
-        from toolrest.recipe import load_recipe
-        from toolrest.study.cells import Cells, only_one
-        from toolrest.study.methods import read_methods
-        from toolrest.study.plan import (
+        from toolrest.experiments.cells import Cells, only_one
+        from toolrest.experiments.methods import read_methods
+        from toolrest.experiments.plan import (
             CompareFolder,
             check_kept_methods,
             keep_plan,
             load_plan,
             make_plan,
         )
-        from toolrest.study.sameness import check_unchanged
+        from toolrest.experiments.sameness import check_unchanged
+        from toolrest.recipe import load_recipe
 
         folder = CompareFolder(out)
         if report:
@@ -107,10 +107,10 @@ def _sized(recipe: "Recipe", before: "Recipe | None") -> "Recipe":
     comparison began, else for its policy, this machine and its data.
     """
     from toolrest.estimate.settings import KEYS
-    from toolrest.policy import load_tokenizer
+    from toolrest.policy.fitting import fit_recipe
+    from toolrest.policy.load import load_tokenizer
+    from toolrest.policy.sizing import is_sized, size_recipe
     from toolrest.recipe import changed, says, value_of
-    from toolrest.rollout.fitting import fit_recipe
-    from toolrest.rollout.sizing import is_sized, size_recipe
 
     if not is_sized(recipe):
         return recipe
@@ -126,13 +126,13 @@ def _sized(recipe: "Recipe", before: "Recipe | None") -> "Recipe":
 
 
 def _seeds(written: str) -> tuple[int, ...]:
-    from toolrest.study.plan import read_seeds
+    from toolrest.experiments.plan import read_seeds
 
     return read_seeds(written)
 
 
 def _run(cells: "Cells", jobs: int) -> None:
-    from toolrest.watch.compare import CompareView
+    from toolrest.report.compare import CompareView
 
     try:
         with CompareView(cells) as view:
@@ -158,10 +158,10 @@ def _finish(cells: "Cells") -> None:
 def _write(folder: "CompareFolder", plan: "Plan") -> None:
     from rich.table import Table
 
-    from toolrest.console import console
-    from toolrest.study.report import write_report
-    from toolrest.study.sameness import differing
-    from toolrest.study.tables import COLUMNS, cells
+    from toolrest.experiments.report import write_report
+    from toolrest.experiments.sameness import differing
+    from toolrest.experiments.tables import COLUMNS, cells
+    from toolrest.io.console import console
 
     also = differing(folder, plan)
     rows = write_report(folder, plan, also)
@@ -184,8 +184,8 @@ def _write(folder: "CompareFolder", plan: "Plan") -> None:
 def _list_presets() -> None:
     from rich.table import Table
 
-    from toolrest.console import console
-    from toolrest.study.methods import PRESETS
+    from toolrest.experiments.methods import PRESETS
+    from toolrest.io.console import console
 
     table = Table("name", "what", "overrides")
     for preset in PRESETS.values():

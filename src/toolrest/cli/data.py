@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperCommand
 
 from toolrest.cli.errors import one_line_errors
-from toolrest.terminal import require_shown, say, say_lost
+from toolrest.io.terminal import require_shown, say, say_lost
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -75,10 +75,10 @@ def prepare(
     with one_line_errors():
         from rich.progress import Progress, TimeElapsedColumn
 
-        from toolrest.console import console, text_column
         from toolrest.data.prepare import manifest_path
         from toolrest.data.prepare import prepare as run_prepare
-        from toolrest.naming import printable
+        from toolrest.errors import printable
+        from toolrest.io.console import console, text_column
 
         recipe, sources, rendering, tokenizer = _read(inputs, policy)
         looking = _looking(recipe, rendering, tokenizer, max_prompt_tokens, against)
@@ -120,9 +120,9 @@ def prepare(
 
 def _made_by(recipe: "Recipe", policy: str | None, against: list[str]) -> dict[str, Any]:
     """What prepared rows depend on besides their sources and the wording."""
-    from toolrest.files import sha256_of
-    from toolrest.origins import policy_fingerprint
-    from toolrest.runs import describe_environment
+    from toolrest.io.files import sha256_of
+    from toolrest.runs.folder import describe_environment
+    from toolrest.runs.origins import policy_fingerprint
 
     scored = describe_environment(recipe.seed)
     questions = {name: Path(name) for name in against}
@@ -155,7 +155,7 @@ def check(
         reports = run_check(sources, rendering, seed=recipe.seed, **looking)
         if output is not None:
             from toolrest.errors import InputError
-            from toolrest.runs import write_json
+            from toolrest.runs.folder import write_json
 
             try:
                 write_json(output, [report.to_dict() for report in reports])
@@ -233,8 +233,8 @@ def _read(
     from toolrest.cli.train import calm_libraries
     from toolrest.data.sources import Source
     from toolrest.errors import InputError
-    from toolrest.mixture import recipe_rendering, recipe_sources
     from toolrest.recipe import load_recipe
+    from toolrest.recipe.sources import recipe_rendering, recipe_sources
 
     calm_libraries()
     overrides = [text for text in inputs if "=" in text and not Path(text).exists()]
@@ -257,11 +257,11 @@ def _fitted(
     recipe: "Recipe", policy: str | None
 ) -> "tuple[Recipe, PreTrainedTokenizerBase | None]":
     """The recipe as training fits it to the policy's chat template; as it is without a policy."""
-    from toolrest.dialects import AUTO
+    from toolrest.core.dialects import AUTO
     from toolrest.errors import InputError
-    from toolrest.policy import load_tokenizer
+    from toolrest.policy.fitting import fit_recipe
+    from toolrest.policy.load import load_tokenizer
     from toolrest.recipe import EMBEDDED
-    from toolrest.rollout.fitting import fit_recipe
 
     if policy is not None:
         recipe = recipe.model_copy(update={"policy": policy})
@@ -291,8 +291,8 @@ def _looking(
 ) -> dict[str, Any]:
     """What findings need, as `check` and `prepare` take it."""
     from toolrest.data.prompts import render_prompt
+    from toolrest.policy.sizing import is_sized
     from toolrest.recipe import says
-    from toolrest.rollout.sizing import is_sized
 
     longest = max_prompt_tokens
     # training takes a limit from the data where the recipe says none
@@ -308,8 +308,7 @@ def _looking(
 def _kinds(drop: list[str], looking: dict[str, Any], sources: int) -> list[str]:
     """The kinds of findings that `--drop` names, all of which the options let us look for."""
     from toolrest.data.findings import KINDS, REFUSED
-    from toolrest.errors import InputError
-    from toolrest.naming import unknown_name
+    from toolrest.errors import InputError, unknown_name
 
     needs = {}
     if looking["length"] is None:

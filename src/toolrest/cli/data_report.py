@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from toolrest.console import console as plain_console
 from toolrest.data.check import KINDS, Report
-from toolrest.naming import printable
+from toolrest.errors import printable
+from toolrest.io.console import console as plain_console
 
 
 def print_report(report: Report, rows: int) -> None:

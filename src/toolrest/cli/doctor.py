@@ -6,7 +6,7 @@ import typer
 
 from toolrest.cli.errors import one_line_errors
 from toolrest.cli.recipes import ARGUMENTS, split_arguments
-from toolrest.terminal import say
+from toolrest.io.terminal import say
 
 if TYPE_CHECKING:
     from toolrest.doctor import Section
@@ -44,8 +44,8 @@ def doctor(
         path, overrides = split_arguments(arguments or [])
         from rich.text import Text
 
-        from toolrest.console import console
         from toolrest.doctor import examine
+        from toolrest.io.console import console
 
         view, notices = console(), console(stderr=True)
         sections: list[Section] = []
@@ -111,7 +111,7 @@ def _print(section: "Section", console: Any) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from toolrest.naming import printable
+    from toolrest.errors import printable
 
     if not console.is_terminal:
         console.print(section.name)

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 
 import typer
 
-from toolrest.errors import InputError, reason
-from toolrest.naming import printable
-from toolrest.redaction import redacted
-from toolrest.terminal import say
+from toolrest.errors import InputError, printable, reason
+from toolrest.io.redaction import redacted
+from toolrest.io.terminal import say
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OF_THE_DISK = (*_FULL, errno.EROFS, errno.EIO, errno.ENAMETOOLONG)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from toolrest.cli.errors import one_line_errors
-from toolrest.terminal import say, say_lost
+from toolrest.io.terminal import say, say_lost
 
 _INTERRUPTED = 130
 
@@ -103,15 +103,15 @@ def evaluate(
 ) -> None:
     """Evaluate a policy with the prompt it was trained with; a stopped evaluation goes on."""
     with one_line_errors():
-        from toolrest.console import console
         from toolrest.errors import InputError
+        from toolrest.io.console import console
 
         if compare is not None:
             if policy is not None:
                 raise InputError("--compare takes two folders of evaluations and no policy")
             from toolrest.evaluate.results import compare as compare_results
             from toolrest.evaluate.results import differing
-            from toolrest.watch.evaluation import print_comparison
+            from toolrest.report.evaluation import print_comparison
 
             print_comparison(compare_results(*compare), differing(*compare), console())
             return
@@ -120,13 +120,13 @@ def evaluate(
                 "name a policy: a run's folder, a checkpoint's, 'embedded' or a hub name"
             )
         from toolrest.cli.train import calm_libraries
+        from toolrest.errors import file_name
         from toolrest.evaluate.evaluation import Options
         from toolrest.evaluate.evaluation import evaluate as run_evaluation
         from toolrest.evaluate.target import Target, find_target
-        from toolrest.naming import file_name
+        from toolrest.io.redaction import redacted_command
         from toolrest.recipe import Recipe
-        from toolrest.redaction import redacted_command
-        from toolrest.watch.evaluation import EvaluationView, print_evaluation
+        from toolrest.report.evaluation import EvaluationView, print_evaluation
 
         calm_libraries()
         target = (

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from toolrest.cli.errors import one_line_errors
-from toolrest.terminal import require_shown, say
+from toolrest.io.terminal import require_shown, say
 
 if TYPE_CHECKING:
-    from toolrest.watch.inspection import Inspection
+    from toolrest.report.inspection import Inspection
 
 
 def inspect(
@@ -47,8 +47,8 @@ def inspect(
     supervised alone the loss."""
     with one_line_errors():
         from toolrest.cli.train import calm_libraries
-        from toolrest.console import console
-        from toolrest.watch.inspect import Subject, look
+        from toolrest.io.console import console
+        from toolrest.report.inspect import Subject, look
 
         calm_libraries()
         learnt = _supervised(source) if source is not None else []
@@ -75,7 +75,7 @@ def inspect(
             )
         )
         if html is not None:
-            from toolrest.watch.inspection_page import write_page
+            from toolrest.report.inspection_page import write_page
 
             write_page(html, found)
         _print(found, console())
@@ -89,8 +89,8 @@ def inspect(
 
 def _supervised(source: Path) -> list[str]:
     """What a run's folder tells of its supervised steps."""
-    from toolrest.runs import RunFolder
-    from toolrest.watch.supervised import describe_supervised
+    from toolrest.report.supervised import describe_supervised
+    from toolrest.runs.folder import RunFolder
 
     run = RunFolder(source)
     return describe_supervised(run) if run.recipe.is_file() else []
@@ -99,8 +99,8 @@ def _supervised(source: Path) -> list[str]:
 def _print(found: "Inspection", console: Any) -> None:
     from rich.table import Table
 
-    from toolrest.regions import Region
-    from toolrest.watch.shading import legend, token_lines, visible
+    from toolrest.core.regions import Region
+    from toolrest.report.shading import legend, token_lines, visible
 
     measured = any(token.entropy is not None for token in found.tokens)
     console.print(legend())

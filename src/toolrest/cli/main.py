@@ -11,7 +11,7 @@ from toolrest.cli.report import report
 from toolrest.cli.score import score
 from toolrest.cli.train import train
 from toolrest.cli.variance import variance
-from toolrest.terminal import keep_streams, say
+from toolrest.io.terminal import keep_streams, say
 
 app = typer.Typer(
     name="toolrest",

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from toolrest.cli.errors import one_line_errors
-from toolrest.terminal import say
+from toolrest.io.terminal import say
 
 
 def report(
@@ -21,13 +21,13 @@ def report(
     """Write one self-contained page of a run, or of several side by side."""
     with one_line_errors():
         from toolrest.cli.train import calm_libraries
-        from toolrest.watch.report.write import write_report
+        from toolrest.report.page_of_runs.write import write_report
 
         calm_libraries()
         target = output or runs[0] / "report.html"
         write_report(runs, target)
         if figures is not None:
-            from toolrest.watch.report.figures import write_figures
+            from toolrest.report.page_of_runs.figures import write_figures
 
             for made in write_figures(runs, figures):
                 say(str(made))

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from toolrest.cli.errors import one_line_errors
-from toolrest.terminal import require_shown
+from toolrest.io.terminal import require_shown
 
 
 def score(
@@ -38,9 +38,9 @@ def score(
 ) -> None:
     """Score responses against ground truths."""
     with one_line_errors():
+        from toolrest.core.rewards.correctness import parse_weights
+        from toolrest.engines.common.reward import ToolReward
         from toolrest.evaluate.score_file import score_file
-        from toolrest.rewards import ToolReward
-        from toolrest.rewards.correctness import parse_weights
 
         tool_reward = ToolReward(
             dialect,
@@ -53,9 +53,9 @@ def score(
         summary = score_file(rollouts, tool_reward, output)
         from rich.table import Table
 
-        from toolrest.console import console
-        from toolrest.files import sha256_of
-        from toolrest.runs import describe_environment
+        from toolrest.io.console import console
+        from toolrest.io.files import sha256_of
+        from toolrest.runs.folder import describe_environment
 
         made = describe_environment(0)
         by = f"toolrest {made['versions']['toolrest']} ({made['commit']})"

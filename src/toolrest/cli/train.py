@@ -10,12 +10,12 @@ import typer
 from toolrest.cli.errors import is_full, one_line_errors
 from toolrest.cli.recipes import ARGUMENTS, split_arguments
 from toolrest.errors import InputError, reason
-from toolrest.terminal import note_loss, say, say_lost
+from toolrest.io.terminal import note_loss, say, say_lost
 
 if TYPE_CHECKING:
-    from toolrest.ranks import Ranks
+    from toolrest.engines.common.ranks import Ranks
     from toolrest.recipe import Recipe
-    from toolrest.runs import RunFolder
+    from toolrest.runs.folder import RunFolder
 
 _DISK_FULL = 1 << 20
 """With fewer bytes free a failed write is put down to the disk."""
@@ -82,9 +82,9 @@ def train(
         if dry_run:
             _print_plan(recipe)
             return
-        from toolrest.claims import new_run
-        from toolrest.ranks import join_ranks
-        from toolrest.runs import RunFolder
+        from toolrest.engines.common.ranks import join_ranks
+        from toolrest.runs.claims import new_run
+        from toolrest.runs.folder import RunFolder
 
         ranks = join_ranks()
         with ExitStack() as held:
@@ -94,7 +94,7 @@ def train(
 
 
 def _default_name(recipe: "Recipe") -> str:
-    from toolrest.naming import file_name
+    from toolrest.errors import file_name
 
     policy = Path(recipe.policy).name or "policy"
     scheme = recipe.weighting.scheme.replace("*", "-") if recipe.method == "rl" else recipe.method
@@ -104,9 +104,8 @@ def _default_name(recipe: "Recipe") -> str:
 def _resume(
     resume: str, overrides: list[str], dry_run: bool, quiet: bool, *, trusted: bool, accept: bool
 ) -> None:
-    from toolrest.claims import find_run, resumed_run
-    from toolrest.files import write_whole
-    from toolrest.ranks import join_ranks
+    from toolrest.engines.common.ranks import join_ranks
+    from toolrest.io.files import write_whole
     from toolrest.recipe import (
         check_resumable,
         check_trusted,
@@ -114,7 +113,8 @@ def _resume(
         load_recipe,
         load_run_recipe,
     )
-    from toolrest.runs import RunFolder
+    from toolrest.runs.claims import find_run, resumed_run
+    from toolrest.runs.folder import RunFolder
 
     check_resumable(overrides)
     if dry_run:
@@ -135,7 +135,7 @@ def _resume(
 
 def _reasons_left(run: "RunFolder", overrides: list[str]) -> dict[str, str]:
     """Where the values of a run's recipe come from, but for those that are said now."""
-    from toolrest.files import read_text
+    from toolrest.io.files import read_text
     from toolrest.recipe import read_reasons
 
     known = read_reasons(read_text(run.recipe))
@@ -170,9 +170,9 @@ def _run(
     if ranks.count > 1 or engine.processes == 1:
         train_in_this_process(recipe, run, ranks, resume=resume, quiet=quiet, accept=accept)
         return
-    from toolrest.engines.processes import run_processes
+    from toolrest.engines.trl.processes import run_processes
     from toolrest.recipe import dump_recipe
-    from toolrest.runs import begin_run
+    from toolrest.runs.folder import begin_run
 
     begin_run(run, dump_recipe(recipe, said=True), recipe.seed)
     code = run_processes(engine, run, quiet=quiet, accept=accept)
@@ -218,11 +218,11 @@ def _trained(
     """What summary.json holds, at the end of training."""
     from safetensors import SafetensorError
 
-    from toolrest.guards import NonFiniteError
-    from toolrest.rewards.guarded import RewardError
+    from toolrest.engines.common.guarded_reward import RewardError
+    from toolrest.engines.common.incidents import NonFiniteError
+    from toolrest.engines.verl.job import run_verl_training
+    from toolrest.report.live import LiveView
     from toolrest.training import Interrupted, run_training
-    from toolrest.verl_training import run_verl_training
-    from toolrest.watch.live import LiveView
 
     calm_libraries()
     with LiveView(quiet=quiet or not ranks.main, rollouts=run.rollouts) as view:
@@ -273,7 +273,7 @@ def _again(run: "RunFolder", recipe: "Recipe") -> str:
 
 def write_page(run: "RunFolder") -> Path | None:
     """The run's page; a run is no worse for one that cannot be written."""
-    from toolrest.watch.report.write import write_report
+    from toolrest.report.page_of_runs.write import write_report
 
     page = run.path / "report.html"
     try:
@@ -316,7 +316,7 @@ def _out_of_memory(error: Exception, recipe: "Recipe") -> str | None:
     """That memory ran out, with what takes less; None where that is not the error."""
     import torch
 
-    from toolrest.redaction import first_line
+    from toolrest.io.redaction import first_line
 
     said = ("can't allocate memory", "out of memory")
     kinds = (torch.OutOfMemoryError, MemoryError)
@@ -351,13 +351,13 @@ def _cannot_write(error: Exception, run: "RunFolder") -> str | None:
 
 
 def _print_plan(recipe: "Recipe") -> None:
-    from toolrest.dialects import AUTO
+    from toolrest.core.dialects import AUTO
+    from toolrest.core.weights import get_scheme
     from toolrest.recipe import dump_recipe
-    from toolrest.weights import get_scheme
 
     if recipe.dialect == AUTO:
-        from toolrest.policy import load_tokenizer
-        from toolrest.rollout.fitting import fit_recipe
+        from toolrest.policy.fitting import fit_recipe
+        from toolrest.policy.load import load_tokenizer
 
         recipe, _ = fit_recipe(recipe, load_tokenizer(recipe))
     if recipe.engine.name == "verl":
@@ -395,10 +395,10 @@ def _sized(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str]]:
     whose policy or data are not here is left as it is, and says so.
     """
     from toolrest.doctor.hub import is_cached, is_hub_name, why_unreachable
-    from toolrest.mixture import recipe_sources
-    from toolrest.policy import load_tokenizer
-    from toolrest.rollout.fitting import fit_recipe
-    from toolrest.rollout.sizing import count_recipe, is_sized, refuse_memory, say_time, size_recipe
+    from toolrest.policy.fitting import fit_recipe
+    from toolrest.policy.load import load_tokenizer
+    from toolrest.policy.sizing import count_recipe, is_sized, refuse_memory, say_time, size_recipe
+    from toolrest.recipe.sources import recipe_sources
 
     if not is_sized(recipe):
         return recipe, {}, []
@@ -421,14 +421,14 @@ def _sized(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str]]:
 
 
 def _print_verl_command(recipe: "Recipe") -> None:
-    from toolrest.engines.verl_overrides import (
+    from toolrest.engines.verl.overrides import (
         run_paths,
         shell_command,
         verl_command,
         verl_notes,
         verl_steps,
     )
-    from toolrest.runs import RUNS
+    from toolrest.runs.folder import RUNS
 
     name = recipe.name or _default_name(recipe)
     paths = run_paths(RUNS / name, evaluated=recipe.evaluation.samples > 0)
@@ -446,7 +446,7 @@ def _print_verl_command(recipe: "Recipe") -> None:
 def _print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
     from rich.table import Table
 
-    from toolrest.console import console as plain_console
+    from toolrest.io.console import console as plain_console
 
     console = plain_console()
     before, after = summary["before"], summary["after"]

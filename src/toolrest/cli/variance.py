@@ -9,13 +9,13 @@ import typer
 
 from toolrest.cli.errors import one_line_errors
 from toolrest.cli.recipes import ARGUMENTS, split_arguments
-from toolrest.terminal import require_shown, say, say_lost
+from toolrest.io.terminal import require_shown, say, say_lost
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from toolrest.recipe import Recipe
-    from toolrest.runs import RunFolder
+    from toolrest.runs.folder import RunFolder
 
 _SCHEMES = (
     "rest,rest@0.5,rest@1,rest:inverse_entropy,rest:collision,official,official@0.5,official@1,"
@@ -67,7 +67,7 @@ def variance(
             label: _measure(recipe, folder, label, prompts, names) for label, folder in policies
         }
         if output is not None:
-            from toolrest.runs import write_json
+            from toolrest.runs.folder import write_json
 
             try:
                 write_json(output, _without_nan(found))
@@ -89,9 +89,9 @@ def _policies(
 ) -> tuple["Recipe", list[tuple[str, Path | None]]]:
     """The recipe, and by label the folder of each policy; None: the recipe's own."""
     from toolrest.errors import InputError
-    from toolrest.policy import kept_recipe
+    from toolrest.policy.load import kept_recipe
     from toolrest.recipe import load_recipe, load_run_recipe
-    from toolrest.runs import RunFolder
+    from toolrest.runs.folder import RunFolder
 
     path, overrides = split_arguments(arguments)
     if run is None:
@@ -114,9 +114,8 @@ def _policies(
 
 def _check_unchanged(recipe: "Recipe", run: "RunFolder") -> None:
     """What the run was trained on is still there, but for what an override has replaced."""
-    from toolrest.errors import InputError
-    from toolrest.naming import short_list
-    from toolrest.origins import differences, file_origins, read_origins
+    from toolrest.errors import InputError, short_list
+    from toolrest.runs.origins import differences, file_origins, read_origins
 
     now, before = file_origins(recipe), read_origins(run.data)
     both = before.keys() & now.keys()
@@ -134,12 +133,12 @@ def _measure(
 ) -> dict[str, Any]:
     from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
-    from toolrest.console import console, text_column
     from toolrest.errors import InputError
-    from toolrest.policy import load_policy, load_tokenizer
+    from toolrest.experiments.variance_report import variance_at
+    from toolrest.io.console import console, text_column
+    from toolrest.policy.load import load_policy, load_tokenizer
+    from toolrest.policy.sizing import size_recipe
     from toolrest.rollout.sampler import shares_prefix
-    from toolrest.rollout.sizing import size_recipe
-    from toolrest.study.variance_report import variance_at
     from toolrest.training import load_samples
 
     tokenizer = load_tokenizer(recipe)
@@ -169,8 +168,8 @@ def _measure(
 
 def _check_size(parameters: int, prompts: int, weightings: int) -> None:
     """Each weighting holds a gradient of each group of a half, and two of each region."""
+    from toolrest.core.regions import Region
     from toolrest.errors import InputError
-    from toolrest.regions import Region
 
     need = 4 * parameters * weightings * (prompts // 2 + 2 * len(Region))
     if need > _MOST_BYTES:
@@ -188,8 +187,12 @@ def _agreement(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """
     import torch
 
-    from toolrest.study.policy_gradients import FEW
-    from toolrest.study.variance import excess_variance, least_variance_weights, typical_factor
+    from toolrest.experiments.policy_gradients import FEW
+    from toolrest.experiments.variance import (
+        excess_variance,
+        least_variance_weights,
+        typical_factor,
+    )
 
     rows = [row for row in rows if row["tokens"] >= FEW]
 
@@ -224,7 +227,7 @@ def _agreement(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _print(label: str, result: dict[str, Any]) -> None:
-    from toolrest.console import console as plain_console
+    from toolrest.io.console import console as plain_console
 
     console = plain_console()
     console.width = max(console.width, 100)  # a figure that is cut would be another figure

@@ -1,4 +1,4 @@
-"""One of a run's processes, as `toolrest.engines.processes` starts them.
+"""One of a run's processes, as `toolrest.engines.trl.processes` starts them.
 
 It ends with 0 however the run ended, which process 0 writes into a file, so that the launcher
 reports no failure of its own after the line that says what is wrong.
@@ -16,10 +16,10 @@ import typer
 
 from toolrest.cli.errors import one_line_errors
 from toolrest.cli.train import train_in_this_process
-from toolrest.ranks import join_ranks
+from toolrest.engines.common.ranks import join_ranks
+from toolrest.io.terminal import keep_streams
 from toolrest.recipe import load_recipe
-from toolrest.runs import RunFolder
-from toolrest.terminal import keep_streams
+from toolrest.runs.folder import RunFolder
 
 
 def _end_without(starter: int) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from toolrest.core.dialects import get_dialect
 from toolrest.data.dialogue import Action, Dialogue, UserTurn
 from toolrest.data.record import Record
 from toolrest.data.rows import BadRow
 from toolrest.data.sample import Sample
 from toolrest.data.wording import Thoughts, openai_tool, word
-from toolrest.dialects import get_dialect
 from toolrest.errors import InputError
 
 Tools = tuple[dict[str, Any], ...]

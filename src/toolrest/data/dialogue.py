@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolrest.dialects import ToolCall
+from toolrest.core.dialects import ToolCall
 
 
 @dataclass(frozen=True)

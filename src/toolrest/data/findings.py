@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from toolrest.core.dialects import ToolCall, get_dialect
 from toolrest.data.dialogue import Tool, UserTurn
 from toolrest.data.formats.apibank import ONE_CALL
 from toolrest.data.formats.json_fields import by_name, tool
@@ -18,7 +19,6 @@ from toolrest.data.sample import Sample
 from toolrest.data.schema import admits, declared
 from toolrest.data.sources import Read
 from toolrest.data.wording import plain_tools
-from toolrest.dialects import ToolCall, get_dialect
 
 KINDS = {
     "unreadable": "the row, its ground truth or a call does not parse",

@@ -9,8 +9,8 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any
 
+from toolrest.core.dialects import ToolCall
 from toolrest.data.dialogue import Action, Dialogue, Observation, Tool, Turn
-from toolrest.dialects import ToolCall
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _LENGTH = 8

@@ -15,8 +15,8 @@ from toolrest.data.overlap import Questions
 from toolrest.data.sample import Sample
 from toolrest.data.sources import Read, Sift, Skipped, Source, answers_beside, iterate_samples
 from toolrest.errors import InputError
-from toolrest.files import only_one, sha256_of, sync_file, write_json
-from toolrest.redaction import refuse_keys_of
+from toolrest.io.files import only_one, sha256_of, sync_file, write_json
+from toolrest.io.redaction import refuse_keys_of
 
 _BATCH = 1000
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from toolrest.data.sample import Sample
 from toolrest.data.wording import Prompt, split_parallel
-from toolrest.deadline import EndlessTemplate, apply_template
 from toolrest.errors import InputError
-from toolrest.redaction import first_line
+from toolrest.io.deadline import EndlessTemplate, apply_template
+from toolrest.io.redaction import first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -18,8 +18,8 @@ from typing import IO, Any, cast
 
 from toolrest.data.json_columns import Reading, decoded_json, stored_json
 from toolrest.errors import InputError
-from toolrest.foreign import user_path
-from toolrest.redaction import first_line
+from toolrest.io.foreign import user_path
+from toolrest.io.redaction import first_line
 
 LONGEST_LINE = 64 * 1024**2
 """Bytes of a JSONL line, and characters of a CSV cell; a longer one is not read."""

@@ -21,7 +21,7 @@ from toolrest.data.rows import BadRow, Row, iterate_rows
 from toolrest.data.sample import Sample
 from toolrest.data.wording import writable
 from toolrest.errors import InputError
-from toolrest.foreign import user_path
+from toolrest.io.foreign import user_path
 
 _NAMED = 20
 """Rows of each reason that are named."""

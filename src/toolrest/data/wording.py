@@ -14,11 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from toolrest.core.dialects import Dialect, ToolCall
 from toolrest.data.dialogue import Action, Dialogue, Observation, SystemTurn, Tool, UserTurn
 from toolrest.data.rlla_wording import rlla_messages
-from toolrest.dialects import Dialect, ToolCall
-from toolrest.errors import InputError
-from toolrest.naming import unknown_name
+from toolrest.errors import InputError, unknown_name
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from toolrest.errors import InputError
-from toolrest.redaction import first_line
+from toolrest.io.redaction import first_line
 
 
 class Status(StrEnum):

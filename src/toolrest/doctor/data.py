@@ -13,8 +13,8 @@ from toolrest.doctor.check import Check, Status
 from toolrest.doctor.hub import is_hub_name, why_unreachable
 from toolrest.errors import InputError
 from toolrest.estimate.settings import Lengths, response_tokens
-from toolrest.mixture import recipe_rendering, recipe_sources
 from toolrest.recipe import Recipe
+from toolrest.recipe.sources import recipe_rendering, recipe_sources
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

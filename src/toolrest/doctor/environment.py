@@ -220,7 +220,7 @@ def _asked_for(extra: str, recipe: Recipe) -> str | None:
 
 def check_verl_engine() -> list[Check]:
     """What the engine verl needs of this machine; each thing that is missing is a problem."""
-    from toolrest.engines.verl_environment import check_verl
+    from toolrest.engines.verl.environment import check_verl
 
     return [
         Check(

@@ -22,10 +22,9 @@ from toolrest.estimate import (
 )
 from toolrest.estimate.needs import Device, needed
 from toolrest.estimate.settings import Lengths
-from toolrest.foreign import user_path
-from toolrest.policy import policy_path
-from toolrest.recipe import Recipe
-from toolrest.rollout.sizing import (
+from toolrest.io.foreign import user_path
+from toolrest.policy.load import policy_path
+from toolrest.policy.sizing import (
     find_shape,
     free_memory,
     is_sized,
@@ -33,7 +32,8 @@ from toolrest.rollout.sizing import (
     memory_mend,
     say_time,
 )
-from toolrest.runs import RUNS
+from toolrest.recipe import Recipe
+from toolrest.runs.folder import RUNS
 
 _CLOSE = 0.9
 """A calculated peak above this share of a GPU's memory may not fit."""

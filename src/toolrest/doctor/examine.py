@@ -69,7 +69,7 @@ def examine(
 
 
 def _read_recipe(path: Path | None, overrides: list[str]) -> tuple[Recipe | None, Check]:
-    from toolrest.weights import get_scheme
+    from toolrest.core.weights import get_scheme
 
     source = str(path) if path is not None else "the embedded default run"
     try:
@@ -132,7 +132,7 @@ def _policy(recipe: Recipe, seen: _Seen) -> list[Check]:
 
 def _data(recipe: Recipe, gpu: str | None, seen: _Seen) -> list[Check]:
     from toolrest.doctor.data import check_lengths, check_replies, check_rows, prompt_lengths
-    from toolrest.rollout.sizing import count_tokens
+    from toolrest.policy.sizing import count_tokens
 
     recipe = seen.recipe or recipe
     tokenizer = seen.tokenizer

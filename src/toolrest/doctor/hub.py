@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from toolrest.errors import InputError
-from toolrest.foreign import user_path
+from toolrest.io.foreign import user_path
 
 _SECONDS = 5
 

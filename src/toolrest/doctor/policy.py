@@ -5,21 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolrest.adapters import has_adapters
-from toolrest.dialects import Dialect, get_dialect
+from toolrest.core.dialects import Dialect, get_dialect
 from toolrest.doctor.check import Check, Status
 from toolrest.doctor.hub import is_cached, is_hub_name, why_unreachable
 from toolrest.errors import InputError
 from toolrest.estimate import get_gpu
 from toolrest.estimate.needs import Device
-from toolrest.files import read_json
-from toolrest.mixture import recipe_sources
-from toolrest.policy import load_tokenizer, policy_folder, policy_path, whole_folder
-from toolrest.policy_files import check_finite_files
+from toolrest.io.files import read_json
+from toolrest.policy.adapters import has_adapters
+from toolrest.policy.files import check_finite_files
+from toolrest.policy.fitting import fit_recipe
+from toolrest.policy.load import load_tokenizer, policy_folder, policy_path, whole_folder
+from toolrest.policy.sizing import is_sized, size_recipe
+from toolrest.policy.template import PROBE, usual_opening
 from toolrest.recipe import Recipe
-from toolrest.rollout.fitting import fit_recipe
-from toolrest.rollout.sizing import is_sized, size_recipe
-from toolrest.rollout.template import PROBE, usual_opening
+from toolrest.recipe.sources import recipe_sources
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -107,7 +107,7 @@ def fit(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> tuple[Recipe, lis
     """The recipe as training fits it to the chat template, and what the template does.
 
     The template is had to write a call with a value of every kind, which is read back in the
-    dialect; see `toolrest.rollout.template.read_back`.
+    dialect; see `toolrest.policy.template.read_back`.
 
     Returns:
         Problems are what training refuses. A note where prompts say in plain words what the

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from toolrest.doctor.check import Check, Status, reason
-from toolrest.files import iterate_lines
-from toolrest.policy import policy_path, whole_policy
+from toolrest.io.files import iterate_lines
+from toolrest.policy.load import policy_path, whole_policy
 from toolrest.recipe import EMBEDDED, Recipe, parse_recipe
-from toolrest.runs import RunFolder
+from toolrest.runs.folder import RunFolder
 
 STEPS = 2
 _MEAN_ERROR = 1e-3
@@ -185,7 +185,7 @@ def _odd_checkpoint(recipe: Recipe, run: RunFolder, learnt: bool) -> str | None:
     import torch
 
     from toolrest.errors import InputError
-    from toolrest.policy import load_policy
+    from toolrest.policy.load import load_policy
 
     last = run.last_checkpoint()
     if last is None:

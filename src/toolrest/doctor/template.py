@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from toolrest.core.dialects import ToolCall, get_dialect
 from toolrest.data.dialogue import Action, Dialogue, Observation, Tool, UserTurn
 from toolrest.data.prompts import takes_system, without_system
 from toolrest.data.wording import word
-from toolrest.deadline import apply_template
-from toolrest.dialects import ToolCall, get_dialect
 from toolrest.doctor.check import Check, Status
-from toolrest.mixture import recipe_rendering
+from toolrest.io.deadline import apply_template
 from toolrest.recipe import Recipe
+from toolrest.recipe.sources import recipe_rendering
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from toolrest.dialects import Dialect, ToolCall, get_dialect
+from toolrest.core.dialects import Dialect, ToolCall, get_dialect
+from toolrest.core.regions import Region, label_array
+from toolrest.core.vocabulary import Vocabulary
 from toolrest.doctor.check import Check, Status
 from toolrest.errors import InputError
-from toolrest.policy import load_generation_config
+from toolrest.policy.load import load_generation_config
+from toolrest.policy.speech import read_speech, stop_token_ids
+from toolrest.policy.template import after_reply
 from toolrest.recipe import Recipe
-from toolrest.regions import Region, label_array
-from toolrest.rollout.speech import read_speech, stop_token_ids
-from toolrest.rollout.template import after_reply
-from toolrest.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

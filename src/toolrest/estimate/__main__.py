@@ -13,19 +13,18 @@ from pathlib import Path
 
 from rich.table import Table
 
-from toolrest.console import console
-from toolrest.errors import InputError
+from toolrest.errors import InputError, printable
 from toolrest.estimate.gpus import GPUS, get_gpu
 from toolrest.estimate.memory import Memory
 from toolrest.estimate.plan import PROMPT_TOKENS, RESPONSE_TOKENS, Estimate, estimate
 from toolrest.estimate.shape import PUBLISHED, ModelShape, get_shape
 from toolrest.estimate.table import header, row
 from toolrest.estimate.time import Seconds, Work
-from toolrest.files import read_json
-from toolrest.foreign import user_path
-from toolrest.naming import printable
+from toolrest.io.console import console
+from toolrest.io.files import read_json
+from toolrest.io.foreign import user_path
+from toolrest.io.terminal import keep_streams, say
 from toolrest.recipe import Recipe, load_recipe
-from toolrest.terminal import keep_streams, say
 
 _GPUS_OF_A_MACHINE = 8
 

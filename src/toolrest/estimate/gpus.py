@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from toolrest.errors import InputError
-from toolrest.naming import unknown_name
+from toolrest.errors import InputError, unknown_name
 
 
 @dataclass(frozen=True)

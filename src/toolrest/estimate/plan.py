@@ -7,13 +7,7 @@ from dataclasses import dataclass
 
 from toolrest.errors import InputError
 from toolrest.estimate.gpus import Efficiency, Gpu
-from toolrest.estimate.memory import (
-    Memory,
-    cache_bytes,
-    memory,
-    trained_parameters,
-    uses_vllm,
-)
+from toolrest.estimate.memory import Memory, cache_bytes, memory, trained_parameters, uses_vllm
 from toolrest.estimate.shape import ModelShape
 from toolrest.estimate.time import Seconds, Work, seconds, work
 from toolrest.recipe import Recipe

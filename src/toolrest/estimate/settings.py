@@ -12,7 +12,7 @@ from toolrest.estimate.memory import longest_sequence
 from toolrest.estimate.needs import Device, needed
 from toolrest.estimate.shape import ModelShape
 from toolrest.recipe import EMBEDDED, Recipe, changed, says, value_of
-from toolrest.recipe_checks import check_recipe
+from toolrest.recipe.checks import check_recipe
 
 _USED = 0.8
 """Share of the free memory that a setting may fill: the calculation leaves out fragmentation."""

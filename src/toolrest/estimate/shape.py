@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from toolrest.errors import InputError
-from toolrest.naming import unknown_name
+from toolrest.errors import InputError, unknown_name
 
 _KNOWN = ("llama", "mistral", "qwen2", "qwen3")
 _NEAR = (

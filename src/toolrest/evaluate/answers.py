@@ -11,13 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from toolrest.errors import InputError
+from toolrest.errors import InputError, short
 from toolrest.evaluate.episode import Answer
-from toolrest.files import MOST_TEXT, open_to_add, read_json
-from toolrest.foreign import parse_object
-from toolrest.naming import short
-from toolrest.redaction import refuse_keys
-from toolrest.runs import write_json
+from toolrest.io.files import MOST_TEXT, open_to_add, read_json
+from toolrest.io.foreign import parse_object
+from toolrest.io.redaction import refuse_keys
+from toolrest.runs.folder import write_json
 
 KEYED = {"answers_by": "item, step and prompt"}
 """What the settings say where each answer's key holds its prompt's hash."""

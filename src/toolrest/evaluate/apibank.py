@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from toolrest.core.dialects import Dialect, ToolCall
 from toolrest.data.dialogue import Tool
 from toolrest.data.formats import apibank
 from toolrest.data.rows import BadRow
 from toolrest.data.wording import Prompt, word
-from toolrest.dialects import Dialect, ToolCall
 from toolrest.errors import InputError
 from toolrest.evaluate.episode import Answer, Episode, Outcome, read, status_of
-from toolrest.files import read_json
+from toolrest.io.files import read_json
 
 LEVELS = {f"level-{level}": f"level-{level}-api_processed.json" for level in (1, 2, 3)}
 """The file of each level."""

@@ -6,9 +6,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from toolrest.core.dialects import Block, Dialect, ParseStatus, Reply, ToolCall
 from toolrest.data.dialogue import Tool
 from toolrest.data.wording import Prompt, openai_tool
-from toolrest.dialects import Block, Dialect, ParseStatus, Reply, ToolCall
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from toolrest.core.dialects import AUTO, detect_dialect, get_dialect
 from toolrest.data.wording import style_names
-from toolrest.dialects import AUTO, detect_dialect, get_dialect
-from toolrest.errors import InputError
+from toolrest.errors import InputError, unknown_name
 from toolrest.evaluate import apibank, world
 from toolrest.evaluate.answer_limit import answer_limit
 from toolrest.evaluate.answers import KEYED, AnswerStore
@@ -29,15 +29,14 @@ from toolrest.evaluate.play import play
 from toolrest.evaluate.precision import chosen_dtype
 from toolrest.evaluate.results import summarise, write_results
 from toolrest.evaluate.target import Target
-from toolrest.files import sha256_of
-from toolrest.machine import device, record_environment
-from toolrest.naming import unknown_name
-from toolrest.origins import UNKNOWN, policy_fingerprint
-from toolrest.policy import load_config, load_generation_config
+from toolrest.io.files import sha256_of
+from toolrest.io.redaction import redacted
+from toolrest.policy.fitting import usual_style
+from toolrest.policy.load import load_config, load_generation_config
 from toolrest.recipe import Recipe
-from toolrest.redaction import redacted
-from toolrest.rollout.fitting import usual_style
-from toolrest.runs import describe_environment, write_whole
+from toolrest.runs.folder import describe_environment, write_whole
+from toolrest.runs.origins import UNKNOWN, policy_fingerprint
+from toolrest.runs.reproducibility import device, record_environment
 
 EVALUATIONS = Path("evaluations")
 """Where evaluations go that are of no run."""
@@ -291,7 +290,7 @@ def _think(target: Target, options: Options, style: str) -> bool:
 
 
 def _tokenizer(target: Target, options: Options) -> Any:
-    from toolrest.policy import load_tokenizer
+    from toolrest.policy.load import load_tokenizer
 
     recipe = target.recipe
     if options.tokenizer is not None:

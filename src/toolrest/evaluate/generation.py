@@ -9,7 +9,7 @@ import torch
 
 from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
-from toolrest.ranks import ALONE, Ranks
+from toolrest.engines.common.ranks import ALONE, Ranks
 from toolrest.rollout.sampler import Sampler, shares_prefix
 from toolrest.rollout.shared_prefix import sample_groups
 

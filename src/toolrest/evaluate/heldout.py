@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
+from toolrest.engines.common.ranks import ALONE, Ranks
+from toolrest.engines.common.reward import ToolReward
 from toolrest.evaluate.generation import generate
-from toolrest.ranks import ALONE, Ranks
+from toolrest.policy.speech import read_speech
 from toolrest.recipe import Recipe
-from toolrest.rewards import ToolReward
-from toolrest.rollout.speech import read_speech
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from toolrest.errors import InputError
+from toolrest.errors import InputError, short
 from toolrest.evaluate.bfcl.categories import means, official_means
 from toolrest.evaluate.episode import Outcome
 from toolrest.evaluate.intervals import (
@@ -21,11 +21,10 @@ from toolrest.evaluate.intervals import (
     paired,
     wilson,
 )
-from toolrest.files import iterate_lines, read_json
-from toolrest.foreign import parse_object
-from toolrest.machine import environment_differences, read_environment
-from toolrest.naming import short
-from toolrest.runs import write_json, write_whole
+from toolrest.io.files import iterate_lines, read_json
+from toolrest.io.foreign import parse_object
+from toolrest.runs.folder import write_json, write_whole
+from toolrest.runs.reproducibility import environment_differences, read_environment
 
 SCORES = "scores.jsonl"
 FAILURES = "failures.jsonl"

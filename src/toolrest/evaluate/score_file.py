@@ -8,12 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from toolrest.core.rewards.score import RewardBreakdown
+from toolrest.engines.common.reward import ToolReward, reward_parts
 from toolrest.errors import InputError
-from toolrest.files import iterate_lines
-from toolrest.redaction import refuse_keys
-from toolrest.rewards import ToolReward
-from toolrest.rewards.function import reward_parts
-from toolrest.rewards.score import RewardBreakdown
+from toolrest.io.files import iterate_lines
+from toolrest.io.redaction import refuse_keys
 
 
 def score_file(rollouts: Path, reward: ToolReward, output: Path | None) -> dict[str, float]:

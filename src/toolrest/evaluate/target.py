@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolrest.errors import InputError
-from toolrest.files import whole_lines
-from toolrest.foreign import parse_json, user_path
-from toolrest.naming import file_name
-from toolrest.policy import has_adapters
+from toolrest.errors import InputError, file_name
+from toolrest.io.files import whole_lines
+from toolrest.io.foreign import parse_json, user_path
+from toolrest.policy.load import has_adapters
 from toolrest.recipe import EMBEDDED, Recipe, load_run_recipe
-from toolrest.runs import RunFolder
+from toolrest.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
+from toolrest.core.dialects import get_dialect
 from toolrest.data.sample import Sample
 from toolrest.data.wording import Prompt
-from toolrest.dialects import get_dialect
+from toolrest.engines.common.reward import ToolReward
 from toolrest.evaluate.episode import Answer, Episode, Outcome, read, status_of
-from toolrest.rewards import ToolReward
 from toolrest.world.tasks import Split, make_samples
 
 COUNT = 256

@@ -21,11 +21,11 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from toolrest.core.dialects import get_dialect
+from toolrest.core.regions import Region, label_tokens
+from toolrest.core.vocabulary import Vocabulary
 from toolrest.data.prompts import render_prompt, single_id
 from toolrest.data.sample import Sample
-from toolrest.dialects import get_dialect
-from toolrest.regions import Region, label_tokens
-from toolrest.vocabulary import Vocabulary
 from toolrest.world.demonstrations import demonstrate, demonstrate_with_errors
 from toolrest.world.tasks import Split, Task, make_task
 from toolrest.world.tokenizer import train_tokenizer

@@ -8,8 +8,8 @@ so; hence the many phrasings here.
 import random
 from dataclasses import replace
 
+from toolrest.core.dialects import ToolCall, get_dialect
 from toolrest.data.sample import Sample
-from toolrest.dialects import ToolCall, get_dialect
 from toolrest.world.tasks import LETTERS, PARAMETERS, SYLLABLES, Split, Task, make_task
 
 _SUBJECTS = ("the user", "this person", "my user", "the request", "this message", "the question")

@@ -11,8 +11,8 @@ import zlib
 from dataclasses import dataclass
 from enum import StrEnum
 
+from toolrest.core.dialects import ToolCall, get_dialect
 from toolrest.data.sample import Sample
-from toolrest.dialects import ToolCall, get_dialect
 
 VERBS = (
     *("Find", "Book", "Check", "List", "Cancel", "Track", "Rate", "Share"),

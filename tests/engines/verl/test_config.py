@@ -15,19 +15,19 @@ from verl.trainer.ppo.metric_utils import process_validation_metrics
 from verl.trainer.ppo.reward import get_custom_reward_fn
 from verl.utils.config import omega_conf_to_dataclass, validate_config
 
+from toolrest.core.dialects import get_dialect
 from toolrest.data.sample import Sample
-from toolrest.dialects import get_dialect
-from toolrest.engines.launch_verl import _VALIDATION
-from toolrest.engines.verl_overrides import (
+from toolrest.engines.verl.launch import _VALIDATION
+from toolrest.engines.verl.overrides import (
     _ACTOR,
     _DUAL_CLIP,
     hydra_value,
     run_paths,
     verl_overrides,
 )
-from toolrest.engines.verl_rows import write_rows
+from toolrest.engines.verl.reward_function import compute_score
+from toolrest.engines.verl.rows import write_rows
 from toolrest.recipe import load_recipe
-from toolrest.rewards.verl import compute_score
 
 RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("verl-*.yaml"))
 OWN = ("toolrest.", "ray_kwargs.ray_init.runtime_env.env_vars.")
@@ -220,8 +220,8 @@ def test_the_plug_in_is_declared_for_verl():
     from importlib.metadata import entry_points
 
     declared = {entry.value for entry in entry_points(group="verl.plugins")}
-    assert "toolrest.engines.verl" in declared
-    assert importlib.util.find_spec("toolrest.engines.verl") is not None
+    assert "toolrest.engines.verl.plugin" in declared
+    assert importlib.util.find_spec("toolrest.engines.verl.plugin") is not None
 
 
 def test_the_fields_that_the_loss_reads_are_still_those():

@@ -14,18 +14,19 @@ import pytest
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
-from toolrest.dialects import get_dialect
-from toolrest.engines import launch_verl, verl_environment
-from toolrest.engines.launch_verl import last_step, train_with_verl
-from toolrest.engines.verl_environment import check_verl, missing_for_launch
-from toolrest.engines.verl_overrides import run_paths
-from toolrest.engines.verl_rows import write_rows
-from toolrest.engines.verl_weights import SIGNAL, SPREAD
+from toolrest.core.dialects import get_dialect
+from toolrest.engines.verl import environment as verl_environment
+from toolrest.engines.verl import launch as launch_verl
+from toolrest.engines.verl.environment import check_verl, missing_for_launch
+from toolrest.engines.verl.launch import last_step, train_with_verl
+from toolrest.engines.verl.overrides import run_paths
+from toolrest.engines.verl.rows import write_rows
+from toolrest.engines.verl.weights import SIGNAL, SPREAD
 from toolrest.errors import InputError
-from toolrest.files import TakenError
-from toolrest.policy import policy_path
+from toolrest.io.files import TakenError
+from toolrest.policy.load import policy_path
 from toolrest.recipe import Recipe, load_recipe
-from toolrest.runs import RunFolder
+from toolrest.runs.folder import RunFolder
 from toolrest.world.tasks import Split, make_samples
 
 OURS = {SIGNAL: 40.0, SPREAD: 1.0, "share/format": 0.2, "signal/format": 0.3}
@@ -218,7 +219,7 @@ def test_versions_that_do_not_fit_are_named(monkeypatch):
 
 def test_the_checks_import_no_verl():
     code = (
-        "import sys; from toolrest.engines.verl_environment import check_verl; check_verl(); "
+        "import sys; from toolrest.engines.verl.environment import check_verl; check_verl(); "
         "assert 'verl' not in sys.modules and 'ray' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -236,7 +237,7 @@ def arguments(tmp_path, monkeypatch, embedded_tokenizer):
         written_out=False,
     )
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("toolrest.verl_training.check_machine", lambda: None)
+    monkeypatch.setattr("toolrest.engines.verl.job.check_machine", lambda: None)
     policy = policy_path(Recipe())
     return ["train", "engine=verl", f"policy={policy}", f"data.path={rows}", "name=one",
             "max_steps=4", "save_steps=2", "optimizer.iterations=2", "--quiet"]  # fmt: skip
@@ -279,7 +280,7 @@ def test_a_run_that_cannot_start_leaves_no_folder(tmp_path, arguments, monkeypat
     def refuse():
         raise InputError("engine=verl: GPUs missing")
 
-    monkeypatch.setattr("toolrest.verl_training.check_machine", refuse)
+    monkeypatch.setattr("toolrest.engines.verl.job.check_machine", refuse)
     found = CliRunner().invoke(app, arguments)
     assert found.exit_code == 2
     assert "GPUs missing" in found.output
@@ -296,7 +297,7 @@ def test_rows_that_cannot_be_written_leave_no_folder(tmp_path, arguments, monkey
         path.parent.mkdir()
         path.touch()
 
-    monkeypatch.setattr("toolrest.verl_training.write_rows", write)
+    monkeypatch.setattr("toolrest.engines.verl.job.write_rows", write)
     found = CliRunner().invoke(app, arguments)
     assert found.exit_code == 2
     assert "other tokens" in found.output

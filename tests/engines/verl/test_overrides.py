@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
-from toolrest.engines.verl_overrides import (
+from toolrest.engines.verl.overrides import (
     hydra_value,
     run_paths,
     shell_command,
@@ -91,7 +91,7 @@ def test_our_trainer_and_what_it_reads():
     assert found["+toolrest.dialect"] == "hermes"
     assert found["+toolrest.reward_schedule"] == "rest"
     variables = "+ray_kwargs.ray_init.runtime_env.env_vars"
-    assert found[f"{variables}.VERL_USE_EXTERNAL_MODULES"] == "toolrest.engines.verl"
+    assert found[f"{variables}.VERL_USE_EXTERNAL_MODULES"] == "toolrest.engines.verl.plugin"
     assert found[f"{variables}.VERL_FILE_LOGGER_PATH"] == "/runs/one/verl/metrics-000000.jsonl"
 
 

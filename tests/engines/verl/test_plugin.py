@@ -27,14 +27,14 @@ from verl.utils.metric import Metric
 from verl.workers.utils.losses import ppo_loss
 
 from toolrest import RegionEntropy, Vocabulary, get_dialect, get_scheme, label_tokens
-from toolrest import advantages as advantage_rules
-from toolrest.engines.verl_names import MODULE
-from toolrest.engines.verl_overrides import hydra_value, run_paths, verl_command, verl_overrides
-from toolrest.engines.verl_rows import write_rows
-from toolrest.engines.verl_weights import SIGNAL, SPREAD, WeightsNotApplied
-from toolrest.policy import policy_path
+from toolrest.core import credit as advantage_rules
+from toolrest.core.regions import Region
+from toolrest.engines.verl.names import MODULE
+from toolrest.engines.verl.overrides import hydra_value, run_paths, verl_command, verl_overrides
+from toolrest.engines.verl.rows import write_rows
+from toolrest.engines.verl.weights import SIGNAL, SPREAD, WeightsNotApplied
+from toolrest.policy.load import policy_path
 from toolrest.recipe import Recipe, load_recipe
-from toolrest.regions import Region
 from toolrest.world.tasks import Split, make_samples
 
 LOADED = {"VERL_USE_EXTERNAL_MODULES": MODULE, "OMP_NUM_THREADS": "1"}

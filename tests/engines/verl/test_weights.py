@@ -4,8 +4,10 @@ import pytest
 import torch
 from golden_rollouts import CLOSE, GROUP, read
 
-from toolrest.dialects import get_dialect
-from toolrest.engines.verl_weights import (
+from toolrest.core.dialects import get_dialect
+from toolrest.core.vocabulary import Vocabulary
+from toolrest.core.weights import get_scheme
+from toolrest.engines.verl.weights import (
     SIGNAL,
     SPREAD,
     GenerationWeights,
@@ -14,8 +16,6 @@ from toolrest.engines.verl_weights import (
     check_received,
     received,
 )
-from toolrest.vocabulary import Vocabulary
-from toolrest.weights import get_scheme
 
 pytestmark = pytest.mark.stored_numbers
 

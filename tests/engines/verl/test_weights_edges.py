@@ -5,8 +5,11 @@ import math
 import pytest
 import torch
 
-from toolrest.dialects import get_dialect
-from toolrest.engines.verl_weights import (
+from toolrest.core.dialects import get_dialect
+from toolrest.core.regions import Region
+from toolrest.core.vocabulary import Vocabulary
+from toolrest.core.weights import get_scheme
+from toolrest.engines.verl.weights import (
     SIGNAL,
     SPREAD,
     GenerationWeights,
@@ -15,9 +18,6 @@ from toolrest.engines.verl_weights import (
     check_received,
     received,
 )
-from toolrest.regions import Region
-from toolrest.vocabulary import Vocabulary
-from toolrest.weights import get_scheme
 
 pytestmark = pytest.mark.stored_numbers
 F, T = Region.FORMAT, Region.REASONING

@@ -3,7 +3,7 @@
 import pytest
 from installed import folder_of
 
-from toolrest.dialects import get_dialect
+from toolrest.core.dialects import get_dialect
 from toolrest.evaluate.bfcl.episodes import Speech
 from toolrest.evaluate.bfcl.official import OfficialBFCL
 

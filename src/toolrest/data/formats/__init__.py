@@ -11,8 +11,7 @@ from toolrest.data.formats import apibank, bfcl, messages, prompt, rlla, sharegp
 from toolrest.data.formats.json_fields import SCHEMAS
 from toolrest.data.record import Record
 from toolrest.data.rows import BadRow
-from toolrest.errors import InputError
-from toolrest.naming import short, unknown_name
+from toolrest.errors import InputError, short, unknown_name
 
 _NONE: frozenset[str] = frozenset()
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from toolrest.core.dialects import ToolCall
 from toolrest.data.dialogue import Action
 from toolrest.data.formats.chat import dialogue
 from toolrest.data.formats.json_fields import field, loaded, objects, tools
 from toolrest.data.padding import without_nulls
 from toolrest.data.record import Record
 from toolrest.data.rows import BadRow
-from toolrest.dialects import ToolCall
 
 KEYS = frozenset(("question", "function"))
 

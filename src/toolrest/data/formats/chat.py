@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from toolrest.core.dialects import ToolCall
 from toolrest.data.dialogue import Action, Dialogue, SystemTurn, Tool, Turn, UserTurn
 from toolrest.data.formats.inline import has_calls, split_calls, split_results, split_thought
 from toolrest.data.formats.json_fields import as_text, by_name, call, field, loaded, objects
 from toolrest.data.formats.results import Owed, Result
 from toolrest.data.padding import without_nulls
 from toolrest.data.rows import BadRow
-from toolrest.dialects import ToolCall
-from toolrest.naming import short
+from toolrest.errors import short
 
 SYSTEM = ("system", "developer")
 USERS = ("user", "human")

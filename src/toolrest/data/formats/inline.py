@@ -10,19 +10,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from toolrest.core.dialects import Block, ParseStatus, Reply, ToolCall, dialect_names, get_dialect
+from toolrest.core.dialects.json_call import UNREADABLE, load
 from toolrest.data.dialogue import Action, Tool
 from toolrest.data.rows import BadRow
 from toolrest.data.wording import openai_tool
-from toolrest.dialects import (
-    Block,
-    ParseStatus,
-    Reply,
-    ToolCall,
-    dialect_names,
-    get_dialect,
-)
-from toolrest.dialects.json_call import UNREADABLE, load
-from toolrest.naming import short
+from toolrest.errors import short
 
 _OPENS, _CLOSES = "<think>", "</think>"
 _MARK = re.compile(

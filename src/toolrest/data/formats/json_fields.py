@@ -11,13 +11,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from toolrest.core.dialects import ToolCall
 from toolrest.data.dialogue import Tool
 from toolrest.data.json_text import from_json
 from toolrest.data.padding import unpadded, without_nulls
 from toolrest.data.rows import BadRow
 from toolrest.data.schema import required
-from toolrest.dialects import ToolCall
-from toolrest.naming import short
+from toolrest.errors import short
 
 SCHEMAS = ("parameters", "input_schema", "inputSchema")
 """Where a tool has its schema: OpenAI's name, Anthropic's, MCP's."""

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from toolrest.core.dialects import ParseStatus, get_dialect
 from toolrest.data.dialogue import Action, Dialogue, SystemTurn, Tool, Turn, UserTurn
 from toolrest.data.formats.chat import dialogue
 from toolrest.data.formats.inline import split_calls
@@ -21,8 +22,7 @@ from toolrest.data.formats.messages import row_tools
 from toolrest.data.record import Record
 from toolrest.data.rows import BadRow
 from toolrest.data.wording import openai_tool
-from toolrest.dialects import ParseStatus, get_dialect
-from toolrest.naming import short
+from toolrest.errors import short
 
 KEYS = frozenset(("prompt", "ground_truth"))
 ALSO = frozenset(("tools", "functions"))

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from toolrest.core.dialects import ToolCall
 from toolrest.data.dialogue import Observation
 from toolrest.data.rows import BadRow
-from toolrest.dialects import ToolCall
-from toolrest.naming import short
+from toolrest.errors import short
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from toolrest.core.dialects import ParseStatus, get_dialect
 from toolrest.data.dialogue import Action, Dialogue
 from toolrest.data.formats.json_fields import field, objects
 from toolrest.data.formats.rlla_text import history, listed_tools
 from toolrest.data.record import Record
 from toolrest.data.rows import BadRow
-from toolrest.dialects import ParseStatus, get_dialect
 
 KEYS = frozenset(("prompt", "reward_model"))
 JSON_KEYS = frozenset(("instruction", "input", "output"))

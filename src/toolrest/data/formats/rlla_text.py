@@ -11,11 +11,11 @@ import json
 import re
 from typing import Any
 
+from toolrest.core.dialects import get_dialect
 from toolrest.data.dialogue import Action, Observation, Tool, Turn, UserTurn
 from toolrest.data.formats.json_fields import tool
 from toolrest.data.json_text import written
 from toolrest.data.rows import BadRow
-from toolrest.dialects import get_dialect
 
 _LISTED = "use the following tools:\n"
 _ENDS = "\n\n**Steps for Each Turn**"

@@ -15,13 +15,13 @@ import json
 import re
 from typing import Any
 
+from toolrest.core.dialects import ParseStatus, ToolCall, get_dialect
 from toolrest.data.dialogue import Action, Dialogue, Observation, Tool, Turn, UserTurn
 from toolrest.data.formats.inline import has_calls
 from toolrest.data.formats.json_fields import field, objects, tools
 from toolrest.data.json_text import Written
 from toolrest.data.record import Record
 from toolrest.data.rows import BadRow
-from toolrest.dialects import ParseStatus, ToolCall, get_dialect
 
 KEYS = frozenset(("system", "conversations"))
 _WHO = {

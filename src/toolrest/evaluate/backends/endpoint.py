@@ -33,7 +33,7 @@ from toolrest.evaluate.backends.connection import (
     server_of,
     trusting,
 )
-from toolrest.redaction import HIDDEN, redacted
+from toolrest.io.redaction import HIDDEN, redacted
 
 SECONDS = 600.0
 """For a request with all its tries."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from toolrest.files import read_json
-from toolrest.runs import write_json
+from toolrest.io.files import read_json
+from toolrest.runs.folder import write_json
 
 FILE = "server.json"
 _OPTIONAL = {

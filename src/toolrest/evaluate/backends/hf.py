@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from toolrest.core.dialects import Dialect
 from toolrest.data.prompts import render_chat
 from toolrest.data.wording import Prompt
-from toolrest.dialects import Dialect
 from toolrest.errors import InputError
 from toolrest.evaluate.episode import Answer, Request
 from toolrest.evaluate.generation import generate_batch
-from toolrest.policy import load_policy, load_tokenizer
+from toolrest.policy.load import load_policy, load_tokenizer
+from toolrest.policy.speech import read_speech
 from toolrest.recipe import Recipe
 from toolrest.rollout.sampler import shares_prefix
 from toolrest.rollout.shared_prefix import sample_groups
-from toolrest.rollout.speech import read_speech
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase

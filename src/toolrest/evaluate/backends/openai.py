@@ -17,7 +17,7 @@ from toolrest.evaluate.backends.findings import Findings
 from toolrest.evaluate.backends.hf import Rendering
 from toolrest.evaluate.backends.openai_reply import chat_answer, completion_answer
 from toolrest.evaluate.episode import Answer, Request
-from toolrest.redaction import redacted
+from toolrest.io.redaction import redacted
 
 _TRIES = 8
 """Times a request is tried again after a dropped connection, a 429 or a busy server's 5xx, waiting

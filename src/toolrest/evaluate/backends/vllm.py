@@ -7,14 +7,14 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from toolrest.adapters import has_adapters
+from toolrest.core.dialects import Dialect
 from toolrest.data.wording import Prompt
-from toolrest.dialects import Dialect
 from toolrest.errors import InputError
 from toolrest.evaluate.backends.hf import Rendering
 from toolrest.evaluate.episode import Answer, Request
-from toolrest.policy import load_generation_config, load_tokenizer, policy_folder
-from toolrest.policy_files import check_finite_files
+from toolrest.policy.adapters import has_adapters
+from toolrest.policy.files import check_finite_files
+from toolrest.policy.load import load_generation_config, load_tokenizer, policy_folder
 from toolrest.recipe import Recipe
 
 _WINDOW = 1024

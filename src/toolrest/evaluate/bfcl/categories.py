@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from toolrest.errors import InputError
-from toolrest.naming import unknown_name
+from toolrest.errors import InputError, unknown_name
 
 _LIVE = (
     *("live_simple", "live_multiple", "live_parallel", "live_parallel_multiple"),

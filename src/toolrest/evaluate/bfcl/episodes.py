@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from toolrest.core.dialects import Dialect, Reply, ToolCall
 from toolrest.data.dialogue import Action, Dialogue, Observation, Tool, Turn, UserTurn
 from toolrest.data.wording import Prompt, word
-from toolrest.dialects import Dialect, Reply, ToolCall
 from toolrest.evaluate.bfcl.official import OfficialBFCL, OfficialFailure
 from toolrest.evaluate.bfcl.syntax import in_syntax
 from toolrest.evaluate.bfcl.tools import language, to_tools

@@ -1,0 +1,298 @@
+"""Calls written as tags, with each value as plain text.
+
+    <tool_call>
+    <function=tool_name>
+    <parameter=parameter>
+    value
+    </parameter>
+    </function>
+    </tool_call>
+
+and the like. The text of a value does not say its type: the tool's schema does (see
+types.py). Nor does it say where it ends: a value cannot hold a mark of the calls,
+for a value that lacks its end would swallow the next one. Only JSON that is closed before its value
+ends can: there a mark stands in a string.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from toolrest.core.dialects.base import SPACES, Block, ParseStatus, Scan, ToolCall
+from toolrest.core.dialects.json_call import UNREADABLE, dump, load
+from toolrest.core.dialects.scanning import FORMAT, SPACE, Scanning
+from toolrest.core.dialects.types import Declared, read_value
+from toolrest.core.regions import SCAFFOLDING, Region
+
+_JSON_STEP = re.compile(r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"|["<\\\[\]{}]')
+"""A string, a bracket, or what cannot stand outside of strings."""
+_BREAKS = ('"', "<", "\\")
+
+
+def _as_written(name: str, tools: Declared) -> str:
+    return name
+
+
+@dataclass(frozen=True)
+class TagBlock:
+    """How a dialect writes a block of calls."""
+
+    opening: str
+    """What opens the block."""
+    closing: str
+    """What ends it."""
+    call: re.Pattern[str]
+    """A call's head: its name, and what ends the head, unmatched where the head is cut."""
+    call_start: str
+    """What every head starts with; empty where a block is one call, whose head has no mark."""
+    call_end: str
+    """What ends a call; `closing` where a block is one call."""
+    parameter: re.Pattern[str]
+    """A parameter's head: its name, and what ends the head, unmatched where the head is cut."""
+    value_end: str
+    """What ends a value."""
+    inner: tuple[str, ...]
+    """The other marks that cannot stand in a value, a parameter's start among them."""
+    ends: tuple[str, ...] = ()
+    """Marks besides `opening` that show that the block's end is missing."""
+    most_calls: int | None = None
+    """How many calls the block may hold; more are read and are a defect."""
+    bare: bool = False
+    """Whether a call may stand without a block."""
+    lines: bool = False
+    """Whether a line break before a value and one after it are no part of it."""
+    named: Callable[[str, Declared], str] = _as_written
+    """The name of the tool that is called by the name that is written."""
+    name: int = Region.NAME
+    """The code of a name in a head; SCAFFOLDING where it was written before."""
+
+    @cached_property
+    def start(self) -> re.Pattern[str]:
+        """What starts a block: its opening mark, or nothing before a call without one."""
+        call = f"|(?={re.escape(self.call_start)})" if self.bare else ""
+        return re.compile(re.escape(self.opening) + call)
+
+    @cached_property
+    def _stop(self) -> re.Pattern[str]:
+        return _any(self.call_start, self.closing, self.opening, *self.ends)
+
+    @cached_property
+    def _value_stop(self) -> re.Pattern[str]:
+        others = (self.value_end, self.call_start, self.call_end, *self.inner, *self.ends)
+        return _any(self.closing, self.opening, *others)
+
+    def scan(self, into: Scanning, start: int, tools: Declared, *, bare: bool = False) -> int:
+        """Scan the block whose opening mark ends at `start`; where the block ends.
+
+        Args:
+            bare: there is no opening mark: the block ends with its first whole call.
+        """
+        text = into.text
+        into.open_block(Block.CALLS)
+        at, count = start, 0
+        while True:
+            at = into.blank(at, len(text))
+            head = self.call.match(text, at) if self.call_start or count == 0 else None
+            if head is not None:
+                count += 1
+                if self.most_calls is not None and count > self.most_calls:
+                    into.call_defect(ParseStatus.BAD_CALL, at)
+                at, whole = self._call(into, head, start, tools)
+                if whole and bare and not text.startswith(self.closing, into.skip(at)):
+                    return at
+                if whole and self.call_end == self.closing:
+                    return at
+                continue
+            stop = self._stop.search(text, at)
+            until = stop.start() if stop else len(text)
+            into.junk(at, until)
+            if stop is None or stop[0] == self.opening or stop[0] in self.ends:
+                into.call_defect(ParseStatus.UNCLOSED, start)
+                return until
+            if stop[0] == self.closing:
+                if count == 0 or bare:
+                    into.call_defect(ParseStatus.BAD_CALL, start)
+                into.mark(FORMAT, until, stop.end())
+                return stop.end()
+            at = until
+
+    def _call(
+        self, into: Scanning, head: re.Match[str], block: int, tools: Declared
+    ) -> tuple[int, bool]:
+        """One call; where it ends, and whether it is whole, or where it broke."""
+        text = into.text
+        into.mark(SCAFFOLDING, head.start(), head.start(1))
+        into.mark(self.name, head.start(1), head.end(1))
+        into.mark(SCAFFOLDING, head.end(1), head.end())
+        if head[2] is None:
+            return _broken(into, head.end(), block), False
+        name = self.named(head[1], tools)
+        at, parameters = self._parameters(into, head.end(), block, name, tools)
+        at = into.blank(at, len(text))
+        if not text.startswith(self.call_end, at):
+            return (at if parameters is None else _broken(into, at, block)), False
+        end = at + len(self.call_end)
+        into.mark(FORMAT if self.call_end == self.closing else SCAFFOLDING, at, end)
+        if not name.strip(SPACES):
+            into.call_defect(ParseStatus.BAD_CALL, head.start())
+        elif parameters is not None:
+            into.calls.append(ToolCall(name, parameters))
+        return end, True
+
+    def _parameters(
+        self, into: Scanning, start: int, block: int, tool: str, tools: Declared
+    ) -> tuple[int, dict[str, Any] | None]:
+        """Where the parameters end, and what they are; None where one of them is broken.
+
+        All of them are one span, white space between them included. One that lacks its end stops
+        where the next one starts.
+        """
+        text = into.text
+        found: dict[str, Any] | None = {}
+        begin = end = at = into.blank(start, len(text))
+        while (head := self.parameter.match(text, at)) is not None:
+            close = self._value_end(text, head.end()) if head[2] is not None else None
+            if close is None:
+                mark = self._value_stop.search(text, head.end())
+                end = at = mark.start() if mark else len(text)
+                _broken(into, at, block)
+                found = None
+                continue
+            if found is not None:
+                value = text[head.end() : close]
+                value = _without_breaks(value) if self.lines else value
+                found[head[1]] = read_value(value, tool, head[1], tools)
+            end = close + len(self.value_end)
+            at = into.skip(end)
+        into.mark(Region.PARAMETERS, begin, end)
+        return end, found
+
+    def _value_end(self, text: str, start: int) -> int | None:
+        """Where the value at `start` ends; None where another mark comes first, or nothing."""
+        mark = self._value_stop.search(text, start)
+        if mark is None:
+            return None
+        end = _closed(text, start, mark.start())
+        if end is not None and text.startswith(self.value_end, end):
+            return end
+        return mark.start() if mark[0] == self.value_end else None
+
+
+class TaggedText(Scanning):
+    """Scans a turn that is a thought, text to the user, and blocks of calls."""
+
+    def run(self, block: TagBlock, certain_call: re.Pattern[str], tools: Declared) -> Scan:
+        """Read it.
+
+        Args:
+            certain_call: the start of a call that certainly is one, which ends an open thought.
+        """
+        text = self.text
+        at = self.leading_thought("<think>", "</think>", certain_call)
+        while (tag := block.start.search(text, at)) is not None:
+            self.free_response(at, tag.start())
+            self.mark(FORMAT, tag.start(), tag.end())
+            at = block.scan(self, tag.end(), tools, bare=not tag[0])
+        self.free_response(at, len(text))
+        return self.result()
+
+
+def _any(*marks: str) -> re.Pattern[str]:
+    """One of the marks, the longest that there is."""
+    return re.compile("|".join(map(re.escape, sorted({*marks} - {""}, key=len, reverse=True))))
+
+
+def _closed(text: str, start: int, mark: int) -> int | None:
+    """Where a list or an object of JSON that starts at `start` ends, with the white space after it,
+    if `mark`, the first mark after `start`, stands in a string of it.
+
+    A text with many values costs no more than a few readings of it: what goes on over the next
+    value's start has it in a string, and what starts there has the same quotes the other way round,
+    so that one of the two breaks at the value after.
+    """
+    begin = _skip(text, start)
+    if text[begin] not in "[{":
+        return None
+    depth, at = 0, begin
+    while (step := _JSON_STEP.search(text, at)) is not None and step[0] not in _BREAKS:
+        at = step.end()
+        depth += (step[0] in "[{") - (step[0] in "]}")
+        if depth == 0:
+            return _skip(text, at) if at > mark and _is_json(text[begin:at]) else None
+    return None
+
+
+def _skip(text: str, at: int) -> int:
+    space = SPACE.match(text, at)
+    return space.end() if space else at
+
+
+def _is_json(text: str) -> bool:
+    try:
+        load(text)
+    except UNREADABLE:
+        return False
+    return True
+
+
+def _broken(into: Scanning, at: int, block: int) -> int:
+    """The call breaks at `at`."""
+    if at == len(into.text):
+        into.call_defect(ParseStatus.UNCLOSED, block)
+    else:
+        into.call_defect(ParseStatus.BAD_CALL, at)
+    return at
+
+
+def _without_breaks(text: str) -> str:
+    """A value's text without the line breaks around it."""
+    for end in ("\n", "\r\n"):
+        if text.startswith(end):
+            return text[len(end) :].removesuffix(end)
+    return text.removesuffix("\n")
+
+
+def written(value: Any) -> str:
+    """A value as plain text."""
+    return value if isinstance(value, str) else dump(value)
+
+
+def invokes(
+    opening: str,
+    closing: str,
+    prefix: str = "",
+    *,
+    ends: tuple[str, ...] = (),
+    named: Callable[[str, Declared], str] = _as_written,
+    name: int = Region.NAME,
+) -> TagBlock:
+    """A block of `<invoke name="..">` with `<parameter name="..">` in it.
+
+    Args:
+        prefix: what stands before these tags' names.
+        ends: as in `TagBlock`; so are `named` and `name`.
+    """
+    call, parameter = f'<{prefix}invoke name="', f'<{prefix}parameter name="'
+    return TagBlock(
+        opening=opening,
+        closing=closing,
+        call=re.compile(rf'{call}([^"<>\n]*+)(">)?'),
+        call_start=call,
+        call_end=f"</{prefix}invoke>",
+        parameter=re.compile(rf'{parameter}([^"<>\n]*+)(">)?'),
+        value_end=f"</{prefix}parameter>",
+        inner=(parameter,),
+        ends=ends,
+        named=named,
+        name=name,
+    )
+
+
+def write_invoke(call: ToolCall, prefix: str = "") -> str:
+    """One call as such tags; `prefix` as in `invokes`."""
+    lines = [f'<{prefix}invoke name="{call.name}">']
+    for name, value in call.parameters.items():
+        lines.append(f'<{prefix}parameter name="{name}">{written(value)}</{prefix}parameter>')
+    return "\n".join([*lines, f"</{prefix}invoke>"])

@@ -1,0 +1,91 @@
+"""The reward of one reply, part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from toolrest.core.dialects import Block, ParseStatus, Reply, Scan
+from toolrest.core.rewards.ast import PossibleCall
+from toolrest.core.rewards.correctness import PARTIAL, correctness
+from toolrest.core.rewards.exact import exact
+from toolrest.core.rewards.format import format_score
+from toolrest.core.rewards.partial import CallScore, call_score
+from toolrest.core.rewards.schedule import RewardSchedule
+from toolrest.core.rewards.values import equal
+
+_NOTHING = CallScore(0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(slots=True)
+class RewardBreakdown:
+    """What a reply earned, and for what. Not frozen, which would cost a fifth of the scoring;
+    replies that say the same share one, so it is not to be changed.
+    """
+
+    total: float
+    """The reward: `format_reward` + `correctness_reward`."""
+    format_reward: float
+    """The format score on the schedule's range."""
+    correctness_reward: float
+    """The correctness score on the schedule's range."""
+    format: float
+    """Format score, 0 or 1."""
+    calls: CallScore
+    """Correctness of the calls, part by part."""
+    correctness: float
+    """Correctness score in [0, 1], of the kinds that are rewarded."""
+    exact: bool
+    """The right blocks and exactly the right calls."""
+    over_called: bool
+    """Calls although the ground truth has none."""
+    status: ParseStatus
+    """How far the reply could be read."""
+
+
+def score_reply(
+    reply: Reply | Scan,
+    truth: Reply | Scan,
+    schedule: RewardSchedule,
+    *,
+    progress: float = 0.0,
+    punish_over_calls: bool = True,
+    weights: Mapping[str, float] = PARTIAL,
+    possible: Sequence[PossibleCall] | None = None,
+    same: Callable[[Any, Any], bool] = equal,
+) -> RewardBreakdown:
+    """Score a reply against the ground truth (ResT, section 4).
+
+    Args:
+        reply: what the policy wrote.
+        truth: the ground truth, read in the same dialect.
+        schedule: the ranges of the two rewards.
+        progress: step / max_steps, in [0, 1].
+        punish_over_calls: where the ground truth has no call, earn the greatest correctness by
+            calling nothing and the least by calling. Off, as in the released code: such a ground
+            truth gives a correctness reward of 0 whatever is called.
+        weights: of the kinds of correctness; see `toolrest.core.rewards.correctness`.
+        possible: for the kind `ast`, what is acceptable for each call; None: the truth's values.
+        same: when a value is right; see `toolrest.core.rewards.values`.
+    """
+    format = format_score(reply, truth)
+    owed, called = bool(truth.calls), Block.CALLS in reply.blocks
+    calls, right = _NOTHING, 0.0
+    if reply.calls_intact and owed == called:
+        calls = call_score(reply.calls, truth.calls, same)
+        right = correctness(calls, reply.calls, truth.calls, possible, weights)
+    format_reward, correctness_reward = schedule.rewards(format, right, progress)
+    if not truth.calls and not punish_over_calls:
+        correctness_reward = 0.0
+    return RewardBreakdown(
+        total=format_reward + correctness_reward,
+        format_reward=format_reward,
+        correctness_reward=correctness_reward,
+        format=format,
+        calls=calls,
+        correctness=right,
+        exact=format == 1.0 and exact(calls) == 1.0,
+        over_called=called and not owed,
+        status=reply.status,
+    )

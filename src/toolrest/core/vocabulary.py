@@ -1,0 +1,154 @@
+"""The bytes that each token id stands for, read once from a tokenizer's vocabulary."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from toolrest.errors import InputError
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A table token id -> bytes.
+
+    Special tokens stand for no bytes: they are not part of the text that a dialect scans, unless
+    `from_tokenizer` is told that the dialect writes with them.
+    """
+
+    blob: np.ndarray
+    """The bytes of all tokens, one after the other, uint8."""
+    starts: np.ndarray
+    """Where each token's bytes start in the blob, int64, [V + 1]."""
+    end_ids: frozenset[int]
+    """Ids that end a turn."""
+
+    @classmethod
+    def from_tokenizer(
+        cls,
+        tokenizer: Any,
+        *,
+        written_special_tokens: Iterable[str] = (),
+        end_ids: Iterable[int] = (),
+    ) -> Vocabulary:
+        """Read the table from a fast tokenizer of transformers.
+
+        Byte-level BPE and SentencePiece vocabularies with byte fallback are understood.
+
+        Args:
+            tokenizer: a tokenizer with a `tokenizers` backend.
+            written_special_tokens: special tokens that are part of the dialect's text.
+            end_ids: tokens that end a turn, besides the tokenizer's own and those of common
+                templates.
+
+        Raises:
+            InputError: the tokenizer is not fast, or its decoder is of another kind.
+        """
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            raise InputError(
+                f"the tokenizer {type(tokenizer).__name__} is not a fast one, so the bytes of its "
+                "tokens cannot be read; load one with a tokenizer.json "
+                "(transformers.AutoTokenizer with use_fast=True)"
+            )
+        written = frozenset(written_special_tokens)
+        to_bytes = _decoder(json.loads(backend.to_str()).get("decoder"))
+        added = tokenizer.added_tokens_decoder
+        vocab = backend.get_vocab(with_added_tokens=True)
+        table = [b""] * (max(vocab.values(), default=-1) + 1)
+        for token, index in vocab.items():
+            if index not in added:
+                table[index] = to_bytes(token)
+            elif not added[index].special or added[index].content in written:
+                table[index] = added[index].content.encode()
+        ends = {
+            index
+            for index, token in added.items()
+            if token.content in _END_OF_TURN or token.content == tokenizer.eos_token
+        }
+        return cls.from_table(table, ends | set(end_ids))
+
+    @classmethod
+    def from_table(cls, table: list[bytes], end_ids: Iterable[int] = ()) -> Vocabulary:
+        """The vocabulary whose token `i` stands for `table[i]`."""
+        starts = np.zeros(len(table) + 1, dtype=np.int64)
+        np.cumsum([len(entry) for entry in table], out=starts[1:])
+        return cls(np.frombuffer(b"".join(table), dtype=np.uint8), starts, frozenset(end_ids))
+
+    def concatenate(self, ids: np.ndarray) -> tuple[bytes, np.ndarray]:
+        """The bytes of the ids in a row, and where each token starts in them.
+
+        Ids beyond the table (a model's embedding is often padded) stand for no bytes.
+
+        Returns:
+            The bytes, and offsets, int64, [N + 1].
+        """
+        known = (ids >= 0) & (ids < len(self.starts) - 1)
+        safe = np.where(known, ids, 0)
+        lengths = np.where(known, self.starts[safe + 1] - self.starts[safe], 0)
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        source = np.repeat(self.starts[safe] - offsets[:-1], lengths)
+        source += np.arange(offsets[-1])
+        return self.blob[source].tobytes(), offsets
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of the ids; bytes that are not UTF-8 become U+FFFD."""
+        return self.concatenate(np.asarray(ids, dtype=np.int64))[0].decode("utf-8", "replace")
+
+    def ends_turn(self, ids: np.ndarray) -> np.ndarray:
+        """Which ids end a turn, bool, in the shape of `ids`."""
+        return np.isin(ids, list(self.end_ids))
+
+
+_END_OF_TURN = frozenset(
+    (
+        *("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "</s>", "<|end|>", "<|endoftext|>"),
+        *("<end_of_turn>", "<turn|>"),
+    )
+)
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """GPT-2's printable stand-ins for the 256 bytes, character -> byte."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in printable]
+    alphabet = {chr(byte): byte for byte in printable}
+    return alphabet | {chr(256 + index): byte for index, byte in enumerate(hidden)}
+
+
+def _decoder(decoder: dict[str, Any] | None) -> Callable[[str], bytes]:
+    kinds = _kinds(decoder)
+    if "ByteLevel" in kinds:
+        alphabet = _byte_alphabet()
+
+        def from_byte_level(token: str) -> bytes:
+            if all(character in alphabet for character in token):
+                return bytes(alphabet[character] for character in token)
+            return token.encode()
+
+        return from_byte_level
+    if kinds & {"ByteFallback", "Metaspace", "Replace"}:
+
+        def from_sentencepiece(token: str) -> bytes:
+            byte = _BYTE_TOKEN.fullmatch(token)
+            return bytes([int(byte[1], 16)]) if byte else token.replace("▁", " ").encode()
+
+        return from_sentencepiece
+    raise InputError(
+        f"the tokenizer decodes by {sorted(kinds) or 'nothing'}; toolrest reads the bytes of "
+        "byte-level BPE and of SentencePiece vocabularies"
+    )
+
+
+def _kinds(decoder: dict[str, Any] | None) -> set[str]:
+    if decoder is None:
+        return set()
+    if decoder["type"] == "Sequence":
+        return {kind for part in decoder["decoders"] for kind in _kinds(part)}
+    return {decoder["type"]}

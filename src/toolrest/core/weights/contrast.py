@@ -1,0 +1,71 @@
+"""Contrast: more for tokens that the good and the bad responses of a group do not share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from toolrest.core.regions import Region
+from toolrest.core.weights.base import TokenStatistics, needed, normalise
+from toolrest.core.weights.entropy import RegionEntropy
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Weigh where a group's rewards disagree; ours, a hypothesis that docs/evidence.md tries.
+
+    Within a group, a token of region r and id v weighs
+
+        floor + |P(v in r | A > 0) - P(v in r | A < 0)|
+
+    with P the share of the group's responses of that sign whose region r holds v. What every
+    response writes, such as the format once it is learnt, weighs `floor`; so do all tokens of a
+    group whose rewards are equal. The weight knows what was sampled, so unlike a region's weight it
+    biases the gradient.
+    """
+
+    floor: float = 0.25
+    """Weight of a token that tells nothing."""
+    scaffolding: Region = Region.FORMAT
+    """See `Scheme.scaffolding`."""
+    statistic: None = None
+    """Reads no region's entropy."""
+    reads_tokens: bool = field(default=True, init=False)
+    """See `Scheme.reads_tokens`."""
+
+    def __post_init__(self) -> None:
+        if self.floor <= 0:
+            raise ValueError(f"need floor > 0; got {self.floor}")
+
+    def __call__(
+        self,
+        regions: torch.Tensor,
+        mask: torch.Tensor,
+        entropy: RegionEntropy | None,
+        progress: float,
+        tokens: TokenStatistics | None = None,
+    ) -> torch.Tensor:
+        """See `Scheme.__call__`."""
+        tokens = needed(tokens, "contrast")
+        what = tokens.ids * len(Region) + regions
+        raw = torch.full(what.shape, self.floor, dtype=torch.float64, device=what.device)
+        for start in range(0, len(what), tokens.group_size):
+            group = slice(start, start + tokens.group_size)
+            advantages = tokens.advantages[group]
+            signs = advantages > 0, advantages < 0
+            if not all(sign.any() for sign in signs):
+                continue
+            raw[group] += _difference(what[group], mask[group], signs)
+        return normalise(raw, mask)
+
+
+def _difference(
+    what: torch.Tensor, mask: torch.Tensor, signs: tuple[torch.Tensor, torch.Tensor]
+) -> torch.Tensor:
+    """|share of good responses with it - share of bad ones| of each token, [G, T]."""
+    kinds, index = torch.unique(what, return_inverse=True)
+    held = torch.zeros((len(what), len(kinds)), dtype=torch.float64, device=what.device)
+    held.scatter_reduce_(1, index, mask.double(), reduce="amax")
+    good, bad = (held[sign].mean(dim=0) for sign in signs)
+    return (good - bad).abs()[index]

@@ -1,0 +1,56 @@
+"""The constants of ResT's released code, on correct regions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from toolrest.core.regions import Region
+from toolrest.core.weights.base import TokenStatistics, normalise
+from toolrest.core.weights.entropy import RegionEntropy
+
+NAME = 1.2
+TAGS = 1.0
+START = 0.6
+SLOPE = 0.002
+PARAMETERS_MAX = 1.2
+REASONING_MAX = 1.0
+CLIP = (0.001, 8.0)
+
+
+@dataclass(frozen=True)
+class Official:
+    """Name 1.2, tags 1, parameters and reasoning 0.6 rising by 0.002 a step, all else 0.
+
+    The released code divides by the mean over the tokens of positive weight and sums w * loss / w
+    over a micro-batch; divided by the mean over all tokens, with a mean over each sequence, that
+    is the same ratio within a sequence. Its label defects are not reproduced.
+    """
+
+    steps: int = 105
+    """Optimiser steps of the run that the slope was made for; progress is stretched over them."""
+    scaffolding: Region = Region.OTHER
+    """The released code gives the JSON scaffolding and the end of the turn no gradient."""
+    statistic: None = None
+    """Reads no entropy."""
+    reads_tokens: bool = field(default=False, init=False)
+    """See `Scheme.reads_tokens`."""
+
+    def __call__(
+        self,
+        regions: torch.Tensor,
+        mask: torch.Tensor,
+        entropy: RegionEntropy | None,
+        progress: float,
+        tokens: TokenStatistics | None = None,
+    ) -> torch.Tensor:
+        """See `Scheme.__call__`."""
+        rising = START + SLOPE * self.steps * progress
+        table = torch.zeros(len(Region), dtype=torch.float64, device=regions.device)
+        table[Region.NAME] = NAME
+        table[Region.FORMAT] = TAGS
+        table[Region.PARAMETERS] = min(PARAMETERS_MAX, rising)
+        table[Region.REASONING] = min(REASONING_MAX, rising)
+        table = torch.where(table > 0, table.clamp(*CLIP), table)
+        return normalise(table[regions], mask)

@@ -1,0 +1,139 @@
+"""A reward function of the user's, whose faults are told from the run's."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from toolrest.errors import InputError
+from toolrest.io.foreign import user_path
+
+RewardFunction = Callable[..., Sequence[float | None]]
+
+
+class RewardError(InputError):
+    """A reward function failed, and the rule is to stop."""
+
+
+class GuardedReward:
+    """Calls a reward function, and makes of its faults one `RewardError`, or no reward.
+
+    Takes and returns what TRL's reward functions do: keyword arguments with a list each, and one
+    number a response; None where a response has none.
+
+    Args:
+        function: the user's.
+        on_error: `stop` raises; `skip` gives every response of the generation 0, which teaches
+            nothing, and goes on.
+        timeout: seconds after which a call has failed. Its thread is left behind.
+        notify: called with the fault where it is skipped.
+    """
+
+    agree: Callable[[str | None], str | None] = staticmethod(lambda fault: fault)
+    """What is wrong in any of the processes that train together, of what is wrong here."""
+
+    def __init__(
+        self,
+        function: RewardFunction,
+        on_error: str = "stop",
+        timeout: float = 600.0,
+        notify: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.function = function
+        self.on_error = on_error
+        self.timeout = timeout
+        self.notify = notify
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+
+    def __call__(self, completions: Sequence[Any], **columns: Any) -> list[float | None]:
+        """One number a completion, or None.
+
+        Raises:
+            RewardError: with `stop`, the function raised, took too long, or returned something
+                else, here or in another process.
+        """
+        rewards: list[float | None] = []
+        fault = None
+        try:
+            said = self._in_time(completions=completions, **columns)
+            rewards = self._checked(said, len(completions))
+        except RewardError as error:
+            fault = str(error)
+        fault = self.agree(fault)
+        if fault is None:
+            return rewards
+        if self.on_error == "stop":
+            raise RewardError(fault)
+        self.notify(f"warning: {fault}; it counts 0 in this generation")
+        return [0.0] * len(completions)
+
+    def _in_time(self, **arguments: Any) -> Any:
+        said: list[Any] = [None, None]
+
+        def call() -> None:
+            try:
+                said[0] = self.function(**arguments)
+            except Exception as error:
+                said[1] = error
+
+        thread = threading.Thread(target=call, daemon=True)
+        thread.start()
+        thread.join(self.timeout)
+        if thread.is_alive():
+            raise RewardError(
+                f"the reward function {self.__name__} has not answered for {self.timeout:g} s "
+                "(reward.timeout)"
+            )
+        if said[1] is not None:
+            raise RewardError(
+                f"the reward function {self.__name__} raised {type(said[1]).__name__}: {said[1]}"
+            ) from said[1]
+        return said[0]
+
+    def _checked(self, rewards: Any, count: int) -> list[float | None]:
+        name = f"the reward function {self.__name__}"
+        if not isinstance(rewards, Sequence) or isinstance(rewards, str):
+            raise RewardError(
+                f"{name} returned {type(rewards).__name__}, not a list of {count} numbers"
+            )
+        if len(rewards) != count:
+            raise RewardError(f"{name} returned {len(rewards)} rewards for {count} responses")
+        for place, value in enumerate(rewards):
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise RewardError(f"{name} returned {value!r} for response {place}, not a number")
+            if not math.isfinite(value):
+                raise RewardError(f"{name} returned {value} for response {place}")
+        return [None if value is None else float(value) for value in rewards]
+
+
+def load_reward_function(named: str) -> RewardFunction:
+    """The function that `FILE.py:NAME` names. The file is run.
+
+    Raises:
+        InputError: it is not written so, there is no such file or name, or the file fails.
+    """
+    file, colon, name = named.rpartition(":")
+    path = user_path(file, f"reward.function={named}")
+    if not colon or path.suffix != ".py":
+        raise InputError(f"reward.function={named}: written FILE.py:NAME")
+    if not path.is_file():
+        raise InputError(f"reward.function={named}: there is no file {path}")
+    spec = importlib.util.spec_from_file_location(f"reward_of_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"reward.function={named}: {path} is no Python file (.py)")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise InputError(
+            f"reward.function={named}: {path} cannot be run ({type(error).__name__}: {error})"
+        ) from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise InputError(f"reward.function={named}: {path} has no function {name}")
+    return cast(RewardFunction, function)

@@ -1,0 +1,314 @@
+"""The rewards as a callable of the shape that trainers take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+
+from toolrest.core.dialects import Block, ParseStatus, Scan, dialect_names, get_dialect
+from toolrest.core.dialects.types import Declared, Tools, declared
+from toolrest.core.rewards.ast import normalise, read_possible_answer
+from toolrest.core.rewards.correctness import PARTIAL, check_correctness
+from toolrest.core.rewards.decisions import LockedIn, find_decisions, worth
+from toolrest.core.rewards.schedule import get_schedule
+from toolrest.core.rewards.score import RewardBreakdown, score_reply
+from toolrest.core.rewards.turns import one_reply, read_messages, written_turns
+from toolrest.core.rewards.values import equal
+from toolrest.core.vocabulary import Vocabulary
+from toolrest.errors import InputError, short
+
+
+class ToolReward:
+    """Format and correctness of tool calls, as a TRL reward function.
+
+    The data set needs a column `ground_truth`: a right reply, written in the dialect. A thought
+    that a prompt has begun belongs to the reply: it is asked for, whether or not the ground truth
+    has one. `ResTTrainer` sees from each rendered prompt whether it has; elsewhere a prompt that is
+    a text tells, or `opening`.
+
+    Args:
+        dialect: the dialect of the policy and of the ground truth.
+        schedule: `rest`, `constant` or `official`; see `toolrest.core.rewards.schedule`.
+        correctness: `partial` (the paper's), `exact`, `ast`, or a weight for each of several.
+        punish_over_calls: see `score_reply`.
+        normalise_strings: compare strings as BFCL does, without case and punctuation.
+        lenient_types: let "5" equal 5.
+        opening: what the chat template writes of every reply, such as `<think>\\n`, where prompts
+            are messages and nobody else tells.
+
+    Raises:
+        InputError: an unknown name, or weights that are none.
+    """
+
+    __name__ = "tool_reward"
+
+    def __init__(
+        self,
+        dialect: str = "rlla",
+        schedule: str = "rest",
+        *,
+        correctness: str | Mapping[str, float] = "partial",
+        punish_over_calls: bool = True,
+        normalise_strings: bool = False,
+        lenient_types: bool = False,
+        opening: str = "",
+    ) -> None:
+        self.dialect = get_dialect(dialect)
+        self.opening = opening
+        self.schedule = get_schedule(schedule)
+        weights = {correctness: 1.0} if isinstance(correctness, str) else dict(correctness)
+        check_correctness(weights)
+        self.correctness = PARTIAL if weights == PARTIAL else weights
+        self.punish_over_calls = punish_over_calls
+        self._same: Callable[[Any, Any], bool] = equal
+        if normalise_strings or lenient_types:
+            normaliser = normalise if normalise_strings else None
+            self._same = partial(equal, normalise=normaliser, lenient=lenient_types)
+        self._possible = lru_cache(maxsize=65536)(read_possible_answer)
+        self.vocabulary: Vocabulary | None = None
+        self.breakdowns: list[RewardBreakdown] = []
+        self._scan_truth = lru_cache(maxsize=65536)(self.dialect.scan)
+        self._check_truth = lru_cache(maxsize=65536)(partial(_check_truth, dialect))
+        self._declared = lru_cache(maxsize=65536)(_declared)
+
+    def bind(self, vocabulary: Vocabulary) -> None:
+        """From now on read replies from token ids as sampled, special tokens left out."""
+        self.vocabulary = vocabulary
+
+    def score(
+        self,
+        text: str,
+        ground_truth: str,
+        progress: float = 0.0,
+        possible_answer: str | None = None,
+        *,
+        prompt: str | None = None,
+        tools: Tools | str = None,
+    ) -> RewardBreakdown:
+        """Score one reply's text.
+
+        Args:
+            possible_answer: for `ast`, BFCL's acceptable values; None: the ground truth's.
+            prompt: the text that the policy went on from, whose end may have begun the thought;
+                None: `opening` says whether it has.
+            tools: those that could be called, or their JSON text, for dialects in which the text of
+                a value does not say its type.
+        """
+        opening = self.opening if prompt is None else self.dialect.opening(prompt)
+        known = self._tools(tools)
+        reply = self._read(opening + text, known)
+        return self._scored(
+            reply, self.truth(ground_truth, opening, known), progress, possible_answer
+        )
+
+    def _scored(
+        self, reply: Scan, truth: Scan, progress: float, possible_answer: str | None
+    ) -> RewardBreakdown:
+        return score_reply(
+            reply,
+            truth,
+            self.schedule,
+            progress=progress,
+            punish_over_calls=self.punish_over_calls,
+            weights=self.correctness,
+            possible=None if possible_answer is None else self._possible(possible_answer),
+            same=self._same,
+        )
+
+    def _read(self, turn: str, tools: Declared | None) -> Scan:
+        return self.dialect.read(turn) if tools is None else self.dialect.read(turn, tools)
+
+    def _tools(self, tools: Tools | str) -> Declared | None:
+        """What the tools declare; None where the dialect has no use for it."""
+        if not tools or not self.dialect.reads_types:
+            return None
+        return self._declared(tools) if isinstance(tools, str) else declared(tools)
+
+    def locked_in(
+        self,
+        response: bytes,
+        ground_truth: str,
+        progress: float,
+        opening: str = "",
+        tools: Tools | str = None,
+    ) -> LockedIn:
+        """Where the response decides a part of the reward, and what is locked in from there on.
+
+        Args:
+            response: the sampled tokens' bytes.
+            opening: what the prompt has written of the reply already.
+            tools: as in `score`.
+        """
+        truth = self.truth(ground_truth, opening, self._tools(tools)).calls
+        format_reward, nothing = self.schedule.rewards(1.0, 0.0 if truth else 1.0, progress)
+        if not truth and not self.punish_over_calls:
+            return LockedIn([], [], format_reward)
+        least, most = (self.schedule.rewards(0.0, c, progress)[1] for c in (0.0, 1.0))
+        share = self.correctness.get("partial", 0.0) / sum(self.correctness.values())
+        decisions = find_decisions(response, self.dialect, opening)
+        return LockedIn(
+            [decision.position for decision in decisions],
+            worth(decisions, truth, share * (most - least)),
+            format_reward + nothing,
+        )
+
+    def truth(self, ground_truth: str, opening: str = "", tools: Declared | None = None) -> Scan:
+        """A ground truth, as a reply after a prompt that ends with `opening` has to be.
+
+        Raises:
+            InputError: it is no text, or holds a call that is not read in the dialect, so that a
+                reply without calls would be right.
+        """
+        if not isinstance(ground_truth, str):
+            kind = type(ground_truth).__name__
+            raise InputError(f"a row's ground_truth is {kind}, not a right reply as a text")
+        scan = (
+            self._scan_truth(ground_truth)
+            if tools is None
+            else self.dialect.scan(ground_truth, tools)
+        )
+        self._check_truth(ground_truth, scan.status, bool(scan.calls))
+        if opening and Block.THOUGHT not in scan.blocks:
+            return replace(scan, blocks=(Block.THOUGHT, *scan.blocks))
+        return scan
+
+    def __call__(
+        self,
+        completions: Sequence[Any],
+        ground_truth: Sequence[str] | None = None,
+        completion_ids: Sequence[Sequence[int]] | None = None,
+        possible_answer: Sequence[str | None] | None = None,
+        prompts: Sequence[Any] | None = None,
+        prompt_opening: Sequence[str] | None = None,
+        sampled_mask: Sequence[Sequence[bool] | None] | None = None,
+        tools: Sequence[Tools | str] | None = None,
+        trainer_state: Any = None,
+        log_metric: Any = None,
+        **columns: Any,
+    ) -> list[float]:
+        """One reward a completion. `breakdowns` holds the parts of the latest call.
+
+        Args:
+            completions: texts, or lists of messages, whose `tool_calls` are read where there are
+                some. Once `bind` was called, `completion_ids` are read in their place.
+            prompts: those that are texts show what they have written of the reply.
+            prompt_opening: what each prompt has written of the reply, where it is known already.
+            sampled_mask: which of the completion's ids the policy sampled; None: all of them.
+            tools: those of each row; see `score`.
+
+        Raises:
+            InputError: the data set has no `ground_truth` column, or a completion cannot be read.
+        """
+        if ground_truth is None:
+            raise InputError(
+                "the rewards need a data set column `ground_truth` with a right reply a row; "
+                f"found {sorted(columns)}"
+            )
+        progress = 0.0
+        if trainer_state is not None and trainer_state.max_steps > 0:
+            progress = trainer_state.global_step / trainer_state.max_steps
+        count = len(completions)
+        possible_answers = possible_answer or [None] * count
+        openings = prompt_opening or self._openings(prompts, count)
+        scored: dict[Any, RewardBreakdown] = {}
+        self.breakdowns = []
+        for row in range(count):
+            truth, possible = ground_truth[row], possible_answers[row]
+            known = self._tools(tools[row] if tools is not None else None)
+            owed = self.truth(truth, openings[row], known)
+            turns = self._turns(row, completions, completion_ids, sampled_mask, openings[row])
+            if turns is None:
+                reply = read_messages(completions[row], self.dialect, owed, openings[row], known)
+                self.breakdowns.append(self._scored(reply, owed, progress, possible))
+                continue
+            said = (*turns, truth, possible, openings[row], id(known))
+            found = scored.get(said)
+            if found is None:
+                scans = [self._read(turn, known) for turn in turns]
+                found = self._scored(one_reply(scans, owed), owed, progress, possible)
+                scored[said] = found
+            self.breakdowns.append(found)
+        if log_metric is not None:
+            for name, values in reward_parts(self.breakdowns).items():
+                log_metric(name, float(np.mean(values)))
+        return [breakdown.total for breakdown in self.breakdowns]
+
+    def _openings(self, prompts: Sequence[Any] | None, count: int) -> list[str]:
+        """What each prompt has written of the reply, as far as it is known here."""
+        return [
+            self.dialect.opening(prompt) if isinstance(prompt, str) else self.opening
+            for prompt in (prompts or [None] * count)
+        ]
+
+    def _turns(
+        self,
+        row: int,
+        completions: Sequence[Any],
+        completion_ids: Sequence[Sequence[int]] | None,
+        sampled_mask: Sequence[Sequence[bool] | None] | None,
+        opening: str,
+    ) -> list[str] | None:
+        """What the policy wrote, turn by turn, thoughts emptied; None where it is messages."""
+        without_thought = self.dialect.without_thought
+        if self.vocabulary is not None and completion_ids is not None:
+            ids = completion_ids[row]
+            mask = sampled_mask[row] if sampled_mask is not None else None
+            if mask is None:
+                return [without_thought(opening + self.vocabulary.text(ids))]
+            turns = written_turns(ids, mask, self.vocabulary, self.dialect, opening)
+            return [without_thought(turn) for turn in turns]
+        if isinstance(completions[row], str):
+            return [without_thought(opening + completions[row])]
+        return None
+
+
+def _check_truth(dialect: str, text: str, status: ParseStatus, called: bool) -> None:
+    """That what a ground truth calls is read.
+
+    Raises:
+        InputError: a call or a thought is broken, or it is calls of another dialect alone.
+    """
+    if status in (ParseStatus.BAD_CALL, ParseStatus.UNCLOSED):
+        raise InputError(
+            f"a row's ground_truth does not parse in the dialect {dialect} ({status}): "
+            f"{short(text)}"
+        )
+    if called:
+        return
+    for name in dialect_names():
+        other = get_dialect(name).scan(text)
+        if other.status is ParseStatus.OK and other.calls and Block.RESPONSE not in other.blocks:
+            raise InputError(
+                f"a row's ground_truth is calls in the dialect {name}, and the policy's is "
+                f"{dialect}: {short(text)}; write them in {dialect}, or take dialect={name}"
+            )
+
+
+def _declared(tools: str) -> Declared:
+    """What tools declare, from their JSON text.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        return declared(json.loads(tools))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"a row's tools are not JSON ({error})") from error
+
+
+def reward_parts(breakdowns: Sequence[RewardBreakdown]) -> dict[str, list[float]]:
+    """The parts of many rewards by metric name."""
+    return {
+        "reward/exact_match": [float(b.exact) for b in breakdowns],
+        "reward/format": [b.format for b in breakdowns],
+        "reward/correctness": [b.correctness for b in breakdowns],
+        "reward/names": [b.calls.names for b in breakdowns],
+        "reward/parameters": [b.calls.parameters for b in breakdowns],
+        "reward/values": [b.calls.values for b in breakdowns],
+        "reward/over_called": [float(b.over_called) for b in breakdowns],
+    }

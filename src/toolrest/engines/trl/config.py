@@ -1,0 +1,201 @@
+"""The TRL engine's settings, and which of them the weights cannot live with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.utils import get_config_model_id
+
+from toolrest.engines.common.reward import ToolReward
+from toolrest.errors import InputError, unknown_name
+
+EXACT_LOSS_TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo", "sapo", "cispo")
+"""TRL's losses in which a per-token advantage weighs exactly its token."""
+
+
+class Credit(StrEnum):
+    """What a token is credited with."""
+
+    RESPONSE = "response"
+    """The whole advantage of its response (GRPO)."""
+    SPANS = "spans"
+    """What was undecided when it was sampled; see `toolrest.core.credit.reward_to_go`."""
+
+
+class EntropySource(StrEnum):
+    """Where a scheme's region entropies come from."""
+
+    ONLINE = "online"
+    """A moving average over the training forwards so far: no extra cost."""
+    STATIC = "static"
+    """The first rollouts, measured once by one extra forward."""
+    EXACT = "exact"
+    """The current rollouts, by one extra forward without gradient a generation."""
+
+
+@dataclass
+class ResTConfig(GRPOConfig):
+    """`GRPOConfig` with the weighting. `loss_type` is the paper's per-sequence mean."""
+
+    loss_type: str = field(default="grpo", metadata={"help": "TRL's loss; see EXACT_LOSS_TYPES."})
+    weighting: str = field(default="rest", metadata={"help": "Weighting scheme."})
+    weighting_options: dict[str, Any] = field(
+        default_factory=dict, metadata={"help": "Options of the weighting scheme."}
+    )
+    dialect: str = field(
+        default="rlla",
+        metadata={"help": "How the policy writes calls; auto: see the chat template."},
+    )
+    credit: str = field(
+        default="response",
+        metadata={"help": "response or spans: whether decided parts of the reward still count."},
+    )
+    credit_discount: float = field(
+        default=1.0,
+        metadata={"help": "With credit=spans: what a later decision counts, in [0, 1]."},
+    )
+    record_entropies: bool = field(
+        default=False,
+        metadata={"help": "Hand on_rollouts every token's entropy: one more forward a generation."},
+    )
+    non_finite: str = field(
+        default="stop",
+        metadata={"help": "stop or skip: what follows a reward, weight or gradient of NaN."},
+    )
+    entropy_source: str = field(
+        default="online", metadata={"help": "online, static or exact; see EntropySource."}
+    )
+    entropy_decay: float = field(
+        default=0.9, metadata={"help": "Weight of the past in the online average, in [0, 1)."}
+    )
+
+
+def own_settings(args: object, model: Any) -> ResTConfig:
+    """The settings given, or the defaults where none are, as `GRPOTrainer` has them.
+
+    Args:
+        model: the policy or its name, which the default output folder is named after.
+
+    Raises:
+        InputError: settings of another class, such as a plain `GRPOConfig`: they name no weighting,
+            and their default `loss_type` is another.
+    """
+    if isinstance(args, ResTConfig):
+        return args
+    if args is None:
+        name = model if isinstance(model, str) else get_config_model_id(model.config)
+        return ResTConfig(f"{name.split('/')[-1]}-ResT")
+    raise InputError(
+        f"args is a {type(args).__name__}, which names no weighting; use ResTConfig (from "
+        "toolrest), which takes the settings of GRPOConfig; there loss_type is 'grpo' "
+        "unless given"
+    )
+
+
+def check_reward_dialect(reward: str, policy: str) -> None:
+    """Refuse a reward that reads another dialect than the regions are labelled in.
+
+    Raises:
+        InputError: naming both.
+    """
+    if reward != policy:
+        raise InputError(
+            f"the policy writes dialect={policy} but the reward reads {reward}; "
+            f"use ToolReward(dialect={policy!r}) with ground truths in it"
+        )
+
+
+def check_settings(args: ResTConfig) -> None:
+    """Refuse settings under which the weights would not do what they say.
+
+    Raises:
+        InputError: naming the setting, the reason and the mend.
+    """
+    if args.entropy_source not in tuple(EntropySource):
+        raise InputError(
+            unknown_name("entropy source", args.entropy_source, [str(s) for s in EntropySource])
+        )
+    if args.credit not in tuple(Credit):
+        raise InputError(unknown_name("credit", args.credit, [str(c) for c in Credit]))
+    if args.non_finite not in ("stop", "skip"):
+        raise InputError(unknown_name("non_finite", args.non_finite, ["stop", "skip"]))
+    if not 0 <= args.credit_discount <= 1:
+        raise InputError(f"credit_discount must be in [0, 1]; got {args.credit_discount}")
+    if not 0 <= args.entropy_decay < 1:
+        raise InputError(f"entropy_decay must be in [0, 1); got {args.entropy_decay}")
+    if args.weighting == "uniform" and args.credit == Credit.RESPONSE:
+        return
+    if args.importance_sampling_level != "token":
+        raise InputError(
+            f"importance_sampling_level={args.importance_sampling_level!r} gives a sequence one "
+            "ratio, in which weights of mean 1 cancel; use 'token', or weighting='uniform'"
+        )
+    if args.loss_type not in EXACT_LOSS_TYPES:
+        raise InputError(
+            f"loss_type={args.loss_type!r} does not weigh tokens by their advantages; use one of "
+            f"{', '.join(EXACT_LOSS_TYPES)}, or weighting='uniform'"
+        )
+    if args.top_entropy_quantile < 1.0:
+        raise InputError(
+            f"top_entropy_quantile={args.top_entropy_quantile} drops the low-entropy tokens, just "
+            "those that the weights raise; leave it at 1.0, or use weighting='uniform'"
+        )
+
+
+def check_credit(args: ResTConfig, rewards: Sequence[Any], tools: object) -> None:
+    """Refuse rewards whose parts are not known to be decided one after the other.
+
+    Raises:
+        InputError: naming the reason and the mend.
+    """
+    if args.credit == Credit.RESPONSE:
+        return
+    if len(rewards) != 1 or not isinstance(rewards[0], ToolReward):
+        raise InputError(
+            "credit='spans' needs one reward, a ToolReward, whose parts it knows; use "
+            "credit='response' with other rewards"
+        )
+    if tools:
+        raise InputError("credit='spans' reads one turn; use credit='response' with tools")
+
+
+def check_whole_groups(args: ResTConfig, reads_tokens: bool) -> None:
+    """Refuse groups that are cut in two by processes, where tokens are compared within a group.
+
+    Args:
+        reads_tokens: whether the scheme does so; credit by spans does.
+
+    Raises:
+        InputError: naming the sizes.
+    """
+    rows = args.per_device_train_batch_size * (args.steps_per_generation or 1)
+    group = args.num_generations or 1
+    if rows % group and (reads_tokens or args.credit == Credit.SPANS):
+        what = "credit='spans'" if args.credit == Credit.SPANS else f"weighting={args.weighting!r}"
+        raise InputError(
+            f"{what} compares the responses of a group, but a process gets {rows} responses a "
+            f"generation and groups have {group}: use a multiple of {group}, or fewer processes"
+        )
+
+
+def check_save_steps(args: ResTConfig) -> None:
+    """Refuse checkpoints inside a generation window, from which no run resumes exactly.
+
+    Raises:
+        InputError: naming the nearest number of steps that fits.
+    """
+    window = (args.steps_per_generation or 1) * args.num_iterations
+    steps = args.save_steps * args.gradient_accumulation_steps
+    if args.save_strategy == "steps" and (args.save_steps < 1 or steps % window):
+        fits = max(1, math.lcm(window, args.gradient_accumulation_steps))
+        fits //= args.gradient_accumulation_steps
+        raise InputError(
+            f"save_steps={args.save_steps} falls inside a generation window (rollouts are reused "
+            f"for {window} batches, {args.gradient_accumulation_steps} a step); use a multiple of "
+            f"{fits}"
+        )

@@ -1,0 +1,303 @@
+"""A recipe run by the TRL engine."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Any, cast
+
+import torch
+from datasets import Dataset
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+)
+
+from toolrest.core.dialects import get_dialect
+from toolrest.core.regions import Region
+from toolrest.data.prompts import render_prompt, takes_system, without_system
+from toolrest.data.sample import Sample
+from toolrest.engines.common.guarded_reward import GuardedReward, load_reward_function
+from toolrest.engines.common.monitor import Watch
+from toolrest.engines.common.ranks import ALONE, Ranks
+from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.trl.rollout import shared_prefix_rollout
+from toolrest.engines.trl.settings import lora_config, uses_bfloat16
+from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer, RolloutBatch
+from toolrest.io.files import append_json, write_whole
+from toolrest.policy.load import adapted_policy
+from toolrest.policy.speech import read_speech
+from toolrest.recipe import Recipe
+from toolrest.rollout.sampler import check_vllm, shares_prefix
+from toolrest.runs.folder import RunFolder
+
+_KEPT_CHECKPOINTS = 2
+
+OnStep = Callable[[int, dict[str, Any]], None]
+OnEvaluation = Callable[[int], None]
+
+
+def trl_config(recipe: Recipe, checkpoints: Path) -> ResTConfig:
+    """The trainer's arguments of a recipe."""
+    micro = recipe.responses_per_forward
+    processes = recipe.engine.processes * recipe.engine.nodes
+    accumulated = recipe.responses_per_update // processes // micro
+    vllm = recipe.rollout.vllm
+    return ResTConfig(
+        output_dir=str(checkpoints),
+        weighting=recipe.weighting.scheme,
+        weighting_options=recipe.weighting.options,
+        entropy_source=recipe.weighting.entropy_source,
+        entropy_decay=recipe.weighting.entropy_decay,
+        dialect=recipe.dialect,
+        loss_type=recipe.optimizer.loss,
+        epsilon=recipe.optimizer.clip_epsilon,
+        epsilon_high=recipe.optimizer.clip_epsilon_high,
+        scale_rewards=recipe.advantage.scale,
+        credit=recipe.advantage.credit,
+        non_finite=recipe.guards.non_finite,
+        credit_discount=recipe.advantage.discount,
+        record_entropies=recipe.rollout.saved_entropies,
+        beta=0.0,
+        num_iterations=recipe.optimizer.iterations,
+        num_generations=recipe.rollout.group_size,
+        max_completion_length=recipe.rollout.max_response_tokens,
+        temperature=recipe.rollout.temperature,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=accumulated,
+        steps_per_generation=accumulated * recipe.updates_per_generation,
+        gradient_checkpointing=recipe.optimizer.gradient_checkpointing,
+        learning_rate=recipe.optimizer.learning_rate,
+        lr_scheduler_type="constant",
+        weight_decay=0.0,
+        max_grad_norm=recipe.optimizer.max_grad_norm,
+        max_steps=recipe.max_steps,
+        save_steps=recipe.save_steps,
+        save_total_limit=_KEPT_CHECKPOINTS,
+        logging_steps=1,
+        seed=recipe.seed,
+        use_cpu=not torch.cuda.is_available(),
+        bf16=uses_bfloat16(recipe),
+        use_vllm=recipe.rollout.sampler == "vllm",
+        vllm_mode=vllm.mode,
+        vllm_gpu_memory_utilization=vllm.memory,
+        vllm_tensor_parallel_size=vllm.tensor_parallel,
+        vllm_server_base_url=vllm.server if vllm.mode == "server" else None,
+        vllm_importance_sampling_correction=vllm.correction,
+        ddp_find_unused_parameters=False,
+        remove_unused_columns=False,
+        report_to=list(recipe.report_to) or "none",
+        disable_tqdm=True,
+    )
+
+
+class _Follow(TrainerCallback):
+    """Writes metrics, tells the view, and stops at the next whole step when asked to."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        recipe: Recipe,
+        on_step: OnStep,
+        evaluate: OnEvaluation,
+        ranks: Ranks,
+        watch: Watch,
+    ) -> None:
+        self.run = run
+        self.watch = watch
+        self.recipe = recipe
+        self.ranks = ranks
+        self.on_step = on_step
+        self.evaluate = evaluate
+        self.stop_asked = False
+        self.started = time.monotonic() - run.seconds()
+
+    def on_log(self, args, state, control, logs=None, **rest):
+        if not logs or "grad_norm" not in logs or not self.ranks.main:
+            return
+        record = {"step": state.global_step, "seconds": time.monotonic() - self.started, **logs}
+        append_json(self.run.metrics, record)
+        self.on_step(state.global_step, record)
+        self.watch.read(state.global_step, record)
+
+    def on_step_end(self, args, state, control, **rest):
+        every, step = self.recipe.evaluation.every, state.global_step
+        if every and step % every == 0 and step < self.recipe.max_steps:
+            self.evaluate(step)
+        whole = step % self.recipe.steps_per_generation == 0
+        if whole and self.ranks.any(self.stop_asked):
+            control.should_save = True
+            control.should_training_stop = True
+
+
+def _prompt(sample: Sample, tokenizer: PreTrainedTokenizerBase, system: bool) -> Any:
+    """Messages, or their text where the chat template has to list tools or write calls; TRL knows
+    no tools of single rows. A text begins without the token that the tokenizer adds itself.
+
+    Args:
+        system: whether the chat template takes a system message.
+    """
+    if sample.tools is None and all(set(m) == {"role", "content"} for m in sample.prompt):
+        return list(sample.prompt) if system else without_system(sample.prompt)
+    ids = render_prompt(sample, tokenizer)
+    added = tokenizer("")["input_ids"]
+    if added and ids[: len(added)] == added:
+        ids = ids[len(added) :]
+    return tokenizer.decode(ids)
+
+
+def _row(sample: Sample, tokenizer: PreTrainedTokenizerBase, system: bool) -> dict[str, Any]:
+    """A row of the data set, with what the rewards need. Tools are JSON text: Arrow would give
+    every row's the keys of all others.
+    """
+    row = {
+        "prompt": _prompt(sample, tokenizer, system),
+        "ground_truth": sample.ground_truth,
+        "identity": sample.identity,
+    }
+    if sample.declared:
+        row["tools"] = json.dumps(sample.declared)
+    return row
+
+
+def train_with_trl(
+    recipe: Recipe,
+    run: RunFolder,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    samples: Sequence[Sample],
+    on_step: OnStep,
+    evaluate: OnEvaluation,
+    resume_from: Path | None,
+    ranks: Ranks = ALONE,
+    watch: Watch | None = None,
+) -> int:
+    """Train the model in place; checkpoints, metrics and rollouts go to the run's folder.
+
+    Ctrl-C, or SIGTERM, ends training after the current step, with a checkpoint; a second one ends
+    it at once.
+
+    Args:
+        on_step: called after each optimiser step with its number and metrics.
+        evaluate: called after the steps at which the recipe has the policy evaluated on the way.
+        resume_from: the checkpoint to go on from, or None.
+        ranks: the processes that train together, each of which calls this.
+        watch: told the metrics of every step, and what goes wrong.
+
+    Returns:
+        The optimiser steps done; fewer than the recipe's if it was interrupted.
+    """
+    system = takes_system(tokenizer)
+    dataset = Dataset.from_list([_row(sample, tokenizer, system) for sample in samples])
+    watch = watch or Watch(recipe, run, lambda text: None)
+    reward = ToolReward(
+        recipe.dialect,
+        recipe.reward.schedule,
+        correctness=recipe.reward.correctness,
+        punish_over_calls=recipe.reward.punish_over_calls,
+        normalise_strings=recipe.reward.normalise_strings,
+        lenient_types=recipe.reward.lenient_types,
+    )
+    rewards: list[Any] = [reward]
+    if recipe.reward.function is not None:
+        rewards.append(
+            GuardedReward(
+                load_reward_function(recipe.reward.function),
+                recipe.guards.reward_error,
+                recipe.reward.timeout,
+                watch.say,
+            )
+        )
+    follow = _Follow(run, recipe, on_step, evaluate, ranks, watch)
+    trainer = ResTTrainer(
+        model=model,
+        processing_class=tokenizer,
+        reward_funcs=rewards,
+        train_dataset=dataset,
+        args=trl_config(recipe, run.checkpoints),
+        callbacks=[follow],
+        rollout_func=_rollout_function(recipe, model),
+        on_rollouts=_rollout_writer(recipe, run, tokenizer, model) if ranks.main else None,
+        peft_config=lora_config(recipe),
+        on_incident=watch.keep,
+    )
+    trainer.remove_callback(PrinterCallback)
+    if recipe.lora.rank:
+        adapted: Any = trainer.accelerator.unwrap_model(cast(Any, trainer.model))
+        for each in adapted.peft_config.values():
+            each.base_model_name_or_path = adapted_policy(recipe, str(model.name_or_path))
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        if follow.stop_asked:
+            raise KeyboardInterrupt
+        follow.stop_asked = True
+
+    asked_by = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, ask_to_stop) for number in asked_by]
+    try:
+        trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+    finally:
+        for number, handler in zip(asked_by, before, strict=True):
+            signal.signal(number, handler)
+    return trainer.state.global_step
+
+
+def _rollout_function(recipe: Recipe, model: PreTrainedModel) -> Any:
+    if recipe.rollout.sampler == "vllm":
+        check_vllm(recipe)
+        return None
+    return shared_prefix_rollout if shares_prefix(model, recipe.rollout.sampler) else None
+
+
+def _prompt_text(prompt: Any) -> str:
+    """A prompt to read: messages one after the other, or the text that it is."""
+    if isinstance(prompt, str):
+        return prompt
+    return "\n".join(f"[{message['role']}] {message['content']}" for message in prompt)
+
+
+def _rollout_writer(
+    recipe: Recipe, run: RunFolder, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel
+) -> Callable[[RolloutBatch], None] | None:
+    run.rollouts.mkdir(exist_ok=True)
+    rows = recipe.rollout.saved_groups * recipe.rollout.group_size
+    if rows == 0:
+        return None
+    dialect = get_dialect(recipe.dialect)
+    vocabulary = read_speech(tokenizer, dialect, model.generation_config).vocabulary
+
+    def write(batch: RolloutBatch) -> None:
+        lines = []
+        for row in range(min(rows, len(batch.inputs))):
+            kept = batch.mask[row]
+            ids = batch.completion_ids[row][kept].tolist()
+            record = {
+                "step": batch.step,
+                "identity": batch.inputs[row]["identity"],
+                "ground_truth": batch.inputs[row]["ground_truth"],
+                "opening": batch.openings[row] if batch.openings else "",
+                "response": tokenizer.decode(ids),
+                "advantage": batch.advantages[row].item(),
+                "reward": asdict(batch.breakdowns[row]),
+                "ids": ids,
+                "tokens": [vocabulary.text([token]) for token in ids],
+                "regions": [Region(r).name.lower() for r in batch.regions[row][kept].tolist()],
+                "weights": [round(w, 4) for w in batch.weights[row][kept].tolist()],
+            }
+            if batch.entropies is not None:
+                entropies = batch.entropies[row][kept].tolist()
+                record["entropies"] = [round(entropy, 4) for entropy in entropies]
+            if row % recipe.rollout.group_size == 0:
+                record["prompt"] = _prompt_text(batch.inputs[row]["prompt"])
+            lines.append(json.dumps(record, ensure_ascii=False) + "\n")
+        path = run.rollouts / f"step-{batch.step:06d}.jsonl"
+        write_whole(path, "".join(lines))
+
+    return write

@@ -1,0 +1,388 @@
+"""TRL: GRPO with the token weights folded into per-token advantages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, cast
+
+import torch
+from trl.trainer.utils import add_fused_lm_head
+
+from toolrest.core import credit as advantage_rules
+from toolrest.core.dialects import detect_dialect, get_dialect
+from toolrest.core.regions import Region, label_tokens
+from toolrest.core.weights import RegionEntropy, Scheme, Statistic, TokenStatistics, get_scheme
+from toolrest.engines.common.batch import RolloutBatch, signal_metrics
+from toolrest.engines.common.potentials import decided_parts
+from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.trl.config import (
+    Credit,
+    EntropySource,
+    ResTConfig,
+    check_credit,
+    check_reward_dialect,
+    check_save_steps,
+    check_settings,
+    check_whole_groups,
+    own_settings,
+)
+from toolrest.engines.trl.guards import GuardedTrainer
+from toolrest.policy.speech import read_speech
+
+
+class ResTTrainer(GuardedTrainer):
+    """`GRPOTrainer` whose per-token advantages are w_t * A_i.
+
+    Takes what `GRPOTrainer` takes, in its order.
+
+    Args:
+        args: a `ResTConfig`; None: its defaults, with checkpoints in `MODEL-ResT`.
+        on_rollouts: called with each generation's `RolloutBatch`.
+        on_incident: called in process 0 when a reward, a weight or a gradient is not finite, before
+            the rule `non_finite` is followed.
+
+    Raises:
+        InputError: settings that would cancel or break the weights, with the reason.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        reward_funcs: Any = None,
+        args: ResTConfig | None = None,
+        *positional: Any,
+        on_rollouts: Callable[[RolloutBatch], None] | None = None,
+        **keywords: Any,
+    ) -> None:
+        args = own_settings(args, model)
+        self.scheme: Scheme = get_scheme(args.weighting, **args.weighting_options)
+        if args.dialect != "auto":
+            get_dialect(args.dialect)
+        check_settings(args)
+        super().__init__(
+            model, reward_funcs, args, *positional, non_finite=args.non_finite, **keywords
+        )
+        check_save_steps(args)
+        check_whole_groups(args, self.scheme.reads_tokens)
+        check_credit(args, self.reward_funcs, self.tools)
+        self.config = args
+        self.dialect = get_dialect(
+            detect_dialect(cast(str | None, self._tokenizer.chat_template))
+            if args.dialect == "auto"
+            else args.dialect
+        )
+        policy = self.accelerator.unwrap_model(self.model)
+        self.speech = read_speech(
+            self._tokenizer, self.dialect, getattr(policy, "generation_config", None)
+        )
+        self.vocabulary = self.speech.vocabulary
+        self._end_turns()
+        self._openings: list[str] = []
+        self._sampled: list[list[bool]] | None = None
+        for reward in self.reward_funcs:
+            if isinstance(reward, ToolReward):
+                check_reward_dialect(reward.dialect.name, self.dialect.name)
+                reward.bind(self.vocabulary)
+        self._on_rollouts = on_rollouts
+        self._entropy_source = EntropySource(args.entropy_source)
+        self._followed: RegionEntropy | None = None
+        self._window = RegionEntropy.zero(self.accelerator.device)
+        self._logged = RegionEntropy.zero(self.accelerator.device)
+        self._capturing = False
+        self._captured: torch.Tensor | None = None
+        self._collisions: list[torch.Tensor] = []
+        if self.scheme.statistic is Statistic.COLLISION:
+            self._return_collisions()
+
+    def _end_turns(self) -> None:
+        """Let every token that ends a turn end a response, whoever samples."""
+        stops = list(self.speech.stop_ids)
+        self.eos_token_ids = stops
+        if self.use_vllm:
+            generation = self.vllm_generation
+            generation.generation_kwargs = {
+                "stop_token_ids": stops,
+                **(generation.generation_kwargs or {}),
+            }
+        elif "eos_token_id" not in (self.config.generation_kwargs or {}):
+            self.generation_config.eos_token_id = stops
+            self.generation_kwargs["eos_token_id"] = stops
+
+    def _generate(self, prompts):
+        """The parent's; what prompts have written of replies and who sampled what is kept for the
+        regions and the rewards of this generation.
+        """
+        output = super()._generate(prompts)
+        self._openings = [self.speech.opening(ids) for ids in output[0]]
+        masks = output[2]
+        self._sampled = None if masks is None else [[bool(m) for m in mask] for mask in masks]
+        return output
+
+    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
+        """The parent's; a `ToolReward` is told what was read from the rollouts' tokens."""
+        if any(isinstance(reward, ToolReward) for reward in self.reward_funcs):
+            known: list[dict[str, Any]] = [
+                {"prompt_opening": opening} for opening in self._openings
+            ]
+            if self._sampled is not None:
+                for row, mask in zip(known, self._sampled, strict=True):
+                    row["sampled_mask"] = mask
+            inputs = [{**sample, **row} for sample, row in zip(inputs, known, strict=True)]
+        return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+
+    def _return_collisions(self) -> None:
+        """Let the fused head return log sum_v p_v^2 too; a hook collects it."""
+        model = self.accelerator.unwrap_model(self.model)
+        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        add_fused_lm_head(
+            base,
+            temperature=self.temperature,
+            cast_lm_head_to_fp32=self.config.cast_lm_head_to_fp32,
+            outputs=("log_probs", "entropy", "log_sum_sq_probs"),
+        )
+
+        def collect(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+            if self._capturing:
+                self._collisions.append(-torch.expm1(output.log_sum_sq_probs.detach()))
+
+        base.register_forward_hook(collect)
+
+    @contextmanager
+    def _capture(self) -> Iterator[None]:
+        """Keep the statistic of the policy's forwards in the block in `_captured`."""
+        self._capturing, self._captured = True, None
+        try:
+            yield
+        finally:
+            self._capturing = False
+
+    def _get_per_token_logps_and_entropies(
+        self, model, input_ids, attention_mask, logits_to_keep, *positional, **keywords
+    ):
+        capture = self._capturing and self._captured is None
+        if capture:
+            keywords["compute_entropy"] = True
+            self._collisions.clear()
+        logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(
+            model, input_ids, attention_mask, logits_to_keep, *positional, **keywords
+        )
+        if capture:
+            values = entropies
+            if self.scheme.statistic is Statistic.COLLISION:
+                values = torch.cat(self._collisions)[:, -logits_to_keep:]
+            self._captured = values.detach()
+        if entropies is not None and not self._entropy_bonus_enabled:
+            entropies = entropies.detach()  # the entropy bonus alone has a gradient through them
+        return logps, entropies, aux_loss
+
+    def _runs_old_forward(self) -> bool:
+        """Whether TRL forwards the old policy over the rollouts anyway."""
+        generate_every = (self.config.steps_per_generation or 1) * self.num_iterations
+        return self.config.gradient_accumulation_steps % generate_every != 0 or (
+            self.use_vllm and self.vllm_importance_sampling_correction
+        )
+
+    def _generate_and_score_completions(self, inputs):
+        if not self._policy.training:
+            return super()._generate_and_score_completions(inputs)
+        self._captured = None
+        with self._capture() if self._runs_old_forward() else nullcontext():
+            output = super()._generate_and_score_completions(inputs)
+        if self._unscored is not None:
+            output["advantages"] = output["advantages"].masked_fill(self._unscored, 0.0)
+        mask = output["completion_mask"].bool()
+        if "tool_mask" in output:
+            mask &= output["tool_mask"].bool()
+        regions = label_tokens(
+            output["completion_ids"],
+            mask,
+            self.vocabulary,
+            self.dialect,
+            openings=self._openings,
+            scaffolding=self.scheme.scaffolding,
+        )
+        entropy = self._region_entropy(output, regions, mask)
+        advantages = output["advantages"]
+        tokens = None
+        if self.scheme.reads_tokens or self.config.record_entropies:
+            tokens = self._token_statistics(output)
+        weights = self.scheme(regions, mask, entropy, self._progress(), tokens)
+        weights = self._finite_rows("weight", weights)
+        credited = advantages
+        if self.config.credit == Credit.SPANS:
+            credited = self._reward_to_go(inputs, output["completion_ids"], mask)
+        output["advantages"] = advantage_rules.apply(weights, credited)
+        output["regions"] = regions
+        self._log_weights(regions, mask, weights, credited)
+        if self._on_rollouts is not None:
+            breakdowns = next(
+                (r.breakdowns for r in self.reward_funcs if isinstance(r, ToolReward)), []
+            )
+            self._on_rollouts(
+                RolloutBatch(
+                    step=self.state.global_step,
+                    inputs=inputs,
+                    completion_ids=output["completion_ids"],
+                    mask=mask,
+                    regions=regions,
+                    weights=weights,
+                    advantages=advantages,
+                    entropies=None if tokens is None else tokens.entropy,
+                    breakdowns=breakdowns,
+                    openings=self._openings,
+                )
+            )
+        return output
+
+    def _token_statistics(self, output: dict[str, Any]) -> TokenStatistics:
+        """Entropy and surprisal of every sampled token, by one forward without gradient."""
+        logps, entropies, _ = self._forward_rollouts(output)
+        return TokenStatistics(
+            output["completion_ids"], entropies, -logps, output["advantages"], self._group_size
+        )
+
+    def _reward_to_go(
+        self, inputs: Sequence[dict[str, Any]], ids: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        """What was undecided when each token was sampled, against the group's mean of it."""
+        reward = cast(ToolReward, self.reward_funcs[0])
+        truths = [sample["ground_truth"] for sample in inputs]
+        locked, stages = decided_parts(
+            ids,
+            mask,
+            truths,
+            reward,
+            self.vocabulary,
+            self._progress(),
+            openings=self._openings,
+            tools=[sample.get("tools") for sample in inputs],
+        )
+        rewards = torch.tensor([b.total for b in reward.breakdowns], device=ids.device)
+        return advantage_rules.reward_to_go(
+            rewards,
+            [parts.worth for parts in locked],
+            stages,
+            self._group_size,
+            plain=[parts.plain for parts in locked],
+            discount=self.config.credit_discount,
+            scale=self.scale_rewards,
+        )
+
+    def _progress(self) -> float:
+        return self.state.global_step / max(1, self.state.max_steps)
+
+    def _region_entropy(
+        self, output: dict[str, Any], regions: torch.Tensor, mask: torch.Tensor
+    ) -> RegionEntropy | None:
+        """The region entropies that the scheme weighs this generation by."""
+        if self.scheme.statistic is None:
+            return None
+        if self._entropy_source is EntropySource.EXACT:
+            return self._measure_rollouts(output, regions, mask)
+        if self._followed is None:
+            self._followed = self._measure_rollouts(output, regions, mask)
+        elif self._entropy_source is EntropySource.ONLINE:
+            newer = self._reduce(self._window)
+            self._followed = self._followed.follow(newer, self.config.entropy_decay)
+        self._window = RegionEntropy.zero(self.accelerator.device)
+        return self._followed
+
+    def _measure_rollouts(
+        self, output: dict[str, Any], regions: torch.Tensor, mask: torch.Tensor
+    ) -> RegionEntropy:
+        """The old policy's entropies over the rollouts: caught on the way, or one more forward."""
+        if self._captured is None:
+            with self._capture():
+                self._forward_rollouts(output)
+        assert self._captured is not None
+        return self._reduce(RegionEntropy.measure(self._captured, regions, mask))
+
+    def _forward_rollouts(self, output: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, Any]:
+        """(log-probabilities, entropies) of the sampled tokens under the policy, [B, T]."""
+        ids = torch.cat((output["prompt_ids"], output["completion_ids"]), dim=1)
+        attention = torch.cat((output["prompt_mask"], output["completion_mask"]), dim=1)
+        with torch.no_grad():
+            found = self._get_per_token_logps_and_entropies(
+                self.model,
+                ids,
+                attention,
+                output["completion_ids"].size(1),
+                batch_size=self.config.per_device_train_batch_size,
+                compute_entropy=True,
+            )
+        return cast(tuple[torch.Tensor, torch.Tensor, Any], found)
+
+    def _reduce(self, entropy: RegionEntropy) -> RegionEntropy:
+        """The sums and counts of all ranks."""
+        both = torch.stack((entropy.total, entropy.count))
+        total, count = self._sum_over_ranks(both)
+        return RegionEntropy(total, count)
+
+    def _sum_over_ranks(self, values: torch.Tensor) -> torch.Tensor:
+        return cast(torch.Tensor, self.accelerator.reduce(values, reduction="sum"))
+
+    @property
+    def _group_size(self) -> int:
+        return cast(int, self.num_generations)
+
+    @property
+    def _policy(self) -> torch.nn.Module:
+        return cast(torch.nn.Module, self.model)
+
+    def _compute_loss(self, model, inputs):
+        if not self._policy.training:
+            return super()._compute_loss(model, inputs)
+        with self._capture():
+            loss = super()._compute_loss(model, inputs)
+        assert self._captured is not None
+        mask = inputs["completion_mask"].bool()
+        if "tool_mask" in inputs:
+            mask = mask & inputs["tool_mask"].bool()
+        measured = RegionEntropy.measure(self._captured, inputs["regions"], mask)
+        self._window += measured
+        self._logged += measured
+        return loss
+
+    def _log_weights(
+        self,
+        regions: torch.Tensor,
+        mask: torch.Tensor,
+        weights: torch.Tensor,
+        advantages: torch.Tensor,
+    ) -> None:
+        """Per region: share of tokens, mean weight, share of the gradient signal sum w|A|."""
+        signal = advantage_rules.apply(weights, advantages.abs())
+        parts = [RegionEntropy.measure(values, regions, mask) for values in (weights, signal)]
+        sums = torch.stack((parts[0].count, parts[0].total, parts[1].total))
+        for name, value in signal_metrics(*self._sum_over_ranks(sums).tolist()).items():
+            self._metrics["train"][name].append(value)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the region entropies of the training forwards since the last log."""
+        if self._policy.training:
+            entropy = self._reduce(self._logged)
+            self._logged = RegionEntropy.zero(self.accelerator.device)
+            statistic = self.scheme.statistic or Statistic.ENTROPY
+            for region in Region:
+                if entropy.count[region] > 0:
+                    self._metrics["train"][f"{statistic}/{region.name.lower()}"].append(
+                        entropy.mean[region].item()
+                    )
+        super().log(logs, start_time)
+
+    def own_state(self) -> dict[str, Any]:
+        """The region entropies: the followed average, and the sums since the last generation."""
+        followed = None if self._followed is None else self._followed.to_lists()
+        return {"followed": followed, "window": self._reduce(self._window).to_lists()}
+
+    def take_state(self, state: dict[str, Any]) -> None:
+        """Go on with them."""
+        device = self.accelerator.device
+        if state["followed"] is not None:
+            self._followed = RegionEntropy.from_lists(state["followed"], device)
+        if self.accelerator.is_main_process:
+            self._window = RegionEntropy.from_lists(state["window"], device)
+
+
+__all__ = ["ResTConfig", "ResTTrainer", "RolloutBatch"]

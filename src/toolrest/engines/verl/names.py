@@ -1,0 +1,18 @@
+"""The names that the verl plug-in and those who start it share."""
+
+MODULE = "toolrest.engines.verl.plugin"
+"""What verl has to load."""
+EXACT_LOSSES = ("vanilla", "gspo", "sapo", "cispo", "gpg", "dppo_tv", "dppo_kl")
+"""verl's losses in which a per-token advantage weighs exactly its token."""
+STATE_FILE = "toolrest_state.json"
+"""Beside verl's checkpoints: the region entropies that the weights follow."""
+
+
+def trainer_name(mode: str) -> str:
+    """What our trainer of a mode is registered as."""
+    return f"toolrest_{mode}"
+
+
+def loss_name(loss: str) -> str:
+    """What verl's loss is registered as once it reports the advantages that it saw."""
+    return f"toolrest_{loss}"

@@ -1,0 +1,227 @@
+"""Methods to compare: presets of overrides, and what they make of a recipe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from toolrest.errors import InputError, unknown_name
+from toolrest.recipe import Recipe, override, parse_recipe
+from toolrest.recipe.paths import PATHS, whole_path
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""A method's name is part of the names of its runs' folders."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to train, as overrides of a recipe."""
+
+    name: str
+    """Its name in tables and of its runs' folders."""
+    overrides: tuple[str, ...]
+    """`key=value`, as on the command line of `toolrest train`."""
+    about: str = field(default="", compare=False)
+    """What it is, in a line."""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise InputError(
+                f"method {self.name!r}: a name is letters, digits, '.', '_' and '-', and begins "
+                "with a letter or a digit"
+            )
+
+
+def _preset(name: str, about: str, *overrides: str) -> tuple[str, Method]:
+    return name, Method(name, overrides, about)
+
+
+_UNIFORM = "weighting.scheme=uniform"
+_REST = "weighting.scheme=rest"
+_SPANS = "advantage.credit=spans"
+_ACTIONS = (
+    "weighting.scheme=actfocus",
+    "weighting.options.reasoning=0",
+    "weighting.options.energy=0",
+)
+
+PRESETS: dict[str, Method] = dict(
+    (
+        _preset("grpo", "GRPO: every token weighs 1", _UNIFORM),
+        _preset(
+            "dr_grpo",
+            "Dr. GRPO: no division by lengths and deviations",
+            _UNIFORM,
+            "optimizer.loss=dr_grpo",
+            "advantage.scale=none",
+        ),
+        _preset(
+            "dapo",
+            "DAPO: a mean over the batch's tokens, clip-higher",
+            _UNIFORM,
+            "optimizer.loss=dapo",
+            "optimizer.clip_epsilon_high=0.28",
+        ),
+        _preset(
+            "cispo",
+            "CISPO: clipped importance weights",
+            _UNIFORM,
+            "optimizer.loss=cispo",
+            "optimizer.clip_epsilon_high=5.0",
+        ),
+        _preset(
+            "rest", "ResT, entropies followed online", _REST, "weighting.entropy_source=online"
+        ),
+        _preset(
+            "rest_static",
+            "ResT, entropies of the first rollouts",
+            _REST,
+            "weighting.entropy_source=static",
+        ),
+        _preset(
+            "rest_exact",
+            "ResT, entropies of the current rollouts",
+            _REST,
+            "weighting.entropy_source=exact",
+        ),
+        _preset(
+            "rest_inverse_entropy",
+            "ResT, weights by 1/H",
+            _REST,
+            "weighting.options.rule=inverse_entropy",
+        ),
+        _preset(
+            "rest_collision",
+            "ResT, weights by 1/(1 - sum p^2)",
+            _REST,
+            "weighting.options.rule=collision",
+        ),
+        _preset(
+            "rest_no_curriculum",
+            "ablation: constant weights",
+            _REST,
+            "weighting.options.curriculum=false",
+        ),
+        _preset(
+            "rest_no_reasoning",
+            "ablation: no gradient for reasoning",
+            _REST,
+            "weighting.options.reasoning_gradient=false",
+        ),
+        _preset(
+            "rest_constant_reward",
+            "ablation: no reward schedule",
+            _REST,
+            "reward.schedule=constant",
+        ),
+        _preset(
+            "official",
+            "the released code's constants and reward schedule",
+            "weighting.scheme=official",
+            "reward.schedule=official",
+            "reward.punish_over_calls=false",
+        ),
+        _preset("stare", "STARE", "weighting.scheme=stare"),
+        _preset(
+            "top_entropy", "top 20 % by entropy in the reasoning", "weighting.scheme=top_entropy"
+        ),
+        _preset("gtpo", "GTPO", "weighting.scheme=gtpo"),
+        _preset("actfocus", "ActFocus", "weighting.scheme=actfocus"),
+        _preset(
+            "contrast",
+            "more for tokens that good and bad responses do not share",
+            "weighting.scheme=contrast",
+        ),
+        _preset(
+            "least_variance",
+            "the embedded policy's weights of least variance",
+            "weighting.scheme=regional",
+            "weighting.options.format=2.5",
+            "weighting.options.name=0.9",
+            "weighting.options.parameters=0.3",
+            "weighting.options.reasoning=0.5",
+            "weighting.options.response=0.2",
+            "weighting.options.other=0.2",
+        ),
+        _preset("actions", "GRPO on the action alone: reasoning weighs 0", *_ACTIONS),
+        _preset("rest_stare", "ResT times STARE", "weighting.scheme=rest*stare"),
+        _preset("spans", "credit by spans, every token weighs 1", _UNIFORM, _SPANS),
+        _preset("spans_rest", "credit by spans with ResT's weights", _REST, _SPANS),
+        _preset("spans_actions", "credit by spans on the action alone", *_ACTIONS, _SPANS),
+        _preset("sft_grpo", "supervised warm start, then GRPO", _UNIFORM, "warm_start.method=sft"),
+        _preset("sft_rest", "supervised warm start, then ResT", _REST, "warm_start.method=sft"),
+    )
+)
+
+
+def read_methods(written: str) -> list[Method]:
+    """Methods from `grpo,rest,mine:optimizer.loss=dapo+weighting.scheme=rest`.
+
+    A preset's name, or NAME:KEY=VALUE+KEY=VALUE; where NAME is a preset's, the overrides are added
+    to its own and the text is the name, as in `rest:optimizer.learning_rate=1e-4`. Paths that exist
+    become absolute, as the runs start in another folder.
+
+    Raises:
+        InputError: an unknown preset, a name that is no folder's, a method twice, or none.
+    """
+    found: dict[str, Method] = {}
+    for part in filter(None, (part.strip() for part in written.split(","))):
+        name, colon, more = part.partition(":")
+        if colon:
+            base = PRESETS.get(name)
+            label = _folder_name(part) if base else name
+            added = tuple(map(_absolute, filter(None, more.split("+"))))
+            method = Method(label, (*(base.overrides if base else ()), *added))
+        elif name in PRESETS:
+            method = PRESETS[name]
+        else:
+            raise InputError(unknown_name("method", name, PRESETS))
+        if method.name in found:
+            raise InputError(f"method {method.name}: given twice")
+        found[method.name] = method
+    if not found:
+        raise InputError("no methods; name some, as in --methods grpo,rest")
+    return list(found.values())
+
+
+def _absolute(written: str) -> str:
+    key, _, value = written.partition("=")
+    return f"{key}={whole_path(key, value)}" if key in PATHS else written
+
+
+def _folder_name(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in text)
+
+
+def apply_method(recipe: Recipe, method: Method) -> Recipe:
+    """The recipe of a method.
+
+    Options of the recipe's own weighting scheme do not reach a method of another scheme.
+
+    Raises:
+        InputError: an override that does not fit, with the method's name.
+    """
+    values = recipe.model_dump(mode="json")
+    changed: dict[str, object] = {}
+    for text in method.overrides:
+        override(changed, text)
+    weighting = changed.get("weighting")
+    if isinstance(weighting, dict) and weighting.get("scheme") not in (
+        None,
+        recipe.weighting.scheme,
+    ):
+        values["weighting"]["options"] = {}
+    for text in method.overrides:
+        override(values, text)
+    return parse_recipe(values, f"method {method.name}")
+
+
+def check_methods(recipe: Recipe, methods: Sequence[Method]) -> dict[str, Recipe]:
+    """Every method's recipe by name, with its scheme's options checked."""
+    from toolrest.core.weights import get_scheme
+
+    recipes = {method.name: apply_method(recipe, method) for method in methods}
+    for made in recipes.values():
+        get_scheme(made.weighting.scheme, **made.weighting.options)
+    return recipes

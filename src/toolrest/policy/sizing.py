@@ -1,0 +1,278 @@
+"""A recipe fitted to its policy's size, the device and the data; what cannot fit is refused."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolrest.data.prompts import TemplateRefusal, render_prompt
+from toolrest.data.sample import Sample
+from toolrest.data.sources import Skipped, iterate_samples
+from toolrest.errors import InputError
+from toolrest.estimate.duration import Speed, describe, duration
+from toolrest.estimate.needs import Device, needed
+from toolrest.estimate.settings import Lengths, Setting, fitting_changes, work_out
+from toolrest.estimate.shape import PUBLISHED, ModelShape
+from toolrest.io.files import read_json
+from toolrest.policy.load import load_config, policy_path, whole_policy
+from toolrest.recipe import EMBEDDED, Recipe
+from toolrest.recipe.checks import check_recipe
+from toolrest.recipe.sources import recipe_rendering, recipe_sources
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_READ, _COUNTED = 20_000, 256
+"""Samples of a source that are read, and of all that are counted, evenly spread."""
+_CGROUP = Path("/sys/fs/cgroup")
+_PROBE_SECONDS = 0.2
+
+
+def is_sized(recipe: Recipe) -> bool:
+    """Whether settings that the recipe does not say follow from its policy."""
+    return recipe.policy != EMBEDDED and recipe.engine.name == "trl"
+
+
+def size_recipe(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, device: Device | None = None
+) -> tuple[Recipe, tuple[Setting, ...]]:
+    """The recipe with what it does not say worked out; see `toolrest.estimate.settings`.
+
+    Args:
+        recipe: fitted to the chat template (`fit_recipe`). One that says everything, such as a
+            run's own, comes back as it is.
+        device: what the run is computed on; None: this machine's.
+
+    Raises:
+        InputError: the data cannot be read, or what was worked out does not fit what the recipe
+            says.
+    """
+    if not is_sized(recipe):
+        return recipe, ()
+    config = _config(recipe)
+    lengths = count_recipe(recipe, tokenizer)
+    found, made = work_out(
+        recipe, _shape(recipe, config), device or look_at_device(), lengths, _positions(config)
+    )
+    check_recipe(found)
+    return found, made
+
+
+def refuse_memory(recipe: Recipe, longest_prompt: int | None = None) -> None:
+    """Refuse what does not fit into the memory that is free, before anything is loaded.
+
+    Args:
+        longest_prompt: tokens of the longest prompt that there is; None: the recipe's limit.
+
+    Raises:
+        InputError: it does not, with what does.
+    """
+    if not is_sized(recipe):
+        return
+    shape = _shape(recipe, _config(recipe))
+    if shape is None:
+        return
+    device = look_at_device()
+    peak = needed(recipe, shape, device, longest_prompt).peak * device.sharers(recipe)
+    if peak > device.memory:
+        mend = memory_mend(recipe, shape, device, longest_prompt)
+        raise InputError(
+            f"memory: the run needs {peak / 1e9:,.1f} GB, calculated, and {device.name} has "
+            f"{device.memory / 1e9:,.1f} GB free; {mend}"
+        )
+
+
+def memory_mend(
+    recipe: Recipe, shape: ModelShape, device: Device, longest_prompt: int | None = None
+) -> str:
+    """What to change so that a recipe's calculated memory is there."""
+    changes = fitting_changes(recipe, shape, device, longest_prompt)
+    if changes:
+        written = " ".join(
+            f"{key}={str(value).lower() if isinstance(value, bool) else value}"
+            for key, value in changes.items()
+        )
+        return f"what fits: {written}"
+    if device.gpu:
+        return "take a smaller policy, or engine.sharding=fsdp with more GPUs (engine.processes)"
+    return "take a smaller policy, or a machine with more memory or a GPU"
+
+
+def say_time(recipe: Recipe, lengths: Lengths) -> str | None:
+    """How long the run takes, about, in one line; None where the policy's shape is not known."""
+    shape = _shape(recipe, _config(recipe)) if is_sized(recipe) else None
+    if shape is None or not lengths.prompts:
+        return None
+    device = look_at_device()
+    speed = measure_speed(device)
+    return describe(duration(recipe, shape, device, speed, *_means(lengths)), recipe, speed)
+
+
+def _means(lengths: Lengths) -> tuple[float, float]:
+    return (
+        sum(lengths.prompts) / len(lengths.prompts),
+        sum(lengths.replies) / max(1, len(lengths.replies)),
+    )
+
+
+def count_recipe(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Lengths:
+    """Tokens of some of the prompts and replies of the recipe's data.
+
+    Raises:
+        InputError: the data cannot be read.
+    """
+    return count_tokens(_some_samples(recipe), tokenizer, recipe)
+
+
+def count_tokens(
+    samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase, recipe: Recipe
+) -> Lengths:
+    """Tokens of the prompts and replies of some of the samples, evenly spread."""
+    step = max(1, len(samples) // _COUNTED)
+    chosen = list(samples[::step])[:_COUNTED]
+    prompts, replies = [], []
+    for sample in chosen:
+        try:
+            prompts.append(len(render_prompt(sample, tokenizer)))
+        except TemplateRefusal:
+            continue
+        reply = sample.demonstration or sample.ground_truth
+        replies.append(len(tokenizer(reply, add_special_tokens=False)["input_ids"]) + 1)
+    shown = any(sample.demonstration is not None for sample in chosen)
+    think = recipe.dialect == "rlla" if recipe.data.think is None else recipe.data.think
+    return Lengths(tuple(prompts), tuple(replies), shown or not think)
+
+
+def _some_samples(recipe: Recipe) -> list[Sample]:
+    """The first samples of the recipe's data; rows that are bad are left to training."""
+    sources = recipe_sources(recipe)
+    if not sources:
+        from toolrest.world.demonstrations import demonstrated_samples
+        from toolrest.world.tasks import Split
+
+        return demonstrated_samples(Split.TRAIN, _COUNTED, recipe.seed)
+    rendering = recipe_rendering(recipe)
+    return [
+        sample
+        for source in sources
+        for sample in islice(iterate_samples(source, rendering, recipe.seed, Skipped()), _READ)
+    ]
+
+
+def find_shape(recipe: Recipe) -> ModelShape:
+    """The policy's shape, from its config.json or by its name.
+
+    Raises:
+        InputError: it is not known, of another build, or its file cannot be read.
+    """
+    base = _base(recipe)
+    if base in PUBLISHED:
+        return PUBLISHED[base]
+    return ModelShape.from_config(_read_config(base))
+
+
+def _shape(recipe: Recipe, config: Mapping[str, Any] | None) -> ModelShape | None:
+    """The policy's shape as far as it is known here, its download in the hub's cache included."""
+    try:
+        base = _base(recipe)
+        return PUBLISHED[base] if base in PUBLISHED else ModelShape.from_config(config or {})
+    except InputError:
+        return None
+
+
+def _base(recipe: Recipe) -> str:
+    path = policy_path(recipe)
+    return whole_policy(path) if recipe.policy != EMBEDDED else path
+
+
+def _config(recipe: Recipe) -> Mapping[str, Any] | None:
+    """What transformers makes of the policy's config.json, or the file itself; None without one."""
+    try:
+        return load_config(recipe).get_text_config().to_dict()
+    except Exception:  # what broken files end in has no common class; loading says what is wrong
+        return None
+
+
+def _read_config(base: str) -> Mapping[str, Any]:
+    file = Path(base) / "config.json"
+    if not file.is_file():
+        raise InputError(
+            f"the size of {base} is not known before it is downloaded; known are "
+            f"{', '.join(PUBLISHED)} and folders"
+        )
+    try:
+        return dict(read_json(file))
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise InputError(f"{file} is not a readable config ({error})") from error
+
+
+def _positions(config: Mapping[str, Any] | None) -> int | None:
+    found = (config or {}).get("max_position_embeddings")
+    return found if isinstance(found, int) and found > 1 else None
+
+
+def look_at_device() -> Device:
+    """What a run would be computed on here, and the memory that is free on it."""
+    import torch
+
+    if torch.cuda.is_available():
+        free, _ = torch.cuda.mem_get_info()
+        name = torch.cuda.get_device_name()
+        whole = torch.cuda.is_bf16_supported(including_emulation=False)
+        return Device(name, float(free), gpu=True, bfloat16=whole)
+    return Device("this machine's CPU", free_memory())
+
+
+def free_memory() -> float:
+    """Bytes of the machine's memory that are free, or of its control group (a container)."""
+    import psutil
+
+    free = float(psutil.virtual_memory().available)
+    try:
+        limit, used = (
+            (_CGROUP / name).read_text(encoding="utf-8").strip()
+            for name in ("memory.max", "memory.current")
+        )
+        return min(free, float(int(limit) - int(used))) if limit != "max" else free
+    except (OSError, ValueError):
+        return free
+
+
+def measure_speed(device: Device) -> Speed:
+    """Operations and bytes a second of the device, measured in less than a second.
+
+    No random number is drawn: a run's sampling stays as it is.
+    """
+    import torch
+
+    place = "cuda" if device.gpu else "cpu"
+    side = 8192 if device.gpu else 1024
+    kind = torch.bfloat16 if device.bfloat16 else torch.float32
+    left = torch.ones((side, side), dtype=kind, device=place)
+    out = torch.empty_like(left)
+    product = _rate(lambda: torch.mm(left, left, out=out), device)
+    data = torch.ones(1 << (28 if device.gpu else 24), device=place)
+    copy = torch.empty_like(data)
+    copied = _rate(lambda: copy.copy_(data), device)
+    return Speed(2.0 * side**3 * product, 2.0 * 4 * data.numel() * copied)
+
+
+def _rate(work: Callable[[], Any], device: Device) -> float:
+    """How often a second it can be done, the first time not counted."""
+    import torch
+
+    def wait() -> None:
+        if device.gpu:
+            torch.cuda.synchronize()
+
+    work()
+    wait()
+    started, count = time.perf_counter(), 0
+    while time.perf_counter() - started < _PROBE_SECONDS:
+        work()
+        wait()
+        count += 1
+    return count / (time.perf_counter() - started)

@@ -1,0 +1,117 @@
+"""What must fit together in a recipe, beyond the values themselves."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from toolrest.errors import InputError, short
+
+if TYPE_CHECKING:
+    from toolrest.recipe.schema import Recipe
+
+_MODULE = re.compile(r"[A-Za-z0-9_.-]{1,200}+")
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Check what pydantic cannot: names that are registered elsewhere, and sums that must fit.
+
+    Raises:
+        InputError: naming key, value and mend.
+    """
+    from toolrest.core.dialects import AUTO, get_dialect
+    from toolrest.core.rewards.correctness import check_correctness
+    from toolrest.core.rewards.schedule import get_schedule
+
+    own = recipe.data.path is not None or bool(recipe.data.sources)
+    if recipe.dialect != AUTO and get_dialect(recipe.dialect).name != "rlla" and not own:
+        raise InputError(
+            f"dialect={recipe.dialect}: the embedded tasks ask for dialect=rlla; give data.path"
+        )
+    if recipe.data.path is not None and recipe.data.sources:
+        raise InputError("data.path and data.sources: give one of them")
+    if recipe.method != "rl" and recipe.warm_start.method != "none":
+        raise InputError(
+            f"method={recipe.method} with warm_start.method={recipe.warm_start.method}: a warm "
+            "start comes before reinforcement learning; leave it out, or use method=rl"
+        )
+    _check_template_options(recipe)
+    _check_modules(recipe)
+    get_schedule(recipe.reward.schedule)
+    check_correctness(recipe.reward.correctness)
+    _check_split(recipe)
+    _check_engine(recipe)
+
+
+def _check_template_options(recipe: Recipe) -> None:
+    """Options are variables of a template, and none of those that it always gets."""
+    for name in recipe.data.template_options:
+        if not name.isidentifier() or not name.isascii():
+            raise InputError(f"data.template_options: {name!r} is no name of a template's variable")
+        if name in ("messages", "tools", "add_generation_prompt", "documents"):
+            raise InputError(
+                f"data.template_options.{name}: {name} comes from the data; leave it out"
+            )
+
+
+def _check_modules(recipe: Recipe) -> None:
+    """Adapters go to modules by their names; a pattern could take for ever to match."""
+    for name in recipe.lora.names or ():
+        if not _MODULE.fullmatch(name):
+            raise InputError(
+                f"lora.target_modules: {short(name)} is no module's name, such as q_proj; name "
+                "each in a list (patterns are not matched), or all-linear"
+            )
+
+
+def _check_split(recipe: Recipe) -> None:
+    """Generation, optimiser steps, processes and forwards must divide each other."""
+    mini, prompts = recipe.optimizer.mini_batch, recipe.rollout.prompts_per_step
+    if mini is not None and prompts % mini:
+        raise InputError(
+            f"optimizer.mini_batch={mini} does not divide rollout.prompts_per_step={prompts}"
+        )
+    processes = recipe.engine.processes * recipe.engine.nodes
+    responses = recipe.responses_per_update
+    if responses % processes:
+        raise InputError(
+            f"engine.processes={recipe.engine.processes}: {processes} processes do not divide the "
+            f"{responses} responses of an optimiser step "
+            "(rollout.prompts_per_step or optimizer.mini_batch, times rollout.group_size)"
+        )
+    micro = recipe.optimizer.micro_batch
+    if micro is not None and (responses // processes) % micro:
+        part = "" if processes == 1 else f" on each of {processes} processes"
+        raise InputError(
+            f"optimizer.micro_batch={micro} does not divide the {responses // processes} "
+            f"responses of an optimiser step{part} (rollout.prompts_per_step or "
+            "optimizer.mini_batch, times rollout.group_size)"
+        )
+    steps = recipe.steps_per_generation
+    if recipe.save_steps % steps:
+        raise InputError(
+            f"save_steps={recipe.save_steps} falls between optimiser steps on the same rollouts; "
+            f"use {-(-recipe.save_steps // steps) * steps}"
+        )
+
+
+def _check_engine(recipe: Recipe) -> None:
+    """What an engine cannot do."""
+    engine = recipe.engine
+    if engine.name == "verl":
+        return
+    for key, value, usual in (("mode", engine.mode, "sync"), ("options", engine.options, {})):
+        if value != usual:
+            raise InputError(f"engine.{key} is a setting of verl; use it with engine=verl")
+    split = engine.processes * engine.nodes > 1 and engine.sharding != "ddp"
+    if split and recipe.lora.rank and (recipe.method != "rl" or recipe.warm_start.method != "none"):
+        raise InputError(
+            f"engine.sharding={engine.sharding} with lora and supervised learning: adapters are "
+            "merged after it, for which a process needs the whole policy; use engine.sharding=ddp"
+        )
+    if split and recipe.evaluation.every:
+        raise InputError(
+            f"evaluation.every={recipe.evaluation.every} with engine.sharding={engine.sharding}: "
+            "no process has the whole policy on the way; use evaluation.every=0, and "
+            "`toolrest evaluate RUN --checkpoint STEP` afterwards"
+        )

@@ -1,0 +1,158 @@
+"""Read a recipe: a YAML file and `key=value` overrides, checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from toolrest.errors import InputError, short, unknown_name
+from toolrest.io.files import read_text
+from toolrest.io.plain_yaml import plain_values
+from toolrest.io.redaction import holds_key, key_in
+from toolrest.recipe.checks import check_recipe
+from toolrest.recipe.paths import with_whole_paths
+from toolrest.recipe.schema import Recipe
+
+_KEYLESS = (
+    "looks like a key or a password, which a recipe must not hold; give it in the environment "
+    "(OPENAI_API_KEY, HF_TOKEN, WANDB_API_KEY) or in ~/.netrc"
+)
+_DEEPEST_KEY = 20
+"""Dots of an override's key."""
+
+
+def load_recipe(path: Path | None, overrides: list[str]) -> Recipe:
+    """Read a recipe and apply `key=value` overrides, such as `rollout.group_size=4`.
+
+    Raises:
+        InputError: no such file, not YAML, an unknown key (with the nearest known one), or a value
+            that does not fit.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        values = _read(path)
+    for text in overrides:
+        override(values, text)
+    source = str(path) if path is not None else "the recipe"
+    return parse_recipe(values, source)
+
+
+def load_run_recipe(path: Path, overrides: list[str], *, trusted: bool) -> Recipe:
+    """The recipe that lies in a run's folder, whoever made it.
+
+    Its own `trust_remote_code` counts for nothing.
+
+    Args:
+        overrides: `key=value` settings of the command.
+        trusted: whether the command says that code which comes with the policy may run.
+
+    Raises:
+        InputError: see `load_recipe`.
+    """
+    values = _read(path) | {"trust_remote_code": trusted}
+    for text in overrides:
+        override(values, text)
+    return parse_recipe(values, str(path))
+
+
+def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
+    """The recipe of plain values, its paths made whole; `source` is named in errors."""
+    if isinstance(values.get("engine"), str):
+        values = values | {"engine": {"name": values["engine"]}}
+    _check_keys(values, Recipe, "")
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        said = first["msg"][0].lower() + first["msg"][1:]
+        raise InputError(f"{source}: {key[:200]}={short(first['input'])}: {said}") from error
+    recipe = with_whole_paths(recipe)
+    check_recipe(recipe)
+    _check_keyless(recipe.model_dump(mode="json"), "")
+    return recipe
+
+
+def override(values: dict[str, Any], written: str) -> None:
+    """Set one `key=value` in plain values.
+
+    Raises:
+        InputError: it is not written so.
+    """
+    key, equals, text = written.partition("=")
+    if not equals or not key or key.count(".") > _DEEPEST_KEY:
+        raise InputError(f"{short(written)}: an override is written key=value, as in max_steps=5")
+    value = plain_values(text, f"{short(written)}: the value")
+    if " #" in text and text.strip()[:1] not in ("'", '"', "[", "{"):
+        raise InputError(f"{short(written)}: what follows # would be left out; quote the value")
+    if isinstance(value, str):
+        value = _number(value)
+    if key == "engine" and isinstance(value, str):
+        key = "engine.name"
+    *parents, last = key.split(".")
+    for parent in parents:
+        if parent == "engine" and isinstance(values.get(parent), str):
+            values[parent] = {"name": values[parent]}
+        child = values.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise InputError(f"{short(written)}: {short(parent)} is a value, not a section")
+        values = child
+    values[last] = value
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = read_text(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such recipe") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: the recipe cannot be read ({error})") from error
+    values = plain_values(text, str(path))
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: a recipe is a mapping of keys, not a {type(values).__name__}")
+    return values
+
+
+def _number(text: str) -> str | float:
+    """YAML 1.1 reads 1e-6 as text; a recipe's user means the number."""
+    try:
+        return float(text) if text[:1] in "+-.0123456789" else text
+    except ValueError:
+        return text
+
+
+def _check_keys(values: dict[str, Any], model: type[BaseModel], prefix: str) -> None:
+    for key, value in values.items():
+        if key not in model.model_fields:
+            known = [prefix + name for name in model.model_fields]
+            raise InputError(unknown_name("recipe key", f"{prefix}{key}", known))
+        section = model.model_fields[key].annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            if not isinstance(value, dict):
+                raise InputError(
+                    f"recipe key {prefix}{key} is a section with keys, not {short(value)}"
+                )
+            _check_keys(value, section, f"{prefix}{key}.")
+
+
+def _check_keyless(value: Any, key: str) -> None:
+    """A recipe is kept and shown, so it holds no keys."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            if holds_key("", str(name)):
+                raise InputError(f"{key}: one of its names {_KEYLESS}")
+            _check_keyless(each, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for each in value:
+            _check_keyless(each, key)
+    elif isinstance(value, str) and (variable := key_in(value)) is not None:
+        raise InputError(
+            f"{key}: it holds the value of the variable {variable}, which is taken for a key, and "
+            f"which a recipe must not hold; take it out, or unset {variable} if it is none"
+        )
+    elif isinstance(value, str) and holds_key(key, value):
+        raise InputError(f"{key}: it {_KEYLESS}")

@@ -1,0 +1,37 @@
+"""Which keys a resumed run may change."""
+
+from __future__ import annotations
+
+from toolrest.errors import InputError
+
+RESUMABLE = (
+    "guards",
+    "optimizer.micro_batch",
+    "optimizer.gradient_checkpointing",
+    "rollout.vllm.memory",
+    "rollout.saved_groups",
+    "evaluation.batch_size",
+    "reward.timeout",
+    "report_to",
+)
+"""What a resumed run may change: how it is computed, not what."""
+
+
+def may_change(key: str) -> bool:
+    """Whether a resumed run may change a key."""
+    return any(key == known or key.startswith(known + ".") for known in RESUMABLE)
+
+
+def check_resumable(overrides: list[str]) -> None:
+    """Refuse overrides that would make of a resumed run another one.
+
+    Raises:
+        InputError: naming what may be changed.
+    """
+    for written in overrides:
+        key = written.partition("=")[0]
+        if not may_change(key):
+            raise InputError(
+                f"--resume {written}: a run goes on with its own recipe; only "
+                f"{', '.join(RESUMABLE)} may be changed"
+            )

@@ -1,0 +1,49 @@
+"""A resolved recipe as YAML, with the reasons of values that were worked out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import yaml
+
+from toolrest.io.files import split_lines
+from toolrest.recipe.schema import Recipe
+
+_WORKED_OUT = "# worked out: "
+_OWN_KEY = re.compile(r"  [a-z_]+: ")
+"""A line of YAML with a section's own key and a plain value."""
+
+
+def dump_recipe(
+    recipe: Recipe, reasons: Mapping[str, str] | None = None, *, said: bool = False
+) -> str:
+    """The resolved recipe as YAML.
+
+    Args:
+        reasons: where values come from, by keys such as `rollout.group_size`; written as comments.
+        said: only the keys that the recipe says, for processes that work out the rest.
+    """
+    text = yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=said), sort_keys=False)
+    if not reasons:
+        return text
+    lines, section = [], ""
+    for line in split_lines(text):
+        name = line.strip().partition(":")[0]
+        if not line.startswith((" ", "-")):
+            section = name
+        known = reasons.get(f"{section}.{name}") if _OWN_KEY.match(line) else None
+        lines.append(f"{line}  {_WORKED_OUT}{known}" if known else line)
+    return "\n".join(lines) + "\n"
+
+
+def read_reasons(text: str) -> dict[str, str]:
+    """The reasons that `dump_recipe` wrote, by key."""
+    found, section = {}, ""
+    for line in split_lines(text):
+        if line and not line.startswith((" ", "-")):
+            section = line.partition(":")[0]
+        before, mark, why = line.partition(_WORKED_OUT)
+        if mark and _OWN_KEY.match(before):
+            found[f"{section}.{before.strip().partition(':')[0]}"] = why.strip()
+    return found

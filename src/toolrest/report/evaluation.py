@@ -1,0 +1,178 @@
+"""An evaluation while it runs, and its table at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.table import Table
+
+from toolrest.errors import printable
+from toolrest.evaluate import evaluation
+from toolrest.evaluate.episode import Answer, Outcome
+from toolrest.io.console import console, text_column
+from toolrest.io.terminal import note_loss
+
+_SECONDS_BETWEEN_LINES = 30.0
+
+
+class EvaluationView(evaluation.Progress):
+    """A bar with rate and time left on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._console = console(stderr=True)
+        self._quiet = quiet
+        self._bar: Progress | None = None
+        if self._console.is_terminal and not quiet:
+            self._bar = Progress(
+                text_column("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                text_column("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+        self._items = self._finished = self._right = self._answers = 0
+        self._start = self._last = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def begin(self, items: int, folder: Path) -> None:
+        note_loss(folder / "warnings.jsonl")
+        self._items = items
+        self._start = self._last = time.monotonic()
+        if self._bar is not None:
+            self._task = self._bar.add_task("items", total=items, rate="")
+        elif not self._quiet:
+            self._console.print(f"{items} items; answers are kept in {folder}", soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        if not self._quiet:
+            self._console.print(f"note: {text}", soft_wrap=True)
+
+    def answered(self, answer: Answer) -> None:
+        self._answers += 1
+        self._show()
+
+    def done(self, outcome: Outcome) -> None:
+        self._finished += 1
+        self._right += outcome.correct
+        self._show()
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        rate = f"{self._answers / max(1e-9, now - self._start):.1f} answers/s"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._finished, rate=rate)
+        elif not self._quiet and now - self._last > _SECONDS_BETWEEN_LINES:
+            self._last = now
+            left = (now - self._start) / max(1, self._finished) * (self._items - self._finished)
+            left_text = f"{left / 60:.0f} min left" if self._finished else "time left not known yet"
+            self._console.print(
+                f"{self._finished}/{self._items} items, {self._right} right, {rate}, {left_text}",
+                soft_wrap=True,
+            )
+
+
+def print_evaluation(found: evaluation.Evaluation, console: Console) -> None:
+    """The table of an evaluation, and where its files are."""
+    result = found.result
+    extra = sorted(result["all"]["scores"])
+    table = Table()
+    for heading in ("", "n", "right", "95 %", *extra, "tokens"):
+        table.add_column(heading, justify="right" if heading else "left")
+    rows = dict(result["categories"])
+    if len(rows) > 1 and "accuracy" in result["all"]:
+        rows["all"] = result["all"]
+    for name, row in rows.items():
+        tokens = "" if row["tokens"] is None else f"{row['tokens']['value']:.0f}"
+        table.add_row(
+            name if row.get("whole", True) else f"{name} (in part)",
+            str(row["n"]),
+            f"{row['accuracy']:.2%}",
+            f"{row['low']:.1%} to {row['high']:.1%}",
+            *(_interval(row["scores"].get(key), key) for key in extra),
+            tokens,
+        )
+    for name, mean in (result.get("means") or {}).items():
+        table.add_row(
+            f"mean: {name}",
+            "",
+            f"{mean['value']:.2%}",
+            f"{mean['low']:.1%} to {mean['high']:.1%}",
+            *("" for _ in extra),
+            "",
+            style="bold",
+        )
+    console.print(table)
+    statuses = result["all"]["statuses"]
+    total = max(1, sum(statuses.values()))
+    console.print(
+        "replies      " + ", ".join(f"{k} {n / total:.1%}" for k, n in statuses.items()),
+        soft_wrap=True,
+    )
+    limit = result["max_tokens"]
+    console.print(f"answers      at most {limit['value']} tokens: {limit['from']}", soft_wrap=True)
+    if result["all"]["checks"]:
+        checks = list(result["all"]["checks"].items())[:6]
+        console.print("failed at    " + ", ".join(f"{k} {n}" for k, n in checks), soft_wrap=True)
+    dtype = result["settings"]["dtype"]
+    console.print(f"computed     by {result['settings']['backend']}, {dtype}", soft_wrap=True)
+    for warning in result.get("server", {}).get("warnings", ()):
+        console.print(f"warning      {printable(warning)}", soft_wrap=True)
+    console.print(f"folder       {found.folder}", soft_wrap=True)
+    console.print(f"failures     head -n 1 {found.folder / 'failures.jsonl'}", soft_wrap=True)
+    if found.result_files is not None:
+        root = found.result_files.parent.parent
+        console.print(
+            f"official     BFCL_PROJECT_ROOT={root.resolve()} bfcl evaluate --model "
+            f"{found.result_files.name.replace('_', '/', 1)} --partial-eval",
+            soft_wrap=True,
+        )
+
+
+def _interval(score: dict[str, float] | None, name: str) -> str:
+    if score is None:
+        return ""
+    form, ends = ("{:.2f}", "{:.2f}") if name == "reward" else ("{:.2%}", "{:.1%}")
+    low, high = (ends.format(score[end]) for end in ("low", "high"))
+    return f"{form.format(score['value'])} ({low} to {high})"
+
+
+def print_comparison(
+    found: dict[str, dict[str, Any]], differing: Sequence[str], console: Console
+) -> None:
+    """The table of two evaluations, and what they differ in besides their policies."""
+    table = Table(caption="difference: second minus first; p: McNemar's exact test")
+    for heading in ("", "n", "difference", "95 %", "only first", "only second", "p"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, row in found.items():
+        table.add_row(
+            name,
+            str(row["n"]),
+            f"{row['difference']:+.2%}",
+            f"{row['low']:+.1%} to {row['high']:+.1%}",
+            str(row["only_first"]),
+            str(row["only_second"]),
+            f"{row['p']:.3f}",
+        )
+    console.print(table)
+    for line in differing:
+        console.print(f"they also differ in  {printable(line)}", soft_wrap=True)

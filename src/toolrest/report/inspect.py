@@ -1,0 +1,288 @@
+"""Finds what `toolrest inspect` is to show: a response, its tokenizer, its run's settings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from toolrest.core.dialects import AUTO, get_dialect
+from toolrest.core.regions import Region, label_tokens
+from toolrest.core.weights import RegionEntropy, get_scheme
+from toolrest.errors import InputError, short_list, unknown_name
+from toolrest.io.files import read_text, split_lines, whole_lines
+from toolrest.policy.fitting import fit_recipe
+from toolrest.policy.load import kept_recipe, load_generation_config, load_policy, load_tokenizer
+from toolrest.policy.speech import read_speech
+from toolrest.recipe import Recipe, load_run_recipe
+from toolrest.report.inspection import Inspection, inspect_recorded, inspect_response
+from toolrest.runs.folder import RunFolder
+from toolrest.runs.origins import changed_files, read_origins
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_MOST_ID = 1 << 31
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is asked for; see the command's options."""
+
+    source: Path | None = None
+    text: str | None = None
+    step: int | None = None
+    row: int = 0
+    policy: str | None = None
+    prompt: Path | None = None
+    truth: str | None = None
+    dialect: str | None = None
+    scheme: str | None = None
+    entropy: tuple[str, ...] = ()
+    progress: float | None = None
+    trust_remote_code: bool = False
+
+
+def look(subject: Subject) -> Inspection:
+    """The inspection of a subject.
+
+    Raises:
+        InputError: there is no such response, or options that do not fit.
+    """
+    if (subject.source is None) == (subject.text is None):
+        raise InputError("name a run, a rollouts file or a file with a response, or give --text")
+    run = RunFolder(subject.source) if subject.source is not None else None
+    trust_remote_code = subject.trust_remote_code
+    recipe = Recipe(trust_remote_code=trust_remote_code)
+    if run is not None and run.recipe.is_file():
+        recipe = load_run_recipe(run.recipe, [], trusted=trust_remote_code)
+    else:
+        run = None
+    record = _record(subject, run)
+    recipe = _with(recipe, subject, run)
+    tokenizer = load_tokenizer(recipe)
+    if recipe.dialect == AUTO:
+        recipe, _ = fit_recipe(recipe, tokenizer)
+    speech = read_speech(tokenizer, get_dialect(recipe.dialect), load_generation_config(recipe))
+    scheme = get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
+    ids = record.get("ids")
+    if ids is None:
+        ids = tokenizer(record["response"], add_special_tokens=False)["input_ids"]
+    if not ids:
+        raise InputError("the response is empty")
+    entropies = None
+    opening = record.get("opening", "")
+    if subject.prompt is not None:
+        prompt = _text(subject.prompt)
+        opening = speech.dialect.opening(prompt)
+        entropies = _measured(recipe, tokenizer, prompt, ids)
+    truth = subject.truth or record.get("ground_truth")
+    asked = (subject.scheme, subject.progress, subject.entropy or None)
+    if {"ids", "regions", "weights"} <= record.keys() and all(each is None for each in asked):
+        try:
+            regions = [Region[name.upper()] for name in record["regions"]]
+            return inspect_recorded(
+                ids,
+                regions,
+                record["weights"],
+                speech,
+                entropies=entropies,
+                truth=truth,
+                opening=opening,
+            )
+        except (ValueError, KeyError, AttributeError) as error:
+            raise InputError(f"the recorded tokens do not fit together ({error})") from error
+    progress = subject.progress
+    if progress is None:
+        progress = min(1.0, _step(record) / max(1, recipe.max_steps))
+    region_entropy = _region_entropy(subject, run, record)
+    if region_entropy is None and entropies is not None:
+        row = torch.tensor([ids])
+        mask = torch.ones_like(row, dtype=torch.bool)
+        labels = label_tokens(
+            row,
+            mask,
+            speech.vocabulary,
+            speech.dialect,
+            openings=[opening],
+            scaffolding=scheme.scaffolding,
+        )
+        region_entropy = RegionEntropy.measure(torch.tensor([entropies]), labels, mask)
+    if scheme.statistic is not None and region_entropy is None:
+        raise InputError(
+            f"the scheme {recipe.weighting.scheme} starts from region entropies: give them, as in "
+            "--entropy format=0.1 --entropy reasoning=0.8, or a --prompt to measure them"
+        )
+    try:
+        return inspect_response(
+            ids,
+            speech,
+            scheme,
+            region_entropy,
+            progress,
+            entropies=entropies,
+            truth=truth,
+            opening=opening,
+        )
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def _with(recipe: Recipe, subject: Subject, run: RunFolder | None) -> Recipe:
+    """The recipe with what the options say."""
+    changed: dict[str, Any] = {}
+    if subject.policy is not None:
+        changed["policy"] = subject.policy
+    elif run is not None and (last := run.last_checkpoint()) is not None:
+        changed["policy"] = str(last)
+    elif run is not None:
+        recipe = kept_recipe(recipe, run.recipe)
+        if files := changed_files(recipe, read_origins(run.data)):
+            raise InputError(
+                f"{run.path}: since the run began, {short_list(files)}; put back what was there, "
+                "or name the tokenizer by --policy"
+            )
+    if subject.dialect is not None:
+        changed["dialect"] = subject.dialect
+    if subject.scheme is not None:
+        weighting = {"scheme": subject.scheme, "options": {}}
+        changed["weighting"] = recipe.weighting.model_copy(update=weighting)
+    return recipe.model_copy(update=changed)
+
+
+def _record(subject: Subject, run: RunFolder | None) -> dict[str, Any]:
+    """The response, and what was written with it."""
+    if subject.text is not None:
+        return {"response": subject.text}
+    assert subject.source is not None
+    path = subject.source
+    if run is not None:
+        path = _rollouts_of(run, subject.step)
+    if path.is_dir():
+        raise InputError(f"{path}: neither a run (it has no recipe.yaml) nor a file")
+    if path.suffix != ".jsonl":
+        return {"response": _text(path)}
+    rows = [line for line in split_lines(_text(path)) if line.strip()]
+    if not 0 <= subject.row < len(rows):
+        raise InputError(f"--row {subject.row}: {path} has {len(rows)} responses")
+    try:
+        record = json.loads(rows[subject.row])
+        _check_record(record)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{path}, row {subject.row}: not a rollout ({error})") from error
+    return record
+
+
+def _check_record(record: dict[str, Any]) -> None:
+    """Refuse a rollout whose parts are of other kinds.
+
+    Raises:
+        TypeError: a part is.
+    """
+    if not isinstance(record["response"], str):
+        raise TypeError("its response is no text")
+    record["response"] = record["response"].encode("utf-8", "replace").decode()
+    if not isinstance(record.get("ground_truth"), str | None):
+        raise TypeError("its ground truth is no text")
+    if not isinstance(record.get("opening", ""), str):
+        raise TypeError("its opening is no text")
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "ids": int,
+        "regions": str,
+        "weights": (int, float),
+    }
+    for name, kind in kinds.items():
+        values = record.get(name, [])
+        if not isinstance(values, list) or not all(
+            isinstance(value, kind) and not isinstance(value, bool) for value in values
+        ):
+            raise TypeError(f"its {name} are of another kind")
+    if not all(abs(value) < _MOST_ID for value in record.get("ids", [])):
+        raise TypeError("its ids are none of a vocabulary")
+
+
+def _rollouts_of(run: RunFolder, step: int | None) -> Path:
+    files = sorted(run.rollouts.glob("step-*.jsonl"))
+    if step is not None:
+        files = [file for file in files if file.stem == f"step-{step:06d}"]
+    if not files:
+        which = "" if step is None else f" of step {step}"
+        raise InputError(f"{run.path}: it has no rollouts{which}")
+    return files[-1]
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_text(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+
+
+def _region_entropy(
+    subject: Subject, run: RunFolder | None, record: dict[str, Any]
+) -> RegionEntropy | None:
+    """By the options, else by the run's metrics at that step, a token each."""
+    found = _given(subject.entropy)
+    if not found and run is not None and run.metrics.is_file():
+        for line in whole_lines(run.metrics):
+            metrics = _object(line)
+            if _step(metrics) > _step(record):
+                shares = {r: metrics.get(f"share/{r.name.lower()}", 0.0) for r in Region}
+                means = {r: metrics.get(f"entropy/{r.name.lower()}") for r in Region}
+                found = {r: (m, shares[r]) for r, m in means.items() if m is not None}
+                break
+    if not found:
+        return None
+    total, count = torch.zeros(len(Region)).double(), torch.zeros(len(Region)).double()
+    for region, (mean, share) in found.items():
+        total[region], count[region] = mean * share, share
+    return RegionEntropy(total, count)
+
+
+def _object(line: str) -> dict[str, Any]:
+    """The object of a line; an empty one where it is none."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _step(record: dict[str, Any]) -> int:
+    step = record.get("step", 0)
+    return step if isinstance(step, int) and step >= 0 else 0
+
+
+def _given(written: tuple[str, ...]) -> dict[Region, tuple[float, float]]:
+    names = {region.name.lower(): region for region in Region}
+    found = {}
+    for text in written:
+        name, _, value = text.partition("=")
+        if name not in names:
+            raise InputError(unknown_name("region", name, names))
+        try:
+            mean = float(value)
+        except ValueError:
+            mean = -1.0
+        if not 0 <= mean < float("inf"):
+            raise InputError(f"--entropy {text}: give nats, as in {name}=0.8")
+        found[names[name]] = (mean, 1.0)
+    return found
+
+
+def _measured(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, prompt: str, ids: list[int]
+) -> list[float]:
+    """The entropies of the policy's distributions over the response, nats."""
+    model = load_policy(recipe).eval()
+    before = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    if not before:
+        raise InputError("the prompt is empty")
+    row = torch.tensor([[*before, *ids]], device=model.device)
+    with torch.no_grad():
+        logits = model(input_ids=row).logits[0, len(before) - 1 : -1].float()
+    logps = torch.log_softmax(logits / recipe.rollout.temperature, dim=-1)
+    return [float(each) for each in -(logps.exp() * logps).sum(-1)]

@@ -1,0 +1,251 @@
+"""The live view of a run: a calm board on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from toolrest.io.console import console as plain_console
+from toolrest.io.console import text_column
+from toolrest.io.files import iterate_lines
+from toolrest.io.foreign import parse_object
+from toolrest.io.terminal import say
+from toolrest.report.shading import visible
+
+_REGIONS = ("format", "name", "parameters", "reasoning", "response")
+_BARS = "▁▂▃▄▅▆▇█"
+_PLAIN_BARS = "_.,-=+*#"
+"""For terminals that have no others."""
+_WIDTH = 24
+"""Values of a sparkline."""
+_NARROW = 60
+"""Columns under which the board is the bar and one line."""
+_EVERY = 10
+"""Steps between looks at the best and the worst response."""
+_CURVES = (
+    ("loss", "loss", "{:.3f}"),
+    ("mean_token_accuracy", "token accuracy", "{:.2f}"),
+    ("reward", "reward", "{:.2f}"),
+    ("reward/exact_match", "exact match", "{:.2f}"),
+    ("reward/format", "format", "{:.2f}"),
+    ("reward/correctness", "correctness", "{:.2f}"),
+    ("completions/mean_length", "tokens a response", "{:.0f}"),
+    ("grad_norm", "gradient norm", "{:.2f}"),
+    ("tokens/s", "tokens/s", "{:.0f}"),
+)
+
+
+def sparkline(values: Sequence[float], bars: str = _BARS) -> str:
+    """The last values as bars between their least and greatest; a gap where one is no number."""
+    last = list(values)[-_WIDTH:]
+    finite = [value for value in last if math.isfinite(value)]
+    if not finite:
+        return " " * len(last)
+    low, high = min(finite), max(finite)
+    scale = (len(bars) - 1) / (high - low) if high > low else 0.0
+    return "".join(
+        bars[round((value - low) * scale)] if math.isfinite(value) else " " for value in last
+    )
+
+
+class LiveView:
+    """Shows stages, steps and notes.
+
+    Args:
+        quiet: show nothing.
+        rollouts: the run's folder of rollouts, whose best and worst response is shown now and then.
+        console: where to; standard output if None.
+    """
+
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        rollouts: Path | None = None,
+        console: Console | None = None,
+    ) -> None:
+        self._quiet = quiet
+        self._rollouts = rollouts
+        self._console = console or plain_console()
+        self._total: int | None = None
+        self._history: defaultdict[str, list[float]] = defaultdict(list)
+        self._seen: dict[str, Any] = {}
+        self._live: Live | None = None
+        self.at = 0
+        """The last step that was shown."""
+
+    def __enter__(self) -> LiveView:
+        if self._console.is_terminal and not self._quiet:
+            self._progress = Progress(
+                text_column("{task.description}"),
+                BarColumn(bar_width=24),
+                text_column("{task.completed}/{task.total}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+            self._task = self._progress.add_task("starting", total=None)
+            self._live = Live(console=self._console, refresh_per_second=4)
+            self._live.start()
+            self._refresh()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def stage(self, text: str, total: int | None = None) -> None:
+        """A new part of the job begins; `total`: how much there is to do in it."""
+        self._total = total
+        self._history.clear()
+        self._seen = {}
+        if self._live is not None:
+            self._progress.reset(self._task, description=text, total=total)
+            self._refresh()
+        else:
+            self.note(text)
+
+    def advance(self, done: int) -> None:
+        """So much of the part is done."""
+        if self._live is not None:
+            self._progress.update(self._task, completed=done)
+            self._refresh()
+
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
+        if not self._quiet:
+            self._console.print(text, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Something that the user should look at; said in a quiet view too, on standard error."""
+        if self._quiet:
+            say(text, err=True)
+        else:
+            self._console.print(text, style="yellow", soft_wrap=True)
+
+    def step(self, step: int, metrics: dict[str, Any]) -> None:
+        """An optimiser step is done."""
+        self.at = step
+        self._remember(metrics)
+        self.advance(step)
+        if self._live is None:
+            self.note(f"step {step}/{self._total}  {describe_step(metrics)}")
+        if self._rollouts is not None and step % _EVERY == 0 and not self._quiet:
+            for line in best_and_worst(self._rollouts, step - 1):
+                self.note(line)
+
+    def _remember(self, metrics: dict[str, Any]) -> None:
+        shown = dict(metrics)
+        if not _is_supervised(metrics):
+            shown.pop("loss", None)  # of a policy's gradient: its value says nothing
+        tokens, seconds = (
+            metrics.get(key, 0.0) - self._seen.get(key, math.inf)
+            for key in ("num_tokens", "seconds")
+        )
+        if seconds > 0:
+            shown["tokens/s"] = tokens / seconds
+        self._seen = metrics
+        for name, value in shown.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                self._history[name].append(float(value))
+
+    def _refresh(self) -> None:
+        if self._live is not None:
+            self._live.update(self._board())
+
+    def _board(self) -> RenderableType:
+        """The bar, and once there are steps the curves and the regions."""
+        bars = _BARS if self._console.encoding.lower().startswith("utf") else _PLAIN_BARS
+        if not self._history:
+            return self._progress
+        if self._console.width < _NARROW:
+            return Group(self._progress, describe_step(self._seen))
+        curves = Table.grid(padding=(0, 1))
+        for name, label, form in _CURVES:
+            values = self._history.get(name)
+            if values:
+                curves.add_row(label, sparkline(values, bars), form.format(values[-1]))
+        if _is_supervised(self._seen):
+            return Group(self._progress, curves)
+        regions = Table(box=None, padding=(0, 1))
+        statistic = (
+            "entropy" if any(f"entropy/{r}" in self._history for r in _REGIONS) else ("collision")
+        )
+        for heading in ("region", statistic, "", "weight", ""):
+            regions.add_column(heading)
+        for region in _REGIONS:
+            row = [region]
+            for name in (statistic, "weight"):
+                values = self._history.get(f"{name}/{region}", [])
+                row += [sparkline(values, bars), f"{values[-1]:.2f}" if values else ""]
+            if any(row[1:]):
+                regions.add_row(*row)
+        return Group(self._progress, curves, regions)
+
+
+def best_and_worst(rollouts: Path, step: int) -> list[str]:
+    """The best and the worst of the responses that were saved at a step, a line each."""
+    try:
+        path = rollouts / f"step-{step:06d}.jsonl"
+        rows = [parse_object(line) for line in iterate_lines(path, "strict")]
+        ranked = sorted(rows, key=lambda row: row["reward"]["total"])
+        pairs = (("best", ranked[-1]), ("worst", ranked[0]))
+        return [
+            f"{label} saved response, reward {row['reward']['total']:.2f}: "
+            f"{visible(row['response'])[:300]}"
+            for label, row in pairs
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return []
+
+
+def describe_step(metrics: dict[str, Any]) -> str:
+    """Reward, exact match and region entropies of a step in one line; loss, tokens and learning
+    rate of a supervised one.
+
+    A step on responses that an earlier one was on has no reward of its own.
+    """
+    if _is_supervised(metrics):
+        parts = [f"loss {metrics['loss']:.4f}"]
+        if "mean_token_accuracy" in metrics:
+            parts.append(f"token accuracy {metrics['mean_token_accuracy']:.2f}")
+        if "num_tokens" in metrics:
+            parts.append(f"tokens {metrics['num_tokens']:,.0f}")
+        if "learning_rate" in metrics:
+            parts.append(f"learning rate {metrics['learning_rate']:.1e}")
+        return "  ".join(parts)
+    parts = [f"reward {metrics['reward']:.2f}"] if "reward" in metrics else []
+    if "reward/exact_match" in metrics:
+        parts.append(f"exact {metrics['reward/exact_match']:.2f}")
+    statistic = "entropy" if any(f"entropy/{r}" in metrics for r in _REGIONS) else "collision"
+    entropies = [
+        f"{region} {metrics[f'{statistic}/{region}']:.2f}"
+        for region in _REGIONS
+        if f"{statistic}/{region}" in metrics
+    ]
+    return "  ".join([*parts, f"{statistic}:", *entropies])
+
+
+def _is_supervised(metrics: dict[str, Any]) -> bool:
+    """Whether a step was on demonstrations: those on rollouts have shares of regions."""
+    sampled = any(name.startswith(("reward", "completions/", "share/")) for name in metrics)
+    return "loss" in metrics and not sampled

@@ -1,0 +1,347 @@
+"""A run's folder: what is written where, and who works in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from toolrest.errors import InputError
+from toolrest.io.files import only_one, read_json, sha256_of, whole_lines, write_json, write_whole
+from toolrest.io.redaction import redacted_command
+
+RUNS = Path("runs")
+CHECKPOINT_STATE = "toolrest_state.json"
+"""The last file of a checkpoint to be written; it has the others' sizes."""
+_BEFORE = frozenset(
+    {
+        *("lock", "worker.lock", "recipe.yaml", "environment.json", "data.json", "warnings.jsonl"),
+        *("verl/train.parquet", "verl/heldout.parquet"),
+    }
+)
+"""What a run writes before it works; it is written again in a moment."""
+_VERSIONED = (
+    *("toolrest", "torch", "transformers", "trl", "accelerate", "datasets", "tokenizers"),
+    *("peft", "safetensors", "numpy", "scipy", "pyarrow", "jinja2", "vllm", "verl"),
+)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """runs/<name>/ and the files in it."""
+
+    path: Path
+    """The folder itself."""
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, machine, seed and commit."""
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a step."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def warm_metrics(self) -> Path:
+        """One JSON object a step of the warm start, which a rewound run keeps: it has steps of its
+        own. A run that is supervised alone writes `metrics` instead.
+        """
+        return self.path / "warm_start.jsonl"
+
+    @property
+    def data(self) -> Path:
+        """How many rows were used, and which were left out and why."""
+        return self.path / "data.json"
+
+    @property
+    def rollouts(self) -> Path:
+        """Folder: one file a generation with the saved groups."""
+        return self.path / "rollouts"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder: checkpoint-<step>, each a Hugging Face checkpoint."""
+        return self.path / "checkpoints"
+
+    @property
+    def warm_start(self) -> Path:
+        """Folder: the policy after the warm start, a Hugging Face checkpoint."""
+        return self.path / "warm_start"
+
+    @property
+    def base(self) -> Path:
+        """Folder: the policy that the run's adapters are trained on, where the recipe's is one of
+        adapters itself; a Hugging Face checkpoint.
+        """
+        return self.path / "base"
+
+    @property
+    def evaluation(self) -> Path:
+        """Folder: held-out responses before and after, and their scores."""
+        return self.path / "evaluation"
+
+    @property
+    def curve(self) -> Path:
+        """One JSON object an evaluation on the way."""
+        return self.evaluation / "curve.jsonl"
+
+    @property
+    def summary(self) -> Path:
+        """Before and after; written when the run is done."""
+        return self.path / "summary.json"
+
+    @property
+    def incidents(self) -> Path:
+        """Folder: one file a step at which a number was not finite."""
+        return self.path / "incidents"
+
+    @property
+    def warnings(self) -> Path:
+        """One JSON object a warning."""
+        return self.path / "warnings.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that was started to train here, to its end."""
+        return self.path / "lock"
+
+    @property
+    def worker_lock(self) -> Path:
+        """Held by what that process has started to train, which may outlive it."""
+        return self.path / "worker.lock"
+
+    @property
+    def _files(self) -> tuple[Path, ...]:
+        """What is read or written as a file."""
+        logs = (self.metrics, self.curve, self.warnings, self.summary)
+        return (self.recipe, self.environment, self.data, self.lock, self.worker_lock, *logs)
+
+    @property
+    def _folders(self) -> tuple[Path, ...]:
+        """What is read or written as a folder."""
+        made = (self.rollouts, self.checkpoints, self.warm_start, self.base, self.evaluation)
+        return (*made, self.incidents)
+
+    def last_checkpoint(self) -> Path | None:
+        """The newest checkpoint that is whole, or None."""
+        whole = [folder for folder in self._checkpoints() if is_whole(folder)]
+        return max(whole, key=checkpoint_step, default=None)
+
+    def _checkpoints(self) -> list[Path]:
+        found = self.checkpoints.glob("checkpoint-*")
+        return [folder for folder in found if folder.name.split("-")[1].isdecimal()]
+
+    @contextmanager
+    def held(self, otherwise: str = "wait for it, or stop it first") -> Iterator[None]:
+        """Nobody else trains in this folder meanwhile.
+
+        Args:
+            otherwise: what to do where somebody does, as the message ends.
+
+        Raises:
+            TakenError: somebody does.
+            InputError: the folder cannot be written in, or `check_links` fails.
+        """
+        self.check_links()
+        taken = f"{self.path}: another process is training there; {otherwise}"
+        with only_one(self.lock, taken):
+            if self.worker_lock.exists():
+                with only_one(self.worker_lock, taken):
+                    pass
+            yield
+
+    def worked_in(self) -> AbstractContextManager[int]:
+        """Nobody else begins here, even if the process that holds the folder is killed alone.
+
+        Yields:
+            A descriptor; a process that is started with it works in the folder until it ends.
+
+        Raises:
+            TakenError: somebody else works here.
+        """
+        return only_one(self.worker_lock, f"{self.path}: another process is training there")
+
+    def is_used(self) -> bool:
+        """Whether the folder holds anything that a run does not write anew as it begins."""
+        for path in self.path.rglob("*"):
+            within = path.relative_to(self.path)
+            made = path.is_symlink() or not path.is_dir()
+            part = any(name.endswith(".part") for name in within.parts)
+            if made and not part and within.as_posix() not in _BEFORE:
+                return True
+        return False
+
+    def check_links(self, within: Path | None = None) -> None:
+        """Nothing in the folder leads out of it, so that what is written there stays there; and
+        nothing but files and folders is in it, so that none is waited for.
+
+        Args:
+            within: a folder of it that alone is looked at, itself included.
+
+        Raises:
+            InputError: a link does, or a FIFO, a socket or a device is there.
+        """
+        root = _real(self.path)
+        if within is not None and not _real(within).is_relative_to(root):
+            raise InputError(f"{within}: a link that leads out of the run's folder; take it out")
+        for folder, below, names in os.walk(within or self.path):
+            for path in (Path(folder) / name for name in (*below, *names)):
+                if path.is_symlink() and not _real(path).is_relative_to(root):
+                    raise InputError(
+                        f"{path}: a link that leads out of the run's folder; take it out"
+                    )
+                if _is_special(path):
+                    raise InputError(f"{path}: neither a file nor a folder; take it out")
+        for path in (*self._files, *self._folders):
+            if path.exists() and path.is_dir() != (path in self._folders):
+                kind = "a folder" if path in self._folders else "a file"
+                raise InputError(f"{path}: should be {kind}; take it out")
+
+    def drop_parts(self) -> None:
+        """Drop what a process that was killed had not written whole."""
+        for part in [*self.path.glob("*.part"), *self.path.glob("*/*.part")]:
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
+
+    def rewind(self, step: int) -> None:
+        """Drop what was written after optimiser step `step`, and what was not written whole.
+
+        Raises:
+            InputError: a line of a file is broken.
+        """
+        self.drop_parts()
+        for path in (self.metrics, self.curve, self.warnings):
+            if path.is_file():
+                kept = [line for line in whole_lines(path) if _step_of(line, path) <= step]
+                write_whole(path, "".join(kept))
+        for file in self.rollouts.glob("step-*.jsonl"):
+            written = file.stem.split("-")[1]
+            if written.isdecimal() and int(written) >= step:
+                file.unlink()
+        for folder in self._checkpoints():
+            if checkpoint_step(folder) > step or not is_whole(folder):
+                shutil.rmtree(folder)
+
+    def seconds(self) -> float:
+        """What the steps so far took, by the last line of the metrics; 0.0 without any."""
+        if not self.metrics.is_file():
+            return 0.0
+        lines = whole_lines(self.metrics)
+        try:
+            return float(json.loads(lines[-1]).get("seconds", 0.0)) if lines else 0.0
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+            return 0.0
+
+
+def checkpoint_step(folder: Path) -> int:
+    """The optimiser steps done in a checkpoint's folder."""
+    return int(folder.name.split("-")[1])
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether every file of a checkpoint is there in the size that was written."""
+    try:
+        state = read_json(checkpoint / CHECKPOINT_STATE)
+        sizes = state.get("files", {})
+        return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return False
+
+
+def _real(path: Path) -> Path:
+    """Where a path leads; as far as that is known of links that lead nowhere, or to themselves."""
+    return Path(os.path.realpath(path))
+
+
+def _is_special(path: Path) -> bool:
+    """Whether a FIFO, a socket or a device is there."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # gone since, or a link to nothing
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _step_of(line: str, path: Path) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise InputError(f"{path}: a broken line ({error}); take it out") from error
+
+
+def begin_run(run: RunFolder, recipe: str, seed: int) -> None:
+    """Write what is known before a run begins, once.
+
+    Args:
+        recipe: the resolved recipe, YAML.
+    """
+    if not run.environment.is_file():
+        write_whole(run.recipe, recipe)
+        write_json(run.environment, describe_environment(seed))
+
+
+def describe_environment(seed: int) -> dict[str, Any]:
+    """Versions, machine, command, seed and the commit of the source tree."""
+    versions = {}
+    for package in _VERSIONED:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "versions": versions,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "command": redacted_command(sys.argv),
+        "seed": seed,
+        "commit": _commit(),
+        "source": _source(),
+    }
+
+
+def _source() -> str:
+    """The hash of the package's own code: two changed trees of one commit are two sources."""
+    here = Path(__file__).parents[1]
+    found = hashlib.sha256()
+    for path in sorted(here.rglob("*.py")):
+        found.update(f"{path.relative_to(here).as_posix()}:{sha256_of(path)};".encode())
+    return found.hexdigest()[:16]
+
+
+def _commit() -> str | None:
+    """The commit of the source tree that the package runs from, with `-dirty` where files were
+    changed since; None for an installed package.
+    """
+    here = Path(__file__)
+
+    def git(*arguments: str) -> str:
+        # Without optional locks nothing is written, as a full disk would leave a torn index.
+        command = ["git", "--no-optional-locks", "-C", str(here.parent), *arguments]
+        return subprocess.run(
+            command, capture_output=True, encoding="utf-8", timeout=10, check=True
+        ).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", here.name)
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,158 @@
+"""`ResTTrainer` is given what `GRPOTrainer` is given, and holds what it holds."""
+
+import inspect
+from dataclasses import fields
+
+import pytest
+import torch
+from datasets import Dataset
+from transformers import TrainingArguments
+from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.base_config import _BaseConfig
+from trl_settings import settings
+
+from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
+from toolrest.errors import InputError
+from toolrest.policy.load import load_policy
+from toolrest.recipe import Recipe
+
+ROWS = Dataset.from_list([{"prompt": "Which day is it?"}] * 4)
+
+
+def lengths(completions, **columns):
+    return [float(len(text)) for text in completions]
+
+
+@pytest.fixture
+def on_a_cpu(monkeypatch):
+    """TRL's defaults are bfloat16 on a GPU, and are refused where there is none."""
+    real = _BaseConfig.__post_init__
+
+    def checked(config):
+        config.use_cpu = True
+        real(config)
+
+    monkeypatch.setattr(_BaseConfig, "__post_init__", checked)
+
+
+def named_policy():
+    policy = load_policy(Recipe())
+    policy.config._name_or_path = "someone/tiny"
+    return policy
+
+
+def test_the_parameters_are_those_of_grpo_in_their_order():
+    theirs = list(inspect.signature(GRPOTrainer.__init__).parameters)
+    ours = list(inspect.signature(ResTTrainer.__init__).parameters)
+    assert ours[:4] == theirs[:4] == ["self", "model", "reward_funcs", "args"]
+
+
+def test_without_args_the_defaults_are_those_of_grpo(
+    tmp_path, monkeypatch, embedded_tokenizer, on_a_cpu
+):
+    monkeypatch.chdir(tmp_path)
+    given = {"train_dataset": ROWS, "processing_class": embedded_tokenizer}
+    ours = ResTTrainer(named_policy(), lengths, **given)
+    theirs = GRPOTrainer(named_policy(), lengths, **given)
+    assert isinstance(ours.args, ResTConfig)
+    assert ours.args.weighting == "rest"
+    assert (ours.args.output_dir, theirs.args.output_dir) == ("tiny-ResT", "tiny-GRPO")
+    differ = {
+        field.name
+        for field in fields(GRPOConfig)
+        if getattr(ours.args, field.name) != getattr(theirs.args, field.name)
+    }
+    assert differ == {"output_dir", "loss_type"}
+
+
+def test_args_may_stand_third_as_in_grpo(tmp_path, embedded_tokenizer):
+    config = ResTConfig(weighting="uniform", **settings(tmp_path))
+    made = ResTTrainer(
+        named_policy(), lengths, config, ROWS, None, processing_class=embedded_tokenizer
+    )
+    assert made.config is config
+    assert made.args is config
+
+
+@pytest.mark.parametrize("kind", [GRPOConfig, TrainingArguments])
+def test_settings_that_name_no_weighting_are_refused(tmp_path, kind):
+    config = kind(output_dir=str(tmp_path), use_cpu=True, bf16=False)
+    with pytest.raises(InputError, match=f"args is a {kind.__name__}, .* use ResTConfig"):
+        ResTTrainer(named_policy(), lengths, config, ROWS)
+
+
+def trainer(folder, tokenizer, **more):
+    config = ResTConfig(**settings(folder, max_completion_length=8, max_steps=1, **more))
+    return ResTTrainer(named_policy(), lengths, config, ROWS, processing_class=tokenizer)
+
+
+def forward(made):
+    ids = torch.arange(1, 9).view(1, 8)
+    with made._capture():
+        return made._get_per_token_logps_and_entropies(
+            made.model, ids, torch.ones_like(ids), 4, compute_entropy=True
+        )
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"top_entropy_quantile": 0.5, "weighting": "uniform"}, {"num_iterations": 2}]
+)
+def test_without_an_entropy_bonus_entropies_keep_no_graph(tmp_path, embedded_tokenizer, more):
+    made = trainer(tmp_path, embedded_tokenizer, **more)
+    logps, entropies, _ = forward(made)
+    assert logps.requires_grad
+    assert entropies.grad_fn is None and not entropies.requires_grad
+    assert made._captured.grad_fn is None
+    assert torch.equal(made._captured, entropies)
+
+
+@pytest.mark.parametrize(
+    ("weighting", "options"), [("rest", {}), ("rest", {"rule": "collision"}), ("uniform", {})]
+)
+def test_an_entropy_bonus_has_its_gradient_and_what_is_captured_has_none(
+    tmp_path, embedded_tokenizer, weighting, options
+):
+    made = trainer(
+        tmp_path,
+        embedded_tokenizer,
+        weighting=weighting,
+        weighting_options=options,
+        entropy_coef=0.1,
+    )
+    _, entropies, _ = forward(made)
+    assert made._captured.grad_fn is None
+    entropies.sum().backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in made.model.parameters())
+
+
+def test_rewards_of_none_are_left_out_as_in_grpo(tmp_path, embedded_tokenizer):
+    def none(completions, **columns):
+        return [None] * len(completions)
+
+    policies = []
+    for kind, config in ((GRPOTrainer, GRPOConfig), (ResTTrainer, ResTConfig)):
+        options = settings(tmp_path, max_completion_length=8, max_steps=1, loss_type="grpo")
+        made = kind(
+            named_policy(), none, config(**options), ROWS, processing_class=embedded_tokenizer
+        )
+        made.train()
+        policies.append(made.model.state_dict())
+    assert all(torch.equal(policies[0][name], value) for name, value in policies[1].items())
+
+
+def test_the_entropy_bonus_moves_the_policy(tmp_path, embedded_tokenizer):
+    """All rewards are equal, so that only the bonus has a gradient."""
+
+    def equal(completions, **columns):
+        return [1.0] * len(completions)
+
+    moved = []
+    for coefficient in (0.0, 0.1):
+        config = ResTConfig(
+            **settings(tmp_path, max_completion_length=8, max_steps=1, entropy_coef=coefficient)
+        )
+        made = ResTTrainer(named_policy(), equal, config, ROWS, processing_class=embedded_tokenizer)
+        made.train()
+        moved.append(made.state.log_history[0]["grad_norm"])
+    assert moved[0] == 0.0
+    assert moved[1] > 0.0

@@ -1,0 +1,242 @@
+"""What the guards do with each kind of number, on a trainer that is made of its parts alone."""
+
+import asyncio
+from collections import defaultdict
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from toolrest.engines.common.incidents import NonFiniteError
+from toolrest.engines.trl.checkpoints import CheckpointTrainer
+from toolrest.engines.trl.guards import GuardedTrainer
+
+NAN, INF = float("nan"), float("inf")
+
+
+class Accelerator:
+    """One process, or the first of two of which the other finds `elsewhere`."""
+
+    device = "cpu"
+    is_main_process = True
+
+    def __init__(self, elsewhere=0.0, processes=1, index=0):
+        self.elsewhere, self.num_processes, self.process_index = elsewhere, processes, index
+
+    def reduce(self, values, reduction):
+        assert reduction == "sum"
+        return values + self.elsewhere
+
+
+def guarded(rule="skip", accelerator=None, group=2, **state):
+    trainer = object.__new__(GuardedTrainer)
+    trainer.model = torch.nn.Linear(2, 2)
+    trainer.accelerator = accelerator or Accelerator()
+    trainer.non_finite = rule
+    trainer.num_generations = group
+    trainer.reward_funcs = [torch.nn.Linear(1, 1)]
+    trainer.incidents = []
+    trainer._on_incident = trainer.incidents.append
+    trainer._batch = {}
+    trainer._unscored = None
+    trainer._metrics = defaultdict(lambda: defaultdict(list))
+    trainer.state = SimpleNamespace(global_step=7, log_history=[], **state)
+    return trainer
+
+
+def rewarded(monkeypatch, rewards, trainer, prompts):
+    monkeypatch.setattr(
+        CheckpointTrainer, "_calculate_rewards", lambda *arguments: torch.tensor(rewards)
+    )
+    found = trainer._calculate_rewards([], ["p"] * prompts, [], [])
+    return found, trainer._unscored
+
+
+def test_a_group_with_a_response_without_a_reward_is_left_out(monkeypatch):
+    """NaN in one of two rewards is one that does not apply; infinity, or NaN in both, is none."""
+    trainer = guarded()
+    rewards = [[1.0, 2.0], [NAN, 3.0], [NAN, NAN], [1.0, 1.0], [INF, 1.0], [1.0, -INF]]
+    found, unscored = rewarded(monkeypatch, rewards, trainer, 6)
+    assert found[2].tolist() == found[4].tolist() == found[5].tolist() == [0.0, 0.0]
+    assert found[0].tolist() == [1.0, 2.0] and found[3].tolist() == [1.0, 1.0]
+    assert found[1].isnan().tolist() == [True, False]
+    assert unscored.tolist() == [False, False, True, True, True, True]
+    [incident] = trainer.incidents
+    assert (incident.step, incident.what) == (7, "reward")
+    assert trainer._metrics["train"]["guards/not_finite"] == [1.0]
+
+
+def test_rewards_that_are_numbers_leave_nothing_out(monkeypatch):
+    trainer = guarded()
+    trainer._unscored = torch.tensor([True])
+    _, unscored = rewarded(monkeypatch, [[1.0], [2.0]], trainer, 2)
+    assert unscored is None
+    assert not trainer.incidents and not trainer._metrics["train"]
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_response_that_every_function_left_out_is_no_fault(monkeypatch, later):
+    """None of all functions is left to TRL; None of one and NaN of the other is none."""
+    said = {"one": [None, None, 1.0, NAN], "other": [None, NAN, None, NAN]}
+
+    def function(name):
+        async def soon(completions):
+            return said[name]
+
+        return soon if later and name == "other" else lambda completions: said[name]
+
+    def rewards_of(trainer, *arguments):
+        columns = []
+        for call in trainer.reward_funcs:
+            found = call(completions=["c"] * 4)
+            found = asyncio.run(found) if asyncio.iscoroutine(found) else found
+            columns.append([NAN if value is None else value for value in found])
+        return torch.tensor(columns).T
+
+    monkeypatch.setattr(CheckpointTrainer, "_calculate_rewards", rewards_of)
+    trainer = guarded()
+    trainer.reward_funcs = functions = [function("one"), function("other")]
+    found = trainer._calculate_rewards([], ["p"] * 4, [], [])
+    assert trainer.reward_funcs is functions
+    assert found[0].isnan().all()
+    assert found[1].tolist() == found[3].tolist() == [0.0, 0.0]
+    assert trainer._unscored.tolist() == [True, True, True, True]
+    said["one"], said["other"] = [None, None, 1.0, 2.0], [None, None, None, None]
+    found = trainer._calculate_rewards([], ["p"] * 4, [], [])
+    assert found.isnan().tolist() == [[True, True], [True, True], [False, True], [False, True]]
+    assert trainer._unscored is None and len(trainer.incidents) == 1
+
+
+def test_a_process_leaves_out_its_own_rows(monkeypatch):
+    """Two processes of two rows; the fault is in the first row of all, or in the last."""
+    for place, expected in ((0, [False, False]), (3, [True, True])):
+        rewards = [[1.0]] * 4
+        rewards[place] = [INF]
+        trainer = guarded(accelerator=Accelerator(processes=2, index=1))
+        _, unscored = rewarded(monkeypatch, rewards, trainer, 2)
+        assert unscored.tolist() == expected
+
+
+def test_in_evaluation_rewards_are_not_looked_at(monkeypatch):
+    trainer = guarded("stop")
+    trainer.model.eval()
+    found, unscored = rewarded(monkeypatch, [[NAN]], trainer, 1)
+    assert found.isnan().all() and unscored is None and not trainer.incidents
+
+
+@pytest.mark.parametrize("bad", [NAN, INF, -INF])
+def test_rows_that_are_not_finite_become_0(bad):
+    values = torch.ones(3, 2)
+    values[1, 1] = bad
+    trainer = guarded()
+    assert trainer._finite_rows("weight", values).tolist() == [[1, 1], [0, 0], [1, 1]]
+    [incident] = trainer.incidents
+    assert incident.what == "weight" and list(incident.facts["tensors"]) == ["weight"]
+    flat = torch.tensor([1.0, bad])
+    assert guarded()._finite_rows("x", flat).tolist() == [1.0, 0.0]
+
+
+def test_rows_that_are_finite_are_given_back_as_they_are():
+    values = torch.ones(3, 2)
+    trainer = guarded("stop")
+    assert trainer._finite_rows("weight", values) is values
+    assert not trainer.incidents
+
+
+def test_a_fault_in_another_process_is_an_incident_here_too():
+    trainer = guarded(accelerator=Accelerator(elsewhere=1.0))
+    with pytest.raises(NonFiniteError):  # the parameters of the other are not finite either
+        trainer._finite_rows("weight", torch.ones(2, 2))
+    assert len(trainer.incidents) == 1
+
+
+@pytest.mark.parametrize("norm", [NAN, INF])
+def test_a_gradient_that_is_not_finite_is_dropped(monkeypatch, norm):
+    monkeypatch.setattr(CheckpointTrainer, "_clip_grad_norm", lambda self, model: norm, False)
+    trainer = guarded()
+    told = ["advantages", "old_per_token_logps", "importance_sampling_ratio"]
+    trainer._batch = dict.fromkeys([*told, "prompt_ids"], torch.ones(1))
+    trainer._batch["completion_ids"] = torch.tensor([[4, 5]])
+    trainer.model(torch.ones(1, 2)).sum().backward()
+    assert trainer._clip_grad_norm(trainer.model) is norm
+    assert all(parameter.grad is None for parameter in trainer.model.parameters())
+    [incident] = trainer.incidents
+    assert incident.what == "loss or gradient"
+    assert list(incident.facts["tensors"]) == told
+    assert incident.facts["completion_ids"] == [[4, 5]]
+
+
+def test_a_gradient_that_is_finite_stays(monkeypatch):
+    monkeypatch.setattr(CheckpointTrainer, "_clip_grad_norm", lambda self, model: 3.0, False)
+    trainer = guarded("stop")
+    trainer.model(torch.ones(1, 2)).sum().backward()
+    assert trainer._clip_grad_norm(trainer.model) == 3.0
+    assert all(parameter.grad is not None for parameter in trainer.model.parameters())
+
+
+def test_an_incident_tells_the_last_five_steps_and_up_to_twenty_parameters():
+    trainer = guarded("stop")
+    trainer.model = torch.nn.ModuleList(torch.nn.Linear(1, 1) for _ in range(12))
+    with torch.no_grad():
+        for parameter in trainer.model.parameters():
+            parameter.fill_(NAN)
+    trainer.state.log_history = [{"loss": n, "grad_norm": 10 * n} for n in range(8)]
+    with pytest.raises(NonFiniteError) as caught:
+        trainer._incident("reward", {})
+    facts = caught.value.incident.facts
+    assert facts["rule"] == "stop"
+    assert facts["last_losses"] == [3, 4, 5, 6, 7]
+    assert facts["last_gradient_norms"] == [30, 40, 50, 60, 70]
+    assert facts["parameters_not_finite"] == [
+        f"{n}.{kind}" for n in range(10) for kind in ("weight", "bias")
+    ]
+    assert facts["completion_ids"] is None
+
+
+def test_an_incident_stops_the_run_or_goes_on_by_the_rule():
+    for rule in ("stop", "skip"):
+        trainer = guarded(rule)
+        if rule == "stop":
+            with pytest.raises(NonFiniteError, match="a weight of step 8 is not finite"):
+                trainer._incident("weight", {})
+            assert not trainer._metrics["train"]
+        else:
+            trainer._incident("weight", {})
+            assert trainer._metrics["train"]["guards/not_finite"] == [1.0]
+        [incident] = trainer.incidents
+        assert incident.facts["rule"] == rule
+        assert incident.facts["parameters_not_finite"] == []
+
+
+def test_only_the_first_process_tells_of_an_incident():
+    trainer = guarded()
+    trainer.accelerator.is_main_process = False
+    trainer._incident("reward", {})
+    assert trainer.incidents == []
+    assert trainer._metrics["train"]["guards/not_finite"] == [1.0]
+
+
+@pytest.mark.parametrize("rule", ["stop", "skip"])
+def test_a_parameter_that_is_not_finite_stops_by_any_rule_and_is_not_saved(monkeypatch, rule):
+    saved = []
+    monkeypatch.setattr(CheckpointTrainer, "_save_checkpoint", lambda *a: saved.append(1), False)
+    trainer = guarded(rule)
+    trainer._save_checkpoint(trainer.model, None)
+    assert saved == [1]
+    with torch.no_grad():
+        trainer.model.weight[0, 0] = INF
+    with pytest.raises(NonFiniteError):
+        trainer._save_checkpoint(trainer.model, None)
+    assert saved == [1]
+    assert [incident.what for incident in trainer.incidents] == ["parameter"]
+
+
+def test_the_first_fault_of_any_process_is_everyone_s(monkeypatch):
+    trainer = guarded()
+    assert trainer._first_fault(None) is None
+    assert trainer._first_fault("mine") == "mine"
+    gathered = [None, "theirs", "others"]
+    monkeypatch.setattr("toolrest.engines.trl.guards.gather_object", lambda mine: gathered)
+    assert trainer._first_fault("mine") == "mine"
+    trainer.accelerator = Accelerator(processes=3)
+    assert trainer._first_fault(None) == "theirs"

@@ -1,0 +1,121 @@
+"""What TRL is told of a recipe."""
+
+import json
+
+import pytest
+
+from toolrest.engines.trl.launch import train_with_trl, trl_config
+from toolrest.engines.trl.settings import uses_bfloat16
+from toolrest.errors import InputError
+from toolrest.policy.load import load_policy
+from toolrest.recipe import Recipe, load_recipe
+from toolrest.runs.folder import RunFolder
+from toolrest.world.tasks import Split, make_samples
+
+
+def told(tmp_path, *overrides):
+    return trl_config(load_recipe(None, list(overrides)), tmp_path)
+
+
+def test_a_generation_is_split_into_optimiser_steps(tmp_path):
+    """16 prompts x 8 responses in steps of 4 prompts: 32 responses a step, 8 a forward."""
+    config = told(tmp_path, "optimizer.mini_batch=4", "optimizer.micro_batch=8", "save_steps=4")
+    assert config.per_device_train_batch_size == 8
+    assert config.gradient_accumulation_steps == 4
+    assert config.steps_per_generation == 16
+    assert config.generation_batch_size == 128
+
+
+def test_processes_share_the_responses_of_a_step(tmp_path):
+    config = told(tmp_path, "engine.processes=2", "optimizer.micro_batch=16")
+    assert config.per_device_train_batch_size == 16
+    assert config.gradient_accumulation_steps == 4
+
+
+def test_vllm_is_told_where_and_how(tmp_path):
+    config = told(
+        tmp_path,
+        "rollout.sampler=vllm",
+        "rollout.vllm.memory=0.4",
+        "rollout.vllm.tensor_parallel=2",
+    )
+    assert (config.use_vllm, config.vllm_mode) == (True, "colocate")
+    assert config.vllm_gpu_memory_utilization == 0.4
+    assert config.vllm_tensor_parallel_size == 2
+    assert config.vllm_importance_sampling_correction
+    config = told(
+        tmp_path,
+        "rollout.sampler=vllm",
+        "rollout.vllm.mode=server",
+        "rollout.vllm.server=http://gpu:8000",
+        "rollout.vllm.correction=false",
+    )
+    assert (config.vllm_mode, config.vllm_server_base_url) == ("server", "http://gpu:8000")
+    assert not config.vllm_importance_sampling_correction
+    assert not told(tmp_path).use_vllm
+
+
+def test_bfloat16_is_the_recipe_s_word(tmp_path):
+    assert told(tmp_path, "engine.precision=bfloat16").bf16
+    assert not told(tmp_path, "engine.precision=float32").bf16
+
+
+@pytest.mark.parametrize(
+    ("gpu", "computes", "bfloat16"),
+    [(True, True, True), (True, False, False), (False, None, False)],
+)
+def test_bfloat16_unasked_is_for_gpus_that_compute_in_it(gpu, computes, bfloat16, monkeypatch):
+    """PyTorch says of older GPUs that they support it, as it can be emulated there."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    monkeypatch.setattr(
+        "torch.cuda.is_bf16_supported",
+        lambda including_emulation=True: including_emulation or computes,
+    )
+    assert uses_bfloat16(Recipe()) == bfloat16
+    for said in ("float32", "bfloat16"):
+        asked = load_recipe(None, [f"engine.precision={said}"])
+        assert uses_bfloat16(asked) == (said == "bfloat16")
+
+
+def test_without_vllm_the_extra_is_named(tmp_path, embedded_tokenizer, embedded_model):
+    recipe = load_recipe(None, ["rollout.sampler=vllm"])
+    samples = make_samples(Split.TRAIN, 16)
+    nothing = (lambda *_: None, lambda _: None)
+    with pytest.raises(InputError, match=r"toolrest\[vllm\]"):
+        train_with_trl(
+            recipe,
+            RunFolder(tmp_path),
+            embedded_model,
+            embedded_tokenizer,
+            samples,
+            *nothing,
+            None,
+        )
+
+
+def test_mini_batches_train_on_one_generation(tmp_path, embedded_tokenizer):
+    """Two optimiser steps a generation; bfloat16 and recomputed activations on the way."""
+    recipe = load_recipe(
+        None,
+        [
+            "max_steps=4",
+            "save_steps=4",
+            "rollout.prompts_per_step=4",
+            "rollout.group_size=4",
+            "rollout.max_response_tokens=48",
+            "optimizer.mini_batch=2",
+            "optimizer.gradient_checkpointing=true",
+            "engine.precision=bfloat16",
+        ],
+    )
+    run = RunFolder(tmp_path)
+    samples = make_samples(Split.TRAIN, 8)
+    model = load_policy(recipe)
+    steps = train_with_trl(
+        recipe, run, model, embedded_tokenizer, samples, lambda *_: None, lambda _: None, None
+    )
+    assert steps == 4
+    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    assert all(line["grad_norm"] >= 0 for line in lines)
+    assert len(list(run.rollouts.glob("step-*.jsonl"))) == 2

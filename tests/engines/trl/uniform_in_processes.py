@@ -1,0 +1,56 @@
+"""Trains GRPO and ResT with uniform weights in the processes that torchrun has started."""
+
+import sys
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer
+
+from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
+from toolrest.policy.load import load_policy, load_tokenizer
+from toolrest.recipe import Recipe
+from toolrest.world.tasks import Split, make_samples
+
+SETTINGS = {
+    "per_device_train_batch_size": 4,
+    "num_generations": 4,
+    "max_completion_length": 64,
+    "max_steps": 2,
+    "learning_rate": 1e-3,
+    "seed": 3,
+    "save_strategy": "no",
+    "report_to": "none",
+    "disable_tqdm": True,
+    "use_cpu": True,
+    "bf16": False,
+    "gradient_checkpointing": False,
+    "loss_type": "grpo",
+}
+
+
+def main(out: Path) -> None:
+    rows = [
+        {"prompt": list(s.prompt), "ground_truth": s.ground_truth}
+        for s in make_samples(Split.TRAIN, 16)
+    ]
+    for name, kind, config in (
+        ("plain", GRPOTrainer, GRPOConfig(output_dir=str(out), **SETTINGS)),
+        ("ours", ResTTrainer, ResTConfig(output_dir=str(out), weighting="uniform", **SETTINGS)),
+    ):
+        trainer = kind(
+            model=load_policy(Recipe()),
+            processing_class=load_tokenizer(Recipe()),
+            reward_funcs=[ToolReward()],
+            train_dataset=Dataset.from_list(rows),
+            args=config,
+        )
+        trainer.train()
+        assert trainer.accelerator.num_processes == 2
+        if trainer.accelerator.is_main_process:
+            state = trainer.accelerator.unwrap_model(trainer.model).state_dict()
+            torch.save(state, out / f"{name}.pt")
+
+
+main(Path(sys.argv[1]))

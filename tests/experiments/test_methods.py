@@ -1,0 +1,153 @@
+import pytest
+
+from toolrest.errors import InputError
+from toolrest.experiments.methods import PRESETS, apply_method, check_methods, read_methods
+from toolrest.experiments.plan import CompareFolder, keep_plan, load_plan, make_plan, read_seeds
+from toolrest.recipe import Recipe, load_recipe
+
+
+def test_every_preset_fits_the_embedded_recipe():
+    recipes = check_methods(Recipe(), list(PRESETS.values()))
+    assert recipes.keys() == PRESETS.keys()
+    assert recipes["grpo"].weighting.scheme == "uniform"
+    assert recipes["dr_grpo"].optimizer.loss == "dr_grpo"
+    assert recipes["dr_grpo"].advantage.scale == "none"
+    assert recipes["spans"].advantage.credit == "spans"
+    assert recipes["sft_rest"].warm_start.method == "sft"
+    dumped = [recipe.model_dump_json() for recipe in recipes.values()]
+    assert len(set(dumped)) == len(dumped)  # no preset is another one
+
+
+@pytest.mark.parametrize(
+    ("preset", "change"),
+    [
+        ("rest_no_curriculum", {"curriculum": False}),
+        ("rest_no_reasoning", {"reasoning_gradient": False}),
+    ],
+)
+def test_an_ablation_of_the_paper_is_one_switch(preset, change):
+    rest = check_methods(Recipe(), read_methods("rest"))["rest"].model_dump()
+    found = check_methods(Recipe(), read_methods(preset))[preset].model_dump()
+    assert found["weighting"]["options"] == change
+    rest["weighting"]["options"] = change
+    assert found == rest
+
+
+def test_without_the_reward_schedule_all_else_is_rest():
+    both = check_methods(Recipe(), read_methods("rest,rest_constant_reward"))
+    rest, found = (both[name].model_dump() for name in ("rest", "rest_constant_reward"))
+    rest["reward"]["schedule"] = "constant"
+    assert found == rest
+
+
+def test_methods_of_one_s_own():
+    plain, tuned, own = read_methods(
+        "grpo,rest:optimizer.learning_rate=1e-4,mine:optimizer.loss=dapo+weighting.scheme=gtpo"
+    )
+    assert plain is PRESETS["grpo"]
+    assert tuned.name == "rest-optimizer.learning_rate-1e-4"
+    assert apply_method(Recipe(), tuned).optimizer.learning_rate == 1e-4
+    made = apply_method(Recipe(), own)
+    assert (own.name, made.optimizer.loss, made.weighting.scheme) == ("mine", "dapo", "gtpo")
+
+
+def test_paths_of_a_method_hold_in_another_folder(tmp_path, monkeypatch):
+    (tmp_path / "policy").mkdir()
+    monkeypatch.chdir(tmp_path)
+    own, hub, embedded = read_methods("a:policy=policy,b:policy=not/there,c:policy=embedded")
+    assert own.overrides == (f"policy={tmp_path / 'policy'}",)
+    assert hub.overrides == ("policy=not/there",)
+    assert embedded.overrides == ("policy=embedded",)
+
+
+def test_options_of_another_scheme_do_not_leak():
+    recipe = load_recipe(None, ["weighting.options.w_max=3.0", "weighting.entropy_decay=0.5"])
+    recipes = check_methods(recipe, read_methods("grpo,rest,stare"))
+    assert recipes["grpo"].weighting.options == recipes["stare"].weighting.options == {}
+    assert recipes["rest"].weighting.options == {"w_max": 3.0}
+    assert recipes["rest"].weighting.entropy_decay == 0.5
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("grop", "did you mean 'grpo'"),
+        ("", "no methods"),
+        ("grpo,grpo", "given twice"),
+        ("../../elsewhere:max_steps=3", "a name is letters"),
+        (":max_steps=3", "a name is letters"),
+        ("my method:max_steps=3", "a name is letters"),
+    ],
+)
+def test_wrong_methods_are_named(written, words):
+    with pytest.raises(InputError, match=words):
+        read_methods(written)
+
+
+def test_an_override_that_does_not_fit_names_the_method():
+    with pytest.raises(InputError, match=r"did you mean 'optimizer\.loss'"):
+        check_methods(Recipe(), read_methods("mine:optimizer.los=dapo"))
+    with pytest.raises(InputError, match="method mine: max_steps"):
+        check_methods(Recipe(), read_methods("mine:max_steps=0"))
+
+
+def test_seeds():
+    assert read_seeds("3") == (0, 1, 2)
+    assert read_seeds("3,5") == (3, 5)
+    for wrong in ("", "x", "0", "1,1", "-1"):
+        with pytest.raises(InputError, match="--seeds"):
+            read_seeds(wrong)
+
+
+def plan_of(methods="grpo,rest", seeds=(0, 1), baseline="grpo", *overrides):
+    recipe = load_recipe(None, list(overrides))
+    return make_plan(recipe, read_methods(methods), seeds, baseline, 1)
+
+
+def test_a_plan_is_kept_and_can_grow(tmp_path):
+    folder = CompareFolder(tmp_path / "c")
+    keep_plan(folder, plan_of())
+    grown = keep_plan(folder, plan_of("official", (1, 2), "official"))
+    assert [method.name for method in grown.methods] == ["grpo", "rest", "official"]
+    assert grown.seeds == (0, 1, 2)
+    assert load_plan(folder) == grown
+    assert folder.recipe("official").is_file()
+    assert grown.cells()[:3] == [("grpo", 0), ("rest", 0), ("official", 0)]
+
+
+def test_another_recipe_or_method_is_refused(tmp_path):
+    folder = CompareFolder(tmp_path / "c")
+    keep_plan(folder, plan_of("grpo,mine:weighting.scheme=stare"))
+    with pytest.raises(InputError, match="its runs have max_steps=25, now it is 7"):
+        keep_plan(folder, plan_of("grpo", (0,), "grpo", "max_steps=7"))
+    with pytest.raises(InputError, match=r"its method mine is weighting\.scheme=stare"):
+        keep_plan(folder, plan_of("grpo,mine:weighting.scheme=gtpo"))
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["weighting.options.curriculum=false", "reward.correctness={partial: 1, exact: 1}"],
+)
+def test_a_key_that_is_gone_is_another_recipe(tmp_path, before):
+    folder = CompareFolder(tmp_path / "c")
+    keep_plan(folder, plan_of("rest", (0,), "rest", before))
+    with pytest.raises(InputError, match="now it is 'not set'"):
+        keep_plan(folder, plan_of("rest", (0,), "rest"))
+
+
+def test_a_baseline_that_is_no_method_is_named():
+    with pytest.raises(InputError, match="--baseline dapo"):
+        plan_of("grpo,rest", (0,), "dapo")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "a: [", "methods: 3", "recipe: {max_step: 3}"])
+def test_a_broken_plan_is_named(tmp_path, text):
+    folder = CompareFolder(tmp_path)
+    folder.plan.write_text(text)
+    with pytest.raises(InputError, match=r"compare\.yaml"):
+        load_plan(folder)
+
+
+def test_no_plan_is_named(tmp_path):
+    with pytest.raises(InputError, match="no comparison is there"):
+        load_plan(CompareFolder(tmp_path))

@@ -1,0 +1,349 @@
+"""The report page in a headless browser, and of runs that are broken in some way."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from toolrest.cli.main import app
+from toolrest.recipe import Recipe, dump_recipe
+from toolrest.report.page_of_runs.collect import MOST_POINTS, collect
+from toolrest.report.page_of_runs.write import report_page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+HOSTILE = (
+    "<script>bad()</script></style><img src=x onerror=bad()>javascript:bad() \u202eevil\x07\u2028"
+)
+PIECES = ["<think>", " look", "</think>\n", HOSTILE, "x" * 20_000]
+REGIONS = ["format", "reasoning", "format", "name", "parameters"]
+WEIGHTS = [2.0, 0.5, 2.0, 1.5, 1.0]
+
+
+def response(step, identity, total, advantage, exact, format=1.0):
+    reward = {"total": total, "format_reward": 1.0, "correctness_reward": total - 1}
+    reward |= {"format": format, "correctness": 0.5, "exact": exact, "status": "ok"}
+    row = {"step": step, "identity": identity, "ground_truth": HOSTILE, "reward": reward}
+    row |= {"response": "".join(PIECES), "tokens": PIECES, "regions": REGIONS, "weights": WEIGHTS}
+    return row | {"ids": [1] * 5, "advantage": advantage, "prompt": HOSTILE}
+
+
+def a_run(folder, steps=3):
+    """A run with every view's contents: a good, a bad-format, and an all-equal group a step."""
+    (folder / "rollouts").mkdir(parents=True)
+    (folder / "evaluation").mkdir()
+    (folder / "recipe.yaml").write_text(dump_recipe(Recipe()))
+    (folder / "environment.json").write_text('{"versions": {"torch": "2"}, "commit": "abc"}')
+    results = {
+        "n": 8,
+        "exact_match": 0.5,
+        "greedy_exact_match": 0.75,
+        "reward": 1,
+        "greedy_reward": 2,
+    }
+    (folder / "summary.json").write_text(
+        json.dumps({"before": results, "after": results, "seconds": 9})
+    )
+    lines = []
+    for step in range(1, steps + 1):
+        row = {"step": step, "reward": 1.0 + step, "grad_norm": float("nan") if step == 2 else 1.0}
+        row |= {f"{k}/{r}": 0.5 for k in ("entropy", "weight", "signal", "share") for r in REGIONS}
+        lines.append(json.dumps(row) + "\n")
+        rows = [
+            *(response(step - 1, "a", 4 - 2 * n, 1 - 2 * n, n == 0) for n in range(2)),
+            *(response(step - 1, "b", 1 - n, 0.5, False, format=0.0) for n in range(2)),
+            *(response(step - 1, "c", 4, 0.0, True) for n in range(2)),
+        ]
+        text = "".join(json.dumps(each) + "\n" for each in rows)
+        (folder / "rollouts" / f"step-{step - 1:06d}.jsonl").write_text(text)
+    (folder / "metrics.jsonl").write_text("".join(lines))
+    points = [{"step": s, "exact_match": 0.1 * s, "greedy_exact_match": 0.2} for s in range(4)]
+    (folder / "evaluation" / "curve.jsonl").write_text(
+        "".join(json.dumps(p) + "\n" for p in points)
+    )
+    failure = {"identity": "t", "decoding": "greedy", "response": HOSTILE, "ground_truth": "g"}
+    failure["reward"] = {"exact": False, "status": "bad_call", "format": 0, "correctness": 0}
+    (folder / "evaluation" / "after.jsonl").write_text(json.dumps(failure) + "\n")
+    (folder / "evaluation" / "bfcl-1").mkdir()
+    wrong = {"identity": "simple_1", "check": "no call", "expected": [{"f": {}}]}
+    wrong["got"] = {"text": HOSTILE}
+    (folder / "evaluation" / "bfcl-1" / "failures.jsonl").write_text(json.dumps(wrong) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as play:
+        found = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    target = folder / "r.html"
+    target.write_text(report_page([a_run(folder / "one"), a_run(folder / "two")]), encoding="utf-8")
+    return target
+
+
+class Opened:
+    """A page, and everything that it should not have done."""
+
+    def __init__(self, browser, file, **options):
+        self.page = browser.new_page(**options)
+        self.trouble = []
+        self.page.on("console", lambda message: self.trouble.append(message.text))
+        self.page.on("pageerror", lambda error: self.trouble.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.trouble.append("dialog"))
+        self.page.on("request", self._asked)
+        self.page.goto(file.as_uri())
+
+    def _asked(self, request):
+        if not request.url.startswith("file:"):
+            self.trouble.append(request.url)
+
+
+VIEWS = ("summary", "curves", "rollouts", "failures")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 390])
+def test_every_view_opens_without_an_error_or_a_request_and_is_accessible(
+    browser, page_file, scheme, width
+):
+    opened = Opened(
+        browser, page_file, viewport={"width": width, "height": 800}, color_scheme=scheme
+    )
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    for view in VIEWS:
+        opened.page.click(f"#tab-{view}")
+        assert opened.page.is_visible(f"#view-{view}")
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+        found = axe.run(opened.page, options={"runOnly": ["wcag2a", "wcag2aa"]})
+        assert found.violations_count == 0, found.generate_report()
+    assert opened.trouble == []
+    opened.page.close()
+
+
+def test_tokens_are_shaded_by_the_recorded_weights_and_hostile_text_is_text(browser, page_file):
+    opened = Opened(browser, page_file)
+    opened.page.click("#tab-rollouts")
+    first = opened.page.locator("article").first.locator(".token")
+    weights = first.evaluate_all("tokens => tokens.map(t => Number(t.dataset.weight))")
+    shades = first.evaluate_all(
+        "tokens => tokens.map(t => Number(t.style.getPropertyValue('--shade')))"
+    )
+    regions = first.evaluate_all("tokens => tokens.map(t => t.dataset.region)")
+    assert weights == WEIGHTS
+    assert shades == [round(40 * weight / 2) for weight in WEIGHTS]
+    assert regions == REGIONS
+    texts = first.all_text_contents()
+    assert texts[3].startswith("<script>bad()</script></style><img src=x onerror=bad()>")
+    assert "\\u202e" in texts[3] and "\u202e" not in "".join(texts)
+    assert len(texts[4]) == 20_000
+    assert opened.page.evaluate("document.querySelectorAll('img, script:not(#data)').length") == 1
+    assert opened.trouble == []
+    opened.page.close()
+
+
+def test_failures_of_training_and_of_later_evaluations_are_shown(browser, page_file):
+    opened = Opened(browser, page_file)
+    opened.page.click("#tab-failures")
+    shown = opened.page.locator("#view-failures article").all_text_contents()
+    assert len(shown) == 4
+    assert "held-out t, greedy" in shown[0] and "bad_call" in shown[0]
+    assert "bfcl-1 simple_1" in shown[1] and '[{"f": {}}]' in shown[1]
+    assert "<script>bad()" in shown[1]
+    assert opened.trouble == []
+    opened.page.close()
+
+
+def test_a_megabyte_on_one_line_opens(browser, tmp_path):
+    folder = a_run(tmp_path / "long", steps=1)
+    file = folder / "rollouts" / "step-000000.jsonl"
+    file.write_text(file.read_text().replace("x" * 20_000, "x" * 1_000_000))
+    target = tmp_path / "r.html"
+    target.write_text(report_page([folder]), encoding="utf-8")
+    opened = Opened(browser, target)
+    opened.page.click("#tab-rollouts")
+    length = opened.page.locator(".token").nth(4).evaluate("token => token.textContent.length")
+    assert length == 1_000_000
+    assert opened.trouble == []
+    opened.page.close()
+
+
+def test_filters_filter_and_keys_move(browser, page_file):
+    opened = Opened(browser, page_file)
+    page = opened.page
+    page.click("#tab-rollouts")
+
+    def groups():
+        return page.get_by_label("group", exact=True).locator("option").all_text_contents()
+
+    def choose(label, value):
+        page.get_by_label(label, exact=True).select_option(value)
+
+    assert len(groups()) == 9
+    choose("show", "format")
+    assert groups() == [f"step {step}, b" for step in range(3)]
+    choose("show", "value")
+    assert groups() == [f"step {step}, a" for step in range(3)]
+    choose("show", "equal")
+    assert groups() == [f"step {step}, c" for step in range(3)]
+    page.click("h1")
+    page.keyboard.press("ArrowRight")
+    assert page.get_by_label("group", exact=True).input_value() == "1"
+    page.keyboard.press("ArrowLeft")
+    choose("shade by", "region")
+    assert page.locator(".token").first.evaluate("t => t.style.getPropertyValue('--shade')") == "14"
+    choose("shade by", "entropy")
+    assert "were not recorded" in page.locator("article").first.text_content()
+    choose("run", "1")
+    page.focus("#tab-rollouts")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    assert page.is_visible("#view-curves")
+    assert page.locator("#view-curves figure").count() >= 6
+    assert opened.trouble == []
+    page.close()
+
+
+def test_broken_runs_open_and_say_what_is_missing(browser, tmp_path):
+    """One step, torn metrics, an older version's recipe, nothing but a recipe."""
+    one = a_run(tmp_path / "one", steps=1)
+    torn = a_run(tmp_path / "torn")
+    text = (torn / "metrics.jsonl").read_text()
+    (torn / "metrics.jsonl").write_text(text + '{"step": 4, "rew')
+    (torn / "summary.json").unlink()
+    old = a_run(tmp_path / "old")
+    (old / "recipe.yaml").write_text("an_old_key: 1\n")
+    shutil.rmtree(old / "rollouts")
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "recipe.yaml").write_text(dump_recipe(Recipe()))
+    expected = {
+        one: [],
+        torn: ["the run is not done", "metrics.jsonl: 1 broken line left out"],
+        old: ["the recipe is of another version", "no rollouts"],
+        bare: ["the run is not done", "no environment.json", "no metrics.jsonl", "no rollouts"],
+    }
+    for folder, words in expected.items():
+        missing = " ".join(collect(folder)["missing"])
+        assert all(word in missing for word in words), missing
+        assert bool(missing) == bool(words)
+        target = folder / "r.html"
+        target.write_text(report_page([folder]), encoding="utf-8")
+        opened = Opened(browser, target)
+        for view in VIEWS:
+            opened.page.click(f"#tab-{view}")
+        opened.page.click("#tab-summary")
+        shown = opened.page.text_content("#view-summary")
+        assert all(word in shown for word in words)
+        assert opened.trouble == []
+        opened.page.close()
+
+
+def test_warnings_and_incidents_are_on_the_first_page(browser, tmp_path):
+    folder = a_run(tmp_path / "warned")
+    warned = {"name": "truncated", "step": 7, "text": "97% <b>cut</b> off", "advice": "raise it"}
+    (folder / "warnings.jsonl").write_text(json.dumps(warned) + "\n")
+    (folder / "incidents").mkdir()
+    incident = {"step": 3, "what": "weight", "facts": {}}
+    (folder / "incidents" / "step-000003.json").write_text(json.dumps(incident))
+    target = folder / "r.html"
+    target.write_text(report_page([folder]), encoding="utf-8")
+    opened = Opened(browser, target)
+    shown = opened.page.text_content("#view-summary")
+    assert "step 7: 97% <b>cut</b> off; raise it" in shown
+    assert "step 3: a weight was not finite (incidents/step-000003.json)" in shown
+    assert opened.trouble == []
+    opened.page.close()
+
+
+def test_figures_that_json_does_not_have_break_no_page(tmp_path):
+    """A finished run must not end in an error because of its report."""
+    folder = a_run(tmp_path / "odd", steps=1)
+    endless = Recipe(optimizer={"max_grad_norm": float("inf")})
+    (folder / "recipe.yaml").write_text(dump_recipe(endless))
+    odd = {"n": 8, "exact_match": float("nan"), "greedy_exact_match": 1.5, "reward": float("inf")}
+    (folder / "summary.json").write_text(json.dumps({"before": odd, "after": odd, "seconds": 1}))
+    page = report_page([folder])
+    embedded = page.split('id="data">')[1].split("</script>")[0]
+    (run,) = json.loads(embedded, parse_constant=lambda text: pytest.fail(text))["runs"]
+    assert run["recipe"]["optimizer"]["max_grad_norm"] == "inf"
+    assert run["table"] == []
+
+
+def test_a_large_run_is_sampled_and_says_so(tmp_path):
+    """2,000 steps of 50 saved responses: 100,000 rollouts."""
+    folder = tmp_path / "large"
+    (folder / "rollouts").mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(dump_recipe(Recipe()))
+    metrics = [json.dumps({"step": s, "reward": 1.0}) + "\n" for s in range(2000)]
+    (folder / "metrics.jsonl").write_text("".join(metrics))
+    row = response(0, "a", 4.0, 1.0, True)
+    row |= {"tokens": [" word"] * 300, "regions": ["reasoning"] * 300, "weights": [1.0] * 300}
+    row |= {"prompt": "", "response": ""}
+    first = folder / "rollouts" / "step-000000.jsonl"
+    first.write_text((json.dumps(row) + "\n") * 50)
+    for step in range(1, 2000):
+        os.link(first, first.with_name(f"step-{step:06d}.jsonl"))
+    page = report_page([folder])
+    assert len(page.encode()) < 25e6
+    found = collect(folder)
+    assert found["sampled"].startswith("1600 responses of 1 groups from 32 of 2000 steps")
+    assert len(found["series"]["reward"][0]) == MOST_POINTS
+
+
+def test_figures_are_drawn_of_what_there_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        a_run(Path("runs") / name)
+    done = CliRunner().invoke(app, ["report", "runs/a", "runs/b", "--figures", "figures"])
+    assert done.exit_code == 0, done.output
+    made = {path.name for path in Path("figures").iterdir()}
+    names = ("reward", "exact_match", "gradient_norm", "entropy", "weight", "signal")
+    assert made == {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
+    drawn = Path("figures/entropy.svg").read_text()
+    assert "a reasoning" in drawn and "b reasoning" in drawn
+    assert "bytes" not in done.output
+
+
+def test_recorded_entropies_shade_too(browser, tmp_path):
+    folder = a_run(tmp_path / "one", steps=1)
+    file = folder / "rollouts" / "step-000000.jsonl"
+    entropies = [0.0, 0.5, 0.1, 0.2, 0.4]
+    rows = [json.loads(line) | {"entropies": entropies} for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    target = tmp_path / "r.html"
+    target.write_text(report_page([folder]), encoding="utf-8")
+    opened = Opened(browser, target)
+    opened.page.click("#tab-rollouts")
+    opened.page.get_by_label("shade by", exact=True).select_option("entropy")
+    shades = (
+        opened.page.locator("article")
+        .first.locator(".token")
+        .evaluate_all("tokens => tokens.map(t => Number(t.style.getPropertyValue('--shade')))")
+    )
+    assert shades == [0, 40, 8, 16, 32]
+    opened.page.close()
+
+
+def test_the_command_writes_the_page_and_wrong_input_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    a_run(Path("runs/a"))
+    done = CliRunner().invoke(app, ["report", "runs/a"])
+    assert done.exit_code == 0 and "runs/a/report.html" in done.output
+    assert Path("runs/a/report.html").is_file()
+    for arguments, words in (
+        (["report", "nowhere"], "no run is there"),
+        (["report", "runs/a", "--output", "no/r.html"], "cannot be written"),
+    ):
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 2 and words in done.output
