@@ -6,7 +6,8 @@ from toolrest.policy.load import load_policy
 from toolrest.recipe import Recipe
 
 PARAMETERS = {
-    # the hub's count of the safetensors; Qwen3-1.7B's 2,031,739,904 less a head of 151,936 x 2,048
+    # the hub's count of the safetensors; less a head of 151,936 x h where the file holds it twice
+    "Qwen/Qwen3-0.6B": 751_632_384 - 155_582_464,
     "Qwen/Qwen3-1.7B": 2_031_739_904 - 311_164_928,
     "Qwen/Qwen3-4B-Instruct-2507": 4_022_468_096,
     "Qwen/Qwen3-8B": 8_190_735_360,

@@ -274,8 +274,10 @@ def test_a_comparison_is_of_one_data_set(stopped, policy, tmp_path):
     folder = CompareFolder(tmp_path / "c")
     plan = make_plan(recipe, read_methods("grpo"), [0, 1], "grpo", 1)
     for seed in (0, 1):
-        shutil.copytree(stopped.path, folder.run("grpo", seed).path)
-        folder.run("grpo", seed).summary.write_text("{}")
+        run = folder.run("grpo", seed)
+        shutil.copytree(stopped.path, run.path)
+        run.recipe.write_text(run.recipe.read_text().replace("\nseed: 0\n", f"\nseed: {seed}\n"))
+        run.summary.write_text("{}")
     first = json.loads(stopped.data.read_text())
     now = file_origins(plan.recipe)
     for seed in (0, 1):

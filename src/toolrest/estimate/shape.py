@@ -170,15 +170,16 @@ def _qwen3(layers: int, hidden: int, heads: int, intermediate: int, tied: bool) 
 
 
 PUBLISHED: dict[str, ModelShape] = {
+    "Qwen/Qwen3-0.6B": _qwen3(28, 1024, 16, 3072, True),
     "Qwen/Qwen3-1.7B": _qwen3(28, 2048, 16, 6144, True),
     "Qwen/Qwen3-4B-Instruct-2507": _qwen3(36, 2560, 32, 9728, True),
     "Qwen/Qwen3-8B": _qwen3(36, 4096, 32, 12_288, False),
     "Qwen/Qwen3-14B": _qwen3(40, 5120, 40, 17_408, False),
     "meta-llama/Llama-3.2-3B-Instruct": ModelShape(28, 3072, 24, 8, 128, 8192, 128_256, True),
 }
-"""The paper's policies by their names on the hub: the sizes of https://huggingface.co/NAME, file
+"""Policies of the recipes by their names on the hub: the sizes of https://huggingface.co/NAME, file
 config.json. Their parameters equal the count that the hub shows for the safetensors (for
-Qwen3-1.7B, whose file holds the tied head twice, that count less V h)."""
+Qwen3-0.6B and -1.7B, whose files hold the tied head twice, that count less V h)."""
 
 
 def get_shape(name: str) -> ModelShape:
