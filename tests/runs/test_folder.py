@@ -187,10 +187,11 @@ def test_two_changed_trees_of_one_commit_are_two_sources(tmp_path, monkeypatch):
 
     for name, text in (("one", "a = 1"), ("two", "a = 2"), ("again", "a = 1")):
         (tmp_path / name / "rewards").mkdir(parents=True)
-        (tmp_path / name / "runs.py").write_text("")
+        (tmp_path / name / "runs").mkdir()
+        (tmp_path / name / "runs" / "folder.py").write_text("")
         (tmp_path / name / "rewards" / "score.py").write_text(text)
     found = []
     for name in ("one", "two", "again"):
-        monkeypatch.setattr(runs, "__file__", str(tmp_path / name / "runs.py"))
+        monkeypatch.setattr(runs, "__file__", str(tmp_path / name / "runs" / "folder.py"))
         found.append(runs.describe_environment(0)["source"])
     assert found[0] == found[2] != found[1]
