@@ -39,7 +39,7 @@ from weighting import response
 
 from toolrest.engines.common.reward import ToolReward
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
-from toolrest.policy.load import load_tokenizer
+from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.recipe import Recipe
 from toolrest.world.tasks import Split, make_samples
 

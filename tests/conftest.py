@@ -20,7 +20,7 @@ def data_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def embedded_tokenizer():
-    from toolrest.policy.load import load_tokenizer
+    from toolrest.policy.tokenizer import load_tokenizer
     from toolrest.recipe import Recipe
 
     return load_tokenizer(Recipe())
@@ -28,7 +28,7 @@ def embedded_tokenizer():
 
 @pytest.fixture
 def embedded_model():
-    from toolrest.policy.load import load_policy
+    from toolrest.policy.weights import load_policy
     from toolrest.recipe import Recipe
 
     return load_policy(Recipe())

@@ -36,7 +36,8 @@ def run_trl(ids=None):
     from toolrest.engines.common.reward import ToolReward
     from toolrest.engines.trl.rollout import shared_prefix_rollout
     from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
-    from toolrest.policy.load import load_policy, load_tokenizer
+    from toolrest.policy.tokenizer import load_tokenizer
+    from toolrest.policy.weights import load_policy
     from toolrest.recipe import Recipe
     from toolrest.world.tasks import Split, make_samples
 

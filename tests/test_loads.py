@@ -24,16 +24,16 @@ WRITES = ("w", "a", "x", "wb", "ab", "xb")
 ROWS = {
     "recipe": ("recipe/load.py", "experiments/plan.py"),
     "config.json, and the index of weights": (
-        "policy/load.py:load_config",
-        "policy/files.py",
+        "policy/weights.py:load_config",
+        "policy/safe_folder.py",
         "doctor/policy.py",
         "runs/origins.py:_named_weights",
     ),
-    "tokenizer": ("policy/load.py:load_tokenizer",),
-    "generation_config.json": ("policy/load.py:load_generation_config",),
-    "weights": ("policy/load.py:load_policy", "evaluate/backends/vllm.py"),
+    "tokenizer": ("policy/tokenizer.py:load_tokenizer",),
+    "generation_config.json": ("policy/weights.py:load_generation_config",),
+    "weights": ("policy/weights.py:load_policy", "policy/finite.py", "evaluate/backends/vllm.py"),
     "adapters": ("policy/adapters.py",),
-    "a policy's name on the hub": ("policy/load.py:_fetched", "policy/load.py:kept_policy"),
+    "a policy's name on the hub": ("policy/folder.py:_fetched", "policy/folder.py:kept_policy"),
     "training state": ("engines/trl/checkpoints.py", "engines/trl/trainer_state.py"),
     "a run's files": (
         *(
@@ -78,6 +78,7 @@ ROWS = {
 """The table's rows, and the places that load them: files, or functions in them."""
 OURS = {
     "io/files.py": "the readers themselves",
+    "engines/trl/__init__.py": "our own modules by their names",
     "io/terminal.py": "the standard streams",
     "__init__.py": "our own modules by their names",
     "engines/trl/__init__.py": "our own modules by their names",
@@ -163,16 +164,15 @@ def test_every_row_has_tests_that_are_there(row):
 
 def test_every_field_that_is_refused_is_in_the_table():
     """The table names each field of a policy's files that is refused, and what is passed by us."""
-    from toolrest.policy import adapters
-    from toolrest.policy import files as policy_files
+    from toolrest.policy import adapters, safe_fields, safe_folder
 
     text = SECURITY.read_text()
-    fields = {*policy_files._NEVER, *policy_files._CHOICES} - {"dtype"}
+    fields = {*safe_fields._NEVER, *safe_fields._CHOICES} - {"dtype"}
     fields |= {"auto_map", "model_type", "tokenizer_class", "_name_or_path", "target_modules"}
     fields |= {*adapters._LOOKED_AT}
     missing = [name for name in sorted(fields) if f"`{name}`" not in text]
     assert missing == []
-    endings = {pattern.removeprefix("*") for pattern in policy_files._PICKLES}
+    endings = {pattern.removeprefix("*") for pattern in safe_folder._PICKLES}
     assert [end for end in sorted(endings) if f"`{end}`" not in text] == []
 
 

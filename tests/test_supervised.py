@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from toolrest.cli.main import app
 from toolrest.engines.trl.warm_start import warm_start_with_trl
-from toolrest.policy.load import load_policy, load_tokenizer
+from toolrest.policy.tokenizer import load_tokenizer
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe, dump_recipe, parse_recipe
 from toolrest.report.live import LiveView, describe_step
 from toolrest.report.page_of_runs.collect import collect

@@ -21,8 +21,10 @@ from toolrest.errors import InputError, short_list
 from toolrest.io.files import append_json, read_json, whole_lines, write_json, write_whole
 from toolrest.policy.adapters import has_adapters
 from toolrest.policy.fitting import fit_recipe
-from toolrest.policy.load import load_policy, load_tokenizer, policy_folder
+from toolrest.policy.folder import policy_folder
 from toolrest.policy.sizing import count_tokens, is_sized, refuse_memory, say_time, size_recipe
+from toolrest.policy.tokenizer import load_tokenizer
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe, dump_recipe
 from toolrest.recipe.sources import recipe_rendering, recipe_sources
 from toolrest.rollout.sampler import check_vllm

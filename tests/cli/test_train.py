@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
-from toolrest.policy.load import policy_path
+from toolrest.policy.folder import policy_path
 from toolrest.recipe import Recipe
 from toolrest.runs.folder import RunFolder
 

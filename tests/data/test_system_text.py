@@ -12,7 +12,7 @@ from toolrest.core.dialects import get_dialect
 from toolrest.data.prompts import render_prompt, takes_system, without_system
 from toolrest.engines.trl.launch import _row
 from toolrest.engines.verl.rows import write_rows
-from toolrest.policy.load import policy_path
+from toolrest.policy.folder import policy_path
 from toolrest.recipe import Recipe
 from toolrest.world.tasks import Split, make_samples
 

@@ -6,7 +6,7 @@ import pytest
 from toolrest.doctor import policy
 from toolrest.doctor.check import Status
 from toolrest.errors import InputError
-from toolrest.policy.load import policy_path
+from toolrest.policy.folder import policy_path
 from toolrest.recipe import Recipe
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from toolrest.doctor import self_test
 from toolrest.doctor.check import Status
-from toolrest.policy.load import policy_path
+from toolrest.policy.folder import policy_path
 from toolrest.recipe import Recipe
 from toolrest.runs.folder import RunFolder
 

@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 
 from toolrest.engines.trl.config import EXACT_LOSS_TYPES
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
-from toolrest.policy.load import load_policy
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 
 GROUP, ROWS, LONGEST = 4, 8, 96

@@ -2,7 +2,7 @@ import pytest
 
 from toolrest.errors import InputError
 from toolrest.estimate import PUBLISHED, ModelShape, get_shape
-from toolrest.policy.load import load_policy
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 
 PARAMETERS = {

@@ -53,7 +53,8 @@ def test_the_world_is_evaluated_and_goes_on_where_it_was(monkeypatch):
 def test_a_greedy_answer_is_that_of_a_training_runs_evaluation():
     """The same text, item by item, as `evaluate_heldout` gives."""
     from toolrest.evaluate.heldout import evaluate_heldout
-    from toolrest.policy.load import load_policy, load_tokenizer
+    from toolrest.policy.tokenizer import load_tokenizer
+    from toolrest.policy.weights import load_policy
     from toolrest.world.tasks import Split, make_samples
 
     run("embedded", "--limit", 5, "--out", "a")
@@ -257,7 +258,8 @@ def test_a_checkpoints_own_generation_settings_are_left_aside():
     from transformers import GenerationConfig
 
     from toolrest.evaluate.generation import generate_batch
-    from toolrest.policy.load import load_policy, load_tokenizer
+    from toolrest.policy.tokenizer import load_tokenizer
+    from toolrest.policy.weights import load_policy
 
     model, tokenizer = load_policy(Recipe()), load_tokenizer(Recipe())
     prompts = [tokenizer("You can use these tools")["input_ids"]]

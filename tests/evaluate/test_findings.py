@@ -48,7 +48,7 @@ def asked(url, *texts, tools=None, rendering=None, **options):
 
 def rendering():
     from toolrest.core.dialects import get_dialect
-    from toolrest.policy.load import load_tokenizer
+    from toolrest.policy.tokenizer import load_tokenizer
     from toolrest.recipe import Recipe
 
     return Rendering(load_tokenizer(Recipe()), get_dialect("rlla"), None)

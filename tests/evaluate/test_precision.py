@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 import toolrest
 from toolrest.cli.main import app
 from toolrest.evaluate.precision import chosen_dtype
-from toolrest.policy.load import load_policy, load_tokenizer
+from toolrest.policy.tokenizer import load_tokenizer
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 
 POLICY = Path(toolrest.__file__).parent / "world" / "policy"

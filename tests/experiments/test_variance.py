@@ -360,7 +360,7 @@ def test_no_other_weights_vary_less(values, shift):
 
 @pytest.fixture(scope="module")
 def measured(embedded_tokenizer):
-    from toolrest.policy.load import load_policy
+    from toolrest.policy.weights import load_policy
     from toolrest.recipe import Recipe
 
     model = load_policy(Recipe()).eval()

@@ -24,7 +24,8 @@ from hostile_folders import (
 )
 from safetensors.torch import save_file
 
-from toolrest.policy.load import load_policy, policy_path
+from toolrest.policy.folder import policy_path
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 
 EXAMPLES = 400 if os.environ.get("TOOLREST_FUZZ") == "all" else 15

@@ -12,7 +12,7 @@ from toolrest.errors import InputError
 from toolrest.evaluate.target import find_target
 from toolrest.io.files import read_json
 from toolrest.io.foreign import is_number, parse_json, parse_object, require_numbers, user_path
-from toolrest.policy.load import kept_policy, policy_path
+from toolrest.policy.folder import kept_policy, policy_path
 from toolrest.recipe import Recipe, load_recipe
 
 DEEP = "[" * 100_000

@@ -18,7 +18,7 @@ from toolrest.errors import InputError, file_name
 from toolrest.experiments.plan import CompareFolder, load_plan
 from toolrest.io.files import append_json, write_json, write_whole
 from toolrest.io.redaction import HIDDEN, first_line, key_in, redacted, redacted_command
-from toolrest.policy.load import load_tokenizer
+from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.recipe import Recipe, load_recipe
 from toolrest.runs.folder import describe_environment
 

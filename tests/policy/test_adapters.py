@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from toolrest.errors import InputError
 from toolrest.policy.adapters import merge_adapters, read_adapters
-from toolrest.policy.load import load_policy, policy_path
+from toolrest.policy.folder import policy_path
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe, load_recipe
 
 NAMES = ("q_proj", "down_proj")

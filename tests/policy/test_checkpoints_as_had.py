@@ -12,7 +12,9 @@ from small_runs import FEW, rows, stopped_after_a_step, toolrest
 from tiny_policies import model_of, tokenizer_of, write_policy
 
 from toolrest.errors import InputError
-from toolrest.policy.load import adapted_policy, load_policy, load_tokenizer
+from toolrest.policy.folder import adapted_policy
+from toolrest.policy.tokenizer import load_tokenizer
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 
 needs_peft = pytest.mark.skipif(find_spec("peft") is None, reason="peft is not installed")

@@ -15,15 +15,12 @@ from toolrest.core.dialects import get_dialect
 from toolrest.data.prompts import render_chat
 from toolrest.data.wording import Prompt
 from toolrest.errors import InputError
-from toolrest.policy.files import check_finite_files, check_policy_folder
-from toolrest.policy.load import (
-    load_config,
-    load_generation_config,
-    load_policy,
-    load_tokenizer,
-    policy_path,
-)
+from toolrest.policy.finite import check_finite_files
+from toolrest.policy.folder import policy_path
+from toolrest.policy.safe_folder import check_policy_folder
 from toolrest.policy.template import lists_tools, usual_opening
+from toolrest.policy.tokenizer import load_tokenizer
+from toolrest.policy.weights import load_config, load_generation_config, load_policy
 from toolrest.recipe import Recipe
 from toolrest.runs.origins import fingerprint
 
@@ -129,7 +126,7 @@ _COMPARES = (
     ],
 )
 def test_a_template_without_end_is_refused(template, folder, monkeypatch):
-    monkeypatch.setattr("toolrest.policy.load.TEMPLATE_SECONDS", 0.5)
+    monkeypatch.setattr("toolrest.policy.tokenizer.TEMPLATE_SECONDS", 0.5)
     (folder / "chat_template.jinja").write_text(template)
     options = {"enable_thinking": False} if "enable_thinking" in template else {}
     asked = Recipe.model_validate({"policy": str(folder), "data": {"template_options": options}})

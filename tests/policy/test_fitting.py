@@ -10,7 +10,8 @@ from toolrest.data.prompts import render_chat
 from toolrest.data.wording import Prompt
 from toolrest.errors import InputError
 from toolrest.policy.fitting import fit_recipe
-from toolrest.policy.load import load_tokenizer, policy_path
+from toolrest.policy.folder import policy_path
+from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.recipe import Recipe, load_recipe
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"

@@ -14,7 +14,7 @@ from toolrest.errors import InputError
 from toolrest.estimate.needs import Device
 from toolrest.estimate.settings import KEYS
 from toolrest.policy import sizing
-from toolrest.policy.load import load_tokenizer
+from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.recipe import (
     Recipe,
     dump_recipe,

@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 
 from toolrest.core.dialects import detect_dialect, get_dialect
 from toolrest.errors import InputError
-from toolrest.policy.load import policy_path
+from toolrest.policy.folder import policy_path
 from toolrest.policy.template import (
     PROBE,
     after_reply,

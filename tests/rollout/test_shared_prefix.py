@@ -19,7 +19,7 @@ from transformers import (
 
 from toolrest.data.prompts import render_prompt
 from toolrest.errors import InputError
-from toolrest.policy.load import load_policy
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 from toolrest.rollout.sampler import shares_prefix
 from toolrest.rollout.shared_prefix import can_share_prefix, sample_groups

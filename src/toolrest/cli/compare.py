@@ -108,8 +108,8 @@ def _sized(recipe: "Recipe", before: "Recipe | None") -> "Recipe":
     """
     from toolrest.estimate.settings import KEYS
     from toolrest.policy.fitting import fit_recipe
-    from toolrest.policy.load import load_tokenizer
     from toolrest.policy.sizing import is_sized, size_recipe
+    from toolrest.policy.tokenizer import load_tokenizer
     from toolrest.recipe import changed, says, value_of
 
     if not is_sized(recipe):

@@ -260,7 +260,7 @@ def _fitted(
     from toolrest.core.dialects import AUTO
     from toolrest.errors import InputError
     from toolrest.policy.fitting import fit_recipe
-    from toolrest.policy.load import load_tokenizer
+    from toolrest.policy.tokenizer import load_tokenizer
     from toolrest.recipe import EMBEDDED
 
     if policy is not None:

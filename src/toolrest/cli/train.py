@@ -357,7 +357,7 @@ def _print_plan(recipe: "Recipe") -> None:
 
     if recipe.dialect == AUTO:
         from toolrest.policy.fitting import fit_recipe
-        from toolrest.policy.load import load_tokenizer
+        from toolrest.policy.tokenizer import load_tokenizer
 
         recipe, _ = fit_recipe(recipe, load_tokenizer(recipe))
     if recipe.engine.name == "verl":
@@ -396,8 +396,8 @@ def _sized(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str]]:
     """
     from toolrest.doctor.hub import is_cached, is_hub_name, why_unreachable
     from toolrest.policy.fitting import fit_recipe
-    from toolrest.policy.load import load_tokenizer
     from toolrest.policy.sizing import count_recipe, is_sized, refuse_memory, say_time, size_recipe
+    from toolrest.policy.tokenizer import load_tokenizer
     from toolrest.recipe.sources import recipe_sources
 
     if not is_sized(recipe):

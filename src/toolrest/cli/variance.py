@@ -89,7 +89,7 @@ def _policies(
 ) -> tuple["Recipe", list[tuple[str, Path | None]]]:
     """The recipe, and by label the folder of each policy; None: the recipe's own."""
     from toolrest.errors import InputError
-    from toolrest.policy.load import kept_recipe
+    from toolrest.policy.folder import kept_recipe
     from toolrest.recipe import load_recipe, load_run_recipe
     from toolrest.runs.folder import RunFolder
 
@@ -136,8 +136,9 @@ def _measure(
     from toolrest.errors import InputError
     from toolrest.experiments.variance_report import variance_at
     from toolrest.io.console import console, text_column
-    from toolrest.policy.load import load_policy, load_tokenizer
     from toolrest.policy.sizing import size_recipe
+    from toolrest.policy.tokenizer import load_tokenizer
+    from toolrest.policy.weights import load_policy
     from toolrest.rollout.sampler import shares_prefix
     from toolrest.training import load_samples
 

@@ -23,7 +23,7 @@ from toolrest.estimate import (
 from toolrest.estimate.needs import Device, needed
 from toolrest.estimate.settings import Lengths
 from toolrest.io.foreign import user_path
-from toolrest.policy.load import policy_path
+from toolrest.policy.folder import policy_path
 from toolrest.policy.sizing import (
     find_shape,
     free_memory,

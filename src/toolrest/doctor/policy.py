@@ -13,11 +13,12 @@ from toolrest.estimate import get_gpu
 from toolrest.estimate.needs import Device
 from toolrest.io.files import read_json
 from toolrest.policy.adapters import has_adapters
-from toolrest.policy.files import check_finite_files
+from toolrest.policy.finite import check_finite_files
 from toolrest.policy.fitting import fit_recipe
-from toolrest.policy.load import load_tokenizer, policy_folder, policy_path, whole_folder
+from toolrest.policy.folder import policy_folder, policy_path, whole_folder
 from toolrest.policy.sizing import is_sized, size_recipe
 from toolrest.policy.template import PROBE, usual_opening
+from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.recipe import Recipe
 from toolrest.recipe.sources import recipe_sources
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from toolrest.doctor.check import Check, Status, reason
 from toolrest.io.files import iterate_lines
-from toolrest.policy.load import policy_path, whole_policy
+from toolrest.policy.folder import policy_path, whole_policy
 from toolrest.recipe import EMBEDDED, Recipe, parse_recipe
 from toolrest.runs.folder import RunFolder
 
@@ -185,7 +185,7 @@ def _odd_checkpoint(recipe: Recipe, run: RunFolder, learnt: bool) -> str | None:
     import torch
 
     from toolrest.errors import InputError
-    from toolrest.policy.load import load_policy
+    from toolrest.policy.weights import load_policy
 
     last = run.last_checkpoint()
     if last is None:

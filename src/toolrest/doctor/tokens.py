@@ -11,9 +11,9 @@ from toolrest.core.regions import Region, label_array
 from toolrest.core.vocabulary import Vocabulary
 from toolrest.doctor.check import Check, Status
 from toolrest.errors import InputError
-from toolrest.policy.load import load_generation_config
 from toolrest.policy.speech import read_speech, stop_token_ids
 from toolrest.policy.template import after_reply
+from toolrest.policy.weights import load_generation_config
 from toolrest.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ from toolrest.evaluate.target import Target
 from toolrest.io.files import sha256_of
 from toolrest.io.redaction import redacted
 from toolrest.policy.fitting import usual_style
-from toolrest.policy.load import load_config, load_generation_config
+from toolrest.policy.weights import load_config, load_generation_config
 from toolrest.recipe import Recipe
 from toolrest.runs.folder import describe_environment, write_whole
 from toolrest.runs.origins import UNKNOWN, policy_fingerprint
@@ -290,7 +290,7 @@ def _think(target: Target, options: Options, style: str) -> bool:
 
 
 def _tokenizer(target: Target, options: Options) -> Any:
-    from toolrest.policy.load import load_tokenizer
+    from toolrest.policy.tokenizer import load_tokenizer
 
     recipe = target.recipe
     if options.tokenizer is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from toolrest.errors import InputError, file_name
 from toolrest.io.files import whole_lines
 from toolrest.io.foreign import parse_json, user_path
-from toolrest.policy.load import has_adapters
+from toolrest.policy.adapters import has_adapters
 from toolrest.recipe import EMBEDDED, Recipe, load_run_recipe
 from toolrest.runs.folder import RunFolder
 

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,16 @@ class Adapters:
 def has_adapters(folder: Path) -> bool:
     """Whether the folder has low-rank adapters in place of a whole policy."""
     return (folder / CONFIG).exists()
+
+
+def require_peft() -> None:
+    """Say how adapters are had.
+
+    Raises:
+        InputError: peft is not installed.
+    """
+    if find_spec("peft") is None:
+        raise InputError("low-rank adapters need peft: pip install 'toolrest[lora]'")
 
 
 def read_adapters(folder: Path) -> Adapters:

@@ -17,7 +17,8 @@ from toolrest.estimate.needs import Device, needed
 from toolrest.estimate.settings import Lengths, Setting, fitting_changes, work_out
 from toolrest.estimate.shape import PUBLISHED, ModelShape
 from toolrest.io.files import read_json
-from toolrest.policy.load import load_config, policy_path, whole_policy
+from toolrest.policy.folder import policy_path, whole_policy
+from toolrest.policy.weights import load_config
 from toolrest.recipe import EMBEDDED, Recipe
 from toolrest.recipe.checks import check_recipe
 from toolrest.recipe.sources import recipe_rendering, recipe_sources

@@ -15,8 +15,10 @@ from toolrest.core.weights import RegionEntropy, get_scheme
 from toolrest.errors import InputError, short_list, unknown_name
 from toolrest.io.files import read_text, split_lines, whole_lines
 from toolrest.policy.fitting import fit_recipe
-from toolrest.policy.load import kept_recipe, load_generation_config, load_policy, load_tokenizer
+from toolrest.policy.folder import kept_recipe
 from toolrest.policy.speech import read_speech
+from toolrest.policy.tokenizer import load_tokenizer
+from toolrest.policy.weights import load_generation_config, load_policy
 from toolrest.recipe import Recipe, load_run_recipe
 from toolrest.report.inspection import Inspection, inspect_recorded, inspect_response
 from toolrest.runs.folder import RunFolder

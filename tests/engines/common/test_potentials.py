@@ -9,7 +9,7 @@ from toolrest.core.vocabulary import Vocabulary
 from toolrest.engines.common.potentials import decided_parts
 from toolrest.engines.common.reward import ToolReward
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
-from toolrest.policy.load import load_policy
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 
 RLLA = get_dialect("rlla")

@@ -13,7 +13,7 @@ from trl_settings import settings
 
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
 from toolrest.errors import InputError
-from toolrest.policy.load import load_policy
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 
 ROWS = Dataset.from_list([{"prompt": "Which day is it?"}] * 4)

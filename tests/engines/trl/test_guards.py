@@ -16,7 +16,7 @@ from toolrest.engines.common.incidents import NonFiniteError
 from toolrest.engines.trl import rollout as trl_rollout
 from toolrest.engines.trl.launch import train_with_trl
 from toolrest.engines.trl.trainer import ResTTrainer
-from toolrest.policy.load import load_policy
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import load_recipe
 from toolrest.runs.folder import RunFolder
 from toolrest.world.tasks import Split, make_samples

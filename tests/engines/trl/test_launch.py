@@ -7,7 +7,7 @@ import pytest
 from toolrest.engines.trl.launch import train_with_trl, trl_config
 from toolrest.engines.trl.settings import uses_bfloat16
 from toolrest.errors import InputError
-from toolrest.policy.load import load_policy
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe, load_recipe
 from toolrest.runs.folder import RunFolder
 from toolrest.world.tasks import Split, make_samples

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from toolrest.engines.trl.launch import train_with_trl
 from toolrest.engines.trl.settings import lora_config
 from toolrest.errors import InputError
-from toolrest.policy.load import load_policy
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe, load_recipe
 from toolrest.runs.folder import RunFolder
 from toolrest.world.tasks import Split, make_samples
@@ -119,7 +119,7 @@ def test_a_run_does_not_go_on_from_other_adapters(harm, trained, folder, embedde
 
 
 def test_without_peft_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr("toolrest.policy.load.find_spec", lambda name: None)
+    monkeypatch.setattr("toolrest.policy.adapters.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"toolrest\[lora\]"):
         lora_config(load_recipe(None, ["lora.rank=4"]))
     assert lora_config(Recipe()) is None

@@ -16,8 +16,9 @@ from toolrest.engines.common.reward import ToolReward
 from toolrest.engines.trl.config import EntropySource
 from toolrest.engines.trl.sft import RegionSFTTrainer
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
-from toolrest.policy.load import load_policy, load_tokenizer
 from toolrest.policy.speech import read_speech
+from toolrest.policy.tokenizer import load_tokenizer
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 
 F, N, T = Region.FORMAT, Region.NAME, Region.REASONING

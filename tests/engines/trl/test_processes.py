@@ -16,7 +16,7 @@ from toolrest.engines.common.ranks import ALONE, Ranks
 from toolrest.engines.trl.processes import accelerate_config
 from toolrest.errors import InputError
 from toolrest.io.files import TakenError
-from toolrest.policy.load import policy_path
+from toolrest.policy.folder import policy_path
 from toolrest.recipe import SHIPPED_SHARDING, Engine, Recipe, load_recipe
 from toolrest.runs.claims import resumed_run
 from toolrest.runs.folder import RunFolder

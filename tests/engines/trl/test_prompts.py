@@ -8,7 +8,8 @@ from toolrest.core.dialects import ParseStatus, get_dialect
 from toolrest.core.regions import Region
 from toolrest.engines.common.reward import ToolReward
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
-from toolrest.policy.load import load_policy, load_tokenizer
+from toolrest.policy.tokenizer import load_tokenizer
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 
 TRUTH = get_dialect("rlla").render(thought="", calls=(), response="Hello!")

@@ -13,8 +13,8 @@ from toolrest.core.regions import Region, label_tokens
 from toolrest.core.vocabulary import Vocabulary
 from toolrest.data.prompts import render_prompt
 from toolrest.engines.trl.sft import RegionSFTTrainer, region_scales
-from toolrest.policy.load import load_policy
 from toolrest.policy.speech import read_speech
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 from toolrest.world.demonstrations import demonstrated_samples
 from toolrest.world.tasks import Split

@@ -9,7 +9,8 @@ from trl import GRPOConfig, GRPOTrainer
 
 from toolrest.engines.common.reward import ToolReward
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
-from toolrest.policy.load import load_policy, load_tokenizer
+from toolrest.policy.tokenizer import load_tokenizer
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 from toolrest.world.tasks import Split, make_samples
 

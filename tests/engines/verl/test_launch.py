@@ -24,7 +24,7 @@ from toolrest.engines.verl.rows import write_rows
 from toolrest.engines.verl.weights import SIGNAL, SPREAD
 from toolrest.errors import InputError
 from toolrest.io.files import TakenError
-from toolrest.policy.load import policy_path
+from toolrest.policy.folder import policy_path
 from toolrest.recipe import Recipe, load_recipe
 from toolrest.runs.folder import RunFolder
 from toolrest.world.tasks import Split, make_samples

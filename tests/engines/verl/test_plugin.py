@@ -33,7 +33,7 @@ from toolrest.engines.verl.names import MODULE
 from toolrest.engines.verl.overrides import hydra_value, run_paths, verl_command, verl_overrides
 from toolrest.engines.verl.rows import write_rows
 from toolrest.engines.verl.weights import SIGNAL, SPREAD, WeightsNotApplied
-from toolrest.policy.load import policy_path
+from toolrest.policy.folder import policy_path
 from toolrest.recipe import Recipe, load_recipe
 from toolrest.world.tasks import Split, make_samples
 

@@ -20,12 +20,8 @@ from toolrest.errors import InputError
 from toolrest.io.files import read_json, sync_tree, write_json
 from toolrest.io.redaction import first_line
 from toolrest.policy.adapters import check_weights, has_adapters, read_adapters, read_weights
-from toolrest.policy.files import (
-    check_finite_files,
-    check_policy_folder,
-    refuse_inner_adapters,
-    tensor_names,
-)
+from toolrest.policy.finite import check_finite_files, tensor_names
+from toolrest.policy.safe_folder import check_policy_folder, refuse_inner_adapters
 from toolrest.runs.folder import CHECKPOINT_STATE, checkpoint_step
 
 

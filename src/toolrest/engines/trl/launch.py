@@ -32,7 +32,7 @@ from toolrest.engines.trl.rollout import shared_prefix_rollout
 from toolrest.engines.trl.settings import lora_config, uses_bfloat16
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer, RolloutBatch
 from toolrest.io.files import append_json, write_whole
-from toolrest.policy.load import adapted_policy
+from toolrest.policy.folder import adapted_policy
 from toolrest.policy.speech import read_speech
 from toolrest.recipe import Recipe
 from toolrest.rollout.sampler import check_vllm, shares_prefix

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import torch
 
-from toolrest.policy.load import require_peft
+from toolrest.policy.adapters import require_peft
 from toolrest.recipe import Recipe
 
 

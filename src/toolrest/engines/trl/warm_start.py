@@ -28,8 +28,8 @@ from toolrest.engines.trl.settings import lora_config, uses_bfloat16
 from toolrest.engines.trl.sft import RegionSFTTrainer, region_scales
 from toolrest.errors import InputError
 from toolrest.io.files import append_json
-from toolrest.policy.load import leave_router
 from toolrest.policy.speech import Speech, read_speech
+from toolrest.policy.weights import leave_router
 from toolrest.recipe import Recipe
 
 OnStep = Callable[[int, dict[str, Any]], None]

@@ -13,9 +13,10 @@ from toolrest.engines.verl.rows import write_rows
 from toolrest.errors import InputError
 from toolrest.io.files import append_json, whole_lines
 from toolrest.io.foreign import parse_object
-from toolrest.policy.files import check_finite_files
+from toolrest.policy.finite import check_finite_files
 from toolrest.policy.fitting import fit_recipe
-from toolrest.policy.load import load_tokenizer, policy_folder, whole_folder
+from toolrest.policy.folder import policy_folder, whole_folder
+from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.recipe import Recipe, dump_recipe
 from toolrest.runs.folder import RunFolder, begin_run, write_json
 from toolrest.training import Interrupted, View, check_origins, load_samples, report_data

@@ -13,8 +13,9 @@ from toolrest.data.wording import Prompt
 from toolrest.errors import InputError
 from toolrest.evaluate.episode import Answer, Request
 from toolrest.evaluate.generation import generate_batch
-from toolrest.policy.load import load_policy, load_tokenizer
 from toolrest.policy.speech import read_speech
+from toolrest.policy.tokenizer import load_tokenizer
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 from toolrest.rollout.sampler import shares_prefix
 from toolrest.rollout.shared_prefix import sample_groups

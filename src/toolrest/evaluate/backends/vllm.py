@@ -13,8 +13,10 @@ from toolrest.errors import InputError
 from toolrest.evaluate.backends.hf import Rendering
 from toolrest.evaluate.episode import Answer, Request
 from toolrest.policy.adapters import has_adapters
-from toolrest.policy.files import check_finite_files
-from toolrest.policy.load import load_generation_config, load_tokenizer, policy_folder
+from toolrest.policy.finite import check_finite_files
+from toolrest.policy.folder import policy_folder
+from toolrest.policy.tokenizer import load_tokenizer
+from toolrest.policy.weights import load_generation_config
 from toolrest.recipe import Recipe
 
 _WINDOW = 1024

@@ -212,7 +212,7 @@ class _Texts:
 
     def _load(self) -> Any:
         from toolrest.core.vocabulary import Vocabulary
-        from toolrest.policy.load import load_tokenizer
+        from toolrest.policy.tokenizer import load_tokenizer
 
         try:
             recipe = load_recipe(self._run.recipe, [])

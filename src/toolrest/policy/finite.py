@@ -1,0 +1,77 @@
+"""Weights without NaN and infinity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from toolrest.errors import InputError, printable
+
+
+def tensor_names(folder: Path) -> dict[Path, list[str]]:
+    """The names of the tensors in each of a folder's safetensors files.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    found = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="np") as file:
+                found[path] = list(file.keys())
+        except (OSError, SafetensorError, ValueError) as error:
+            raise InputError(f"{path}: no readable safetensors ({error})") from error
+    return found
+
+
+def check_finite_files(folder: Path) -> None:
+    """Read all weights of a folder, a tensor at a time.
+
+    Raises:
+        InputError: naming a tensor with a number that is not finite.
+    """
+    from safetensors import safe_open
+
+    for path, names in tensor_names(folder).items():
+        with safe_open(path, framework="pt") as file:
+            for name in names:
+                if not is_finite(file.get_tensor(name)):
+                    raise InputError(not_finite(path, name))
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a tensor has neither NaN nor infinity; numbers that cannot be either have none."""
+    return not value.is_floating_point() or bool(value.isfinite().all())
+
+
+def not_finite(place: object, name: str) -> str:
+    """What is said of a tensor that is not finite."""
+    return (
+        f"{place}: the weights {printable(name)[:200]} have numbers that are not finite (NaN or "
+        "infinity); take another checkpoint"
+    )
+
+
+def check_finite(model: Any, place: object) -> None:
+    """Refuse a policy with NaN or infinity in a weight, or that computes them from finite ones.
+
+    Args:
+        place: where it is from, named in errors.
+
+    Raises:
+        InputError: naming the tensor.
+    """
+    import torch
+
+    for name, value in [*model.named_parameters(), *model.named_buffers()]:
+        if not is_finite(value):
+            raise InputError(not_finite(place, name))
+    with torch.no_grad():
+        logits = model(input_ids=torch.zeros(1, 2, dtype=torch.long, device=model.device)).logits
+    if not bool(torch.isfinite(logits).all()):
+        raise InputError(
+            f"{place}: the policy computes numbers that are not finite (NaN or infinity) from "
+            "weights that are; look at its config.json"
+        )

@@ -1,0 +1,182 @@
+"""Where a policy's files are: a folder, the hub's cache, or the base of low-rank adapters."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from toolrest.errors import InputError, short
+from toolrest.io.foreign import user_path
+from toolrest.io.redaction import first_line
+from toolrest.policy.adapters import adapter_values, has_adapters
+from toolrest.policy.safe_folder import check_policy_folder
+from toolrest.recipe import EMBEDDED, Recipe
+
+_FETCHED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+"""What is taken from the hub of a policy; with its own code, `*.py` too."""
+_OF_A_RUN = ("warm_start", "base")
+"""Folders of a run that hold what its adapters were trained on"""
+
+
+def policy_path(recipe: Recipe) -> str:
+    """A folder or a hub name that transformers can load.
+
+    Raises:
+        InputError: the policy looks like a folder and is not one with a checkpoint.
+    """
+    if recipe.policy == EMBEDDED:
+        return str(files("toolrest.world") / "policy")
+    path = user_path(recipe.policy, f"policy={recipe.policy}")
+    if path.is_dir():
+        if not (path / "config.json").is_file() and not has_adapters(path):
+            _refuse_run(recipe, path)
+            raise InputError(
+                f"policy={recipe.policy}: not a checkpoint folder (it has no config.json)"
+            )
+        if not any(path.glob("*.safetensors")):
+            raise InputError(f"policy={recipe.policy}: the folder has no .safetensors weights")
+        if not (path / "tokenizer_config.json").is_file() and not has_adapters(path):
+            raise InputError(
+                f"policy={recipe.policy}: the folder has no tokenizer (tokenizer_config.json)"
+            )
+        return str(path)
+    looks_local = recipe.policy.startswith((".", "/", "~")) or recipe.policy.count("/") > 1
+    if path.exists() or looks_local:
+        raise InputError(f"policy={recipe.policy}: there is no such folder")
+    return recipe.policy
+
+
+def _refuse_run(recipe: Recipe, path: Path) -> None:
+    """Name the folder of a run that holds its policy.
+
+    Raises:
+        InputError: the path is a run's folder.
+    """
+    if not (path / "recipe.yaml").is_file():
+        return
+    steps = [folder for folder in path.glob("checkpoints/checkpoint-*") if _step(folder) >= 0]
+    folders = [path / "warm_start", *sorted(steps, key=_step)]
+    held = [each for each in folders if (each / "config.json").is_file() or has_adapters(each)]
+    mend = f"take policy={held[-1]}" if held else "which has no checkpoint yet"
+    raise InputError(f"policy={recipe.policy}: the folder of a run; {mend}")
+
+
+def _step(checkpoint: Path) -> int:
+    number = checkpoint.name.removeprefix("checkpoint-")
+    return int(number) if number.isdecimal() else -1
+
+
+def policy_folder(recipe: Recipe, folder: Path | None = None) -> Path:
+    """The folder that a policy is read from, looked at; one on the hub is fetched first.
+
+    Args:
+        folder: a checkpoint of the policy to take instead of the recipe's.
+
+    Raises:
+        InputError: see `policy_path` and `check_policy_folder`; the hub does not have it.
+    """
+    path = policy_path(recipe) if folder is None else str(folder)
+    found = Path(path)
+    from_hub = not found.is_dir()
+    if from_hub:
+        found = _fetched(recipe, path)
+    check_policy_folder(found, trusted=recipe.trust_remote_code, from_hub=from_hub)
+    return found
+
+
+def _fetched(recipe: Recipe, name: str) -> Path:
+    """The hub's policy in the hub's cache, its pickles left where they are."""
+    from huggingface_hub import snapshot_download
+
+    code = ("*.py",) if recipe.trust_remote_code else ()
+    try:
+        return Path(
+            snapshot_download(
+                name,
+                allow_patterns=[*_FETCHED, *code],
+                ignore_patterns=["*/*", "consolidated*"],
+            )
+        )
+    except Exception as error:  # the hub's, the network's and the cache's have no common class
+        raise not_loaded(recipe, "policy", error) from error
+
+
+def kept_policy(name: str, where: object) -> Path:
+    """The folder of a policy that a file names: one that is there, or in the hub's cache.
+
+    Nothing is fetched on the word of a file.
+
+    Args:
+        where: the file, named in errors.
+
+    Raises:
+        InputError: there is none.
+    """
+    from huggingface_hub import snapshot_download
+
+    if (folder := user_path(name, f"{where}: policy {name}")).is_dir():
+        return folder
+    try:
+        found = Path(snapshot_download(name, local_files_only=True))
+    except Exception as error:  # of a name that is none, and of a cache without it
+        raise InputError(
+            f"{where}: it names the policy {short(name)}, which is neither a folder here nor in "
+            "the hub's cache; if you trust the name, fetch it with `hf download NAME`"
+        ) from error
+    return found
+
+
+def kept_recipe(recipe: Recipe, where: Path) -> Recipe:
+    """A recipe of a run's folder, its policy one that is on this machine; see `kept_policy`."""
+    if recipe.policy == EMBEDDED:
+        return recipe
+    folder = str(kept_policy(recipe.policy, where))
+    return recipe.model_copy(update={"policy": folder})
+
+
+def adapted_policy(recipe: Recipe, loaded: str) -> str:
+    """What adapters say that they were trained on, for whoever reads them from any folder or
+    machine: the hub's name where the recipe has one, else the whole path.
+
+    Args:
+        loaded: where the policy's weights were read from.
+    """
+    name = policy_path(recipe)
+    of_the_hub = not Path(name).is_dir() and Path(loaded).name not in _OF_A_RUN
+    return name if of_the_hub else str(Path(loaded).absolute())
+
+
+def whole_policy(path: str) -> str:
+    """The path itself, or that of the policy that a folder's adapters were trained on.
+
+    Raises:
+        InputError: the adapters name none.
+    """
+    folder = Path(path)
+    if not has_adapters(folder):
+        return path
+    base = adapter_values(folder).get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise InputError(
+            f"{folder}: adapter_config.json cannot be read (base_model_name_or_path is no name)"
+        )
+    beside = folder.parent.parent / Path(base).name
+    moved = beside.name in _OF_A_RUN and beside.is_dir()
+    return str(beside) if moved else base
+
+
+def whole_folder(folder: Path, recipe: Recipe) -> Path:
+    """The folder itself, or that of the policy that its adapters were trained on, looked at."""
+    if not has_adapters(folder):
+        return folder
+    base = kept_policy(whole_policy(str(folder)), folder / "adapter_config.json")
+    if has_adapters(base):
+        raise InputError(f"{folder}: adapters of adapters ({base}); merge those first")
+    if not (base / "config.json").is_file():
+        raise InputError(f"{folder}: its adapters were trained on {base}, which holds no policy")
+    check_policy_folder(base, trusted=recipe.trust_remote_code, from_hub="snapshots" in base.parts)
+    return base
+
+
+def not_loaded(recipe: Recipe, what: str, error: Exception) -> InputError:
+    return InputError(f"policy={recipe.policy}: the {what} cannot be loaded ({first_line(error)})")

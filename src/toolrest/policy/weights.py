@@ -1,0 +1,150 @@
+"""A policy's configuration and weights as transformers loads them, from safetensors alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from toolrest.errors import InputError
+from toolrest.policy.adapters import has_adapters, merge_adapters, read_adapters
+from toolrest.policy.finite import check_finite
+from toolrest.policy.folder import not_loaded, policy_folder, whole_folder
+from toolrest.recipe import Recipe
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel
+
+_SAMPLING = (
+    *("bos_token_id", "eos_token_id", "pad_token_id", "do_sample", "temperature", "top_p"),
+    *("top_k", "min_p", "repetition_penalty"),
+)
+
+
+def load_generation_config(recipe: Recipe) -> GenerationConfig | None:
+    """The policy's generation configuration, which names tokens that end a turn; None without one.
+
+    Raises:
+        InputError: there is one, and it cannot be read.
+    """
+    from transformers import GenerationConfig
+
+    path = whole_folder(policy_folder(recipe), recipe)
+    try:
+        return GenerationConfig.from_pretrained(
+            path,
+            trust_remote_code=recipe.trust_remote_code,
+            local_files_only=not recipe.trust_remote_code,
+        )
+    except OSError:
+        return None
+    except Exception as error:  # what broken files end in has no common class
+        raise not_loaded(recipe, "generation configuration", error) from error
+
+
+def load_config(recipe: Recipe, folder: Path | None = None) -> PretrainedConfig:
+    """The policy's configuration, how it is computed left to us: PyTorch's attention unless the
+    file asks for the plain one, and no kernels from elsewhere.
+
+    Args:
+        folder: a checkpoint of the policy to take instead of the recipe's.
+
+    Raises:
+        InputError: it cannot be loaded.
+    """
+    from transformers import AutoConfig
+
+    whole = whole_folder(policy_folder(recipe, folder), recipe)
+    try:
+        config = AutoConfig.from_pretrained(
+            whole,
+            trust_remote_code=recipe.trust_remote_code,
+            local_files_only=not recipe.trust_remote_code,
+        )
+        plain = config._attn_implementation == "eager"
+        config._attn_implementation = "eager" if plain else None
+        config._experts_implementation = None
+        leave_router(config)
+        return config
+    except MemoryError:
+        raise
+    except Exception as error:  # what broken files end in has no common class
+        raise not_loaded(recipe, "config", error) from error
+
+
+def leave_router(config: PretrainedConfig) -> None:
+    """Have no forward compute the loss of a mixture's router unless it asks for it: supervised
+    trainers leave that in a configuration, and sampling with a cache then fails on shapes.
+    """
+    text = config.get_text_config()
+    if hasattr(text, "output_router_logits"):
+        text.output_router_logits = False
+
+
+def load_policy(
+    recipe: Recipe, folder: Path | None = None, *, dtype: str = "float32"
+) -> PreTrainedModel:
+    """The policy's weights, from safetensors only; on the GPU where there is one.
+
+    Args:
+        folder: a checkpoint of the policy to take instead of the recipe's. One of adapters is
+            merged into the policy that they were trained on.
+        dtype: of the weights; adapters are merged in float32 before.
+
+    Raises:
+        InputError: they cannot be loaded, some are missing, or one has a number that is not
+            finite.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    given = policy_folder(recipe, folder)
+    adapters = read_adapters(given) if has_adapters(given) else None
+    config = load_config(recipe, given)
+    try:
+        model, loaded = cast(Any, AutoModelForCausalLM).from_pretrained(
+            whole_folder(given, recipe),
+            config=config,
+            dtype=getattr(torch, dtype) if adapters is None else torch.float32,
+            use_safetensors=True,
+            trust_remote_code=recipe.trust_remote_code,
+            local_files_only=not recipe.trust_remote_code,
+            output_loading_info=True,
+        )
+        if lost := sorted(loaded["missing_keys"]):
+            raise ValueError(f"{len(lost)} of its weights are missing, such as {lost[0]}")
+        if adapters is not None:
+            merge_adapters(model, adapters)
+            model = model.to(getattr(torch, dtype))
+        check_finite(model, given)
+        _keep_sampling(model)
+        return cast(Any, model).to("cuda") if torch.cuda.is_available() else model
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # what broken files end in has no common class
+        raise not_loaded(recipe, "policy", error) from error
+
+
+def _keep_sampling(model: Any) -> None:
+    """Of a generation configuration only tokens and the numbers of sampling stay, for whoever
+    serves the checkpoint; how responses are searched for is not the file's to say.
+
+    Numbers of sampling without `do_sample` are meant, as servers take them; with `do_sample=false`
+    they are not. Neither, nor numbers that are none to sample with, could be saved.
+    """
+    from transformers import GenerationConfig
+
+    own = getattr(model, "generation_config", None)
+    if own is None:
+        return
+    known = {name: getattr(own, name, None) for name in _SAMPLING}
+    said = {name: value for name, value in known.items() if value is not None}
+    tokens = {name: value for name, value in said.items() if name.endswith("_token_id")}
+    if said.keys() - tokens.keys() - {"repetition_penalty"}:
+        said.setdefault("do_sample", True)
+    if not said.get("do_sample"):
+        said = tokens | {name: said[name] for name in ("repetition_penalty",) if name in said}
+    try:
+        model.generation_config = GenerationConfig(**said)
+        model.generation_config.validate(strict=True)
+    except ValueError:
+        model.generation_config = GenerationConfig(**tokens)
