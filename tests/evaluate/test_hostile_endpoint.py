@@ -38,7 +38,7 @@ from toolrest.evaluate.backends.findings import Findings
 from toolrest.evaluate.backends.openai import OpenAIBackend
 from toolrest.evaluate.backends.openai_reply import chat_answer, completion_answer
 from toolrest.evaluate.episode import Answer, Request, read
-from toolrest.evaluate.play import play
+from toolrest.evaluate.run_episodes import run_episodes
 
 KEY = "my-secret-key"
 TOOLREST = [sys.executable, "-c", "from toolrest.cli.main import main; main()", "evaluate"]
@@ -213,7 +213,7 @@ class Item:
 
 def played(url, count, folder):
     with AnswerStore(folder, {}) as store:
-        return play([Item(n) for n in range(count)], OpenAIBackend("m", url, 5), store)
+        return run_episodes([Item(n) for n in range(count)], OpenAIBackend("m", url, 5), store)
 
 
 def test_one_odd_answer_of_many_is_counted(tmp_path):

@@ -91,7 +91,7 @@ def test_answers_under_way_are_kept_when_one_fails(monkeypatch):
 def test_an_interrupt_while_an_answer_is_worked_on_loses_none_that_is_under_way(tmp_path):
     """The first answer's reader is interrupted; the other fifteen are kept before it ends."""
     from toolrest.evaluate.answers import AnswerStore
-    from toolrest.evaluate.play import play
+    from toolrest.evaluate.run_episodes import run_episodes
 
     class Once:
         category = "c"
@@ -108,7 +108,7 @@ def test_an_interrupt_while_an_answer_is_worked_on_loses_none_that_is_under_way(
     script = Script(pause=0.3)
     with serving(script) as url, AnswerStore(tmp_path, {}) as store:
         with pytest.raises(KeyboardInterrupt):
-            play([Once(number) for number in range(64)], backend(url), store)
+            run_episodes([Once(number) for number in range(64)], backend(url), store)
         kept = store.count
         assert kept == sum(script.answered.values()) <= 32
 

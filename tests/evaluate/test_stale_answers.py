@@ -13,7 +13,7 @@ from toolrest.data.wording import Prompt
 from toolrest.errors import InputError
 from toolrest.evaluate.answers import KEYED, AnswerStore
 from toolrest.evaluate.episode import Answer
-from toolrest.evaluate.play import play
+from toolrest.evaluate.run_episodes import run_episodes
 
 POLICY = Path(toolrest.__file__).parent / "world" / "policy"
 
@@ -77,7 +77,7 @@ def test_another_question_of_the_same_name_is_asked(tmp_path):
     backend = Backend()
     for text, asked in (("a", 1), ("a", 1), ("b", 2), ("a", 2), ("b", 2)):
         with AnswerStore(tmp_path / "e", {}) as store:
-            assert play([Once(text)], backend, store) == [text]
+            assert run_episodes([Once(text)], backend, store) == [text]
         assert backend.asked == asked
 
 

@@ -121,8 +121,8 @@ def evaluate(
             )
         from toolrest.cli.train import calm_libraries
         from toolrest.errors import file_name
-        from toolrest.evaluate.evaluation import Options
         from toolrest.evaluate.evaluation import evaluate as run_evaluation
+        from toolrest.evaluate.options import Options
         from toolrest.evaluate.target import Target, find_target
         from toolrest.io.redaction import redacted_command
         from toolrest.recipe import Recipe

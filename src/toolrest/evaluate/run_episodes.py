@@ -1,4 +1,4 @@
-"""Plays episodes through a backend, nothing asked twice."""
+"""Run episodes through a backend; no prompt is sent twice."""
 
 from __future__ import annotations
 
@@ -13,75 +13,76 @@ from toolrest.evaluate.answers import AnswerStore
 from toolrest.evaluate.episode import Answer, Backend, Episode, Outcome, Request
 
 _IN_A_ROW = 16
-"""Unreadable answers without a readable one between them after which the endpoint is at fault."""
+"""After so many unreadable answers one after the other, the endpoint is at fault."""
 
 
-def play(
+def run_episodes(
     episodes: Sequence[Episode],
     backend: Backend,
     store: AnswerStore,
     on_outcome: Callable[[Outcome], object] = lambda outcome: None,
     on_answer: Callable[[Answer], object] = lambda answer: None,
 ) -> list[Outcome]:
-    """The outcome of every episode, in order.
+    """Ask each prompt of each episode and return the outcomes, in the episodes' order.
 
-    An answer that is unreadable counts, once a readable one shows that the backend can give some.
+    Unreadable answers are kept back until a readable one shows that the endpoint works; then they
+    count.
 
     Args:
         on_outcome: called when an episode is done.
         on_answer: called when a new answer has come in.
 
     Raises:
-        InputError: no answer can be read, or none of many in a row.
+        InputError: no answer is readable, or `_IN_A_ROW` of them one after the other are not.
     """
-    held: list[tuple[_Seat, str, Answer]] = []
+    unread: list[tuple[_RunningEpisode, str, Answer]] = []
 
-    def count(seat: _Seat, key: str, answer: Answer) -> None:
+    def count(running: _RunningEpisode, key: str, answer: Answer) -> None:
         store.add(key, answer)
         on_answer(answer)
-        seat.receive(answer)
-        waiting.appendleft(seat)
+        running.receive(answer)
+        waiting.appendleft(running)
 
     found: dict[str, Outcome] = {}
-    waiting = deque(_Seat(episode) for episode in episodes)
-    while waiting or held:
+    waiting = deque(_RunningEpisode(episode) for episode in episodes)
+    while waiting or unread:
         if not waiting:
             if not store.has_readable():
-                raise InputError(_no_answers(held))
-            while held:
-                count(*held.pop(0))
-        asked: dict[str, tuple[_Seat, Request]] = {}
+                raise InputError(_no_answers(unread))
+            while unread:
+                count(*unread.pop(0))
+        asked: dict[str, tuple[_RunningEpisode, Request]] = {}
         while waiting and len(asked) < backend.window:
-            seat = waiting.popleft()
-            request = seat.next_request(store, backend)
+            running = waiting.popleft()
+            request = running.next_request(store, backend)
             if request is None:
-                outcome = seat.episode.outcome()
-                found[seat.episode.identity] = outcome
+                outcome = running.episode.outcome()
+                found[running.episode.identity] = outcome
                 on_outcome(outcome)
             else:
-                asked[request.key] = seat, request
+                asked[request.key] = running, request
         if not asked:
             continue
         answers = backend.answer([request for _, request in asked.values()])
         try:
             for key, answer in answers:
-                seat, _ = asked.pop(key)
+                running, _ = asked.pop(key)
                 if answer.stop == "unreadable":
-                    held.append((seat, key, answer))
-                    if len(held) >= _IN_A_ROW:
-                        raise InputError(_no_answers(held))
+                    unread.append((running, key, answer))
+                    if len(unread) >= _IN_A_ROW:
+                        raise InputError(_no_answers(unread))
                     continue
-                count(seat, key, answer)
-                while held:
-                    count(*held.pop(0))
+                count(running, key, answer)
+                while unread:
+                    count(*unread.pop(0))
         except KeyboardInterrupt:
             _keep_the_rest(answers, store)
             raise
     return [found[episode.identity] for episode in episodes]
 
 
-def _no_answers(held: list[tuple[_Seat, str, Answer]]) -> str:
-    count, (_, _, last) = len(held), held[-1]
+def _no_answers(unread: list[tuple[_RunningEpisode, str, Answer]]) -> str:
+    count, (_, _, last) = len(unread), unread[-1]
     which = "the answer" if count == 1 else f"{count} answers in a row"
     return (
         f"{which} of the endpoint cannot be read, the last as {last.why}; see that it speaks the "
@@ -90,7 +91,7 @@ def _no_answers(held: list[tuple[_Seat, str, Answer]]) -> str:
 
 
 def _keep_the_rest(answers: Generator[tuple[str, Answer]], store: AnswerStore) -> None:
-    """Keep what the backend still has under way when it is told to stop."""
+    """After Ctrl-C, store the answers of requests that are already under way."""
     try:
         pair = answers.throw(KeyboardInterrupt())
         while True:
@@ -106,15 +107,15 @@ def _hash(sent: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class _Seat:
-    """An episode, and how far it is."""
+class _RunningEpisode:
+    """An episode and the number of answers that it has had."""
 
     def __init__(self, episode: Episode) -> None:
         self.episode = episode
         self._step = 0
 
     def next_request(self, store: AnswerStore, backend: Backend) -> Request | None:
-        """The next request whose answer is not in the store; None where the episode is done."""
+        """The next request without an answer in the store; None when the episode is done."""
         while (prompt := self.episode.request()) is not None:
             sent = backend.sent(prompt)
             key = f"{self.episode.identity}/{self._step}/{_hash(sent)}"
