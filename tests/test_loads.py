@@ -41,7 +41,7 @@ ROWS = {
             "runs/reproducibility.py",
             "training.py",
             "report/inspect.py",
-            "report/page_of_runs/collect.py",
+            "report/page_of_runs/reading.py",
         ),
         *(
             "report/compare.py",

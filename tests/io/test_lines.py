@@ -28,7 +28,7 @@ from toolrest.io import files
 from toolrest.recipe import Recipe, dump_recipe, load_recipe
 from toolrest.report.inspect import Subject, look
 from toolrest.report.live import best_and_worst
-from toolrest.report.page_of_runs.collect import _lines as page_lines
+from toolrest.report.page_of_runs.reading import iterate_rows as page_lines
 from toolrest.runs.folder import RunFolder
 
 SOURCE = Path(toolrest.__file__).parent

@@ -6,16 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from toolrest.cli.data_inputs import dropped_kinds, findings_options, origin_of_rows, read_inputs
 from toolrest.cli.errors import one_line_errors
 from toolrest.io.terminal import require_shown, say, say_lost
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-    from toolrest.data.decompose import Rendering
     from toolrest.data.sample import Sample
-    from toolrest.data.sources import Source
-    from toolrest.recipe import Recipe
 
 data = typer.Typer(
     name="data",
@@ -23,7 +19,6 @@ data = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
 _POLICY = typer.Option(
     help="Whose chat template writes the prompts and whose tokens are counted; neither without it."
 )
@@ -80,10 +75,10 @@ def prepare(
         from toolrest.errors import printable
         from toolrest.io.console import console, text_column
 
-        recipe, sources, rendering, tokenizer = _read(inputs, policy)
-        looking = _looking(recipe, rendering, tokenizer, max_prompt_tokens, against)
-        kinds = _kinds(drop or [], looking, len(sources))
-        made_by = _made_by(recipe, policy, against or [])
+        recipe, sources, rendering, tokenizer = read_inputs(inputs, policy)
+        options = findings_options(recipe, rendering, tokenizer, max_prompt_tokens, against)
+        kinds = dropped_kinds(drop or [], options, len(sources))
+        made_by = origin_of_rows(recipe, policy, against or [])
         view = console(stderr=True)
         bar = Progress(
             text_column("{task.completed:,.0f} samples"),
@@ -102,7 +97,7 @@ def prepare(
                     lambda count: bar.update(task, completed=count),
                     drop=kinds,
                     made_by=made_by,
-                    **looking,
+                    **options,
                 )
         except KeyboardInterrupt:
             say(f"stopped; {output} is as it was, or whole. The same command begins anew", err=True)
@@ -116,22 +111,6 @@ def prepare(
                 say(f"  {printable(left)}")
         say(f"{manifest['samples']} samples in {output}; {manifest_path(output)}")
         say_lost(f"{output} is written")
-
-
-def _made_by(recipe: "Recipe", policy: str | None, against: list[str]) -> dict[str, Any]:
-    """What prepared rows depend on besides their sources and the wording."""
-    from toolrest.io.files import sha256_of
-    from toolrest.runs.folder import describe_environment
-    from toolrest.runs.origins import policy_fingerprint
-
-    scored = describe_environment(recipe.seed)
-    questions = {name: Path(name) for name in against}
-    return {
-        "versions": scored["versions"],
-        "commit": scored["commit"],
-        "policy": None if policy is None else {policy: policy_fingerprint(recipe)},
-        "against": {n: sha256_of(p) if p.is_file() else None for n, p in questions.items()},
-    }
 
 
 @data.command()
@@ -150,9 +129,9 @@ def check(
     with one_line_errors():
         from toolrest.data.check import check as run_check
 
-        recipe, sources, rendering, tokenizer = _read(inputs, policy)
-        looking = _looking(recipe, rendering, tokenizer, max_prompt_tokens, against)
-        reports = run_check(sources, rendering, seed=recipe.seed, **looking)
+        recipe, sources, rendering, tokenizer = read_inputs(inputs, policy)
+        options = findings_options(recipe, rendering, tokenizer, max_prompt_tokens, against)
+        reports = run_check(sources, rendering, seed=recipe.seed, **options)
         if output is not None:
             from toolrest.errors import InputError
             from toolrest.runs.folder import write_json
@@ -186,13 +165,13 @@ def show(
     with one_line_errors():
         from toolrest.data.pick import pick_row
 
-        recipe, sources, rendering, tokenizer = _read(inputs, policy)
+        recipe, sources, rendering, tokenizer = read_inputs(inputs, policy)
         for place, sample in pick_row(sources, rendering, recipe.seed, row):
-            say(f"{place}\n{_shown(sample, tokenizer)}\n")
+            say(f"{place}\n{_sample_text(sample, tokenizer)}\n")
         require_shown()
 
 
-def _shown(sample: "Sample", tokenizer: Any) -> str:
+def _sample_text(sample: "Sample", tokenizer: Any) -> str:
     from toolrest.data.prompts import render_prompt
 
     if tokenizer is None:
@@ -222,130 +201,3 @@ def _json(value: Any) -> str:
     import json
 
     return json.dumps(value, ensure_ascii=False)
-
-
-def _read(
-    inputs: list[str], policy: str | None
-) -> "tuple[Recipe, list[Source], Rendering, PreTrainedTokenizerBase | None]":
-    """The recipe of the overrides, the sources that it or the arguments name, the wording, and the
-    policy's tokenizer where one is named.
-    """
-    from toolrest.cli.train import calm_libraries
-    from toolrest.data.sources import Source
-    from toolrest.errors import InputError
-    from toolrest.recipe import load_recipe
-    from toolrest.recipe.sources import recipe_rendering, recipe_sources
-
-    calm_libraries()
-    overrides = [text for text in inputs if "=" in text and not Path(text).exists()]
-    files = [text for text in inputs if text not in overrides]
-    recipes = [text for text in files if text.endswith((".yaml", ".yml"))]
-    paths = [text for text in files if text not in recipes]
-    if len(recipes) > 1:
-        raise InputError(f"{recipes[1]}: one recipe is enough")
-    # the dialect is checked against the data that the arguments name
-    own = ["data.path=" + paths[0]] if paths else []
-    recipe = load_recipe(Path(recipes[0]) if recipes else None, [*overrides, *own])
-    sources = [Source(path) for path in paths] or recipe_sources(recipe)
-    if not sources:
-        raise InputError("no data: name files, or a recipe with data.path or data.sources")
-    recipe, tokenizer = _fitted(recipe, policy)
-    return recipe, sources, recipe_rendering(recipe), tokenizer
-
-
-def _fitted(
-    recipe: "Recipe", policy: str | None
-) -> "tuple[Recipe, PreTrainedTokenizerBase | None]":
-    """The recipe as training fits it to the policy's chat template; as it is without a policy."""
-    from toolrest.core.dialects import AUTO
-    from toolrest.errors import InputError
-    from toolrest.policy.fitting import fit_recipe
-    from toolrest.policy.tokenizer import load_tokenizer
-    from toolrest.recipe import EMBEDDED
-
-    if policy is not None:
-        recipe = recipe.model_copy(update={"policy": policy})
-    elif recipe.policy == EMBEDDED:
-        if recipe.dialect == AUTO:
-            raise InputError("dialect=auto is what a policy's chat template writes; give --policy")
-        return recipe, None
-    try:
-        tokenizer = load_tokenizer(recipe)
-    except InputError as error:
-        if policy is not None or recipe.dialect == AUTO:
-            raise
-        say(f"the policy's chat template was not looked at: {error}", err=True)
-        return recipe, None
-    recipe, notes = fit_recipe(recipe, tokenizer)
-    for note in notes:
-        say(f"note: {note}", err=True)
-    return recipe, tokenizer if policy is not None else None
-
-
-def _looking(
-    recipe: "Recipe",
-    rendering: "Rendering",
-    tokenizer: Any,
-    max_prompt_tokens: int | None,
-    against: list[str] | None,
-) -> dict[str, Any]:
-    """What findings need, as `check` and `prepare` take it."""
-    from toolrest.data.prompts import render_prompt
-    from toolrest.policy.sizing import is_sized
-    from toolrest.recipe import says
-
-    longest = max_prompt_tokens
-    # training takes a limit from the data where the recipe says none
-    if longest is None and (says(recipe, "data.max_prompt_tokens") or not is_sized(recipe)):
-        longest = recipe.data.max_prompt_tokens
-    return {
-        "length": None if tokenizer is None else lambda s: len(render_prompt(s, tokenizer)),
-        "max_prompt_tokens": longest,
-        "against": _questions(against or [], rendering, recipe.seed),
-    }
-
-
-def _kinds(drop: list[str], looking: dict[str, Any], sources: int) -> list[str]:
-    """The kinds of findings that `--drop` names, all of which the options let us look for."""
-    from toolrest.data.findings import KINDS, REFUSED
-    from toolrest.errors import InputError, unknown_name
-
-    needs = {}
-    if looking["length"] is None:
-        needs |= dict.fromkeys((REFUSED, "too long"), "--policy")
-    elif looking["max_prompt_tokens"] is None:
-        needs |= {"too long": "--max-prompt-tokens"}
-    if looking["against"] is None and sources < 2:
-        needs["overlap"] = "--against, or several sources"
-    asked = [kind.replace("-", " ") for text in drop for kind in text.split(",")]
-    if "all" in asked:
-        for kind, need in needs.items():
-            say(f"not looked for: {kind}, which needs {need}", err=True)
-        return [kind for kind in KINDS if kind not in needs]
-    for kind in asked:
-        if kind not in KINDS:
-            raise InputError(f"--drop: {unknown_name('kind', kind, ('all', *KINDS))}")
-        if kind in needs:
-            raise InputError(f"--drop {kind!r} needs {needs[kind]}")
-    return asked
-
-
-def _questions(against: list[str], rendering: "Rendering", seed: int) -> Any:
-    """The questions of benchmarks, indexed; None where there are none."""
-    if not against:
-        return None
-    from toolrest.data.check import questions_of
-    from toolrest.data.overlap import Questions
-    from toolrest.data.sources import Source
-
-    index = Questions(())
-    for name in against:
-        if name == "bfcl":
-            from toolrest.evaluate.bfcl.questions import bfcl_questions
-
-            pairs = bfcl_questions()
-        else:
-            pairs = questions_of(Source(name), rendering, seed)
-        for label, text in pairs:
-            index.add(label, text)
-    return index

@@ -1,0 +1,77 @@
+"""Reads what may be missing or broken in a run's files, and names it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from toolrest.io.files import iterate_lines, read_json
+from toolrest.report.shading import visible
+
+MOST_CHARACTERS = 20_000
+"""Longest prompt, ground truth, or response without recorded tokens."""
+
+
+def read_object(path: Path, missing: list[str], what: str) -> dict[str, Any] | None:
+    """The JSON object of a file; None, with `what` added to `missing`, where there is none."""
+    try:
+        found = read_json(path)
+        if isinstance(found, dict):
+            return found
+    except (OSError, ValueError, RecursionError):
+        pass
+    missing.append(what)
+    return None
+
+
+def iterate_rows(path: Path, missing: list[str], what: str) -> Iterator[dict[str, Any]]:
+    """The objects of a JSONL file; how many lines are broken is added to `missing`."""
+    try:
+        lines = list(iterate_lines(path))
+    except OSError:
+        missing.append(what)
+        return
+    broken = 0
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            broken += bool(line.strip())
+            continue
+        if isinstance(row, dict):
+            yield row
+        else:
+            broken += 1
+    if broken:
+        missing.append(f"{path.name}: {broken} broken line{'s' if broken > 1 else ''} left out")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is an int or a float, and no bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def finite(value: Any) -> float | None:
+    """A finite number, rounded to 6 digits; None for anything else."""
+    return round(value, 6) if is_number(value) and math.isfinite(value) else None
+
+
+def shortened(text: Any) -> str:
+    """A text's first `MOST_CHARACTERS`, control characters made visible; "" for anything else."""
+    if not isinstance(text, str):
+        return ""
+    lines = "\n".join(visible(line) for line in text[:MOST_CHARACTERS].split("\n"))
+    return lines + (" .." if len(text) > MOST_CHARACTERS else "")
+
+
+def object_or_empty(value: Any) -> dict[str, Any]:
+    """The value if it is an object, else {}."""
+    return value if isinstance(value, dict) else {}
+
+
+def list_or_empty(value: Any) -> list[Any]:
+    """The value if it is a list, else []."""
+    return value if isinstance(value, list) else []
