@@ -1,4 +1,4 @@
-"""The exception for wrong input, and the words of error texts: names, values and reasons."""
+"""The exception for wrong input, and helpers that format names and values for error messages."""
 
 import difflib
 import re
@@ -13,14 +13,14 @@ _WORDED = {
 
 
 class InputError(ValueError):
-    """The user gave something unusable; the text says what, where, and how to mend it."""
+    """Wrong input of the user. The message says what is wrong, where, and how to fix it."""
 
 
 def reason(error: BaseException, clean: Callable[[str], str] = str) -> str:
-    """What an error says, in one line that is never empty.
+    """The first line of an error's message, or its class name where the message is empty.
 
     Args:
-        clean: applied to all that it says, before its first line is taken.
+        clean: applied to the whole message before its first line is taken.
     """
     for kind, words in _WORDED.items():
         if isinstance(error, kind):
@@ -32,7 +32,7 @@ def reason(error: BaseException, clean: Callable[[str], str] = str) -> str:
 _LONGEST = 100
 _SHOWN = 3
 _HIDDEN = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
-"""Unicode's categories of what is not seen but acts: controls, directions, ends of lines."""
+"""Unicode categories of invisible characters: controls, directions, line ends."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
@@ -44,7 +44,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def short(value: object) -> str:
-    """A value as Python writes it, cut where it is long."""
+    """`repr` of a value, cut at 200 characters."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # an integer of too many digits, or lists in lists
@@ -53,13 +53,13 @@ def short(value: object) -> str:
 
 
 def short_list(parts: Sequence[str]) -> str:
-    """The first of some words, and how many more there are."""
+    """The first three parts, joined by semicolons, and how many more there are."""
     more = f"; and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
     return "; ".join(parts[:_SHOWN]) + more
 
 
 def printable(text: str, keep: str = "") -> str:
-    """A text with what would move a terminal's cursor or end the line written as its code.
+    """The text with control characters escaped, so that it cannot move a terminal's cursor.
 
     Args:
         keep: characters that stay, such as line breaks.
@@ -71,5 +71,5 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def file_name(text: str) -> str:
-    """A name for a file or folder of any text: one part of a path, and not `..`."""
+    """Turn any text into one safe path component, never `..`."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", text).lstrip(".")[:_LONGEST] or "unnamed"

@@ -29,17 +29,21 @@ def test_what_is_no_batch_of_groups_is_refused(normalise, shape, group_size):
         if normalise == "plain":
             group_normalise(rewards, group_size)
         else:
-            stages = torch.zeros(len(rewards), 1).long()
-            reward_to_go(rewards, [[]] * len(rewards), stages, group_size)
+            num_decided = torch.zeros(len(rewards), 1).long()
+            reward_to_go(rewards, [[]] * len(rewards), num_decided, group_size)
     assert str(tuple(shape)) in str(caught.value)
 
 
 def test_groups_are_apart():
     found = group_normalise(torch.tensor([0.0, 2.0, 10.0, 14.0]), 2, delta=0.0)
     assert found.tolist() == pytest.approx([-1 / ROOT, 1 / ROOT] * 2)
-    stages = torch.tensor([[0, 1]] * 4)
+    num_decided = torch.tensor([[0, 1]] * 4)
     to_go = reward_to_go(
-        torch.tensor([0.0, 2.0, 10.0, 14.0]), [[1.0], [3.0], [4.0], [4.0]], stages, 2, scale="none"
+        torch.tensor([0.0, 2.0, 10.0, 14.0]),
+        [[1.0], [3.0], [4.0], [4.0]],
+        num_decided,
+        2,
+        scale="none",
     )
     # undecided at stage 1: -1 and -1; 6 and 10
     assert to_go.tolist() == [[-1.0, 0.0], [1.0, 0.0], [-2.0, -2.0], [2.0, 2.0]]
@@ -48,8 +52,8 @@ def test_groups_are_apart():
 def test_the_batch_s_scale_is_that_of_all_rewards():
     """Rewards 0, 2, 4, 10: mean 4, sum of squares 56, deviation sqrt(56 / 3)."""
     rewards = torch.tensor([0.0, 2.0, 4.0, 10.0])
-    stages = torch.zeros(4, 1).long()
-    found = reward_to_go(rewards, [[]] * 4, stages, 2, scale="batch", delta=0.5)
+    num_decided = torch.zeros(4, 1).long()
+    found = reward_to_go(rewards, [[]] * 4, num_decided, 2, scale="batch", delta=0.5)
     sigma = math.sqrt(56 / 3) + 0.5
     assert found.flatten().tolist() == pytest.approx([-1 / sigma, 1 / sigma, -3 / sigma, 3 / sigma])
 
@@ -61,11 +65,11 @@ def test_a_response_alone_has_nothing_to_compare_with(scale):
 
 
 def test_the_scale_of_each_group_is_its_greatest_spread():
-    """Group 1: stages spread by 2 and 6 over sqrt 2; group 2: by 4 and 1."""
+    """Group 1: potentials spread by 2 and 6 over sqrt 2; group 2: by 4 and 1."""
     rewards = torch.tensor([0.0, 2.0, 0.0, 4.0])
-    locked = [[4.0], [0.0], [0.0], [3.0]]
-    stages = torch.tensor([[0, 1]] * 4)
-    found = reward_to_go(rewards, locked, stages, 2, delta=0.0)
+    potentials = [[4.0], [0.0], [0.0], [3.0]]
+    num_decided = torch.tensor([[0, 1]] * 4)
+    found = reward_to_go(rewards, potentials, num_decided, 2, delta=0.0)
     first, second = 6 / ROOT, 4 / ROOT
     expected = [
         [-1 / first, -3 / first],

@@ -10,14 +10,14 @@ from toolrest.core.credit import group_normalise, reward_to_go
 pytestmark = pytest.mark.stored_numbers
 
 
-def stages(rows):
+def num_decided(rows):
     return torch.tensor(rows)
 
 
 def test_by_hand_without_scale():
     """Two responses; the first locks in 1 of its 3 before its second token, the other 2 of 2."""
     found = reward_to_go(
-        torch.tensor([3.0, 2.0]), [[1.0], [2.0]], stages([[0, 1], [0, 1]]), 2, scale="none"
+        torch.tensor([3.0, 2.0]), [[1.0], [2.0]], num_decided([[0, 1], [0, 1]]), 2, scale="none"
     )
     # stage 0: 3 - 2.5, 2 - 2.5; stage 1: undecided 2 and 0, mean 1
     assert found.tolist() == [[0.5, 1.0], [-0.5, -1.0]]
@@ -25,7 +25,7 @@ def test_by_hand_without_scale():
 
 def test_by_hand_with_the_groups_scale():
     found = reward_to_go(
-        torch.tensor([3.0, 2.0]), [[1.0], [2.0]], stages([[0, 1], [0, 1]]), 2, delta=0.0
+        torch.tensor([3.0, 2.0]), [[1.0], [2.0]], num_decided([[0, 1], [0, 1]]), 2, delta=0.0
     )
     spread = 2**0.5  # of 2 and 0, greater than that of 3 and 2
     assert torch.allclose(found, torch.tensor([[0.5, 1.0], [-0.5, -1.0]]) / spread)
@@ -33,7 +33,11 @@ def test_by_hand_with_the_groups_scale():
 
 def test_a_response_that_decides_less_keeps_its_last_stage():
     found = reward_to_go(
-        torch.tensor([4.0, 0.0]), [[1.0, 3.0], []], stages([[0, 1, 2], [0, 0, 0]]), 2, scale="none"
+        torch.tensor([4.0, 0.0]),
+        [[1.0, 3.0], []],
+        num_decided([[0, 1, 2], [0, 0, 0]]),
+        2,
+        scale="none",
     )
     assert found.tolist() == [[2.0, 1.5, 0.5], [-2.0, -2.0, -2.0]]
 
@@ -43,9 +47,9 @@ def test_a_discount_by_hand():
     found = reward_to_go(
         torch.tensor([4.0, 1.0]),
         [[1.0, 3.0], []],
-        stages([[0, 1, 2], [0, 0, 0]]),
+        num_decided([[0, 1, 2], [0, 0, 0]]),
         2,
-        plain=[2.0, 2.0],
+        no_call=[2.0, 2.0],
         discount=0.5,
         scale="none",
     )
@@ -56,9 +60,11 @@ def test_a_discount_by_hand():
 
 def test_without_a_discount_what_a_plain_reply_earns_does_not_matter():
     rewards = torch.randn(6, generator=torch.Generator().manual_seed(1))
-    locked = [[0.5], [0.2, 0.9], [], [1.0], [], [0.1, 0.2]]
-    stage = stages([[0, 1, 1], [0, 1, 2], [0, 0, 0], [0, 0, 1], [0, 0, 0], [0, 1, 2]])
-    plain, shifted = (reward_to_go(rewards, locked, stage, 3, plain=[c] * 6) for c in (0.0, 5.0))
+    potentials = [[0.5], [0.2, 0.9], [], [1.0], [], [0.1, 0.2]]
+    stage = num_decided([[0, 1, 1], [0, 1, 2], [0, 0, 0], [0, 0, 1], [0, 0, 0], [0, 1, 2]])
+    plain, shifted = (
+        reward_to_go(rewards, potentials, stage, 3, no_call=[c] * 6) for c in (0.0, 5.0)
+    )
     assert torch.allclose(plain, shifted, atol=1e-6)
 
 
@@ -75,7 +81,7 @@ def test_without_decisions_it_is_grpo():
 
 def test_a_group_of_equal_rewards_stays_bounded():
     """One was right first, the other last: the sum says nothing, the parts do."""
-    found = reward_to_go(torch.tensor([1.0, 1.0]), [[1.0], [0.0]], stages([[0, 1], [0, 1]]), 2)
+    found = reward_to_go(torch.tensor([1.0, 1.0]), [[1.0], [0.0]], num_decided([[0, 1], [0, 1]]), 2)
     assert found.abs().max() < 1
     assert found[:, 0].abs().max() < 1e-6
     assert found[0, 1] < 0 < found[1, 1]
@@ -106,9 +112,9 @@ def estimates(to_go: bool):
         for a, b in group:
             chance *= (P1 if a else 1 - P1) * (P2 if b else 1 - P2)
         rewards = torch.tensor([2.0 * a + b for a, b in group], dtype=torch.float64)
-        locked = [[2.0 * a] if to_go else [] for a, _ in group]
+        potentials = [[2.0 * a] if to_go else [] for a, _ in group]
         stage = torch.tensor([[0, int(to_go)]] * GROUP)
-        advantages = reward_to_go(rewards, locked, stage, GROUP, scale="none")
+        advantages = reward_to_go(rewards, potentials, stage, GROUP, scale="none")
         per_token = torch.stack([scores(a, b) for a, b in group])
         yield chance, (advantages * per_token).mean(0)
 

@@ -16,7 +16,7 @@ from toolrest.cli.main import app
 from toolrest.data.wording import Prompt
 from toolrest.errors import InputError
 from toolrest.evaluate.backends.findings import Findings
-from toolrest.evaluate.backends.hf import Rendering
+from toolrest.evaluate.backends.hf import PromptCodec
 from toolrest.evaluate.backends.openai import OpenAIBackend
 from toolrest.evaluate.episode import Request
 
@@ -35,23 +35,21 @@ def run(*arguments, code=0):
     return done.output
 
 
-def asked(url, *texts, tools=None, rendering=None, **options):
+def asked(url, *texts, tools=None, codec=None, **options):
     """(answers by text, what was noted, what was found)."""
     notes = []
     findings = Findings(notes.append)
-    backend = OpenAIBackend(
-        "m", url, 50, at_once=4, rendering=rendering, findings=findings, **options
-    )
+    backend = OpenAIBackend("m", url, 50, at_once=4, codec=codec, findings=findings, **options)
     prompts = [Request(t, Prompt([{"role": "user", "content": t}], tools)) for t in texts]
     return dict(backend.answer(prompts)), notes, findings.record()
 
 
-def rendering():
+def codec():
     from toolrest.core.dialects import get_dialect
     from toolrest.policy.tokenizer import load_tokenizer
     from toolrest.recipe import Recipe
 
-    return Rendering(load_tokenizer(Recipe()), get_dialect("rlla"), None)
+    return PromptCodec(load_tokenizer(Recipe()), get_dialect("rlla"), None)
 
 
 def api_bank():
@@ -136,7 +134,7 @@ def test_findings_stay_with_answers_that_are_there_already():
 def test_a_field_that_a_server_does_not_know_is_left_out_and_said_once(refusal):
     script = Script(unknown=("skip_special_tokens", "stop_token_ids"), refusal=refusal)
     with serving(script) as url:
-        answers, notes, found = asked(url, *"abcdefgh", rendering=rendering())
+        answers, notes, found = asked(url, *"abcdefgh", codec=codec())
     assert {answer.text for answer in answers.values()} == {"I am done."}
     assert len(notes) == 2
     assert "does not know skip_special_tokens" in notes[0] and "may be missing" in notes[0]
@@ -181,7 +179,7 @@ def test_what_a_refusal_repeats_of_the_request_is_not_read():
     fault = {"type": "missing", "loc": ["body", "best_of"], "msg": "Field required"}
     mode = fixed({"detail": [fault | {"input": repeated}]}, "422 No")
     with serving_hostile(lambda n: mode) as (url, served), pytest.raises(InputError) as caught:
-        asked(url, "a", rendering=rendering())
+        asked(url, "a", codec=codec())
     assert "body.best_of: Field required" in str(caught.value)
     assert len(served.requests) == 1
 

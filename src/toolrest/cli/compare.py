@@ -166,13 +166,13 @@ def _write(folder: "CompareFolder", plan: "Plan") -> None:
     also = differing(folder, plan)
     rows = write_report(folder, plan, also)
     view = console()
-    shown = (0, 1, 2, 5, 6, 10)
+    columns = (0, 1, 2, 5, 6, 10)
     table = Table(title=f"against {plan.baseline}", title_justify="left")
-    for index in shown:
+    for index in columns:
         table.add_column(COLUMNS[index], justify="left" if index == 0 else "right")
     for row in rows:
         found = cells(row)
-        table.add_row(*(found[index] for index in shown))
+        table.add_row(*(found[index] for index in columns))
     view.print(table)
     for line in also:
         view.print(f"the runs also differ: {line}", soft_wrap=True)

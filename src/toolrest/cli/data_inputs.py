@@ -33,13 +33,13 @@ def read_inputs(
     inputs: list[str], policy: str | None
 ) -> "tuple[Recipe, list[Source], Rendering, PreTrainedTokenizerBase | None]":
     """(recipe with overrides, sources, rendering, the tokenizer of `--policy` or None)."""
-    from toolrest.cli.train import calm_libraries
+    from toolrest.cli.train import quiet_libraries
     from toolrest.data.sources import Source
     from toolrest.errors import InputError
     from toolrest.recipe import load_recipe
     from toolrest.recipe.sources import recipe_rendering, recipe_sources
 
-    calm_libraries()
+    quiet_libraries()
     overrides = [text for text in inputs if "=" in text and not Path(text).exists()]
     files = [text for text in inputs if text not in overrides]
     recipes = [text for text in files if text.endswith((".yaml", ".yml"))]

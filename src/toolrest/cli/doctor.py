@@ -79,12 +79,12 @@ def _calm() -> None:
     """Keep libraries that can be imported from writing between the lines."""
     from contextlib import suppress
 
-    from toolrest.cli.train import calm_libraries
+    from toolrest.cli.train import quiet_libraries
     from toolrest.doctor.hub import calm_hub
 
     with suppress(ImportError):
         calm_hub()
-        calm_libraries()
+        quiet_libraries()
 
 
 def _counts(sections: "list[Section]") -> dict[str, int]:

@@ -119,7 +119,7 @@ def evaluate(
             raise InputError(
                 "name a policy: a run's folder, a checkpoint's, 'embedded' or a hub name"
             )
-        from toolrest.cli.train import calm_libraries
+        from toolrest.cli.train import quiet_libraries
         from toolrest.errors import file_name
         from toolrest.evaluate.evaluation import evaluate as run_evaluation
         from toolrest.evaluate.options import Options
@@ -128,7 +128,7 @@ def evaluate(
         from toolrest.recipe import Recipe
         from toolrest.report.evaluation import EvaluationView, print_evaluation
 
-        calm_libraries()
+        quiet_libraries()
         target = (
             Target(Recipe(policy=policy), file_name(policy))
             if backend is BackendName.OPENAI

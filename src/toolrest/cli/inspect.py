@@ -46,11 +46,11 @@ def inspect(
     """Show a response coloured by region, with the weight under each token; of a run that is
     supervised alone the loss."""
     with one_line_errors():
-        from toolrest.cli.train import calm_libraries
+        from toolrest.cli.train import quiet_libraries
         from toolrest.io.console import console
         from toolrest.report.inspect import Subject, look
 
-        calm_libraries()
+        quiet_libraries()
         learnt = _supervised(source) if source is not None else []
         asked = (text, step, policy, prompt, truth, dialect, scheme, entropy, progress, html)
         if learnt and row == 0 and not any(asked):

@@ -20,10 +20,10 @@ def report(
 ) -> None:
     """Write one self-contained page of a run, or of several side by side."""
     with one_line_errors():
-        from toolrest.cli.train import calm_libraries
+        from toolrest.cli.train import quiet_libraries
         from toolrest.report.page_of_runs.write import write_report
 
-        calm_libraries()
+        quiet_libraries()
         target = output or runs[0] / "report.html"
         write_report(runs, target)
         if figures is not None:

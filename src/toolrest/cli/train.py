@@ -224,7 +224,7 @@ def _trained(
     from toolrest.report.live import LiveView
     from toolrest.training import Interrupted, run_training
 
-    calm_libraries()
+    quiet_libraries()
     with LiveView(quiet=quiet or not ranks.main, rollouts=run.rollouts) as view:
         if ranks.main:
             note_loss(run.warnings, lambda: view.at)
@@ -284,7 +284,7 @@ def write_page(run: "RunFolder") -> Path | None:
     return page
 
 
-def calm_libraries() -> None:
+def quiet_libraries() -> None:
     """Leave the terminal to the view, and the network alone: no bars, no notices of deprecation and
     no telemetry from libraries.
 

@@ -55,9 +55,9 @@ def variance(
 ) -> None:
     """Measure the gradient's variance at a policy, or along a run."""
     with one_line_errors():
-        from toolrest.cli.train import calm_libraries
+        from toolrest.cli.train import quiet_libraries
 
-        calm_libraries()
+        quiet_libraries()
         overrides = [] if group is None else [f"rollout.group_size={group}"]
         if trust_remote_code:
             overrides.append("trust_remote_code=true")

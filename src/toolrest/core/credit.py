@@ -49,19 +49,19 @@ def apply(weights: torch.Tensor, advantages: torch.Tensor) -> torch.Tensor:
 
 def reward_to_go(
     rewards: torch.Tensor,
-    locked: Sequence[Sequence[float]],
-    stages: torch.Tensor,
+    potentials: Sequence[Sequence[float]],
+    num_decided: torch.Tensor,
     group_size: int,
     *,
-    plain: Sequence[float] | None = None,
+    no_call: Sequence[float] | None = None,
     discount: float = 1.0,
     scale: str = "group",
     delta: float = 1e-4,
 ) -> torch.Tensor:
-    """Per-token advantages that credit a token with what was undecided when it was sampled.
+    """Per-token advantages, [B, T]: each token gets only the reward not yet decided before it.
 
-    Let phi_i(s) be what the first s of the S_i decisions of response i lock in (phi_i(0) = 0),
-    s(i, t) the decisions before token t, and gamma the discount. Then
+    Let phi_i(s) be the potential of response i after the first s of its S_i decisions
+    (phi_i(0) = 0), s(i, t) the number of decisions before token t, gamma the discount. Then
 
         G_i(S_i) = R_i - c_i - phi_i(S_i)
         G_i(s) = phi_i(s + 1) - phi_i(s) + gamma G_i(s + 1)
@@ -78,11 +78,11 @@ def reward_to_go(
 
     Args:
         rewards: one reward a response, [B]; a group's responses stand next to each other.
-        locked: phi_i(1), phi_i(2), .. of each response; as long as it has decisions.
-        stages: s(i, t), int64, [B, T].
+        potentials: phi_i(1), .., phi_i(S_i) of each response, [B] lists of length S_i.
+        num_decided: s(i, t), the number of decisions before each token, int64, [B, T].
         group_size: responses to one prompt; B is a multiple of it.
-        plain: c_i, what a reply earns that is well-formed and decides nothing, so that what is left
-            at the end is 0 for a well-formed reply; 0 for None. Matters with gamma < 1 only.
+        no_call: c_i, the reward of a well-formed reply without calls, so that 0 is left at the end
+            of a well-formed reply; None: 0. Only matters with gamma < 1.
         discount: gamma, in [0, 1].
         scale: what sigma is. `group`: the greatest standard deviation over s of G in the group, so
             that a group of equal rewards, whose parts can still differ, stays bounded. `batch`: of
@@ -99,10 +99,10 @@ def reward_to_go(
             f"rewards must be [B] with B a multiple of the group size; got "
             f"{tuple(rewards.shape)} and {group_size}"
         )
-    most = max(map(len, locked), default=0)
+    most = max(map(len, potentials), default=0)
     to_go = []
     for reward, phi, start in zip(
-        rewards.tolist(), locked, plain or [0.0] * len(locked), strict=True
+        rewards.tolist(), potentials, no_call or [0.0] * len(potentials), strict=True
     ):
         values = [0.0, *phi]
         left = reward - start - values[-1]
@@ -118,4 +118,4 @@ def reward_to_go(
         centred = centred / (spread + delta)
     elif scale == "batch" and rewards.numel() > 1:
         centred = centred / (rewards.double().std() + delta)
-    return centred.view(-1, most + 1).gather(1, stages).to(rewards.dtype)
+    return centred.view(-1, most + 1).gather(1, num_decided).to(rewards.dtype)

@@ -1,4 +1,4 @@
-"""Regions of a response: which sampled token does which job.
+"""Regions of a response: the role of each sampled token.
 
 Token ids are labelled as they were sampled, through the bytes that each id stands for. Nothing is
 decoded and tokenised again, so the labels are right for non-canonical tokenisations and for bytes
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Region(IntEnum):
-    """What a token of a response is part of (ResT, section 3)."""
+    """The part of a response that a token belongs to (ResT, section 3)."""
 
     OTHER = 0
     """In no recognised part: stray text, broken calls."""
@@ -48,7 +48,7 @@ _TIE_RANK = np.array([len(Region) - _DECISIVE_FIRST.index(region) for region in 
 
 
 class Scanned(Protocol):
-    """What a scanner saw in a text."""
+    """The result of a scanner."""
 
     @property
     def spans(self) -> Sequence[tuple[int, int, int]]:
@@ -57,14 +57,14 @@ class Scanned(Protocol):
 
 
 class Scanner(Protocol):
-    """What labelling needs of a dialect."""
+    """The part of a dialect that labelling uses."""
 
     def scan(self, text: str) -> Scanned:
         """Read a turn; must not raise. Labelling gives it one character a byte."""
         ...
 
     def opening(self, prompt: str) -> str:
-        """What a prompt has written of the reply already."""
+        """The part of the reply that the prompt has written already."""
         ...
 
 
@@ -160,7 +160,7 @@ def _written_before(
     dialect: Scanner,
     openings: Sequence[str] | None,
 ) -> list[str]:
-    """What of every turn was written before the policy began, one character a byte."""
+    """For each turn, the text before the first sampled token, one character a byte."""
     before: list[str] = []
     last_row = -1
     for row, column in np.argwhere(begins).tolist():
@@ -181,7 +181,7 @@ def spans_after(spans: Sequence[tuple[int, int, int]], start: int) -> list[tuple
 
 
 def _paint(text: str, turns: list[int], before: list[str], dialect: Scanner) -> np.ndarray:
-    """The scanner's code of every byte; `text` holds one character a byte."""
+    """The scanner's code of every byte, [N]; `text` holds one character a byte."""
     edges: list[int] = []
     codes: list[int] = []
     for (start, end), written in zip(pairwise(turns), before, strict=True):

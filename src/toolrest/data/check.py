@@ -1,4 +1,4 @@
-"""What is wrong with data sets: a report for each."""
+"""Checks data sets; gives one report a source."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["KINDS", "Report", "check", "questions_of"]
 
 @dataclass
 class Report:
-    """What was found in one source."""
+    """The findings of one source."""
 
     source: str
     """Its path."""
@@ -31,7 +31,7 @@ class Report:
     """Prompt tokens of each sample that the template writes, where a tokenizer is known."""
 
     def add(self, kind: str, row: str, detail: str) -> None:
-        """Note a finding."""
+        """Add a finding."""
         self.findings.setdefault(kind, []).append((row, detail))
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def check(
     against: Questions | None = None,
     on_row: Callable[[int], object] = lambda count: None,
 ) -> list[Report]:
-    """Look through every source.
+    """Check every row of every source.
 
     A question counts as overlapping where another source given here, or `against`, has it.
 
@@ -92,7 +92,7 @@ def check(
 
 
 def questions_of(source: Source, rendering: Rendering, seed: int) -> Iterator[tuple[str, str]]:
-    """(label, all that the user says) of every row of a source that can be read.
+    """(label, all user messages as one text) of every readable row of a source.
 
     Raises:
         InputError: the source cannot be read.

@@ -22,14 +22,14 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])(?=\s)|[。！？]|\n")  # noqa: RUF001
 
 @dataclass(frozen=True)
 class Rendering:
-    """How samples are written for a policy."""
+    """How samples are written for a policy: dialect, prompt style, thoughts."""
 
     dialect: str = "rlla"
-    """How it writes its actions."""
+    """Format of the actions."""
     style: str = "rlla"
-    """Wording of prompts; see `toolrest.data.wording`."""
+    """Prompt style; see `toolrest.data.wording`."""
     thoughts: Thoughts = "placeholder"
-    """What is kept of the thoughts of earlier actions."""
+    """How thoughts of earlier actions are kept."""
     think: bool = True
     """Whether a right reply has a thought: the ground truth then has an empty one."""
     thought_sentences: int | None = None
@@ -37,7 +37,7 @@ class Rendering:
 
 
 def steps(dialogue: Dialogue) -> Iterator[tuple[Dialogue, Action]]:
-    """(what is known, what is right) of every action, in order (ResT, section 4: decomposition).
+    """(history, ground truth) of every action, in order (ResT, section 4: decomposition).
 
     Every action is supervised exactly once, and its history is the exact prefix. What is done
     before the user says anything, such as a greeting, answers nothing and is history alone, as is

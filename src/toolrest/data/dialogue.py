@@ -1,4 +1,4 @@
-"""A dialogue with tools, however it will be written: what was said, called and answered."""
+"""A dialogue with tools, independent of dialect and prompt style."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SystemTurn:
 
 @dataclass(frozen=True)
 class Action:
-    """What the assistant did: called tools, responded, or both."""
+    """One turn of the assistant: tool calls, a response, or both."""
 
     calls: tuple[ToolCall, ...] = ()
     """Its calls, in order."""
@@ -52,7 +52,7 @@ class Action:
 
 @dataclass(frozen=True)
 class Observation:
-    """What the tools of the last action answered."""
+    """The results of the last action's calls."""
 
     results: tuple[tuple[str, str], ...]
     """(tool's name, text) of each call, in the order of the calls."""
@@ -65,7 +65,7 @@ Turn = UserTurn | SystemTurn | Action | Observation
 
 @dataclass(frozen=True)
 class Dialogue:
-    """All that a policy knows when it has to act."""
+    """All that a policy knows before its next action."""
 
     tools: tuple[Tool, ...]
     """The tools that it may call."""

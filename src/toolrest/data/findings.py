@@ -1,4 +1,4 @@
-"""What is wrong with a row, one row after the other."""
+"""Checks rows one after the other."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ KINDS = {
     "duplicate": "the same prompt and ground truth again",
     "overlap": "the question is also in another set",
 }
-"""What is looked for."""
+"""The kinds of defects."""
 REFUSED = "refused by the template"
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong."""
+    """One defect of a row."""
 
     kind: str
     """One of `KINDS`."""
@@ -49,7 +49,7 @@ class Finding:
 
 @dataclass
 class Checker:
-    """Looks through rows, and keeps what later ones are compared with."""
+    """Checks rows and remembers them, to find duplicates and overlaps."""
 
     dialect: str
     """That ground truths are written in."""
@@ -66,13 +66,13 @@ class Checker:
     _own: Questions = field(default_factory=lambda: Questions(()))
 
     def begin(self) -> None:
-        """A new source: what is asked in earlier ones counts as asked elsewhere."""
+        """Start a new source: a question of an earlier one now counts as an overlap."""
         self._earlier.append(self._own)
         self._own = Questions(())
         self.lengths = []
 
     def look(self, read: Read, path: str) -> list[Finding]:
-        """What is wrong with a row of a source."""
+        """The defects of a row."""
         if read.bad is not None:
             return [Finding("unreadable", str(read.bad))]
         found = []
@@ -126,7 +126,7 @@ class Checker:
 def problems(
     calls: Sequence[ToolCall], tools: dict[str, Tool], words: str = ""
 ) -> Iterator[tuple[str, str]]:
-    """(kind, detail) of what is wrong with right calls.
+    """(kind, detail) of each defect of the ground truth's calls.
 
     Args:
         words: text of a prompt that may list tools in a way of its own: what it names is listed.
@@ -149,7 +149,7 @@ def problems(
 
 
 def _kind(said: list[object]) -> str:
-    """The type that a schema asks for, as a person would say it."""
+    """A schema's type in words."""
     kinds = [each.get("type") if isinstance(each, dict) else None for each in said]
     known = [kind if isinstance(kind, str) else json.dumps(kind) for kind in kinds if kind]
     return f"{' or '.join(known) or 'another type':.60}"
@@ -200,7 +200,7 @@ def _safe_tools(listed: Sequence[dict[str, object]]) -> Iterator[Tool]:
 
 
 def question(read: Read) -> str:
-    """All that the user said in a row."""
+    """All user messages of a row as one text."""
     if read.record is not None:
         turns = read.record.dialogue.turns
     elif read.samples:

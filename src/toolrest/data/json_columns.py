@@ -1,4 +1,4 @@
-"""Columns, or parts of them, that a parquet file or a data set keeps as JSON.
+"""Parses columns that a parquet file or a data set stores as JSON.
 
 `datasets` writes its feature `Json` so, as in the layout `List(Json())` that TRL's documentation
 recommends for messages and tools: their objects keep the shapes that they had.
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Reading = Callable[[Any], Any]
-"""What a value of a column says, from what is stored."""
+"""Stored value -> parsed value."""
 
 
 def stored_json(kind: pa.DataType) -> Reading | None:

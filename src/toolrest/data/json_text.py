@@ -1,4 +1,4 @@
-"""Values that were JSON texts, told from those that Arrow has kept as structs."""
+"""Marks values that were parsed from JSON texts, to tell them from Arrow's structs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 
 class Written(dict[str, Any]):
-    """An object from a JSON text: every null in it was written by someone."""
+    """An object from a JSON text: its nulls are meant, and not added by Arrow."""
 
 
 def from_json(text: str) -> Any:
-    """The value of a JSON text, its objects `Written`.
+    """Parse a JSON text, with its objects as `Written`.
 
     Raises:
         ValueError, RecursionError: the text is no JSON.
@@ -20,14 +20,14 @@ def from_json(text: str) -> Any:
 
 
 def written(value: Any) -> Any:
-    """The value, its objects `Written`."""
+    """The value with its objects as `Written`."""
     if isinstance(value, dict):
         return Written({key: written(each) for key, each in value.items()})
     return [written(each) for each in value] if isinstance(value, list) else value
 
 
 def plain(value: Any) -> Any:
-    """The value, its objects Python's own dictionaries."""
+    """The value with its objects as plain dictionaries."""
     if isinstance(value, dict):
         return {
             key: plain(each) if isinstance(each, dict | list) else each

@@ -18,7 +18,7 @@ _LENGTH = 8
 
 @dataclass(frozen=True)
 class Mask:
-    """Which name stands for which, both ways unique."""
+    """A one-to-one map of names to masked names."""
 
     tools: dict[str, str]
     """Masked name by tool."""
@@ -26,7 +26,7 @@ class Mask:
     """By tool, masked name by parameter."""
 
     def call(self, call: ToolCall) -> ToolCall:
-        """The call under masked names; what is not known keeps its name."""
+        """The call with masked names; unknown names stay."""
         names = self.parameters.get(call.name, {})
         values = {names.get(key, key): value for key, value in call.parameters.items()}
         return ToolCall(self.tools.get(call.name, call.name), values)
@@ -50,7 +50,7 @@ class Mask:
         return names
 
     def dialogue(self, dialogue: Dialogue) -> Dialogue:
-        """The dialogue under masked names: tools, calls and results; what was said stays."""
+        """The dialogue with masked names in tools, calls and results; other texts stay."""
         return replace(
             dialogue,
             tools=tuple(map(self._tool, dialogue.tools)),
@@ -122,7 +122,7 @@ def _texts(dialogue: Dialogue) -> str:
 
 
 def masked(dialogue: Dialogue, seed: str) -> tuple[Dialogue, Mask]:
-    """The dialogue under random names, and the mask that it went through."""
+    """(dialogue with random names, its mask)."""
     mask = make_mask(dialogue, seed)
     return mask.dialogue(dialogue), mask
 

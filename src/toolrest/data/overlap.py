@@ -1,4 +1,4 @@
-"""Questions that two sets of data share, by normalised text and by word n-grams."""
+"""Finds questions that two data sets share, by normalised text and word n-grams."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 _WORDS = re.compile(r"\w+")
 GRAM = 8
-"""Words of an n-gram."""
+"""Words in an n-gram."""
 NEAR = 0.6
 """A question is near another if it shares this much of its n-grams with it."""
 _LEAST_WORDS = 5
@@ -21,7 +21,7 @@ def words(text: str) -> list[str]:
 
 
 class Questions:
-    """An index of questions that others are looked up in."""
+    """An index of questions."""
 
     def __init__(self, questions: Iterable[tuple[str, str]]) -> None:
         """Index (label, text) pairs."""
@@ -32,7 +32,7 @@ class Questions:
             self.add(label, text)
 
     def add(self, label: str, text: str) -> None:
-        """Index one more."""
+        """Index one more question."""
         found = words(text)
         if len(found) < _LEAST_WORDS:
             return
@@ -43,7 +43,7 @@ class Questions:
             self._grams[gram].append(number)
 
     def find(self, text: str) -> tuple[str, str] | None:
-        """(label, `equal` or `near`) of an indexed question that this one is like."""
+        """(label, `equal` or `near`) of an indexed question like this one; None without one."""
         found = words(text)
         if len(found) < _LEAST_WORDS:
             return None

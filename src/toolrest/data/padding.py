@@ -1,4 +1,4 @@
-"""What Arrow adds to nested values: a null for every key that another row has.
+"""Removes the nulls that Arrow adds: one for every key that another row has.
 
 Arrow keeps objects as structs, all of one shape. What it writes (parquet, JSONL of `to_json`, the
 hub) has in each object the keys of all rows, most of them null. A key that is not there is null,

@@ -1,4 +1,4 @@
-"""One row of a file, by its number."""
+"""Finds a row by its number."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAME = re.compile(r"(\d{1,18})(?:\.(\d{1,18}))?")
 def pick_row(
     sources: Sequence[Source], rendering: Rendering, seed: int, row: str
 ) -> Iterator[tuple[str, Sample]]:
-    """(what it is called, sample) of each sample of a row, in every source that has such a row.
+    """(label, sample) of each sample of a row, in every source that has the row.
 
     Args:
         row: its number in the file, from 0, whatever a mixture draws of it; `3.1` is the second

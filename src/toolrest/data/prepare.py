@@ -1,4 +1,4 @@
-"""Sources -> one parquet file that training reads, with a manifest of where it came from."""
+"""Writes sources into one parquet file for training, with a manifest of their origin."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BATCH = 1000
 
 
 def manifest_path(output: Path) -> Path:
-    """Where the manifest of a prepared file lies."""
+    """The manifest's path of a prepared file."""
     return output.with_name(output.name + ".manifest.json")
 
 
@@ -39,7 +39,7 @@ def prepare(
     against: Questions | None = None,
     made_by: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write the samples of all sources, one after the other, whole or not at all.
+    """Write the samples of all sources to one file, atomically; return the manifest.
 
     The columns are those of RLLA's parquet, which verl reads too, and `dialect`, `tools`,
     `messages` (JSON, where a prompt holds calls) and `demonstration`.
@@ -109,7 +109,7 @@ def prepare(
 
 
 def _put_in_place(part: Path, output: Path, manifest: dict[str, Any]) -> None:
-    """The rows, then their manifest, so that a manifest is always that of the rows beside it.
+    """Move rows, then manifest, into place, so that a manifest always matches its rows.
 
     Between the two there are rows without a manifest: whole, and written again by the same command.
     """
@@ -133,7 +133,7 @@ def _described(source: Source, samples: int, skipped: Skipped) -> dict[str, Any]
 
 
 def _sift(checker: Checker, drop: Collection[str], path: str) -> Sift:
-    """What leaves out the samples in which something of those kinds is found."""
+    """A filter that drops samples with defects of the kinds `drop`."""
     checker.begin()
 
     def sift(read: Read) -> Iterator[tuple[str, Sample, str | None]]:

@@ -1,4 +1,4 @@
-"""Rows that `toolrest data prepare` has written."""
+"""Reads rows that `toolrest data prepare` has written."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from toolrest.data.sample import Sample
 from toolrest.errors import InputError
 
 KEYS = frozenset(("prompt", "reward_model", "dialect"))
-"""What tells them."""
+"""The columns that mark a prepared file."""
 
 
 def prepared_sample(row: dict[str, Any], rendering: Rendering, name: str, number: int) -> Sample:
-    """The sample that was written.
+    """The sample of a prepared row.
 
     Args:
         name: of the file.

@@ -1,4 +1,4 @@
-"""Prompts as the policy sees them, and which of them fit."""
+"""Renders prompts to token ids and selects those that fit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fit:
-    """Which samples fit a policy."""
+    """The samples with prompts that fit a policy, and the others."""
 
     kept: list[Sample]
     """Samples whose prompts fit, in order."""
@@ -31,11 +31,11 @@ class Fit:
 
 
 class TemplateRefusal(InputError):
-    """A chat template refuses a prompt; other prompts may be fine."""
+    """The chat template refuses this prompt; it may accept others."""
 
 
 def render_prompt(sample: Sample, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The prompt's token ids by the tokenizer's own chat template."""
+    """The token ids of a sample's prompt, by the tokenizer's chat template, [L]."""
     return render_chat(sample_prompt(sample), tokenizer)
 
 
@@ -45,7 +45,7 @@ def sample_prompt(sample: Sample) -> Prompt:
 
 
 def render_chat(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The token ids of a prompt by the tokenizer's own chat template.
+    """The token ids of a prompt, by the tokenizer's chat template, [L].
 
     A template that refuses the messages as they are is given a call's arguments as JSON text, then
     one call a message, then the system message's text as the beginning of the user's, as some ask
@@ -82,7 +82,7 @@ def render_chat(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]
 
 
 def _forms(messages: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """The messages as they are, then as templates want them that refuse that."""
+    """The messages as they are, then in forms for templates that refuse those."""
     yield from _forms_of_calls(messages)
     joined = without_system(messages)
     if joined != messages:
@@ -101,7 +101,7 @@ def _forms_of_calls(messages: list[dict[str, Any]]) -> Iterator[list[dict[str, A
 
 
 def takes_system(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the chat template takes a system message; Gemma 2's and Mistral's first do not."""
+    """Whether the chat template accepts a system message; Gemma 2's does not."""
     messages = [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}]
     try:
         apply_template(tokenizer, messages, add_generation_prompt=True, tokenize=False)
@@ -113,7 +113,7 @@ def takes_system(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def without_system(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The messages with the system's text as the beginning of the user's that follows it."""
+    """The messages with the system text moved to the start of the next user message."""
     if len(messages) < 2 or (messages[0]["role"], messages[1]["role"]) != ("system", "user"):
         return list(messages)
     system, user, *rest = messages
@@ -183,7 +183,7 @@ def _nothing_left(fit: Fit, max_prompt_tokens: int) -> str:
 def hold_out(
     samples: Sequence[Sample], fraction: float, seed: int
 ) -> tuple[list[Sample], list[Sample]]:
-    """(training, held-out) samples: a seeded random split, the order kept.
+    """(training, held-out) samples by a seeded random split; the order is kept.
 
     Steps of one dialogue stay together. At least one is held out if the fraction is not 0 and
     there are two.

@@ -1,4 +1,4 @@
-"""A row of any source, read: a dialogue whose actions are right."""
+"""A parsed row of any format: a dialogue whose actions are ground truth."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from toolrest.data.dialogue import Action, Dialogue
 
 @dataclass(frozen=True)
 class Record:
-    """What a row of a source says."""
+    """A parsed row."""
 
     dialogue: Dialogue
     """The whole of it; its actions are ground truth."""

@@ -1,4 +1,4 @@
-"""Rows of a file or of a hub's data set, one at a time.
+"""Iterates over the rows of a file or of a data set on the hub.
 
 A row's number counts the rows of its file from 0, whatever is done with them. A blank line is no
 row, and neither is a CSV file's line of headings.
@@ -22,7 +22,7 @@ from toolrest.io.foreign import user_path
 from toolrest.io.redaction import first_line
 
 LONGEST_LINE = 64 * 1024**2
-"""Bytes of a JSONL line, and characters of a CSV cell; a longer one is not read."""
+"""Most bytes of a JSONL line, and characters of a CSV cell."""
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _BATCH = 256
 
@@ -31,7 +31,7 @@ _LONGEST_REASON = 400
 
 
 class BadRow(Exception):
-    """A row that cannot be used, and why; `prepare` counts it, training stops at it."""
+    """An unusable row and the reason; `prepare` counts it, training stops at it."""
 
     def __init__(self, reason: str) -> None:
         cut = len(reason) > _LONGEST_REASON
@@ -98,11 +98,11 @@ def _failed(path: Path, error: Exception) -> InputError:
 
 
 _ERRORS = (OSError, EOFError, ValueError, RecursionError, OverflowError, zlib.error)
-"""What torn and hostile files end in; a date that Python has not overflows."""
+"""Exceptions that damaged and hostile files raise."""
 
 
 def _json_rows(path: Path) -> Iterator[Row]:
-    """Of a list of objects; of JSON lines too, which some call .json."""
+    """Rows of a JSON list of objects, or of JSON lines in a .json file."""
     try:
         with _binary(path) as file:
             text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="").read()
@@ -192,7 +192,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
 
 
 def _read(row: dict[str, Any], kinds: Mapping[str, Reading | None]) -> dict[str, Any]:
-    """A row, what is kept as JSON read."""
+    """The row with its JSON columns parsed."""
     return {
         name: value if (read := kinds.get(name)) is None else read(value)
         for name, value in row.items()

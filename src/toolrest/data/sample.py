@@ -1,4 +1,4 @@
-"""The one schema that every source of data is read into."""
+"""The schema of a training sample, which every data format is read into."""
 
 from dataclasses import dataclass, field
 from typing import Any

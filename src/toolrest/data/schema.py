@@ -1,4 +1,4 @@
-"""What a JSON schema says of a value: whether its types admit it, and what it declares.
+"""Queries of JSON schemas: allowed types, properties, items.
 
 Only what is certain is said: a type that is not known admits everything, and so does a `$ref` that
 leads nowhere. The names of types are those of JSON schema and of Python.
@@ -83,7 +83,7 @@ def _listed(schema: dict[str, Any], word: str) -> list[Any]:
 
 
 def target(reference: str, root: Any) -> Any:
-    """The schema that a `$ref` inside the same one leads to; {} where it leads nowhere."""
+    """The schema that a local `$ref` names; {} if there is none."""
     if not reference.startswith("#"):
         return {}
     at = root
@@ -118,7 +118,7 @@ def parts(
 
 
 def declared(schema: Any, root: Any, name: str) -> tuple[list[Any], bool]:
-    """(what the schema says of a property, whether it must be there); ([], False): nothing."""
+    """(schemas of a property, whether it is required); ([], False) if it is not declared."""
     found: list[Any] = []
     needed = False
     for part in parts(schema, root):
@@ -130,7 +130,7 @@ def declared(schema: Any, root: Any, name: str) -> tuple[list[Any], bool]:
 
 
 def others(schema: Any, root: Any) -> Iterator[dict[str, Any]]:
-    """What the schema says of properties that it does not name, where it says something."""
+    """The schemas of properties that are not named."""
     for part in parts(schema, root):
         rest = part.get("additionalProperties")
         if isinstance(rest, dict) and rest:
@@ -141,7 +141,7 @@ def others(schema: Any, root: Any) -> Iterator[dict[str, Any]]:
 
 
 def items(schema: Any, root: Any) -> list[Any]:
-    """What the schema says of the items of a list."""
+    """The schemas of a list's items."""
     found = []
     for part in parts(schema, root):
         if isinstance(part.get("items"), dict):
@@ -151,7 +151,7 @@ def items(schema: Any, root: Any) -> list[Any]:
 
 
 def required(schema: Any, root: Any) -> list[str]:
-    """The names of the properties that must be there, whichever option is taken."""
+    """The names of properties that are required in every option."""
     return [
         name
         for part in parts(schema, root, ("allOf",))

@@ -1,4 +1,4 @@
-"""Sources of samples: files or hub data sets of any format, how much of each, masked or not."""
+"""Sources of samples: files or hub data sets of any format, with sampling and masking."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from toolrest.errors import InputError
 from toolrest.io.foreign import user_path
 
 _NAMED = 20
-"""Rows of each reason that are named."""
+"""Most rows that are named for each reason."""
 _LONGEST = 400
-"""Characters of keys that a message shows."""
+"""Most characters of keys in a message."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where samples come from."""
+    """One source of samples."""
 
     path: str
     """A file, or a data set on the hub."""
@@ -55,7 +55,7 @@ class Source:
 
 @dataclass
 class Skipped:
-    """Rows that could not be used."""
+    """Counts of unusable rows by reason."""
 
     reasons: Counter[str] = field(default_factory=Counter)
     """How many, by reason."""
@@ -71,7 +71,7 @@ class Skipped:
 
     @property
     def count(self) -> int:
-        """How many in all."""
+        """Number of rows in total."""
         return sum(self.reasons.values())
 
 
@@ -108,7 +108,7 @@ def _all_of(read: Read) -> Iterator[tuple[str, Sample, None]]:
 
 
 def _drawn(samples: Iterable[Sample], count: int, rng: random.Random) -> Iterator[Sample]:
-    """`count` of them at random, in order (reservoir sampling)."""
+    """A random `count` of the samples, in order (reservoir sampling)."""
     kept: list[tuple[int, Sample]] = []
     for number, sample in enumerate(samples):
         if len(kept) < count:
@@ -141,7 +141,7 @@ def _all_samples(
 
 @dataclass(frozen=True)
 class Read:
-    """What a row gave."""
+    """The result of reading one row."""
 
     number: int
     """Which row of the file, from 0."""
@@ -153,12 +153,12 @@ class Read:
     """Why there are none."""
 
     def row(self, sample: int) -> str:
-        """What one of the samples is called: `3`, or where the row gives several, `3.1`."""
+        """The label of a sample: `3`, or `3.1` if the row gives several."""
         return f"{self.number}" if len(self.samples) == 1 else f"{self.number}.{sample}"
 
 
 def read_rows(source: Source, rendering: Rendering, seed: int) -> Iterator[Read]:
-    """Every row of a source that `share` leaves, read.
+    """Read every row of a source that `share` selects.
 
     Raises:
         InputError: the source cannot be read, or the format of its first row is not known.

@@ -1,4 +1,4 @@
-"""How a dialogue is worded for a policy: chat messages, and the tools that the template lists.
+"""Prompt styles: dialogue -> chat messages, and the tools for the chat template.
 
 - `rlla`: the prompt of ToolRL and ResT: tools in the system message, the whole history flattened
   into the one user message.
@@ -22,7 +22,7 @@ from toolrest.errors import InputError, unknown_name
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a policy is shown."""
+    """A prompt: chat messages and tools."""
 
     messages: list[dict[str, Any]]
     """Chat messages."""
@@ -43,7 +43,7 @@ def word(
     *,
     think: bool = False,
 ) -> Prompt:
-    """The prompt of a dialogue.
+    """Write the prompt of a dialogue.
 
     Args:
         style: `rlla`, `template` or `plain`.
@@ -66,7 +66,7 @@ def word(
 
 
 def writable(value: Any) -> Any:
-    """The value with lone surrogates, which UTF-8 has no bytes for, as U+FFFD."""
+    """The value with lone surrogates replaced by U+FFFD."""
     if isinstance(value, str):
         return (
             value

@@ -1,4 +1,4 @@
-"""How many new tokens an answer of an evaluation may have, and why."""
+"""The most new tokens of an answer in an evaluation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def answer_limit(
     positions: int | None,
     tokenizer: Callable[[], PreTrainedTokenizerBase] | None,
 ) -> tuple[int, str]:
-    """(new tokens that an answer may have, from what).
+    """(most new tokens of an answer, where the number is from).
 
     Args:
         asked: what the command says.

@@ -1,4 +1,4 @@
-"""The answers of an evaluation, each on disk as soon as it is there."""
+"""Stores the answers of an evaluation on disk as they come in."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEYED = {"answers_by": "item, step and prompt"}
 
 
 class AnswerStore:
-    """answers.jsonl in an evaluation's folder, one object an answer; append only.
+    """The file answers.jsonl of an evaluation: one object an answer, append only.
 
     An answer's key is the item, the step in it and the hash of what was sent, so that what is asked
     otherwise is asked again. One process at a time. A last line that was cut off by a kill is taken
@@ -121,19 +121,19 @@ class AnswerStore:
 
     @property
     def count(self) -> int:
-        """The answers that are there already."""
+        """Number of stored answers."""
         return len(self._answers)
 
     def has_readable(self) -> bool:
-        """Whether there is any answer that a policy has written."""
+        """Whether any stored answer is readable."""
         return any(answer.stop != "unreadable" for answer in self._answers.values())
 
     def get(self, key: str) -> Answer | None:
-        """The answer that is there already."""
+        """The stored answer; None if there is none."""
         return self._answers.get(key)
 
     def add(self, key: str, answer: Answer) -> None:
-        """Keep an answer.
+        """Store an answer.
 
         Raises:
             InputError: the disk is full, the file cannot be written, or the answer holds a key of
@@ -154,7 +154,7 @@ class AnswerStore:
         self._answers[key] = answer
 
     def _append(self, line: bytes) -> None:
-        """A whole line, or what a full disk has cut off is taken back."""
+        """Append a line; remove it again if a full disk has cut it off."""
         before = os.fstat(self._file.fileno()).st_size
         try:
             rest = memoryview(line)
@@ -166,7 +166,7 @@ class AnswerStore:
             raise
 
     def close(self) -> None:
-        """Let the folder go."""
+        """Close the file and release its lock."""
         with self._file, suppress(OSError):  # what was written is there, on the disk or not yet
             os.fsync(self._file.fileno())
 

@@ -1,4 +1,4 @@
-"""What is asked of a policy, what it answers, and what that was worth."""
+"""Episodes of a benchmark: requests, answers and outcomes."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from toolrest.data.wording import Prompt, openai_tool
 
 @dataclass(frozen=True)
 class Request:
-    """One prompt that a policy is to answer."""
+    """One prompt for the policy."""
 
     key: str
-    """What it is an answer to: the item, and the step in it."""
+    """Item, step in it, and hash of what is sent."""
     prompt: Prompt
     """The prompt."""
     sent: Any = None
-    """What is sent for it, by the backend's `sent`; None: it is still to be made."""
+    """The value of the backend's `sent` for the prompt; None: not computed yet."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a policy wrote."""
+    """A policy's answer."""
 
     text: str
     """Its text, without the end of the turn unless that is a mark of the dialect."""
@@ -45,12 +45,12 @@ class Answer:
 
     @property
     def missing(self) -> str:
-        """Why there is no reply, which is wrong whatever was due; empty where there is one."""
+        """Why there is no reply, which counts as wrong; empty if there is one."""
         return self.stop if self.stop in ("too_long", "unreadable") else ""
 
 
 class Backend(Protocol):
-    """Something that a policy answers through."""
+    """Gets answers of a policy."""
 
     def answer(self, requests: Sequence[Request]) -> Generator[tuple[str, Answer]]:
         """(key, answer) of every request, in any order, each as soon as it is there. After a
@@ -59,22 +59,22 @@ class Backend(Protocol):
         ...
 
     def sent(self, prompt: Prompt) -> Any:
-        """What is sent for a prompt, as plain values: ids, or messages, tools and options."""
+        """The plain values sent for a prompt: ids, or messages, tools and options."""
         ...
 
     def show(self, prompt: Prompt) -> str:
-        """The prompt as the policy gets it, as far as it is known on this side."""
+        """The prompt's text as the policy gets it, as far as it is known here."""
         ...
 
     @property
     def window(self) -> int:
-        """How many requests it is worth handing over at once."""
+        """How many requests to pass at once."""
         ...
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """An item's score, and what led to it."""
+    """An item's score and its details."""
 
     identity: str
     """The item."""
@@ -97,7 +97,7 @@ class Outcome:
 
 
 class Episode(Protocol):
-    """One item, played request by request."""
+    """One item of a benchmark, with one or more requests."""
 
     @property
     def identity(self) -> str:
@@ -106,15 +106,15 @@ class Episode(Protocol):
 
     @property
     def category(self) -> str:
-        """The part of the benchmark that it is of."""
+        """Its category in the benchmark."""
         ...
 
     def request(self) -> Prompt | None:
-        """What is to be asked next; None where the item is done."""
+        """The next prompt; None when the item is done."""
         ...
 
     def receive(self, answer: Answer) -> None:
-        """Take the answer to the last request."""
+        """Receive the answer to the last request."""
         ...
 
     def outcome(self) -> Outcome:
@@ -123,7 +123,7 @@ class Episode(Protocol):
 
 
 def read(answer: Answer, dialect: Dialect, tools: Sequence[Tool] = ()) -> Reply:
-    """A reply from an answer. Whatever a policy writes has one.
+    """Parse an answer to a reply. Any answer has one.
 
     Args:
         tools: those that could be called, whose types some dialects read values by.
@@ -153,5 +153,5 @@ def read(answer: Answer, dialect: Dialect, tools: Sequence[Tool] = ()) -> Reply:
 
 
 def status_of(answer: Answer, reply: Reply) -> str:
-    """The reply's parse status, or why there is none."""
+    """The reply's parse status, or why there is no reply."""
     return answer.missing or str(reply.status)

@@ -204,14 +204,14 @@ def _backend(
     max_tokens = settings["max_tokens"]
     reader = get_dialect(dialect)
     if options.backend == "openai":
-        from toolrest.evaluate.backends.hf import Rendering
+        from toolrest.evaluate.backends.hf import PromptCodec
         from toolrest.evaluate.backends.openai import OpenAIBackend
 
         assert options.base_url is not None
-        rendering = None
+        codec = None
         if options.api == "completions":
             recipe = target.recipe.model_copy(update={"policy": options.tokenizer})
-            rendering = Rendering(
+            codec = PromptCodec(
                 prompt_tokenizer(target, options), reader, load_generation_config(recipe)
             )
         return OpenAIBackend(
@@ -219,7 +219,7 @@ def _backend(
             options.base_url,
             max_tokens,
             options.batch_size,
-            rendering,
+            codec,
             options.api_key,
             target.recipe.data.template_options,
             findings,

@@ -1,4 +1,4 @@
-"""Rewards of the responses in a file, row by row."""
+"""Scores the responses in a file, row by row."""
 
 import json
 from collections import defaultdict
@@ -16,7 +16,7 @@ from toolrest.io.redaction import refuse_keys
 
 
 def score_file(rollouts: Path, reward: ToolReward, output: Path | None) -> dict[str, float]:
-    """Score every row; rows are read, and written, one at a time.
+    """Score every row; one row is in memory at a time.
 
     Args:
         rollouts: JSONL with `response` and `ground_truth`, strings, in every row, and for `ast`

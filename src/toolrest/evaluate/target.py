@@ -1,4 +1,4 @@
-"""Which policy an evaluation is of, and how it was trained to be spoken to."""
+"""Finds the policy to evaluate and the recipe that it was trained with."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Target:
 
 
 def find_target(policy: str, checkpoint: str = "last", trust_remote_code: bool = False) -> Target:
-    """The policy that a word stands for: a run's folder, a checkpoint's, `embedded` or a hub name.
+    """The policy of a run's folder, a checkpoint's folder, `embedded`, or a hub name.
 
     Args:
         checkpoint: of a run: `last`, `best` (by held-out exact match on the way) or a step.

@@ -1,4 +1,4 @@
-"""A policy's gradients on sampled trajectories, region by region, and what weights make of them."""
+"""Policy gradients by region on sampled trajectories, and their variance under token weights."""
 
 from __future__ import annotations
 
@@ -28,39 +28,42 @@ if TYPE_CHECKING:
 
 REGIONS = len(Region)
 FEW = 32
-"""A region of fewer tokens says nothing of its second moment: it takes no part in the weights of
-least variance, and weighs 1."""
+"""A region with fewer tokens gets weight 1 in the least-variance weights: its second moment is not
+known."""
 STATISTICS = (
     *("entropy", "bound", "collision", "sampled"),
     *("last_layer_expected", "last_layer", "last_layer_sum", "single_tokens"),
 )
-"""Of each token: `score_moments`; of the last layer E||s_t||^2 given the prefix, ||s_t||^2, and the
-token's part of the squared sum over its region, s_t . sum_{u in r} s_u; ||s_t||^2 of all
-parameters, for the tokens picked for it."""
+"""Statistics of each token's score s_t = grad ln pi(a_t): those of `score_moments`; for the last
+layer E||s_t||^2 given the prefix, ||s_t||^2, and s_t . sum_{u in r} s_u over its region r; for all
+parameters ||s_t||^2 of the picked tokens (`single_tokens`)."""
 
 
 @dataclass(frozen=True)
 class Gradients:
-    """What the backward passes gave, where g_i = (A_i / T_i) sum_r w_{i,r} sum_{t in r} s_t."""
+    """Moments of the gradients g_i = (A_i / T_i) sum_r w_{i,r} sum_{t in r} s_t of N trajectories.
+
+    R is the number of regions, P of prompts (groups).
+    """
 
     gram: torch.Tensor
     """Inner products of a trajectory's region gradients sum_{t in r} s_t, [N, R, R]."""
     counts: torch.Tensor
     """Tokens of each region, [N, R]."""
     picked: torch.Tensor
-    """Tokens of each region that had a backward of their own, [R]."""
+    """Number of tokens of each region with a backward pass of their own, [R]."""
     statistics: dict[str, torch.Tensor]
-    """Sums over each region's tokens of STATISTICS, [R]."""
+    """By name of STATISTICS: its sum over each region's tokens, [R]."""
     group_sums: dict[str, torch.Tensor]
-    """By name of a weighting: inner products of the groups' sums of g_i, [P, P]."""
+    """By weighting: inner products of the groups' sums S_p of g_i, [P, P]."""
     squares: dict[str, torch.Tensor]
-    """By name: sums of ||g_i||^2 over each group, [P]."""
+    """By weighting: sum of ||g_i||^2 over each group, [P]."""
     across: dict[str, torch.Tensor]
-    """By name: of each region's part of g_i, sum_{p != q} S_p . S_q over the groups' sums, [R]."""
+    """By weighting: sum_{p != q} S_p . S_q of each region's part of g_i, [R]."""
     weights: dict[str, torch.Tensor]
-    """By name: each region's weight in each trajectory, [N, R]."""
+    """By weighting: each region's weight in each trajectory, [N, R]."""
     cosines: dict[str, float]
-    """By name: of the mean gradient with the one of equal weights."""
+    """By weighting: cosine of its mean gradient with the mean gradient of equal weights."""
 
 
 def region_gradients(
@@ -71,11 +74,11 @@ def region_gradients(
     temperature: float,
     picked: Sequence[int] = (),
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """sum_{t in r} grad ln pi(a_t), [R, D], and each token's STATISTICS, [T], on the CPU.
+    """(sum_{t in r} grad ln pi(a_t) [R, D], {name of STATISTICS: [T]}) of one response, on the CPU.
 
     Args:
-        regions: of the response's tokens, [T].
-        picked: tokens that get a backward of their own; `single_tokens` is 0 for the others.
+        regions: `Region` of the response's tokens, [T].
+        picked: tokens with a backward pass of their own; `single_tokens` is 0 for the others.
     """
     tokens = torch.tensor(response, device=model.device)
     ids = torch.cat((torch.tensor(prompt, device=model.device), tokens))[None]

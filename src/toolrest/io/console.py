@@ -1,4 +1,4 @@
-"""Consoles for tables, bars and lines, on which text of others is only text."""
+"""Consoles for tables, bars and lines that print untrusted text literally."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from toolrest.io.terminal import KEPT
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console; the one way to make one."""
+    """Make a console; use this everywhere."""
     return PlainConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def text_column(form: str) -> TextColumn:
-    """A column of a bar, such as `{task.description}`."""
+    """A text column of a progress bar, such as `{task.description}`."""
     return TextColumn(form, markup=False)
 
 
 class PlainConsole(Console):
-    """One that reads text as text: no markup, no names of emoji, controls as their codes."""
+    """Prints text literally: no markup, no emoji names, control characters escaped."""
 
     def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
         """See rich."""
@@ -34,7 +34,7 @@ class PlainConsole(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """See rich. What other renderables hold is made plain as well."""
+        """See rich. Text inside other renderables is printed literally too."""
         for segment in super().render(renderable, options):
             if segment.control or (segment.text.isascii() and segment.text.isprintable()):
                 yield segment

@@ -1,4 +1,4 @@
-"""An end to what a file that others made can have this process do."""
+"""Time limits for work on untrusted files, such as rendering a chat template."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from typing import Any
 from toolrest.errors import InputError
 
 TEMPLATE_SECONDS = 10.0
-"""A chat template may take for a prompt."""
+"""Seconds that a chat template may take for a prompt."""
 
 
 class TooLong(BaseException):
-    """The time is over. As Ctrl-C is, it is none of the errors that code on the way catches."""
+    """The time is over. A BaseException, as Ctrl-C is, so that `except Exception` lets it pass."""
 
 
 class EndlessTemplate(InputError):
-    """No matter of one prompt alone: whoever leaves out prompts that a template refuses stops."""
+    """The chat template took too long. It concerns all prompts, so no prompt is skipped for it."""
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def ends_within(seconds: float, work: Callable[[], object]) -> bool:
 
 
 def apply_template(tokenizer: Any, messages: Any, **options: Any) -> Any:
-    """`apply_chat_template` of a tokenizer, which others wrote, with an end.
+    """A tokenizer's `apply_chat_template` with a time limit.
 
     Args:
         messages: of a conversation, or of each of several, which may take as much time each.

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, lines that are whole or cut off, and folders that are held."""
+"""Atomic writes, append-only JSONL, size-limited reads, and file locks."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from toolrest.io.foreign import parse_json
 from toolrest.io.redaction import refuse_keys
 
 _PATIENCE = 0.25
-"""Seconds in which a process that took a lock only to look at a folder lets it go again."""
+"""Seconds to wait for a lock; who only checks a folder releases it sooner."""
 
 MOST_TEXT = 1 << 30
-"""Bytes of a file that is read whole; a sparse one can seem to be any size."""
+"""Most bytes of a file that is read whole; a sparse file can claim any size."""
 LONGEST_LINE = 64 << 20
-"""Bytes of one line."""
+"""Most bytes of one line."""
 MOST_JSON = 256 << 20
-"""Bytes of a file that is read as one JSON value."""
+"""Most bytes of a file that is read as one JSON value."""
 
 
 class TakenError(InputError):
-    """Another process holds what is asked for."""
+    """Another process holds the lock."""
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -59,14 +59,14 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a JSON file atomically."""
     write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def append_json(path: Path, value: Any) -> None:
-    """Add a line to a JSONL file and see it onto the disk.
+    """Append a line to a JSONL file and fsync it.
 
-    What a full disk cut off is taken back, so that the next line starts a line.
+    A line that a full disk has cut off is removed again, so that the next one starts a line.
 
     Raises:
         InputError: the value holds a key of the environment.
@@ -86,7 +86,7 @@ def append_json(path: Path, value: Any) -> None:
 
 
 def open_to_add(path: Path, buffering: int = -1) -> BinaryIO:
-    """Open a file to write at its end and to read it; it is made where there is none.
+    """Open a file for appending and reading, and create it if it is missing.
 
     Raises:
         OSError: it cannot be written, or is no regular file.
@@ -102,9 +102,9 @@ def open_to_add(path: Path, buffering: int = -1) -> BinaryIO:
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a file that somebody else made, to read it.
+    """Open an untrusted file for reading.
 
-    A FIFO would be waited for without end, a device be read without end, so both are refused.
+    A FIFO could block for ever and a device never end, so both are refused.
 
     Raises:
         OSError: it is not there, or no regular file.
@@ -112,16 +112,16 @@ def open_regular(path: Path) -> BufferedReader:
     if not stat.S_ISREG(path.stat().st_mode):  # before: to open a device can be an act
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     # Without blocking, since what lies there can be exchanged in between.
-    held = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    file = os.fdopen(held, "rb")
-    if not stat.S_ISREG(os.fstat(held).st_mode):
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    file = os.fdopen(descriptor, "rb")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return file
 
 
 def read_whole(path: Path, most: int = MOST_TEXT) -> bytes:
-    """The bytes of a file that somebody else made.
+    """The bytes of an untrusted file.
 
     Args:
         most: bytes that it may have.
@@ -136,7 +136,7 @@ def read_whole(path: Path, most: int = MOST_TEXT) -> bytes:
 
 
 def read_text(path: Path, errors: str = "strict", most: int = MOST_TEXT) -> str:
-    """The text of a file that somebody else made, its ends of lines as they are.
+    """The text of an untrusted file; line ends stay as they are.
 
     Raises:
         OSError: see `read_whole`.
@@ -146,7 +146,7 @@ def read_text(path: Path, errors: str = "strict", most: int = MOST_TEXT) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The value of a JSON file that somebody else made.
+    """The value of an untrusted JSON file.
 
     Raises:
         OSError: see `read_whole`.
@@ -158,8 +158,8 @@ def read_json(path: Path) -> Any:
 def split_lines(text: str) -> list[str]:
     r"""The lines of a text, without their ends.
 
-    They end at "\n" or "\r\n" alone. Python's own splitting also ends them at U+2028, form feeds
-    and the like, which JSON leaves inside of a line.
+    Only "\n" and "\r\n" end a line. `str.splitlines` also splits at U+2028, form feeds and the
+    like, which JSON allows inside a line.
     """
     lines = text.split("\n")
     if not lines[-1]:
@@ -168,7 +168,7 @@ def split_lines(text: str) -> list[str]:
 
 
 def iterate_lines(path: Path, errors: str = "replace") -> Iterator[str]:
-    """A file's lines as `split_lines` gives them, one in memory at a time.
+    """The lines of a file as `split_lines` gives them, one in memory at a time.
 
     Args:
         errors: what happens to bytes that are not UTF-8.
@@ -187,7 +187,7 @@ def iterate_lines(path: Path, errors: str = "replace") -> Iterator[str]:
 
 
 def whole_lines(path: Path) -> list[str]:
-    """A file's lines with their ends, but for a last one that a kill has cut off.
+    """The complete lines of a file, with their line ends; a last line without one is left out.
 
     Raises:
         InputError: it is no regular file, or one of more bytes than `MOST_TEXT`.
@@ -200,7 +200,7 @@ def whole_lines(path: Path) -> list[str]:
 
 
 def sha256_of(path: Path) -> str:
-    """The hash of a file's bytes, all of them.
+    """The SHA-256 of a file, in hex.
 
     Raises:
         OSError: see `open_regular`.
@@ -210,10 +210,10 @@ def sha256_of(path: Path) -> str:
 
 
 def sync_tree(folder: Path) -> dict[str, int]:
-    """See every file below a folder onto the disk.
+    """Fsync every file below a folder.
 
     Returns:
-        Their sizes in bytes, by their paths below the folder.
+        {path below the folder: size in bytes}.
     """
     sizes = {}
     for path in sorted(folder.rglob("*")):
@@ -227,13 +227,13 @@ def sync_tree(folder: Path) -> dict[str, int]:
 
 
 def sync_file(path: Path) -> None:
-    """See a file onto the disk."""
+    """Fsync a file."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
 def _sync(folder: Path) -> None:
-    """Names of new files are on the disk once their folder is."""
+    """Fsync a folder, which holds the names of its files."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)
@@ -243,49 +243,49 @@ def _sync(folder: Path) -> None:
 
 @contextmanager
 def only_one(path: Path, message: str) -> Iterator[int]:
-    """Nobody else holds this file meanwhile, on this machine; it is let go however this ends.
+    """Hold an exclusive lock on a file during the `with` block, on this machine.
 
     Yields:
-        Its descriptor; a process that is started with it holds the file too, until it ends.
+        The file's descriptor. A child process that inherits it holds the lock too, until it ends.
 
     Raises:
-        TakenError: somebody does (`message`).
+        TakenError: another process holds it (`message`).
         InputError: the file cannot be written or locked.
     """
     try:
-        held = _lock(path, message)
+        descriptor = _lock(path, message)
     except OSError as error:
         raise InputError(f"{path.parent}: cannot be written in ({error.strerror})") from error
     try:
-        yield held
+        yield descriptor
     finally:
-        os.close(held)
+        os.close(descriptor)
 
 
 def _lock(path: Path, message: str) -> int:
-    """The descriptor of the file at `path`, locked."""
+    """Open and lock the file at `path`; return its descriptor."""
     until = time.monotonic() + _PATIENCE
     while True:
         # For writing, which a network file system asks of who locks; no link is followed.
-        held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(held)
+            os.close(descriptor)
             if time.monotonic() >= until:
                 raise TakenError(message) from None
             time.sleep(0.01)
             continue
         except OSError as error:
-            os.close(held)
+            os.close(descriptor)
             raise InputError(
                 f"{path}: cannot be locked ({error.strerror}); use a folder on a disk that locks "
                 "files"
             ) from error
         # Who held it may have removed it since: then nobody is kept out by this one.
-        if _is_at(path, held):
-            return held
-        os.close(held)
+        if _is_at(path, descriptor):
+            return descriptor
+        os.close(descriptor)
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

@@ -1,4 +1,4 @@
-"""Paths that others name and JSON that others wrote, of which nothing but a stated error comes."""
+"""Untrusted paths and JSON: any defect raises one of the documented errors."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any, TypeGuard
 from toolrest.errors import InputError, short
 
 _GREATEST = 1 << 62
-"""A whole number beyond it fits no array."""
+"""The greatest integer that fits an array."""
 
 
 def user_path(text: str, what: str) -> Path:
-    """A path that a person, a recipe or a file names, its `~` expanded; there need be nothing.
+    """A path from a user, recipe or file with `~` expanded; it need not exist.
 
     Args:
         what: begins errors, such as `policy=NAME`; it is cut where it is long.
@@ -37,7 +37,7 @@ def user_path(text: str, what: str) -> Path:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text that somebody else wrote.
+    """Parse an untrusted JSON text.
 
     Raises:
         ValueError: it is no JSON, or nested too deeply.
@@ -49,7 +49,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def parse_object(text: str | bytes) -> dict[str, Any]:
-    """The object of a JSON text that somebody else wrote.
+    """Parse an untrusted JSON text that must hold an object.
 
     Raises:
         ValueError: it is no JSON, nested too deeply, or no object.
@@ -61,14 +61,14 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Whether a value that was read can stand in an array of numbers."""
+    """Whether a value is a number (no bool) that fits an array."""
     if isinstance(value, bool):
         return False
     return isinstance(value, float) or (isinstance(value, int) and abs(value) < _GREATEST)
 
 
 def require_numbers(values: Mapping[str, Any], *names: str) -> None:
-    """See that an object has finite numbers under some names.
+    """Check that an object has finite numbers under these names.
 
     Raises:
         ValueError: naming the first that is missing or another kind of value.

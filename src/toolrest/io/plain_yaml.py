@@ -1,4 +1,4 @@
-"""YAML that others wrote, as plain values; a short text stays a small value."""
+"""Reads untrusted YAML to plain Python values, with limits on size and depth."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import yaml
 from toolrest.errors import InputError
 
 MOST_VALUES = 100_000
-"""Values of a text, aliases written out; a text of a few lines can stand for billions."""
+"""Most values of a text with its aliases expanded: a few lines can expand to billions."""
 DEEPEST = 50
-"""Levels of lists and mappings."""
+"""Deepest nesting of lists and mappings."""
 LONGEST = 4 * 1024**2
-"""Characters of a text."""
+"""Longest text, in characters."""
 _PLAIN = ("null", "bool", "int", "float", "str", "seq", "map")
 _ERRORS = (
     *(yaml.YAMLError, RecursionError, ValueError, TypeError, KeyError, AttributeError),

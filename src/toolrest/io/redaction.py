@@ -1,4 +1,4 @@
-"""Keys and passwords are taken out of what is said, and what is kept with one is refused.
+"""Removes keys and passwords from messages, and refuses to write files that hold one.
 
 What comes from outside and is only said or noted (errors, command lines, addresses) is `redacted`
 where it enters, before it is encoded or cut. Data that is scored, trained on or stored is never
@@ -17,7 +17,7 @@ from urllib.parse import quote, quote_plus
 from toolrest.errors import InputError, reason
 
 HIDDEN = "***"
-"""What stands in their place."""
+"""The replacement of a key."""
 _ENDPOINT = "OPENAI_API_KEY"
 """The endpoint's key, which is sent to it and which it may repeat."""
 _SHORTEST = 12
@@ -58,7 +58,7 @@ _CUT = 200
 
 
 def redacted(text: str) -> str:
-    """The text without the environment's keys, passwords in addresses and what looks like a key."""
+    """The text with keys and passwords replaced by `***`."""
     values = {form for value in _named_so().values() for form in _forms(value)}
     for value in sorted(values, key=len, reverse=True):
         text = text.replace(value, HIDDEN)
@@ -66,7 +66,7 @@ def redacted(text: str) -> str:
 
 
 def redacted_command(words: Sequence[str]) -> list[str]:
-    """A command line's words, `redacted`; also what follows a name such as `api_key`."""
+    """A command line's words, `redacted`, and also values after names such as `api_key`."""
     made: list[str] = []
     for word in words:
         if made and _OPTION.match(made[-1]) and not word.startswith("-"):
@@ -77,13 +77,13 @@ def redacted_command(words: Sequence[str]) -> list[str]:
 
 
 def first_line(error: BaseException, most: int = _CUT) -> str:
-    """The first line of what an error says, `redacted` before it is cut; its kind if nothing."""
+    """The first line of an error's message, `redacted`; its class name if there is none."""
     text = reason(error, redacted)
     return text if len(text) <= most else f"{text[:most]}.."
 
 
 def holds_key(name: str, value: str) -> bool:
-    """Whether a setting's value is a key, a password or an address with one, as far as one sees."""
+    """Whether a setting looks like a key, a password or an address with one."""
     shapes = _KNOWN_SHAPE.search(value) or _IN_ADDRESS.search(value)
     named = bool(value) and _NAMED.match(f"{name}={value}")
     return bool(shapes or named) or key_in(value) is not None

@@ -1,4 +1,4 @@
-"""What a person sees: streams that decide nothing, and text of others that is only text.
+"""Standard streams whose loss does not stop a run, and safe printing of untrusted text.
 
 `keep_streams` is called once, by the command. From then on a standard stream that is closed, full
 or gone swallows what it is given, and `lost` says so. All printing goes through `say` and
@@ -25,18 +25,18 @@ from toolrest.io.files import append_json
 
 _NAMES = {1: "standard output", 2: "standard error"}
 KEPT = "\n\t"
-"""Controls that stay what they are."""
+"""Control characters that are printed as they are."""
 
 
 class _Streams:
-    """Which standard streams are gone, and who is told."""
+    """The lost standard streams, and the callbacks that are told of a loss."""
 
     def __init__(self) -> None:
         self.gone: dict[int, str] = {}
         self.told: list[Callable[[str], object]] = []
 
     def lose(self, number: int, why: str) -> None:
-        """A stream is gone: from now on it leads nowhere, for libraries too."""
+        """Record a lost stream and redirect it to the null device, for libraries too."""
         if number in self.gone:
             return
         self.gone[number] = why
@@ -52,10 +52,10 @@ _streams = _Streams()
 
 
 class _View(io.FileIO):
-    """A standard stream whose loss is noted, and no error."""
+    """A standard stream that records its loss instead of raising."""
 
     def write(self, data: Any) -> int:
-        """See io.RawIOBase; all is taken."""
+        """See io.RawIOBase. Always accepts everything."""
         rest = memoryview(data).cast("B")
         size = len(rest)
         while rest:
@@ -71,7 +71,7 @@ class _View(io.FileIO):
 
 
 def keep_streams() -> None:
-    """Make standard streams that no reader, disk, terminal or locale can make fail.
+    """Replace the standard streams by ones that never raise, whatever reader, disk or locale.
 
     A closed one is opened upon nothing, as the next file would take its number.
     """
@@ -114,19 +114,19 @@ def _outlive_the_terminal() -> None:
 
 
 def lost() -> str | None:
-    """Why standard output is not seen any more; None where it is."""
+    """Why standard output was lost; None if it was not."""
     return _streams.gone.get(1)
 
 
 def when_lost(tell: Callable[[str], object]) -> None:
-    """Have somebody told that a stream is lost, and why; at once where one is already."""
+    """Call `tell` with the reason when a stream is lost; at once if one is lost already."""
     _streams.told.append(tell)
     for number, why in _streams.gone.items():
         tell(f"{_NAMES[number]}: {why}")
 
 
 def note_loss(path: Path, step: Callable[[], int] = lambda: 0) -> None:
-    """Have a loss noted in a file of warnings, as the work goes on unseen."""
+    """Write the loss of a stream into a file of warnings."""
 
     def note(why: str) -> None:
         text = f"{why}; the work went on unseen"
@@ -138,14 +138,14 @@ def note_loss(path: Path, step: Callable[[], int] = lambda: 0) -> None:
 
 
 def say_lost(what: str) -> None:
-    """Say at the end of some work that its view was lost on the way."""
+    """After some work, report that the output was lost on the way."""
     sys.stdout.flush()
     if why := lost():
         say(f"toolrest: {what}; {_NAMES[1]} was lost on the way ({why})", err=True)
 
 
 def require_shown() -> None:
-    """What was printed is all that there is, so it has to have been printed.
+    """Fail if the output was lost, where the output is the command's only result.
 
     A reader that has seen enough (`| head`) is none that lost something.
 
@@ -159,5 +159,5 @@ def require_shown() -> None:
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """A line, or several, in plain text."""
+    """Print plain text."""
     print(printable(text, keep=KEPT), file=sys.stderr if err else sys.stdout, flush=True)

@@ -1,4 +1,4 @@
-"""Low-rank adapters that somebody else made: read, compared with their base and merged, strictly.
+"""Reads untrusted low-rank adapters, checks them against their base, and merges them.
 
 Only plain LoRA (arXiv 2106.09685) is taken. What else an `adapter_config.json` can ask for names
 code, places or patterns, and is refused; nothing of the file is handed to peft.
@@ -39,9 +39,9 @@ _CHANGES_NOTHING = frozenset(
         *("qalora_group_size", "revision", "runtime_config", "task_type"),
     }
 )
-"""Fields that plain adapters do not depend on; nobody reads them."""
+"""Fields that have no effect on plain adapters; they are ignored."""
 _STARTS = (True, False, None, "gaussian", "orthogonal")
-"""Kinds of `init_lora_weights` that leave the base as it is."""
+"""Values of `init_lora_weights` that do not change the base."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class Adapters:
 
 
 def has_adapters(folder: Path) -> bool:
-    """Whether the folder has low-rank adapters in place of a whole policy."""
+    """Whether the folder holds low-rank adapters and not a whole policy."""
     return (folder / CONFIG).exists()
 
 
 def require_peft() -> None:
-    """Say how adapters are had.
+    """Check that peft is installed.
 
     Raises:
         InputError: peft is not installed.
@@ -74,7 +74,7 @@ def require_peft() -> None:
 
 
 def read_adapters(folder: Path) -> Adapters:
-    """What a folder's `adapter_config.json` says.
+    """The adapters of a folder, from its `adapter_config.json`.
 
     Raises:
         InputError: it cannot be read, or asks for more than plain LoRA, or the folder has no
@@ -139,7 +139,7 @@ def merge_adapters(model: PreTrainedModel, adapters: Adapters) -> None:
 
 
 def expected_shapes(model: PreTrainedModel, adapters: Adapters) -> dict[str, tuple[int, ...]]:
-    """The weights that the adapters must have on this base, by their names in the file.
+    """{name in the file: shape} of the tensors that the adapters must have on this base.
 
     Raises:
         InputError: a module that is named is no linear layer, or none is named.
@@ -170,7 +170,7 @@ def _is_transposed(module: object) -> bool:
 
 
 def read_weights(adapters: Adapters) -> dict[str, Tensor]:
-    """The tensors of the adapters' file.
+    """{name: tensor} of the adapters' file.
 
     Raises:
         InputError: it is no safetensors file.
@@ -188,7 +188,7 @@ def read_weights(adapters: Adapters) -> dict[str, Tensor]:
 def check_weights(
     adapters: Adapters, found: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]
 ) -> None:
-    """Compare the tensors of a file with those that are needed.
+    """Check the tensors of a file against the expected names and shapes.
 
     Raises:
         InputError: one is missing, another is there, or one has another shape or is not finite.
@@ -215,7 +215,7 @@ def check_weights(
 
 
 def _targets(path: Path, targets: Any) -> tuple[str, ...]:
-    """Modules' names; a pattern could take for ever to match."""
+    """The modules' names; patterns are refused, since matching one could take for ever."""
     if not isinstance(targets, list) or not targets:
         raise InputError(
             f"{path}: target_modules={short(targets)} is no list of modules' names; a pattern is "

@@ -1,4 +1,4 @@
-"""Weights without NaN and infinity."""
+"""Checks that a policy's weights are finite."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from toolrest.errors import InputError, printable
 
 
 def tensor_names(folder: Path) -> dict[Path, list[str]]:
-    """The names of the tensors in each of a folder's safetensors files.
+    """{file: names of its tensors} of a folder's safetensors files.
 
     Raises:
         InputError: one cannot be read.
@@ -27,7 +27,7 @@ def tensor_names(folder: Path) -> dict[Path, list[str]]:
 
 
 def check_finite_files(folder: Path) -> None:
-    """Read all weights of a folder, a tensor at a time.
+    """Check that all weights of a folder are finite, one tensor at a time.
 
     Raises:
         InputError: naming a tensor with a number that is not finite.
@@ -42,12 +42,12 @@ def check_finite_files(folder: Path) -> None:
 
 
 def is_finite(value: Any) -> bool:
-    """Whether a tensor has neither NaN nor infinity; numbers that cannot be either have none."""
+    """Whether a tensor has neither NaN nor infinity; True for integers."""
     return not value.is_floating_point() or bool(value.isfinite().all())
 
 
 def not_finite(place: object, name: str) -> str:
-    """What is said of a tensor that is not finite."""
+    """The error message for a tensor that is not finite."""
     return (
         f"{place}: the weights {printable(name)[:200]} have numbers that are not finite (NaN or "
         "infinity); take another checkpoint"
@@ -55,7 +55,7 @@ def not_finite(place: object, name: str) -> str:
 
 
 def check_finite(model: Any, place: object) -> None:
-    """Refuse a policy with NaN or infinity in a weight, or that computes them from finite ones.
+    """Refuse a policy with a weight or a logit that is not finite.
 
     Args:
         place: where it is from, named in errors.

@@ -1,4 +1,4 @@
-"""A recipe fitted to its policy's chat template: dialect, wording of prompts, thoughts."""
+"""Fits a recipe to its policy's chat template: dialect, prompt style, thoughts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RLLA: Literal["rlla"] = "rlla"
 
 
 def fit_recipe(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> tuple[Recipe, list[str]]:
-    """The recipe with `dialect`, `data.prompt` and `data.think` as the policy's template asks.
+    """(recipe with `dialect`, `data.prompt` and `data.think` set for the chat template, notes).
 
     Prompts that the template words list the tools and ask for its own dialect, so another dialect,
     or a template that lists no tools, needs a prompt that says in plain words what is wanted.
@@ -49,7 +49,7 @@ def fit_recipe(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> tuple[Reci
 
 
 def _seen(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> str:
-    """The dialect that the template writes."""
+    """The dialect that the chat template writes."""
     own = recipe.data.path is not None or bool(recipe.data.sources)
     if recipe.policy == EMBEDDED or not own:
         return _RLLA
@@ -63,7 +63,7 @@ def _seen(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> str:
 def _style(
     recipe: Recipe, dialect: Dialect, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[str, list[str]]:
-    """The wording of prompts, and notes."""
+    """(prompt style, notes)."""
     wanted = recipe.data.prompt
     if wanted in ("rlla", "plain") or (wanted is None and dialect.name == _RLLA):
         style = str(wanted or _RLLA)
@@ -102,7 +102,7 @@ def usual_style(
 
 
 def _lacking(dialect: Dialect, tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """Why the template alone does not tell the policy its tools and this dialect, or None."""
+    """Why the chat template does not explain tools and dialect to the policy; None if it does."""
     if not lists_tools(tokenizer):
         return "the policy's chat template lists no tools"
     problem = read_back(tokenizer, dialect).problem
@@ -118,7 +118,7 @@ def _lacking(dialect: Dialect, tokenizer: PreTrainedTokenizerBase) -> str | None
 
 
 def _writes(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """The dialect that the template is seen to write, or None."""
+    """The dialect that the template writes when rendered, or None."""
     template = tokenizer.chat_template
     try:
         return detect_dialect(template if isinstance(template, str) else str(template))

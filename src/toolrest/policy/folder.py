@@ -1,4 +1,4 @@
-"""Where a policy's files are: a folder, the hub's cache, or the base of low-rank adapters."""
+"""Finds a policy's files: in a folder, in the hub's cache, or as the base of adapters."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from toolrest.policy.safe_folder import check_policy_folder
 from toolrest.recipe import EMBEDDED, Recipe
 
 _FETCHED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
-"""What is taken from the hub of a policy; with its own code, `*.py` too."""
+"""Files that are downloaded from the hub; `*.py` too if the policy's code is trusted."""
 _OF_A_RUN = ("warm_start", "base")
-"""Folders of a run that hold what its adapters were trained on"""
+"""Folders of a run that can hold the base of its adapters."""
 
 
 def policy_path(recipe: Recipe) -> str:
-    """A folder or a hub name that transformers can load.
+    """The recipe's policy as a folder or a hub name.
 
     Raises:
         InputError: the policy looks like a folder and is not one with a checkpoint.
@@ -47,7 +47,7 @@ def policy_path(recipe: Recipe) -> str:
 
 
 def _refuse_run(recipe: Recipe, path: Path) -> None:
-    """Name the folder of a run that holds its policy.
+    """Refuse a run's folder as a policy, and name the checkpoint to take instead.
 
     Raises:
         InputError: the path is a run's folder.
@@ -56,8 +56,8 @@ def _refuse_run(recipe: Recipe, path: Path) -> None:
         return
     steps = [folder for folder in path.glob("checkpoints/checkpoint-*") if _step(folder) >= 0]
     folders = [path / "warm_start", *sorted(steps, key=_step)]
-    held = [each for each in folders if (each / "config.json").is_file() or has_adapters(each)]
-    mend = f"take policy={held[-1]}" if held else "which has no checkpoint yet"
+    usable = [each for each in folders if (each / "config.json").is_file() or has_adapters(each)]
+    mend = f"take policy={usable[-1]}" if usable else "which has no checkpoint yet"
     raise InputError(f"policy={recipe.policy}: the folder of a run; {mend}")
 
 
@@ -67,7 +67,7 @@ def _step(checkpoint: Path) -> int:
 
 
 def policy_folder(recipe: Recipe, folder: Path | None = None) -> Path:
-    """The folder that a policy is read from, looked at; one on the hub is fetched first.
+    """The checked folder of the policy; one on the hub is downloaded first.
 
     Args:
         folder: a checkpoint of the policy to take instead of the recipe's.
@@ -85,7 +85,7 @@ def policy_folder(recipe: Recipe, folder: Path | None = None) -> Path:
 
 
 def _fetched(recipe: Recipe, name: str) -> Path:
-    """The hub's policy in the hub's cache, its pickles left where they are."""
+    """Download a policy into the hub's cache, without pickles; return its folder."""
     from huggingface_hub import snapshot_download
 
     code = ("*.py",) if recipe.trust_remote_code else ()
@@ -102,7 +102,7 @@ def _fetched(recipe: Recipe, name: str) -> Path:
 
 
 def kept_policy(name: str, where: object) -> Path:
-    """The folder of a policy that a file names: one that is there, or in the hub's cache.
+    """The folder of a policy that a file names: a local one, or one in the hub's cache.
 
     Nothing is fetched on the word of a file.
 
@@ -127,7 +127,7 @@ def kept_policy(name: str, where: object) -> Path:
 
 
 def kept_recipe(recipe: Recipe, where: Path) -> Recipe:
-    """A recipe of a run's folder, its policy one that is on this machine; see `kept_policy`."""
+    """A run's recipe with its policy as a folder on this machine; see `kept_policy`."""
     if recipe.policy == EMBEDDED:
         return recipe
     folder = str(kept_policy(recipe.policy, where))
@@ -135,8 +135,8 @@ def kept_recipe(recipe: Recipe, where: Path) -> Recipe:
 
 
 def adapted_policy(recipe: Recipe, loaded: str) -> str:
-    """What adapters say that they were trained on, for whoever reads them from any folder or
-    machine: the hub's name where the recipe has one, else the whole path.
+    """The base that adapters name in their file: the hub's name if the recipe has one, else the
+    absolute path.
 
     Args:
         loaded: where the policy's weights were read from.
@@ -147,7 +147,7 @@ def adapted_policy(recipe: Recipe, loaded: str) -> str:
 
 
 def whole_policy(path: str) -> str:
-    """The path itself, or that of the policy that a folder's adapters were trained on.
+    """The path itself, or the base of its adapters if it holds adapters.
 
     Raises:
         InputError: the adapters name none.
@@ -166,7 +166,7 @@ def whole_policy(path: str) -> str:
 
 
 def whole_folder(folder: Path, recipe: Recipe) -> Path:
-    """The folder itself, or that of the policy that its adapters were trained on, looked at."""
+    """The folder itself, or the checked folder of its adapters' base."""
     if not has_adapters(folder):
         return folder
     base = kept_policy(whole_policy(str(folder)), folder / "adapter_config.json")
@@ -179,4 +179,5 @@ def whole_folder(folder: Path, recipe: Recipe) -> Path:
 
 
 def not_loaded(recipe: Recipe, what: str, error: Exception) -> InputError:
+    """The error for a part of the policy that a library failed to load."""
     return InputError(f"policy={recipe.policy}: the {what} cannot be loaded ({first_line(error)})")

@@ -1,4 +1,4 @@
-"""What the JSON files of a policy may say: no code, no files outside of the folder, no odd numbers.
+"""Checks the fields of a policy's JSON files: no code, no outside files, no absurd numbers.
 
 Fields that say how a policy is computed are checked here; `toolrest.policy.weights` passes its own
 values in their place.
@@ -15,12 +15,12 @@ from typing import Any
 from toolrest.errors import InputError, printable, short
 
 VOCABULARIES = ("vocab", "merges")
-"""Fields that hold a vocabulary, or name a file of one, as those named `*_file` do."""
+"""Fields that hold a vocabulary or name its file, as fields named `*_file` do."""
 SIZE_LIMITS = {".json": 256 << 20, ".model": 256 << 20, ".txt": 256 << 20, ".jinja": 1 << 20}
-"""Bytes of files that are read whole, by their names' endings."""
+"""Most bytes of files that are read whole, by suffix."""
 _DEEPEST = 30
 _MOST_NUMBER = 1 << 62
-"""Of a whole number; that of `model_max_length` stands for none."""
+"""The greatest integer of a field; `model_max_length` may be greater, which means no limit."""
 _ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 _EXPERTS = ("eager", "batched_mm", "grouped_mm")
 _DTYPES = ("auto", "float64", "float32", "float16", "bfloat16")
@@ -29,7 +29,7 @@ _CHOICES = {
     **dict.fromkeys(("experts_implementation", "_experts_implementation"), _EXPERTS),
     **dict.fromkeys(("torch_dtype", "dtype"), _DTYPES),
 }
-"""What a file may say of how its policy is computed, in place of which ours is passed."""
+"""Allowed values of fields that say how the policy is computed; our own are passed instead."""
 _QUANTISED = "quantised weights are not read; take the policy's unquantised ones"
 _NEVER = {
     "assistant_model": "it names another policy",
@@ -50,20 +50,20 @@ _NEVER = {
     "use_pretrained_backbone": "it names another policy",
     "use_timm_backbone": "it names another policy",
 }
-"""Fields that are refused wherever they are set, and why."""
+"""Refused fields, and the reason."""
 _OF_THE_CLASS = (
     *("sub_configs", "attribute_map", "base_config_key", "extra_files", "_auto_class"),
     *("has_no_defaults_at_init", "base_model_prefix"),
 )
-"""What a configuration's class says of itself."""
+"""Class attributes of a configuration, which a file must not set."""
 _LEFT_OVER = ("special_tokens_map_file", "name_or_path", "_name_or_path")
-"""Places on the machine where a policy was saved; nobody reads them."""
+"""Paths on the machine where the policy was saved; nothing reads them."""
 
 
 def iterate_fields(
     value: Any, path: Path, depth: int = 0, under: str = ""
 ) -> Iterator[tuple[str, Any]]:
-    """(key, value) of an object and of all that is in it; what a list holds has the list's key."""
+    """All (key, value) of a nested object; items of a list have the list's key."""
     if depth > _DEEPEST:
         raise InputError(f"{path}: over {_DEEPEST} levels deep")
     for key, each in value.items() if isinstance(value, dict) else ((under, v) for v in value):
@@ -73,6 +73,11 @@ def iterate_fields(
 
 
 def check_field(path: Path, key: str, value: Any) -> None:
+    """Refuse a field that names code or an outside file, or has an absurd value.
+
+    Raises:
+        InputError: naming the file, the field and why.
+    """
     if key in _NEVER and value not in (None, False) and value != [] and value != {}:
         raise InputError(f"{path}: {key}={short(value)}: {_NEVER[key]}")
     if key in _CHOICES and not _is_choice(value, _CHOICES[key]):
@@ -87,14 +92,14 @@ def check_field(path: Path, key: str, value: Any) -> None:
 
 
 def _is_choice(value: Any, known: tuple[str, ...]) -> bool:
-    """Whether it is a known name, none, or such for each part of a policy."""
+    """Whether a value is a known name, None, or a dictionary of these by part."""
     if isinstance(value, dict):
         return all(_is_choice(each, known) for each in value.values())
     return value is None or (isinstance(value, str) and value in known)
 
 
 def _check_place(path: Path, key: str, value: Any) -> None:
-    """Files are read from the folder itself."""
+    """Refuse a path that leads out of the folder."""
     for named in _places(path, value):
         if not named.is_relative_to(os.path.realpath(path.parent)):
             raise InputError(
@@ -103,8 +108,8 @@ def _check_place(path: Path, key: str, value: Any) -> None:
 
 
 def _places(path: Path, value: Any) -> Iterator[Path]:
-    """What there is of a name, links followed: for a reader that looks for it from where the
-    command runs, and for one that looks in the folder.
+    """Existing paths that a name can mean, links followed: relative to the working folder and to
+    the file's folder.
     """
     if not isinstance(value, str):
         return
@@ -118,8 +123,8 @@ def _places(path: Path, value: Any) -> Iterator[Path]:
 
 
 def check_vocabulary(path: Path, key: str, value: Any) -> None:
-    """Of a tokenizer no field, whatever it is called, names a file but those that lie in the folder
-    itself, which are looked at and are part of the policy's fingerprint.
+    """Refuse a tokenizer's field that names a file, unless the file lies in the folder itself,
+    where it is checked and part of the policy's fingerprint.
     """
     if key in _LEFT_OVER:
         return
@@ -144,12 +149,14 @@ def check_vocabulary(path: Path, key: str, value: Any) -> None:
 
 
 def _counts(name: str) -> bool:
-    """Whether a file of that name is bounded in size, and a part of the fingerprint."""
+    """Whether a file of this name has a size limit and is part of the fingerprint."""
     return name.endswith(tuple(SIZE_LIMITS)) and not name.startswith(".") and "_state." not in name
 
 
 def check_config(path: Path, config: Mapping[str, Any]) -> None:
-    """The class is one of transformers' own, and no field stands in for a part of it."""
+    """Refuse a model_type that is no language model of transformers, and fields that replace parts
+    of its class.
+    """
     from transformers import PretrainedConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -168,7 +175,7 @@ def check_config(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def check_tokenizer_class(path: Path, name: Any) -> None:
-    """Where transformers has something of that name, it is a tokenizer and nothing else."""
+    """Refuse a tokenizer_class that is something else than a tokenizer in transformers."""
     if name is None:
         return
     if not isinstance(name, str):

@@ -32,7 +32,7 @@ JSON_FILES = (
     *("config.json", "generation_config.json", "tokenizer_config.json", INDEX),
     *("special_tokens_map.json", "added_tokens.json"),
 )
-"""Files of a policy's folder whose fields are looked at."""
+"""Files whose fields are checked."""
 _OF_THE_TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json")
 _PICKLES = (
     *("*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.joblib"),
@@ -49,7 +49,7 @@ _LAYERS = re.compile(r"n_layers?|num_(?:hidden_|decoder_|encoder_)?layers|(?:de|
 
 
 def check_policy_folder(folder: Path, *, trusted: bool = False, from_hub: bool = False) -> None:
-    """Look at every file of a policy's folder that transformers would read.
+    """Check every file of a policy's folder that transformers would read.
 
     Args:
         trusted: whether code that comes with the policy may run, so that it may name its own
@@ -85,7 +85,7 @@ def check_policy_folder(folder: Path, *, trusted: bool = False, from_hub: bool =
 
 
 def _entries(folder: Path) -> list[Path]:
-    """The folder's files, and those of folders in it that loaders look into."""
+    """The folder's files, and those in subfolders that loaders read."""
     try:
         below = [*folder.glob("*/adapter_model.*"), *folder.glob("additional_chat_templates/*")]
         return sorted([*folder.iterdir(), *below])
@@ -94,7 +94,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _check_entry(path: Path, from_hub: bool) -> None:
-    """Refuse what would be waited for, what has no end, and pickles."""
+    """Refuse a file that is a pickle, no regular file, or too large."""
     name = path.name
     try:
         found = path.stat()
@@ -121,7 +121,7 @@ def _check_entry(path: Path, from_hub: bool) -> None:
 
 
 def refuse_inner_adapters(checkpoint: Path) -> None:
-    """A trainer that goes on reads adapters from folders of a checkpoint too.
+    """Refuse adapters in subfolders of a checkpoint, which a resumed trainer would read.
 
     Raises:
         InputError: there are some.
@@ -141,7 +141,7 @@ def _object(path: Path) -> dict[str, Any]:
 
 
 def _check_inline(path: Path) -> None:
-    """A tokenizer's own file holds its vocabulary; words in its place would name another file."""
+    """Refuse a tokenizer.json whose vocabulary is a text, since it would name another file."""
     model = _object(path).get("model")
     for key, value in model.items() if isinstance(model, dict) else ():
         if key in VOCABULARIES and not isinstance(value, dict | list | None):
@@ -149,7 +149,7 @@ def _check_inline(path: Path) -> None:
 
 
 def _check_index(folder: Path, index: Mapping[str, Any]) -> None:
-    """Parts of the weights are files of the folder."""
+    """Refuse an index of weights that names files outside of the folder."""
     parts = index.get("weight_map")
     if not isinstance(parts, dict) or not parts:
         raise InputError(f"{folder / INDEX}: no weight_map")
@@ -164,7 +164,7 @@ def _check_index(folder: Path, index: Mapping[str, Any]) -> None:
 
 
 def _check_layers(folder: Path, config: Mapping[str, Any]) -> None:
-    """A policy has no more layers than tensors; one of billions would be made without end."""
+    """Refuse more layers than tensors: building billions of layers would never end."""
     tensors = None
     for key, value in iterate_fields(config, folder / "config.json"):
         if not _LAYERS.fullmatch(key) or not isinstance(value, int):

@@ -1,4 +1,4 @@
-"""A recipe fitted to its policy's size, the device and the data; what cannot fit is refused."""
+"""Fits a recipe to the policy's size, the device and the data; refuses what cannot fit."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _PROBE_SECONDS = 0.2
 
 
 def is_sized(recipe: Recipe) -> bool:
-    """Whether settings that the recipe does not say follow from its policy."""
+    """Whether settings that the recipe leaves out are computed from its policy."""
     return recipe.policy != EMBEDDED and recipe.engine.name == "trl"
 
 
 def size_recipe(
     recipe: Recipe, tokenizer: PreTrainedTokenizerBase, device: Device | None = None
 ) -> tuple[Recipe, tuple[Setting, ...]]:
-    """The recipe with what it does not say worked out; see `toolrest.estimate.settings`.
+    """The recipe with missing settings computed; see `toolrest.estimate.settings`.
 
     Args:
         recipe: fitted to the chat template (`fit_recipe`). One that says everything, such as a
@@ -63,7 +63,7 @@ def size_recipe(
 
 
 def refuse_memory(recipe: Recipe, longest_prompt: int | None = None) -> None:
-    """Refuse what does not fit into the memory that is free, before anything is loaded.
+    """Refuse a recipe that does not fit into the free memory, before anything is loaded.
 
     Args:
         longest_prompt: tokens of the longest prompt that there is; None: the recipe's limit.
@@ -89,7 +89,7 @@ def refuse_memory(recipe: Recipe, longest_prompt: int | None = None) -> None:
 def memory_mend(
     recipe: Recipe, shape: ModelShape, device: Device, longest_prompt: int | None = None
 ) -> str:
-    """What to change so that a recipe's calculated memory is there."""
+    """Advice on what to change so that a recipe fits into memory."""
     changes = fitting_changes(recipe, shape, device, longest_prompt)
     if changes:
         written = " ".join(
@@ -103,7 +103,7 @@ def memory_mend(
 
 
 def say_time(recipe: Recipe, lengths: Lengths) -> str | None:
-    """How long the run takes, about, in one line; None where the policy's shape is not known."""
+    """The run's estimated time in one line; None if the policy's shape is not known."""
     shape = _shape(recipe, _config(recipe)) if is_sized(recipe) else None
     if shape is None or not lengths.prompts:
         return None
@@ -120,7 +120,7 @@ def _means(lengths: Lengths) -> tuple[float, float]:
 
 
 def count_recipe(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Lengths:
-    """Tokens of some of the prompts and replies of the recipe's data.
+    """Lengths in tokens of some prompts and replies of the recipe's data.
 
     Raises:
         InputError: the data cannot be read.
@@ -131,7 +131,7 @@ def count_recipe(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Lengths:
 def count_tokens(
     samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase, recipe: Recipe
 ) -> Lengths:
-    """Tokens of the prompts and replies of some of the samples, evenly spread."""
+    """Lengths in tokens of the prompts and replies of some samples, evenly spread."""
     step = max(1, len(samples) // _COUNTED)
     chosen = list(samples[::step])[:_COUNTED]
     prompts, replies = [], []
@@ -142,13 +142,13 @@ def count_tokens(
             continue
         reply = sample.demonstration or sample.ground_truth
         replies.append(len(tokenizer(reply, add_special_tokens=False)["input_ids"]) + 1)
-    shown = any(sample.demonstration is not None for sample in chosen)
+    demonstrated = any(sample.demonstration is not None for sample in chosen)
     think = recipe.dialect == "rlla" if recipe.data.think is None else recipe.data.think
-    return Lengths(tuple(prompts), tuple(replies), shown or not think)
+    return Lengths(tuple(prompts), tuple(replies), demonstrated or not think)
 
 
 def _some_samples(recipe: Recipe) -> list[Sample]:
-    """The first samples of the recipe's data; rows that are bad are left to training."""
+    """The first samples of the recipe's data without bad rows, which training reports."""
     sources = recipe_sources(recipe)
     if not sources:
         from toolrest.world.demonstrations import demonstrated_samples
@@ -216,7 +216,7 @@ def _positions(config: Mapping[str, Any] | None) -> int | None:
 
 
 def look_at_device() -> Device:
-    """What a run would be computed on here, and the memory that is free on it."""
+    """The device of a run on this machine, and its free memory."""
     import torch
 
     if torch.cuda.is_available():
@@ -228,7 +228,7 @@ def look_at_device() -> Device:
 
 
 def free_memory() -> float:
-    """Bytes of the machine's memory that are free, or of its control group (a container)."""
+    """Free bytes of the machine's memory, or of its container."""
     import psutil
 
     free = float(psutil.virtual_memory().available)
@@ -243,7 +243,7 @@ def free_memory() -> float:
 
 
 def measure_speed(device: Device) -> Speed:
-    """Operations and bytes a second of the device, measured in less than a second.
+    """The device's speed in operations and bytes a second, measured within a second.
 
     No random number is drawn: a run's sampling stays as it is.
     """
@@ -262,7 +262,7 @@ def measure_speed(device: Device) -> Speed:
 
 
 def _rate(work: Callable[[], Any], device: Device) -> float:
-    """How often a second it can be done, the first time not counted."""
+    """How often a second `work` can run, without the first time."""
     import torch
 
     def wait() -> None:

@@ -1,4 +1,4 @@
-"""How a policy's tokens are read: its dialect, the bytes of its tokens, and what ends a turn.
+"""How a policy's tokens are read: dialect, bytes of the tokens, end of the turn.
 
 Everything that samples, labels, rewards or teaches takes these from here, so that a response begins
 and ends at the same token everywhere.
@@ -24,7 +24,7 @@ _TAIL = 64
 
 @dataclass(frozen=True)
 class Speech:
-    """How a policy's responses are read."""
+    """Dialect, vocabulary and stop tokens of a policy."""
 
     dialect: Dialect
     """How it writes thoughts, calls and responses."""
@@ -38,11 +38,11 @@ class Speech:
     """The one that the dialect's models write after calls, else `end_id`."""
 
     def opening(self, prompt_ids: Sequence[int]) -> str:
-        """What a prompt has written of the reply already; see `Dialect.opening`."""
+        """The part of the reply that the prompt has written already; see `Dialect.opening`."""
         return self.dialect.opening(self.vocabulary.text(prompt_ids[-_TAIL:]))
 
     def ended(self, response: Sequence[int], *, calls: bool = False) -> list[int]:
-        """A demonstration's tokens with the end of the turn, which it may have already.
+        """A demonstration's tokens, with the end-of-turn token added if it is missing.
 
         Args:
             calls: whether the turn calls tools.

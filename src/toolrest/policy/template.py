@@ -1,4 +1,4 @@
-"""What a policy's chat template does: how it writes a call, lists tools, begins and ends a reply.
+"""What a chat template does: how it writes calls, lists tools, begins and ends a reply.
 
 Seen by rendering, not by looking for words in it, so that templates nobody here knows are judged
 by what they write.
@@ -53,7 +53,7 @@ _WORD = "lighthouse"
 
 @dataclass(frozen=True)
 class RoundTrip:
-    """What becomes of a call that a chat template writes and a dialect reads."""
+    """The result of writing a call by the chat template and reading it by the dialect."""
 
     written: str | None
     """The assistant's turn as the template writes it; None where it refuses the call."""
@@ -85,7 +85,7 @@ def read_back(tokenizer: PreTrainedTokenizerBase, dialect: Dialect) -> RoundTrip
 
 
 def lists_tools(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the template tells the policy of the tools that it is given."""
+    """Whether the chat template writes the tools into the prompt."""
     try:
         text = _render(tokenizer, [_QUESTION], tools=True, opened=True)
     except EndlessTemplate:
@@ -96,7 +96,7 @@ def lists_tools(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def usual_opening(tokenizer: PreTrainedTokenizerBase, dialect: Dialect) -> str:
-    """What the prompt of a usual question has written of the reply; see `Dialect.opening`."""
+    """The part of the reply that a usual prompt has written already; see `Dialect.opening`."""
     try:
         return dialect.opening(_render(tokenizer, [_QUESTION], tools=True, opened=True))
     except EndlessTemplate:
@@ -106,7 +106,7 @@ def usual_opening(tokenizer: PreTrainedTokenizerBase, dialect: Dialect) -> str:
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """The token that the template writes after a reply; None where it writes none of its own."""
+    """The special token that the template writes after a reply; None if there is none."""
     if not tokenizer.chat_template:
         return None
     try:
@@ -120,7 +120,7 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str | None:
 
 
 def after_reply(tokenizer: PreTrainedTokenizerBase) -> str:
-    """What the template writes after the text of a reply.
+    """The text that the template writes after a reply.
 
     Whatever the template raises is raised.
     """
@@ -130,7 +130,7 @@ def after_reply(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _turn(tokenizer: PreTrainedTokenizerBase, dialect: Dialect, message: dict[str, Any]) -> str:
-    """The turn that the template writes for a message, without its header and its end."""
+    """The template's text of a message, without header and end."""
     whole = _render(tokenizer, [_QUESTION, message], tools=True, opened=False)
     asked = _render(tokenizer, [_QUESTION], tools=True, opened=False)
     prompt = _render(tokenizer, [_QUESTION], tools=True, opened=True)
@@ -155,7 +155,7 @@ def _turn(tokenizer: PreTrainedTokenizerBase, dialect: Dialect, message: dict[st
 
 
 def _difference(turn: str, dialect: Dialect) -> str | None:
-    """Why a turn is not the probe's call; None where it is."""
+    """How the parsed turn differs from the probe's call; None if it does not."""
     reply = dialect.parse(turn, [PROBE_TOOL])
     if reply.calls != (PROBE,) or repr(_sorted(reply.calls)) != repr(_sorted((PROBE,))):
         read = f"as {reply.calls[0]}" if reply.calls else "as no call"

@@ -1,4 +1,4 @@
-"""A policy's tokenizer, and a probe of its chat template."""
+"""Loads a policy's tokenizer and probes its chat template."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _MISTRAL = "fix_mistral_regex"
-"""Which of two expressions splits words of some of Mistral's tokenizers; a file may say."""
+"""A field of tokenizer_config.json: which regex splits words in some of Mistral's tokenizers."""
 _ASKED: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}]
 _TOOL = {
     "type": "function",
@@ -44,7 +44,7 @@ _WORDS: tuple[tuple[list[dict[str, Any]], list[Any] | None], ...] = (
     *((_ASKED, None), (_ASKED, [_TOOL]), (_ANSWERED, [_TOOL])),
     *(([*_ANSWERED, {"role": "assistant", "content": "c"}], None), (_ANSWERED[:2], [_TOOL])),
 )
-"""Conversations of each kind, with the tools, that a chat template is tried with."""
+"""(messages, tools) of each kind, to probe a chat template."""
 
 
 def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
@@ -94,8 +94,9 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
 
 
 def _check_template(tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> None:
-    """Have the chat template write a few words, in a process of their own, for a comparison or a
-    power may be without end too; what it refuses is told where a prompt is written.
+    """Refuse a chat template that takes too long for a few words, tried in a child process.
+
+    Prompts that it refuses are reported later, where they are rendered.
     """
 
     def write() -> None:
@@ -117,7 +118,7 @@ def _check_template(tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> None:
 
 
 def _set_options(tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any]) -> None:
-    """Make a recipe's options what the chat template takes where nobody says otherwise.
+    """Make a recipe's template options the defaults of the chat template.
 
     Written into the template itself, so that whoever renders a prompt, a server of the trained
     checkpoint included, gets the prompts of training.
@@ -144,5 +145,5 @@ def _set_options(tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any])
 
 
 def _literal(value: Any) -> str:
-    """A plain value as Jinja writes it."""
+    """A plain value as a Jinja literal."""
     return "none" if value is None else json.dumps(value)

@@ -1,4 +1,4 @@
-"""A policy's configuration and weights as transformers loads them, from safetensors alone."""
+"""Loads a policy's configuration and weights by transformers, from safetensors only."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def load_generation_config(recipe: Recipe) -> GenerationConfig | None:
 
 
 def load_config(recipe: Recipe, folder: Path | None = None) -> PretrainedConfig:
-    """The policy's configuration, how it is computed left to us: PyTorch's attention unless the
-    file asks for the plain one, and no kernels from elsewhere.
+    """The policy's configuration, with PyTorch's attention unless the file says `eager`, and no
+    kernels from the hub.
 
     Args:
         folder: a checkpoint of the policy to take instead of the recipe's.
@@ -72,8 +72,9 @@ def load_config(recipe: Recipe, folder: Path | None = None) -> PretrainedConfig:
 
 
 def leave_router(config: PretrainedConfig) -> None:
-    """Have no forward compute the loss of a mixture's router unless it asks for it: supervised
-    trainers leave that in a configuration, and sampling with a cache then fails on shapes.
+    """Switch off the router loss of a mixture of experts in every forward by default.
+
+    Supervised trainers leave it on in the configuration, and sampling with a cache then fails.
     """
     text = config.get_text_config()
     if hasattr(text, "output_router_logits"):
@@ -83,7 +84,7 @@ def leave_router(config: PretrainedConfig) -> None:
 def load_policy(
     recipe: Recipe, folder: Path | None = None, *, dtype: str = "float32"
 ) -> PreTrainedModel:
-    """The policy's weights, from safetensors only; on the GPU where there is one.
+    """The policy as a model, on the GPU if there is one.
 
     Args:
         folder: a checkpoint of the policy to take instead of the recipe's. One of adapters is
@@ -125,11 +126,11 @@ def load_policy(
 
 
 def _keep_sampling(model: Any) -> None:
-    """Of a generation configuration only tokens and the numbers of sampling stay, for whoever
-    serves the checkpoint; how responses are searched for is not the file's to say.
+    """Keep only special tokens and sampling numbers of the generation configuration.
 
-    Numbers of sampling without `do_sample` are meant, as servers take them; with `do_sample=false`
-    they are not. Neither, nor numbers that are none to sample with, could be saved.
+    Servers of the checkpoint read them. Sampling numbers without `do_sample` switch it on; with
+    `do_sample=false` they are dropped, and so are invalid ones, since transformers refuses to save
+    them.
     """
     from transformers import GenerationConfig
 

@@ -154,17 +154,17 @@ class LiveView:
                 self.note(line)
 
     def _remember(self, metrics: dict[str, Any]) -> None:
-        shown = dict(metrics)
+        displayed = dict(metrics)
         if not _is_supervised(metrics):
-            shown.pop("loss", None)  # of a policy's gradient: its value says nothing
+            displayed.pop("loss", None)  # of a policy's gradient: its value says nothing
         tokens, seconds = (
             metrics.get(key, 0.0) - self._seen.get(key, math.inf)
             for key in ("num_tokens", "seconds")
         )
         if seconds > 0:
-            shown["tokens/s"] = tokens / seconds
+            displayed["tokens/s"] = tokens / seconds
         self._seen = metrics
-        for name, value in shown.items():
+        for name, value in displayed.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 self._history[name].append(float(value))
 

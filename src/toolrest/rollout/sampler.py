@@ -1,4 +1,4 @@
-"""Which sampler a policy's responses come from."""
+"""Chooses the sampler of a policy's responses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ attention allows it."""
 
 
 def check_vllm(recipe: Recipe) -> None:
-    """Whether a recipe that samples by vLLM can do so here.
+    """Check that a recipe with the vLLM sampler can run here.
 
     Raises:
         InputError: it cannot.
@@ -40,7 +40,7 @@ def check_vllm(recipe: Recipe) -> None:
 
 
 def shares_prefix(model: PreTrainedModel, sampler: Sampler) -> bool:
-    """Whether the policy's responses come from `sample_groups`.
+    """Whether `sample_groups` samples the policy's responses.
 
     Raises:
         InputError: it was asked for and the policy's attention does not allow it.

@@ -1,9 +1,8 @@
-"""Responses of a small policy, sampled in groups that share their prompt.
+"""Samples groups of responses from a small policy; a group shares its prompt's keys and values.
 
-Each prompt is forwarded once a group, and the group attends to one copy of its keys and values.
-Responses that have ended leave the batch. A token is drawn by a cumulative sum and one uniform
-number, so the same uniform numbers give the same responses whoever else is in the batch. On a CPU,
-where such a policy lives, this takes less than half the time of `generate`
+Each prompt has one forward a group. Responses that have ended leave the batch. A token is drawn by
+a cumulative sum and one uniform number, so the same uniform numbers give the same responses,
+whatever else is in the batch. On a CPU this takes less than half the time of `generate`
 (`benchmarks/rollout.py`).
 
 The policy's own modules compute everything but the attention, which is a backend registered with
@@ -29,8 +28,8 @@ _NEVER = -1e30
 
 
 def can_share_prefix(model: PreTrainedModel) -> bool:
-    """Whether the policy's attention is one that this sampler computes: full and unscaled by
-    anything but `scaling`, through transformers' attention interface.
+    """Whether this sampler computes the policy's attention: full, without soft-capping, through
+    transformers' attention interface.
     """
     config: Any = model.config.get_text_config()
     layers = getattr(config, "layer_types", None) or []
@@ -43,8 +42,8 @@ def can_share_prefix(model: PreTrainedModel) -> bool:
     )
 
 
-class _Room(CacheLayerMixin):
-    """The keys and values of the response tokens so far, written into room made beforehand."""
+class _ResponseCache(CacheLayerMixin):
+    """Keys and values of the response tokens, [B, heads, most, size], allocated once."""
 
     def __init__(self, most: int) -> None:
         super().__init__()
@@ -85,7 +84,7 @@ class _Room(CacheLayerMixin):
         return self.most
 
     def move(self, sources: torch.Tensor, targets: torch.Tensor, rows: int) -> None:
-        """Rows move into the places of others, then only the first `rows` rows go on."""
+        """Copy rows `sources` to `targets`, then keep the first `rows` rows."""
         if self.is_initialized:
             assert self.keys is not None and self.values is not None
             for states in (self.keys, self.values):
@@ -93,8 +92,8 @@ class _Room(CacheLayerMixin):
             self.rows = rows
 
 
-class _Prompts:
-    """The prompts' keys and values, and which row of the batch belongs to which prompt."""
+class _PromptCache:
+    """Keys and values of P prompts, and the prompt of each of the batch's B rows."""
 
     def __init__(self, cache: DynamicCache, mask: torch.Tensor, group_size: int) -> None:
         layers = cast("list[Any]", cache.layers)
@@ -110,19 +109,19 @@ class _Prompts:
         self._place()
 
     def _place(self) -> None:
-        """Give each row its place in the padded layout [P * width]."""
+        """Compute `slots`, the index of each row in the padded layout [P * width]."""
         ordered, order = self.owner.sort(stable=True)
         within = torch.arange(len(order), device=order.device)
         within = within - torch.searchsorted(ordered, ordered)
         self.slots = torch.empty_like(order)
         self.slots[order] = ordered * self.width + within
-        """Where each row stands in the padded layout."""
+        """Index of each row in the padded layout, [B]."""
         places = torch.arange(len(self.bias) * self.width, device=order.device)
         self.plain = torch.equal(self.slots, places)
-        """Whether the rows stand in that layout already."""
+        """Whether the rows are in that layout already."""
 
     def keep(self, rows: torch.Tensor) -> None:
-        """Only these rows go on; prompts without any leave."""
+        """Keep only these rows, and the prompts that still have any."""
         self.owner = self.owner[rows]
         counts = torch.bincount(self.owner, minlength=len(self.bias))
         alive = counts > 0
@@ -142,7 +141,7 @@ class _Prompts:
         return rows.view(len(self.bias), self.width, *rows.shape[1:])
 
     def gather(self, spread: torch.Tensor) -> torch.Tensor:
-        """The reverse of `spread`."""
+        """[P, width, ..] -> [B, ..], the reverse of `spread`."""
         rows = spread.reshape(-1, *spread.shape[2:])
         return rows if self.plain else rows[self.slots]
 
@@ -155,7 +154,7 @@ def _attend(
     attention_mask: torch.Tensor | None,
     *,
     scaling: float,
-    prompts: _Prompts,
+    prompts: _PromptCache,
     **unused: Any,
 ) -> tuple[torch.Tensor, None]:
     """One query token a row over its prompt and its own tokens: two softmaxes joined into one.
@@ -196,7 +195,7 @@ AttentionInterface.register(_BACKEND, cast(Any, _attend))
 
 @contextmanager
 def _sharing(model: PreTrainedModel) -> Iterator[None]:
-    """The model attends by `_attend` in the block."""
+    """Inside the `with` block the model uses `_attend` as its attention."""
     before = model.config._attn_implementation
     model.set_attn_implementation(_BACKEND)
     try:
@@ -244,8 +243,8 @@ def sample_groups(
         use_cache=True,
         logits_to_keep=1,
     )
-    shared = _Prompts(prompt_cache, mask, group_size)
-    own = [_Room(max_tokens) for _ in shared.layers]
+    shared = _PromptCache(prompt_cache, mask, group_size)
+    own = [_ResponseCache(max_tokens) for _ in shared.layers]
     cache = Cache(layers=cast("list[Any]", own))
     logits = output.logits[:, -1].repeat_interleave(group_size, 0)
     position = mask.sum(1).repeat_interleave(group_size)
@@ -268,12 +267,12 @@ def sample_groups(
             ended = torch.isin(tokens, ends)
             if ended.any():
                 lengths[rows[ended]] = step + 1
-                going, sources, targets = _closed_up(ended)
-                rows, tokens, position = rows[going], tokens[going], position[going]
+                order, sources, targets = _compact(ended)
+                rows, tokens, position = rows[order], tokens[order], position[order]
                 on_ended(total - len(rows))
                 if len(rows) == 0:
                     break
-                shared.keep(going)
+                shared.keep(order)
                 for layer in own:
                     layer.move(sources, targets, len(rows))
             if step + 1 == max_tokens:
@@ -291,24 +290,28 @@ def sample_groups(
     return [row[:length] for row, length in zip(sampled.tolist(), lengths.tolist(), strict=True)]
 
 
-def _closed_up(ended: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Close the gaps of rows that have ended with the last rows that go on.
+def _compact(ended: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Compact the batch after EOS: move the last active rows into freed slots.
+
+    Args:
+        ended: bool, [B].
 
     Returns:
-        The rows that go on in their new order, and which of them move from where to where.
+        (order of the B' active rows [B'], sources [M], targets [M]): row sources[m] moves to
+        targets[m].
     """
     count = int((~ended).sum())
     targets = ended[:count].nonzero().squeeze(1)
     sources = (~ended[count:]).nonzero().squeeze(1) + count
-    going = torch.arange(count, device=ended.device)
-    going[targets] = sources
-    return going, sources, targets
+    order = torch.arange(count, device=ended.device)
+    order[targets] = sources
+    return order, sources, targets
 
 
 def _padded(
     prompts: Sequence[Sequence[int]], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mask and ids [P, L], padded on the left."""
+    """(mask, ids), each [P, L], padded on the left."""
     longest = max(map(len, prompts))
     ids = torch.zeros(len(prompts), longest, dtype=torch.long)
     mask = torch.zeros(len(prompts), longest, dtype=torch.bool)
@@ -319,7 +322,7 @@ def _padded(
 
 
 def _draw(logits: torch.Tensor, temperature: float, uniforms: torch.Tensor) -> torch.Tensor:
-    """One token a row by inverting the distribution function; [B, V], [B] -> [B]."""
+    """Sample one token a row by the inverse of its CDF; logits [B, V], uniforms [B] -> [B]."""
     cumulative = torch.softmax(logits.float() / temperature, dim=-1).double().cumsum(-1)
     drawn = (uniforms * cumulative[:, -1])[:, None]
     return torch.searchsorted(cumulative, drawn, right=True)[:, 0].clamp(max=logits.shape[1] - 1)

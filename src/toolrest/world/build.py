@@ -1,4 +1,4 @@
-"""Rebuild the embedded policy from nothing: tokenizer, weights, warm start by supervision.
+"""Rebuilds the embedded policy from scratch: tokenizer, weights, supervised warm start.
 
     python -m toolrest.world.build OUT
 

@@ -1,4 +1,4 @@
-"""Demonstrations for the warm start: freely worded reasoning, then the answer; and their errors.
+"""Demonstrations for the warm start: varied reasoning, then the answer, some with errors.
 
 Real models reason in many words and phrasings, so most of a response's tokens, and most of its
 entropy, lie in the reasoning. The premise of entropy-based token weights holds only where that is
@@ -58,7 +58,7 @@ def _idle(rng: random.Random) -> str:
 
 
 def reasoning(task: Task, rng: random.Random) -> str:
-    """A freely worded chain of thought that leads to the task's answer."""
+    """A chain of thought with random wording that leads to the task's answer."""
     about = rng.choice(_THINGS)
     opening = f"{rng.choice(_SUBJECTS)} {rng.choice(_ADVERBS)} {rng.choice(_WANTS)}"
     sentences = [f"{rng.choice(_OPENERS)}, {opening} {rng.choice(('one', 'a', 'some'))} {about}"]
@@ -92,7 +92,7 @@ def _wrong_value(value: str | int, rng: random.Random) -> str | int:
 
 
 def _spoil_call(calls: tuple[ToolCall, ...], rng: random.Random) -> tuple[ToolCall, ...]:
-    """One call with a wrong or a missing value, or gone altogether."""
+    """Spoil one call: a wrong value, a missing value, or no call."""
     index = rng.randrange(len(calls))
     call = calls[index]
     kind = rng.random()
@@ -111,7 +111,7 @@ _BREAKS = ("</think>", "</tool_call>", "</response>", "}}", "<tool_call>")
 
 
 def _break_text(text: str, rng: random.Random) -> str:
-    """The text without one of the marks that hold it together."""
+    """The text without one of its structural marks."""
     mark = rng.choice([mark for mark in _BREAKS if mark in text])
     return text.replace(mark, "", 1)
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from replies import calls, prose, spoiled
 
 from toolrest.core.dialects import ToolCall, dialect_names, get_dialect
-from toolrest.core.rewards.decisions import LockedIn, find_decisions, worth
+from toolrest.core.rewards.decisions import Potentials, decision_values, find_decisions
 from toolrest.engines.common.reward import ToolReward
 from toolrest.errors import InputError
 
@@ -121,32 +121,32 @@ def test_worth_by_hand():
     """Truth f(a=12, b="y"): S_acc over 1 + 1 + 2; the name 1, key a 1/2, value a 1, key b 1/2."""
     found = find_decisions(TEXT.encode(), RLLA)
     truth = [ToolCall("f", {"a": 12, "b": "y"})]
-    assert worth(found, truth, 6.0) == pytest.approx([1.5, 3.75, 4.5])
+    assert decision_values(found, truth, 6.0) == pytest.approx([1.5, 3.75, 4.5])
 
 
 def test_a_call_where_none_is_due_loses_all_at_its_name():
-    assert worth(find_decisions(TEXT.encode(), RLLA), [], 6.0) == [-6.0, -6.0, -6.0]
+    assert decision_values(find_decisions(TEXT.encode(), RLLA), [], 6.0) == [-6.0, -6.0, -6.0]
 
 
 def test_what_is_locked_in_adds_up_to_the_reward():
     """Of a well-formed reply only the format is left at the end; 1 - 3 are there at the start."""
     truth = RLLA.render(thought="", calls=[ToolCall("f", {"a": 12, "b": "y"})], response=None)
     reward = ToolReward(schedule="constant")
-    found = reward.locked_in(TEXT.encode(), truth, 0.0)
+    found = reward.potentials(TEXT.encode(), truth, 0.0)
     assert found.positions == sorted(found.positions)
-    assert found.plain == 1 - 3
-    assert reward.score(TEXT, truth).total == pytest.approx(found.plain + found.worth[-1])
+    assert found.no_call == 1 - 3
+    assert reward.score(TEXT, truth).total == pytest.approx(found.no_call + found.values[-1])
 
 
 def test_rewards_that_are_not_partial_lock_nothing_in():
     truth = RLLA.render(thought="", calls=[ToolCall("f", {})], response=None)
     reward = ToolReward(correctness="exact")
-    assert set(reward.locked_in(TEXT.encode(), truth, 0.0).worth) == {0.0}
+    assert set(reward.potentials(TEXT.encode(), truth, 0.0).values) == {0.0}
     unpunished = ToolReward(punish_over_calls=False)
     no_call = RLLA.render(thought="", calls=[], response="r")
-    assert unpunished.locked_in(TEXT.encode(), no_call, 0.0) == LockedIn([], [], 2.0)
+    assert unpunished.potentials(TEXT.encode(), no_call, 0.0) == Potentials([], [], 2.0)
 
 
 def test_no_call_where_none_is_due_earns_the_most():
     no_call = RLLA.render(thought="", calls=[], response="r")
-    assert ToolReward(schedule="constant").locked_in(b"x", no_call, 0.0).plain == 4.0
+    assert ToolReward(schedule="constant").potentials(b"x", no_call, 0.0).no_call == 4.0

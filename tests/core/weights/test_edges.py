@@ -82,7 +82,7 @@ def test_whether_a_scheme_reads_tokens_is_no_option(name):
 
 def test_the_average_follows_by_its_decay():
     old, new = measured(FORMAT=(1.0, 4)), measured(FORMAT=(3.0, 8))
-    followed = old.follow(new, 0.75)
+    followed = old.ema_update(new, 0.75)
     assert followed.total[F] == 0.75 * 4 + 0.25 * 24
     assert followed.count[F] == 0.75 * 4 + 0.25 * 8
     both = old + new

@@ -196,7 +196,7 @@ def test_region_means_by_hand():
     assert measured.mean[F] == 2.0
     assert measured.mean[T] == 5.0
     assert measured.mean[N].isnan()
-    followed = measured.follow(RegionEntropy(measured.total * 3, measured.count), 0.5)
+    followed = measured.ema_update(RegionEntropy(measured.total * 3, measured.count), 0.5)
     assert followed.mean[F] == 4.0
 
 

@@ -6,7 +6,7 @@ from datasets import Dataset
 
 from toolrest.core.dialects import ToolCall, get_dialect
 from toolrest.core.vocabulary import Vocabulary
-from toolrest.engines.common.potentials import decided_parts
+from toolrest.engines.common.potentials import batch_potentials
 from toolrest.engines.common.reward import ToolReward
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
 from toolrest.policy.weights import load_policy
@@ -26,18 +26,18 @@ def test_stages_and_worth_by_hand():
     truth = RLLA.render(thought="", calls=[ToolCall("f", {"a": 12, "b": "y"})], response=None)
     ids = torch.tensor([[*range(8), 0, 0], [*range(3), 7, 7, *range(3, 8)], [7] * 10])
     mask = torch.tensor([[1] * 8 + [0] * 2, [1] * 3 + [0] * 2 + [1] * 5, [1] * 10]).bool()
-    locked, stages = decided_parts(
+    potentials, num_decided = batch_potentials(
         *(ids, mask, [truth] * 3, ToolReward(schedule="constant")),
         *(Vocabulary.from_table(TOKENS), 0.0),
     )
-    assert stages.tolist() == [
+    assert num_decided.tolist() == [
         [*STAGES, 0, 0],
         [*STAGES[:3], 0, 0, *STAGES[3:]],
         [0] * 10,
     ]
-    assert stages.dtype == torch.int64
-    assert [parts.worth for parts in locked] == [pytest.approx([1.5, 3.75, 4.5])] * 2 + [[]]
-    assert [parts.plain for parts in locked] == [-2.0] * 3
+    assert num_decided.dtype == torch.int64
+    assert [each.values for each in potentials] == [pytest.approx([1.5, 3.75, 4.5])] * 2 + [[]]
+    assert [each.no_call for each in potentials] == [-2.0] * 3
 
 
 HEAD = [(0, "<think>"), (0, " t "), (0, "</think>"), (0, "\n"), (0, "<tool_call>"), (0, "\n")]
@@ -62,15 +62,15 @@ def test_the_engine_credits_tokens_with_what_was_undecided(tmp_path, embedded_to
     G(0) = 3.1875 and 2.8125. The advantages are plus and minus half of the difference.
     """
     credit = [0.1875, 0.375, 0.75, 0.0]
-    rows, stages = [], []
+    rows, num_decided = [], []
     for author in ("Losros", "Pengur"):
         rows.append([])
-        stages.append([])
+        num_decided.append([])
         stage = 0
         for decides, text in pieces(author):
             for ids in embedded_tokenizer(text)["input_ids"]:
                 rows[-1].append(ids)
-                stages[-1].append(stage)
+                num_decided[-1].append(stage)
                 stage, decides = stage + decides, 0
     truth = RLLA.render(
         thought="",
@@ -116,8 +116,8 @@ def test_the_engine_credits_tokens_with_what_was_undecided(tmp_path, embedded_to
     found = dict(
         zip(map(tuple, batch["completion_ids"].tolist()), batch["advantages"], strict=True)
     )
-    assert set(stages[0]) == {0, 1, 2, 3}
-    for sign, ids, at in zip((1, -1), rows, stages, strict=True):
+    assert set(num_decided[0]) == {0, 1, 2, 3}
+    for sign, ids, at in zip((1, -1), rows, num_decided, strict=True):
         expected = torch.tensor([sign * credit[stage] for stage in at])
         kept_row = next(v for k, v in found.items() if list(k[: len(ids)]) == ids)
         torch.testing.assert_close(kept_row[: len(ids)], expected, rtol=1e-5, atol=1e-6)

@@ -197,9 +197,9 @@ def test_entropies_are_logged_since_the_last_log_and_in_training_alone(monkeypat
 
 def test_the_state_is_that_of_all_processes_and_goes_on_in_one():
     made = trainer(processes=2)
-    assert made.own_state()["followed"] is None
+    assert made.extra_state()["followed"] is None
     made._followed, made._window = entropy(1.0), entropy(3.0)
-    state = made.own_state()
+    state = made.extra_state()
     assert state["window"]["count"][F] == 8
     assert state["followed"]["count"][F] == 4
     main, other = trainer(), trainer(main=False)

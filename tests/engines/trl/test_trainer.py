@@ -380,4 +380,4 @@ def test_an_evaluation_is_trl_s_own(tmp_path, dataset, embedded_tokenizer):
     assert -3.0 <= found["eval_reward"] <= 4.0 and found["eval_loss"] == found["eval_loss"]
     assert not any(name.startswith(("eval_weight", "eval_share")) for name in found)
     assert all(torch.equal(before[n], value) for n, value in trainer.model.state_dict().items())
-    assert trainer.own_state()["followed"] is None
+    assert trainer.extra_state()["followed"] is None

@@ -35,7 +35,7 @@ _DIALECTS: dict[str, Dialect] = {
 
 
 def get_dialect(name: str) -> Dialect:
-    """The dialect of that name.
+    """Return the dialect with this name.
 
     Raises:
         InputError: there is none; the text names the nearest known one.
@@ -46,7 +46,7 @@ def get_dialect(name: str) -> Dialect:
 
 
 def register_dialect(dialect: Dialect) -> None:
-    """Make a dialect of your own known to `get_dialect`, under its `name`.
+    """Register a dialect under its `name`, so that `get_dialect` finds it.
 
     Raises:
         InputError: another dialect has that name.

@@ -1,4 +1,4 @@
-"""What every dialect has in common: the reply that it reads, and the calls that it writes."""
+"""The base class of dialects, and the parsed reply that they return."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from toolrest.core.regions import SCAFFOLDING, Region, spans_after
 from toolrest.errors import InputError
 
 SPACES = " \t\r\n"
-"""White space, as far as a dialect strips it."""
+"""The white space that dialects strip."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,7 @@ class Span:
 
 @dataclass(slots=True)
 class Scan:
-    """What a dialect's scanner saw in a text. Not frozen: one is made a response, and freezing
-    costs a fifth of the scan.
-    """
+    """The result of scanning a text. Not frozen, since freezing costs a fifth of the scan."""
 
     spans: Sequence[tuple[int, int, int]]
     """(code, start, end), in order, disjoint; what is in none of them is OTHER."""
@@ -90,7 +88,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class Reply:
-    """A model's reply, read. Whatever a model writes has a reply; nothing raises."""
+    """A model's parsed reply. Any text parses: defects are in `status`, and nothing raises."""
 
     thought: str | None
     """The reasoning, without surrounding white space; None where there is no block for it."""
@@ -117,7 +115,7 @@ def _stripped(text: str | None) -> str | None:
 
 
 def _same(wanted: Any, read: Any) -> bool:
-    """Equal, and of the same JSON types: True is not 1. The order of an object's keys is free."""
+    """Whether two JSON values are equal in value and type; True is not 1, key order is free."""
     if isinstance(wanted, ToolCall) and isinstance(read, ToolCall):
         return wanted.name == read.name and _same(wanted.parameters, read.parameters)
     if isinstance(wanted, dict) and isinstance(read, dict):
@@ -152,7 +150,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def scan(self, text: str, tools: Tools = None) -> Scan:
-        """Read a turn once, in linear time. Must not raise, whatever the text is.
+        """Parse a turn in one pass and linear time. Must not raise on any text.
 
         Args:
             text: the whole turn; what the prompt has written of it already stands before the reply.
@@ -162,14 +160,14 @@ class Dialect(ABC):
         """
 
     def read(self, text: str, tools: Tools = None) -> Scan:
-        """What `scan` sees, the spans aside, which may be left out: all that a reward needs.
+        """As `scan`, but the spans may be empty: all that a reward needs.
 
         A dialect whose usual reply can be read faster so overrides it.
         """
         return self.scan(text, tools) if self.reads_types else self.scan(text)
 
     def opening(self, prompt: str) -> str:
-        """What a prompt has written of the reply already: its end, from a thought's mark on.
+        """The part of the reply that the prompt has written already, such as an opened thought.
 
         The templates of many models end the prompt with `<think>`, or with an empty thought where
         they are told not to think. Empty for other prompts.
@@ -185,7 +183,7 @@ class Dialect(ABC):
         return prompt[len(before) - len(opens) :] if before.endswith(opens) else ""
 
     def continued(self, turn: str, opening: str, tools: Tools = None) -> str:
-        """What of a turn is left to write after a prompt that ends with `opening`.
+        """The turn without the part that the prompt has written already (`opening`).
 
         A turn without a thought gets an empty one where the prompt has opened it; one with a
         thought loses it where the prompt has closed it.
@@ -225,7 +223,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
-        """The text of a reply, whether or not `parse` reads the same parts back."""
+        """The text of a reply. `parse` may not read the same parts back; `render` checks that."""
 
     def render(
         self,
@@ -235,7 +233,7 @@ class Dialect(ABC):
         response: str | None,
         tools: Tools = None,
     ) -> str:
-        """Write a reply; `parse` reads the same parts back, white space around texts apart.
+        """The text of a reply; `parse` reads the same parts back, apart from outer white space.
 
         Args:
             tools: as in `scan`.
@@ -259,7 +257,7 @@ class Dialect(ABC):
         return text
 
     def parse(self, text: str, tools: Tools = None, *, opening: str = "") -> Reply:
-        """Read a reply. Bad output is a status, never an exception.
+        """Parse a reply. A defect is a `status`, never an exception.
 
         Args:
             text: what the policy wrote.

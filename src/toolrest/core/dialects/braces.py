@@ -37,17 +37,17 @@ class BraceMarks:
 
     @cached_property
     def certain_call(self) -> re.Pattern[str]:
-        """The start of what certainly is a call."""
+        """Pattern of an unambiguous start of a call."""
         return re.compile(rf"{re.escape(self.opening)}[ \t\r\n]*+call:")
 
     @cached_property
     def call_ends(self) -> re.Pattern[str]:
-        """What closes a call, or shows that this is missing."""
+        """Pattern of a call's end, or of a mark that shows that the end is missing."""
         return re.compile("|".join(map(re.escape, (self.closing, self.opening, *self.others))))
 
     @cached_property
     def key(self) -> re.Pattern[str]:
-        """A key without marks, up to its colon; not one in the quotes of JSON."""
+        """Pattern of a key without marks, up to its colon."""
         marks = "|".join(map(re.escape, (self.opening, self.closing, self.string)))
         return re.compile(rf'(?!")((?:(?!{marks})[^{{}}\[\]:,])*+):')
 
@@ -114,7 +114,7 @@ class BraceCalls(Scanning):
         self.trusting = True
 
     def call(self, opening: int) -> int:
-        """The call whose opening mark is at `opening`; where it ends, or where it broke."""
+        """Scan the call at `opening`; return where it ends or breaks."""
         text, start = self.text, opening + len(self.marks.opening)
         self.mark(Region.FORMAT, opening, start)
         self.open_block(Block.CALLS)
@@ -131,7 +131,7 @@ class BraceCalls(Scanning):
         return self.end_of_calls(at, start, self.marks.call_ends, self.marks.closing)
 
     def arguments(self, name: str, at: int, block: int) -> int:
-        """The arguments whose opening brace is at `at`; where they end, or where they broke."""
+        """Scan the arguments from the brace at `at`; return where they end or break."""
         reader = _Reader(self.text, self.marks, trusting=self.trusting)
         try:
             parameters, end = reader.read(at, _OBJECT)
@@ -161,7 +161,7 @@ class BraceCalls(Scanning):
 
 
 def write_calls(calls: Sequence[ToolCall], marks: BraceMarks) -> str:
-    """The calls as the templates write them: one after the other, keys sorted."""
+    """The text of calls as the templates write them, keys sorted."""
     return "".join(
         f"{marks.opening}call:{call.name}{_written(call.parameters, marks)}{marks.closing}"
         for call in calls

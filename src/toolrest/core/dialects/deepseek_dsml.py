@@ -68,7 +68,7 @@ class _Scanner(Scanning):
             at, said = tag.end(), True
 
     def block(self, start: int, *, whole: bool) -> int:
-        """The calls up to the block's end; where it ends."""
+        """Scan the calls of a block; return the block's end."""
         at, calls = start, 0
         while True:
             step = _STEP.search(self.text, at)
@@ -90,7 +90,7 @@ class _Scanner(Scanning):
                 at = self.invoke(at, start)
 
     def invoke(self, start: int, block: int) -> int:
-        """One call after the start of its tag; where it ends, or where it broke."""
+        """Scan one call after the start of its tag; return where it ends or breaks."""
         text = self.text
         name = _NAME.match(text, start)
         if name is None:
@@ -112,7 +112,7 @@ class _Scanner(Scanning):
         return end.end()
 
     def parameters(self, start: int, block: int) -> tuple[int, dict[str, Any] | None]:
-        """Where the parameters end, and what they are; None where they are broken.
+        """(end of the parameters, parameters or None where they are broken).
 
         All of them are one span, white space between them included.
         """

@@ -1,4 +1,4 @@
-"""Which dialect a model writes, seen from its chat template."""
+"""Detects a model's dialect from its chat template."""
 
 import re
 

@@ -51,7 +51,7 @@ class _Scanner(Scanning):
         return self.result()
 
     def message(self, header: re.Match[str]) -> int:
-        """One message; where it ends."""
+        """Scan one message; return its end."""
         text = self.text
         recipient = _RECIPIENT.search(text, header.start(1), header.end(1)) or _RECIPIENT.search(
             text, header.start(3), header.end(3)
@@ -87,7 +87,7 @@ class _Scanner(Scanning):
         return mark.start() if mark else len(self.text)
 
     def close(self, end: int) -> int:
-        """Mark the closing token at `end`, where there is one; where it ends."""
+        """Mark the closing token at `end`, if any; return its end."""
         mark = _MESSAGE_END.match(self.text, end)
         if mark is None or mark[1] in ("start", "channel"):
             return end
@@ -142,7 +142,7 @@ class GptOss(Dialect):
         return f"{_NO_THOUGHT}{start}{begun}" if before.endswith(_START + _NO_THOUGHT) else begun
 
     def continued(self, turn: str, opening: str, tools: Tools = None) -> str:
-        """As of every dialect.
+        """See `Dialect.continued`.
 
         Raises:
             InputError: the prompt has begun a message that the turn does not begin with.

@@ -27,7 +27,7 @@ class JsonBlock:
         return re.compile("|".join(map(re.escape, ("{", self.closing, *self.interrupts))))
 
     def scan(self, into: Scanning, start: int) -> int:
-        """Scan the block whose opening tag ends at `start`; where the block ends.
+        """Scan the block whose opening tag ends at `start`; return the block's end.
 
         A call is read as JSON before the closing tag is looked for, so a tag in a string of it
         does not mislead.

@@ -1,4 +1,4 @@
-"""A call written as one JSON object, `{"name": .., "parameters": {..}}`: what of it is where.
+"""Scanner of a call written as one JSON object, `{"name": .., "parameters": {..}}`.
 
 A well-formed call costs one regular expression and one run of the standard JSON scanner. Anything
 else, single quotes included, goes through `_walk`, which moves from one structural character to the
@@ -37,7 +37,7 @@ def _no_constant(name: str) -> Any:
 
 
 def finite(text: str) -> float:
-    """The number, where JSON can say it.
+    """Parse a finite number.
 
     Raises:
         ValueError: it is none, or so large that it would be infinite.
@@ -50,12 +50,12 @@ def finite(text: str) -> float:
 
 _DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=finite)
 UNREADABLE = (ValueError, RecursionError)
-"""What reading JSON raises, whatever it is given."""
+"""All exceptions that reading JSON can raise."""
 
 
 @dataclass(frozen=True)
 class CallKeys:
-    """Under which keys a dialect writes a call."""
+    """The keys of a dialect's call object."""
 
     name: str
     """The key of the tool's name."""
@@ -73,7 +73,7 @@ class CallKeys:
 
 @dataclass(slots=True)
 class ScannedCall:
-    """One call object in a text."""
+    """A scanned call object."""
 
     call: ToolCall | None
     """The call, or None where it is not one."""
@@ -152,7 +152,7 @@ def _walk(text: str, start: int, keys: CallKeys) -> ScannedCall:
 
 
 def scan_object(text: str, start: int) -> tuple[dict[str, Any] | None, int]:
-    """The JSON object at `start`, None where there is none; and where it ends or broke."""
+    """(JSON object at `start` or None, where it ends or breaks)."""
     if text[start : start + 1] != "{":
         return None, start
     try:
@@ -162,7 +162,7 @@ def scan_object(text: str, start: int) -> tuple[dict[str, Any] | None, int]:
 
 
 def _object(text: str, start: int) -> tuple[dict[str, Any], int]:
-    """The JSON object at `start`, and where it ends.
+    """(JSON object at `start`, its end).
 
     The standard decoder's error counts the lines before it, which is quadratic where a long text
     breaks again and again; so far into a text the decoder sees the object alone.
@@ -200,7 +200,7 @@ def _skip(text: str, at: int) -> int:
 
 
 def _skip_value(text: str, at: int) -> tuple[int, bool]:
-    """The end of the value at `at`, and whether it is whole."""
+    """(end of the value at `at`, whether the value is complete)."""
     first = text[at : at + 1]
     if first in _QUOTES:
         return _skip_string(text, at)
@@ -246,16 +246,16 @@ def _read(text: str, keys: CallKeys) -> ToolCall | None:
 
 
 def load(text: str) -> Any:
-    """The JSON value that the whole text is; NaN and infinity are none."""
+    """Parse a whole text as JSON; NaN and infinity are refused."""
     return json.loads(text, parse_constant=_no_constant, parse_float=finite)
 
 
 decode = _DECODER.raw_decode
-"""(text, at) -> the JSON value that starts at `at`, and where it ends."""
+"""(text, at) -> (JSON value at `at`, its end)."""
 
 
 def dump(value: object) -> str:
-    """The value as JSON on one line; lone surrogates, which no encoding can write, are escaped."""
+    """The value as JSON on one line; lone surrogates are escaped."""
     text = json.dumps(value, ensure_ascii=False)
     try:
         text.encode()

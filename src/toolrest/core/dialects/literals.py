@@ -1,4 +1,4 @@
-"""Values with brackets, written as no JSON: read once, in linear time, without recursion.
+"""Reader of nested literals that are not JSON, in linear time and without recursion.
 
 How strings, words, numbers and keys are written is a dialect's own: see `python_calls`, `braces`.
 """
@@ -25,7 +25,7 @@ _MOST_BITS = 14_000
 
 
 class Unreadable(ValueError):
-    """No value stands there."""
+    """There is no value at this place."""
 
     def __init__(self, at: int) -> None:
         super().__init__(f"no value at character {at}")
@@ -66,7 +66,7 @@ class _Open:
 
 
 class Reader(ABC):
-    """Reads values from a text; a dialect says how they are written."""
+    """Reads nested values from a text; subclasses define keys and scalars."""
 
     brackets: ClassVar[Mapping[str, Bracket]]
     """By the opening bracket."""
@@ -98,7 +98,7 @@ class Reader(ABC):
 
     @abstractmethod
     def scalar(self, at: int, within: Bracket) -> tuple[Any, int]:
-        """The value without brackets at `at`, and where it ends.
+        """(scalar at `at`, its end).
 
         Raises:
             Unreadable: none stands there.
@@ -106,7 +106,7 @@ class Reader(ABC):
 
     @abstractmethod
     def key(self, at: int, within: Bracket) -> tuple[str, int]:
-        """The key at `at`, and where its value begins.
+        """(key at `at`, start of its value).
 
         Raises:
             Unreadable: none stands there.
@@ -131,12 +131,12 @@ class Reader(ABC):
             raise Unreadable(at)
 
     def skip(self, at: int) -> int:
-        """Where the white space at `at` ends."""
+        """The index after the white space at `at`."""
         space = SPACE.match(self.text, at)
         return space.end() if space else at
 
     def read(self, at: int, outer: Bracket) -> tuple[Any, int]:
-        """The value whose opening bracket, which is `outer`, is at `at`, and where it ends.
+        """(value whose opening bracket `outer` is at `at`, its end).
 
         Raises:
             Unreadable: it breaks off, holds what is no value, or is nested too deeply.
@@ -177,7 +177,7 @@ class Reader(ABC):
 
 
 def whole(text: str, base: int = 10) -> int:
-    """An integer that can be written out again.
+    """Parse an integer that Python can print again.
 
     Raises:
         ValueError: it is none, or too long.

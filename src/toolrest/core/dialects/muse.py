@@ -59,7 +59,7 @@ class _Scanner(Scanning):
         return self.result()
 
     def message(self, header: re.Match[str], tools: Declared) -> int:
-        """One message; where it ends."""
+        """Scan one message; return its end."""
         recipient = "user" if header[1] is None else header[1]
         calls = recipient not in ("self", "user")
         at = header.start()
@@ -89,7 +89,7 @@ class _Scanner(Scanning):
         return self.close(end)
 
     def close(self, end: int) -> int:
-        """Mark the closing token at `end`, where there is one; where it ends."""
+        """Mark the closing token at `end`, if any; return its end."""
         mark = _MESSAGE_END.match(self.text, end)
         if mark is None or mark[0] not in _ENDS:
             return end
@@ -97,7 +97,7 @@ class _Scanner(Scanning):
         return mark.end()
 
     def calls_to(self, recipient: str, start: int, tools: Declared) -> int:
-        """The calls of a message; where its text ends."""
+        """Scan the calls of a message; return where its text ends."""
         text = self.text
         begin, known = self.blank(start, len(text)), len(self.calls)
         at = begin

@@ -1,4 +1,4 @@
-"""Lists of Python calls, `[f(a="x", b=[1, None]), g()]`, as more than one dialect writes them.
+"""Scanner of lists of Python calls, `[f(a="x", b=[1, None]), g()]`.
 
 Values are literals and are read as such, never run: strings, numbers, True, False, None, lists,
 tuples (which are lists) and dictionaries with strings as keys; JSON's true, false and null too,
@@ -93,7 +93,7 @@ class PythonReader(Reader):
         return -value if self.text[sign] == "-" else value, token.end()
 
     def strings(self, string: re.Match[str]) -> tuple[str, int]:
-        """Strings that follow one another are one string."""
+        """Join adjacent string literals."""
         parts: list[str] = []
         following: re.Match[str] | None = string
         end = string.end()
@@ -106,7 +106,7 @@ class PythonReader(Reader):
         return "".join(parts), end
 
     def unescaped(self, body: str, end: int) -> str:
-        """What the text between the quotes says."""
+        """Unescape the text between the quotes."""
         if "\\" not in body:
             return body
         try:
@@ -149,7 +149,7 @@ class PythonCalls(Scanning):
     reader: ClassVar = PythonReader
 
     def call_list(self, at: int, block: int) -> int:
-        """The list whose opening bracket ends at `at`; where it ends, or where it broke."""
+        """Scan the list after the bracket at `at`; return where it ends or breaks."""
         text = self.text
         while (end := self.call(at, block)) is not None:
             at = self.blank(end, len(text))
@@ -193,7 +193,7 @@ class PythonCalls(Scanning):
         return len(text), True
 
     def call(self, at: int, block: int) -> int | None:
-        """One call, whether or not it could be read; where it ends. None: there is no call."""
+        """Scan one call; return its end, or None if there is no call."""
         text = self.text
         name = _NAME.match(text, at)
         if name is None or not text.startswith("(", name.end()):
@@ -210,7 +210,7 @@ class PythonCalls(Scanning):
         return end
 
     def arguments(self, start: int) -> tuple[int, dict[str, Any] | None]:
-        """The arguments whose opening parenthesis is `text[start]`.
+        """Scan the arguments from the parenthesis `text[start]`.
 
         Returns:
             Where they end, or where they broke; and what they are, None where they are broken.

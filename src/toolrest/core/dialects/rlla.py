@@ -51,7 +51,7 @@ def _usual_calls(text: str, at: int) -> tuple[ToolCall, ...] | None:
 
 
 class _Scanner(Scanning):
-    """A thought that mentions a tag misleads it not: a thought ends at its closing tag."""
+    """Scans RLLA's blocks. A thought ends at its closing tag, whatever tags it mentions."""
 
     def run(self) -> Scan:
         text = self.text
@@ -74,7 +74,7 @@ class _Scanner(Scanning):
         return self.result()
 
     def close(self, tag: str, start: int) -> tuple[int, int]:
-        """Where the block's text ends, and where its closing tag does, which is none within a call.
+        """(end of the block's text, end of its closing tag); a tag inside a call does not count.
 
         Without a closing tag the text goes on to the next block that certainly is one.
         """

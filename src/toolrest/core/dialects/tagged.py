@@ -1,4 +1,4 @@
-"""Calls written as tags, with each value as plain text.
+"""Calls written as tags, with values as plain text.
 
     <tool_call>
     <function=tool_name>
@@ -70,7 +70,7 @@ class TagBlock:
 
     @cached_property
     def start(self) -> re.Pattern[str]:
-        """What starts a block: its opening mark, or nothing before a call without one."""
+        """Pattern of a block's start: its opening mark, or nothing before a call without one."""
         call = f"|(?={re.escape(self.call_start)})" if self.bare else ""
         return re.compile(re.escape(self.opening) + call)
 
@@ -84,7 +84,7 @@ class TagBlock:
         return _any(self.closing, self.opening, *others)
 
     def scan(self, into: Scanning, start: int, tools: Declared, *, bare: bool = False) -> int:
-        """Scan the block whose opening mark ends at `start`; where the block ends.
+        """Scan the block whose opening mark ends at `start`; return the block's end.
 
         Args:
             bare: there is no opening mark: the block ends with its first whole call.
@@ -184,7 +184,7 @@ class TaggedText(Scanning):
     """Scans a turn that is a thought, text to the user, and blocks of calls."""
 
     def run(self, block: TagBlock, certain_call: re.Pattern[str], tools: Declared) -> Scan:
-        """Read it.
+        """Scan the text.
 
         Args:
             certain_call: the start of a call that certainly is one, which ends an open thought.
@@ -255,7 +255,7 @@ def _without_breaks(text: str) -> str:
 
 
 def written(value: Any) -> str:
-    """A value as plain text."""
+    """Write a value as plain text."""
     return value if isinstance(value, str) else dump(value)
 
 

@@ -25,18 +25,18 @@ class Marks:
     call: str
     """Begins a call."""
     end_call: str
-    """Ends a call."""
+    """Pattern of a call's end."""
     end_section: str
     """Ends the section."""
 
     @cached_property
     def opening(self) -> re.Pattern[str]:
-        """Begins a section, or is a call without one."""
+        """Pattern of a section's start, or of a call without a section."""
         return re.compile(f"{either(self.section)}|(?={either(self.call)})")
 
     @cached_property
     def step(self) -> re.Pattern[str]:
-        """What may come next in a section; its group is named after it."""
+        """Pattern of the next part of a section; a named group tells which."""
         return re.compile(
             f"(?P<call>{either(self.call)})|(?P<end_call>{either(self.end_call)})"
             f"|(?P<end_section>{either(self.end_section)})|(?P<section>{either(self.section)})"
@@ -44,12 +44,12 @@ class Marks:
 
     @cached_property
     def end(self) -> re.Pattern[str]:
-        """Ends a call."""
+        """Pattern of a call's end."""
         return re.compile(either(self.end_call))
 
     @cached_property
     def certain(self) -> re.Pattern[str]:
-        """The start of a section as far as the parameters of its first call."""
+        """Pattern of a section's start up to the parameters of its first call."""
         call = rf"{either(self.call)}[^{{}}]{{0,300}}+\{{"
         return re.compile(rf"{either(self.section)}(?:[ \t\r\n]*+{call})?|{call}")
 
@@ -61,7 +61,7 @@ class TokenCalls(Scanning):
 
     @abstractmethod
     def call(self, start: int, block: int) -> int:
-        """One call after its mark, in the section that starts at `block`; where it ends."""
+        """Scan one call after its mark, in the section at `block`; return its end."""
 
     def run(self) -> Scan:
         text = self.text
@@ -75,7 +75,7 @@ class TokenCalls(Scanning):
         return self.result()
 
     def section(self, start: int, *, whole: bool) -> int:
-        """The calls up to the section's end; where it ends."""
+        """Scan the calls of a section; return the section's end."""
         at, calls, ended = start, 0, False
         while True:
             step = self.marks.step.search(self.text, at)
@@ -111,7 +111,7 @@ class TokenCalls(Scanning):
         )
 
     def parameters(self, name: str, start: int, block: int) -> int:
-        """A call's parameters and its end; where it ends or broke.
+        """Scan a call's parameters and end mark; return where it ends or breaks.
 
         Args:
             name: the tool's; empty where the head names none.

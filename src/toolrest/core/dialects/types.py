@@ -1,4 +1,4 @@
-"""The types that tools declare, for dialects that write a value as text without quotes.
+"""Declared types of parameters, for dialects that write values as plain text.
 
     <parameter=days>
     12
@@ -48,7 +48,7 @@ class Declared(dict[str, Mapping[str, Any]]):
         self._known: dict[str, tuple[dict[str, frozenset[str]], frozenset[str]]] = {}
 
     def types(self, tool: str, parameter: str) -> frozenset[str]:
-        """The JSON types that a parameter may have; empty where nothing says so."""
+        """The JSON types of a parameter; empty if none are declared."""
         if tool not in self:
             return frozenset()
         if tool not in self._known:
@@ -75,7 +75,7 @@ def declared(tools: Tools) -> Declared:
 
 
 def read_value(text: str, tool: str, parameter: str, tools: Tools) -> Any:
-    """The value that a text stands for. Never raises; linear time.
+    """Parse a parameter's text by its declared types. Never raises; linear time.
 
     A text fits a declared type other than string if it is a value of that type. Where it fits none,
     the text itself is the value if a string is declared, else what it would be without a schema.
@@ -124,7 +124,7 @@ def _literal(text: str) -> tuple[bool, Any]:
 
 
 def as_json(value: Any) -> Any:
-    """A value of Python's literals as a JSON value; a tuple is a list.
+    """Convert a Python literal to a JSON value; a tuple becomes a list.
 
     Raises:
         ValueError: it is none, such as a set, bytes or infinity.

@@ -1,4 +1,4 @@
-"""How right the calls are, as one number: a weighted mean of the kinds of correctness."""
+"""Correctness of the calls in [0, 1]: a weighted mean of several measures."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ PARTIAL: Mapping[str, float] = {"partial": 1.0}
 
 
 def correctness_kinds() -> tuple[str, ...]:
-    """The kinds that can be weighed."""
+    """The names of the measures of correctness."""
     return tuple(_KINDS)
 
 
 def check_correctness(weights: Mapping[str, float]) -> None:
-    """Check weights by kind.
+    """Check the weights of measures.
 
     Raises:
         InputError: an unknown kind, a negative weight, or no positive one.

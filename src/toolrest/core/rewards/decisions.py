@@ -1,8 +1,8 @@
-"""When a part of the reward is decided, and what it then is worth.
+"""Potentials: the reward that a response's prefix has decided, after each decided part.
 
-A rule reward has parts, and a prefix of the response decides them one after the other: a tool's
-name at its closing quote, a parameter at the end of its value. A decision's worth is a function of
-the prefix alone, so later tokens cannot change it; see `toolrest.core.credit.reward_to_go`.
+A rule reward has parts, and the response decides them one after the other: a tool's name at its
+closing quote, a parameter at the end of its value. A potential is a function of the prefix alone,
+so later tokens cannot change it; see `toolrest.core.credit.reward_to_go`.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ _AFTER_NUMBERS = (*_SPACES, ",", "}", "]")
 
 
 @dataclass(frozen=True)
-class LockedIn:
-    """What a response's decisions are worth; see `toolrest.core.credit.reward_to_go`."""
+class Potentials:
+    """The potentials phi(1), .., phi(S) of one response with S decisions."""
 
     positions: list[int]
-    """The bytes that decide, ascending."""
-    worth: list[float]
-    """What is locked in from each of them on."""
-    plain: float
-    """What a well-formed reply without any call earns."""
+    """Byte offset of each decision, ascending, [S]."""
+    values: list[float]
+    """The potential from each of them on, [S]."""
+    no_call: float
+    """The reward of a well-formed reply without any call."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A part of the reward is known from here on."""
+    """One part of the reward, decided by a prefix of the response."""
 
     position: int
-    """The byte that decided it: a token that holds it is the last one that had a say."""
+    """Byte offset of the decision; the token with this byte is the last that influenced it."""
     calls: tuple[ToolCall, ...]
-    """What the prefix up to it calls; of the last call, the parameters so far."""
+    """The calls of the prefix; of the last call, the parameters so far."""
 
 
 def find_decisions(response: bytes, dialect: Dialect, opening: str = "") -> list[Decision]:
-    """The decisions of a response, in order.
+    """The decisions of a response, in order of their bytes.
 
-    Parameters that are written as a JSON object decide one by one; those of other dialects decide
-    nothing before the response's end. Two things can take decisions back: the end mark of a thought
-    that the response never began (a chat template may have), which makes all before it thought; and
-    in `llama3` the end of an object that has a name and turns out to be data.
+    Parameters in a JSON object are decided one by one; those of other dialects at the response's
+    end. A decision is undone in two cases: a closing thought mark without an opening one (the chat
+    template may have written that) turns all before it into thought; and in `llama3` an object
+    with a name can turn out to be data at its end.
 
     Args:
         response: the sampled tokens' bytes.
@@ -80,7 +80,7 @@ def find_decisions(response: bytes, dialect: Dialect, opening: str = "") -> list
 
 
 def _thought_without_end(scan: Scan) -> int | None:
-    """Where the text of a thought begins that has no end; None where there is none."""
+    """Where an unclosed thought begins; None where there is none."""
     at = scan.position
     if scan.status is not ParseStatus.UNCLOSED or at is None:
         return None
@@ -91,7 +91,7 @@ def _thought_without_end(scan: Scan) -> int | None:
 
 
 def _text(written: str) -> str:
-    """Text of which every character stands for a byte, as the text that those bytes are."""
+    """Decode a text that holds one character a byte."""
     return written.encode("latin-1").decode("utf-8", "replace")
 
 
@@ -129,11 +129,12 @@ def _skip(text: str, at: int) -> int:
     return at
 
 
-def worth(decisions: Sequence[Decision], truth: Sequence[ToolCall], scale: float) -> list[float]:
-    """What the response's correctness would gain over no call at all if it ended its calls there.
+def decision_values(
+    decisions: Sequence[Decision], truth: Sequence[ToolCall], scale: float
+) -> list[float]:
+    """The potential after each decision, [S]: scale * (S_acc(calls so far) - S_acc(no calls)).
 
-    `scale` * (S_acc of the calls so far - S_acc of none), with S_acc as in
-    `toolrest.core.rewards.partial`.
+    S_acc is `toolrest.core.rewards.partial`'s score.
 
     Args:
         scale: the range of the correctness reward.

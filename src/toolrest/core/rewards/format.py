@@ -1,4 +1,4 @@
-"""Format score: are the blocks there that the ground truth has?"""
+"""Format score: does the reply have the ground truth's blocks?"""
 
 from toolrest.core.dialects import Reply, Scan
 

@@ -68,7 +68,7 @@ def call_score(
 
 
 def _one_call(predicted: ToolCall, true: ToolCall, same: Same) -> CallScore:
-    """The same for one call against one, which most replies are."""
+    """`call_score` for one call against one, the most frequent case."""
     if predicted.name != true.name:
         return CallScore(0.0, 0.0, 0.0 if true.parameters else 1.0, 0.0)
     keys, values = _pair(predicted, true, same)
@@ -107,7 +107,7 @@ def _pair(predicted: ToolCall, true: ToolCall, same: Same) -> tuple[float, int]:
 def _best_matching(
     predicted: list[ToolCall], true: list[ToolCall], same: Same
 ) -> tuple[float, int]:
-    """Sums over the one-to-one matching of greatest total."""
+    """Sums over the one-to-one matching with the greatest total."""
     if not predicted or not true:
         return 0.0, 0
     if len(predicted) == len(true) == 1:

@@ -20,7 +20,7 @@ _NOTHING = CallScore(0.0, 0.0, 0.0, 0.0)
 
 @dataclass(slots=True)
 class RewardBreakdown:
-    """What a reply earned, and for what. Not frozen, which would cost a fifth of the scoring;
+    """The reward of a reply and its parts. Not frozen, which would cost a fifth of the time;
     replies that say the same share one, so it is not to be changed.
     """
 

@@ -1,4 +1,4 @@
-"""What a policy said in a rollout: one turn, several with tool results between, or messages."""
+"""The reply of a rollout: one turn, several with tool results between, or chat messages."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def written_turns(
 
 
 def one_reply(turns: Sequence[Scan], truth: Scan) -> Scan:
-    """Several turns as the one reply that a ground truth is compared with.
+    """Join several turns to the one reply that a ground truth is compared with.
 
     The calls of all of them count, in order, and the last one's response where the truth has one:
     what the policy tells the user once the tools have answered is not owed by a truth of calls.
@@ -73,7 +73,7 @@ def one_reply(turns: Sequence[Scan], truth: Scan) -> Scan:
 def read_messages(
     completion: Any, dialect: Dialect, truth: Scan, opening: str, tools: Tools
 ) -> Scan:
-    """A completion of chat messages, whose calls a trainer or a server may have read already.
+    """The reply of a completion in chat messages, whose calls may be parsed already.
 
     Messages of other roles, such as a tool's results, are not the policy's and are not read.
 
@@ -142,7 +142,7 @@ def _message(
 
 
 def _content(content: Any) -> str:
-    """A message's text; that of its parts where it has some."""
+    """A message's text, its parts joined."""
     if content is None:
         return ""
     if isinstance(content, str):
@@ -153,7 +153,7 @@ def _content(content: Any) -> str:
 
 
 def _call(value: Any) -> ToolCall | None:
-    """A call in OpenAI's form; None where it cannot be read."""
+    """Parse a call in OpenAI's form; None if it is malformed."""
     inner = value.get("function", value) if isinstance(value, Mapping) else None
     if not isinstance(inner, Mapping):
         return None

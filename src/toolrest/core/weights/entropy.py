@@ -60,7 +60,7 @@ class RegionEntropy:
     def __add__(self, other: RegionEntropy) -> RegionEntropy:
         return RegionEntropy(self.total + other.total, self.count + other.count)
 
-    def follow(self, newer: RegionEntropy, decay: float) -> RegionEntropy:
+    def ema_update(self, newer: RegionEntropy, decay: float) -> RegionEntropy:
         """Exponential moving average: `decay` of this, the rest of the newer one."""
         return RegionEntropy(
             decay * self.total + (1 - decay) * newer.total,

@@ -1,4 +1,4 @@
-"""Formats of data sets: a row -> a record. One file each; a format is seen from a row's keys."""
+"""Data formats: row -> record. One file each; a row's keys tell its format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NONE: frozenset[str] = frozenset()
 
 @dataclass(frozen=True)
 class Format:
-    """How the rows of a source are read."""
+    """A data format."""
 
     name: str
     """As recipes call it."""
@@ -34,7 +34,7 @@ class Format:
     """Whether a row with its keys is of it, by its values."""
 
     def read(self, row: dict[str, Any], dialect: str = "rlla") -> Record:
-        """What a row says.
+        """Parse a row.
 
         Args:
             dialect: the recipe's.
@@ -60,13 +60,13 @@ _FORMATS = {
     )
 }
 _CONTEXT = frozenset(("tools", "functions", "system", "chat_template_kwargs"))
-"""Keys that hold what a policy has to see."""
+"""Keys with content that the policy has to see."""
 _SAID = frozenset().union(
     *(each.keys | each.also for each in _FORMATS.values()),
     *(("completion", "chosen", "rejected", "response", "history", "conversation"),),
     *(("images", "videos", "audios"),),
 )
-"""Keys that hold what was said, or is right, in some format of ours or of other libraries."""
+"""Keys with dialogue or ground truth, in formats of ours or of other libraries."""
 _TELLING = _SAID | _CONTEXT
 
 
@@ -76,7 +76,7 @@ def format_names() -> tuple[str, ...]:
 
 
 def get_format(name: str) -> Format:
-    """The format of that name.
+    """Return the format with this name.
 
     Raises:
         InputError: there is none.
@@ -87,7 +87,7 @@ def get_format(name: str) -> Format:
 
 
 def detect_format(row: dict[str, Any]) -> Format | None:
-    """The format of a row, by all of its keys, and where two have the same by its values.
+    """Detect a row's format by its keys, or by its values where two formats share keys.
 
     Returns:
         None where the row has the keys of no format.
@@ -113,7 +113,7 @@ def detect_format(row: dict[str, Any]) -> Format | None:
 
 
 def check_named(row: dict[str, Any], named: Format) -> None:
-    """That a format somebody has named leaves out nothing that a policy has to see.
+    """Check that a format chosen by name ignores nothing that the policy has to see.
 
     Raises:
         BadRow: it does.

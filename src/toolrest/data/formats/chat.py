@@ -1,4 +1,4 @@
-"""Chat messages of any kind -> the turns of a dialogue.
+"""Converts chat messages of any kind to the turns of a dialogue.
 
 A message is {"role", "content"} or ShareGPT's {"from", "value"}. Calls stand in `tool_calls`, in
 `function_call`, in a message of their own, or inside the content; results in messages of the roles
@@ -37,7 +37,7 @@ _ELSEWHERE = re.compile(r"tools|functions|tool_?uses?$|calls?$", re.IGNORECASE)
 
 
 def speaker(message: dict[str, Any]) -> str:
-    """Who says a message.
+    """The speaker of a message.
 
     Raises:
         BadRow: it does not say.
@@ -49,7 +49,7 @@ def speaker(message: dict[str, Any]) -> str:
 def dialogue(
     messages: Sequence[dict[str, Any]], tools: tuple[Tool, ...], system: str | None = None
 ) -> Dialogue:
-    """The dialogue of some messages.
+    """Convert messages to a dialogue.
 
     Args:
         system: instructions that the row has beside them.
@@ -71,7 +71,7 @@ def _content(message: dict[str, Any]) -> Any:
 
 
 class _Reader:
-    """Reads message after message."""
+    """Reads messages one after the other."""
 
     def __init__(self, tools: tuple[Tool, ...], padded: bool) -> None:
         self._tools = by_name(tools)
@@ -93,7 +93,7 @@ class _Reader:
         return tuple(self._turns), "\n\n".join(self._system) or None
 
     def read(self, message: dict[str, Any]) -> None:
-        """The next message."""
+        """Read the next message."""
         role = speaker(message)
         _check_keys(message)
         if role in _RESULTS or (role == _EITHER and not self._is_call(message)):

@@ -1,4 +1,4 @@
-"""What a text holds besides what it says: an assistant's a thought and calls, a user's results.
+"""Splits texts: thought and calls of an assistant's, tool results of a user's.
 
 Data that a chat template or a model has written has `<think>..</think>` and `<tool_call>..` inside
 the content. Calls are read in the dialect that reads the whole text; they are never a response.
@@ -37,7 +37,7 @@ _RESULT = re.compile(r"\s*+<tool_response>(.*?)</tool_response>\s*+", re.DOTALL)
 
 
 def split_thought(text: str) -> tuple[str | None, str]:
-    """(thought, the rest): the thought that leads a text, as Qwen3's chat template splits it.
+    """(leading thought, rest of the text), split as Qwen3's chat template does.
 
     The opening mark may be missing, where a prompt ends with it.
 
@@ -55,7 +55,7 @@ def split_thought(text: str) -> tuple[str | None, str]:
 
 
 def split_calls(text: str, listed: Mapping[str, Tool]) -> Action | None:
-    """What was done in a text that holds calls, in whichever dialect; None where it holds none.
+    """The action of a text with calls in any dialect; None if it has no calls.
 
     A text without the mark of a call (JSON, or Python's syntax) is calls where a dialect reads the
     whole of it so, or it is nothing but objects of a name and arguments; it must then name tools of
@@ -162,12 +162,12 @@ def _names_tool(value: Any, listed: Mapping[str, Tool]) -> bool:
 
 
 def has_calls(text: str) -> bool:
-    """Whether a text has the mark of a call."""
+    """Whether a text has a mark that starts a call."""
     return _MARK.search(text) is not None
 
 
 def split_results(text: str) -> list[str] | None:
-    """The results of a text that is nothing but `<tool_response>..</tool_response>`; else None."""
+    """The results of a text that consists of `<tool_response>..</tool_response>`; else None."""
     found, at = [], 0
     while at < len(text):
         result = _RESULT.match(text, at)

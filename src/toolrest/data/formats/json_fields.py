@@ -1,4 +1,4 @@
-"""Fields of a row, each of which must be what its format says.
+"""Typed access to the fields of a row.
 
 Wherever an object or a list of them is expected, its JSON text is one too: a cell of a CSV file, an
 item of a list as `datasets` keeps `List(Json())`, arguments as OpenAI's interface writes them.
@@ -24,7 +24,7 @@ SCHEMAS = ("parameters", "input_schema", "inputSchema")
 
 
 def field(row: dict[str, Any], name: str, kind: type, where: str = "") -> Any:
-    """A field of that kind.
+    """The field `name`, which must be of type `kind`.
 
     Raises:
         BadRow: it is not there, or is something else.
@@ -61,7 +61,7 @@ def loaded(value: Any, name: str) -> Any:
 
 
 def objects(value: Any, name: str) -> list[dict[str, Any]]:
-    """A list of objects.
+    """Check that a value is a list of objects, and return it.
 
     Raises:
         BadRow: it is something else.
@@ -76,7 +76,7 @@ def objects(value: Any, name: str) -> list[dict[str, Any]]:
 
 
 def tools(value: Any, name: str = "tools") -> tuple[Tool, ...]:
-    """The tools of a row; none where there is nothing.
+    """Parse the tools of a row; empty if there are none.
 
     Raises:
         BadRow: it is something else than a list of tools.
@@ -102,7 +102,7 @@ def _of_text(text: str, name: str) -> Any:
 
 
 def tool(value: dict[str, Any], *, written: bool = False) -> Tool:
-    """A tool from {name, description, parameters}, bare or as OpenAI's `function`.
+    """Parse a tool from {name, description, parameters}, bare or as OpenAI's `function`.
 
     `parameters` is a JSON schema, which stays as it is, or clearly a map of parameters: by name
     {type, description, default}, where a type that says "optional" or a default makes the parameter
@@ -199,7 +199,7 @@ def _checked(
 
 
 def call(value: dict[str, Any], key: str, listed: Mapping[str, Tool]) -> ToolCall:
-    """A call from {name, <key>: object or its JSON text}.
+    """Parse a call from {name, <key>: object or its JSON text}.
 
     Nothing, "", null and [] are no arguments, where the tool asks for none. A JSON text stays as it
     is; from an object the nulls that Arrow added are taken (see `toolrest.data.padding`).
@@ -240,7 +240,7 @@ def _check_no_arguments(value: dict[str, Any], name: str, key: str) -> None:
 
 
 def by_name(listed: tuple[Tool, ...]) -> dict[str, Tool]:
-    """Tools by name."""
+    """{name: tool}."""
     return {each.name: each for each in listed}
 
 

@@ -1,4 +1,4 @@
-"""Which result answers which call."""
+"""Matches tool results to calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from toolrest.errors import short
 
 @dataclass(frozen=True)
 class Result:
-    """What a tool answered, as a row says it."""
+    """A tool's result in a row."""
 
     text: str
     """Its text."""
@@ -25,7 +25,7 @@ class Result:
 
 
 class Owed:
-    """The calls of an action that have no result yet."""
+    """The calls of an action that still wait for a result."""
 
     def __init__(self, calls: Sequence[ToolCall] = (), ids: Sequence[str | None] = ()) -> None:
         """Take the calls, and their ids where they have some."""
@@ -34,17 +34,17 @@ class Owed:
         self._free = list(range(len(self._calls)))
 
     def __len__(self) -> int:
-        """How many."""
+        """Number of waiting calls."""
         return len(self._free)
 
     def add(self, calls: Sequence[ToolCall], ids: Sequence[str | None]) -> None:
-        """More calls of the same action."""
+        """Add calls of the same action."""
         self._free += range(len(self._calls), len(self._calls) + len(calls))
         self._calls += calls
         self._ids += ids
 
     def answered(self, results: Sequence[Result]) -> Observation:
-        """The results in the order of their calls, which are then no longer owed.
+        """Match results to waiting calls; return them in the order of the calls.
 
         A result goes to the call of its id. Without ids, results go by their tools' names if each
         is a call's, and else one by one. A call may stay without a result. What follows no call

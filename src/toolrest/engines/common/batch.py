@@ -1,4 +1,4 @@
-"""One generation's rollouts as an engine hands them on, and their metrics by region."""
+"""The rollouts of one generation as the engines pass them on, and metrics by region."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ class RolloutBatch:
     """One generation's rollouts on this process, before they are shuffled into batches."""
 
     step: int
-    """Optimiser steps done when they were sampled."""
+    """Optimiser steps done before they were sampled."""
     inputs: Sequence[dict[str, Any]]
     """Rows of the data set, one a response."""
     completion_ids: torch.Tensor
     """Sampled ids, [B, T]."""
     mask: torch.Tensor
-    """Tokens that count, bool, [B, T]."""
+    """Tokens that the loss counts, bool, [B, T]."""
     regions: torch.Tensor
-    """Their regions, [B, T]."""
+    """`Region` of each token, int64, [B, T]."""
     weights: torch.Tensor
-    """Their weights, [B, T]."""
+    """Weight of each token, [B, T]."""
     advantages: torch.Tensor
     """One advantage a response, [B]."""
     entropies: torch.Tensor | None
@@ -35,18 +35,19 @@ class RolloutBatch:
     breakdowns: Sequence[RewardBreakdown]
     """Reward parts, one a response; empty where no `ToolReward` is used."""
     openings: Sequence[str] = ()
-    """What each prompt has written of the reply already."""
+    """The part of each reply that its prompt has written already; empty: nothing."""
 
 
 def signal_metrics(
     counts: Sequence[float], weights: Sequence[float], signals: Sequence[float]
 ) -> dict[str, float]:
-    """Share of tokens, mean weight and share of the gradient signal sum w|A| of each region.
+    """{`share/R`, `weight/R`, `signal/R`} for each region R: share of tokens, mean weight, and
+    share of the gradient signal sum w|A|.
 
     Args:
-        counts: tokens of each region.
-        weights: sums of their weights.
-        signals: sums of their weights times absolute advantages.
+        counts: number of tokens of each region, [R].
+        weights: sum of the weights of each region, [R].
+        signals: sum of weight times absolute advantage of each region, [R].
     """
     found: dict[str, float] = {}
     for region in Region:

@@ -1,4 +1,4 @@
-"""A reward function of the user's, whose faults are told from the run's."""
+"""Calls a user's reward function and reports its errors as such, not as errors of the run."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ RewardFunction = Callable[..., Sequence[float | None]]
 
 
 class RewardError(InputError):
-    """A reward function failed, and the rule is to stop."""
+    """A reward function failed, and `on_error` is `stop`."""
 
 
 class GuardedReward:
-    """Calls a reward function, and makes of its faults one `RewardError`, or no reward.
+    """Wraps a reward function: a failure stops the run with a `RewardError`, or gives zero rewards.
 
-    Takes and returns what TRL's reward functions do: keyword arguments with a list each, and one
-    number a response; None where a response has none.
+    Has the signature of TRL's reward functions: keyword arguments with a list each; returns one
+    number or None a response.
 
     Args:
-        function: the user's.
+        function: the user's reward function.
         on_error: `stop` raises; `skip` gives every response of the generation 0, which teaches
             nothing, and goes on.
-        timeout: seconds after which a call has failed. Its thread is left behind.
-        notify: called with the fault where it is skipped.
+        timeout: seconds after which a call counts as failed. Its thread is not stopped.
+        notify: called with the error message of a call that is skipped.
     """
 
     agree: Callable[[str | None], str | None] = staticmethod(lambda fault: fault)
-    """What is wrong in any of the processes that train together, of what is wrong here."""
+    """Shares an error between the processes of a run: the local one in, any one out."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class GuardedReward:
         self.__name__ = getattr(function, "__name__", type(function).__name__)
 
     def __call__(self, completions: Sequence[Any], **columns: Any) -> list[float | None]:
-        """One number a completion, or None.
+        """Return one reward or None a completion, [B].
 
         Raises:
             RewardError: with `stop`, the function raised, took too long, or returned something
@@ -112,10 +112,11 @@ class GuardedReward:
 
 
 def load_reward_function(named: str) -> RewardFunction:
-    """The function that `FILE.py:NAME` names. The file is run.
+    """Import the function that `FILE.py:NAME` names. This runs the file.
 
     Raises:
-        InputError: it is not written so, there is no such file or name, or the file fails.
+        InputError: the name has another form, the file or function is missing, or the import
+            fails.
     """
     file, colon, name = named.rpartition(":")
     path = user_path(file, f"reward.function={named}")

@@ -14,7 +14,7 @@ from toolrest.core.dialects import Block, ParseStatus, Scan, dialect_names, get_
 from toolrest.core.dialects.types import Declared, Tools, declared
 from toolrest.core.rewards.ast import normalise, read_possible_answer
 from toolrest.core.rewards.correctness import PARTIAL, check_correctness
-from toolrest.core.rewards.decisions import LockedIn, find_decisions, worth
+from toolrest.core.rewards.decisions import Potentials, decision_values, find_decisions
 from toolrest.core.rewards.schedule import get_schedule
 from toolrest.core.rewards.score import RewardBreakdown, score_reply
 from toolrest.core.rewards.turns import one_reply, read_messages, written_turns
@@ -129,15 +129,15 @@ class ToolReward:
             return None
         return self._declared(tools) if isinstance(tools, str) else declared(tools)
 
-    def locked_in(
+    def potentials(
         self,
         response: bytes,
         ground_truth: str,
         progress: float,
         opening: str = "",
         tools: Tools | str = None,
-    ) -> LockedIn:
-        """Where the response decides a part of the reward, and what is locked in from there on.
+    ) -> Potentials:
+        """The potentials of one response: where it decides a part of the reward, and how much.
 
         Args:
             response: the sampled tokens' bytes.
@@ -147,13 +147,13 @@ class ToolReward:
         truth = self.truth(ground_truth, opening, self._tools(tools)).calls
         format_reward, nothing = self.schedule.rewards(1.0, 0.0 if truth else 1.0, progress)
         if not truth and not self.punish_over_calls:
-            return LockedIn([], [], format_reward)
+            return Potentials([], [], format_reward)
         least, most = (self.schedule.rewards(0.0, c, progress)[1] for c in (0.0, 1.0))
         share = self.correctness.get("partial", 0.0) / sum(self.correctness.values())
         decisions = find_decisions(response, self.dialect, opening)
-        return LockedIn(
+        return Potentials(
             [decision.position for decision in decisions],
-            worth(decisions, truth, share * (most - least)),
+            decision_values(decisions, truth, share * (most - least)),
             format_reward + nothing,
         )
 

@@ -28,12 +28,12 @@ from toolrest.runs.folder import CHECKPOINT_STATE, checkpoint_step
 class CheckpointTrainer(GRPOTrainer):
     """`GRPOTrainer` whose checkpoints end with a file that says that all the others are there."""
 
-    def own_state(self) -> dict[str, Any]:
+    def extra_state(self) -> dict[str, Any]:
         """What a subclass keeps in a checkpoint, as plain values; called in every process."""
         return {}
 
     def take_state(self, state: dict[str, Any]) -> None:
-        """Go on with what `own_state` gave."""
+        """Go on with what `extra_state` gave."""
 
     def _save_checkpoint(self, model, trial):
         """The parent's files, then ours, which says that all are there; older ones go after it."""
@@ -42,7 +42,7 @@ class CheckpointTrainer(GRPOTrainer):
             super()._save_checkpoint(model, trial)
         finally:
             self.args.save_total_limit = limit
-        own = self.own_state()
+        own = self.extra_state()
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             folder = Path(self._get_output_dir(trial=trial))

@@ -14,7 +14,7 @@ from toolrest.core.dialects import detect_dialect, get_dialect
 from toolrest.core.regions import Region, label_tokens
 from toolrest.core.weights import RegionEntropy, Scheme, Statistic, TokenStatistics, get_scheme
 from toolrest.engines.common.batch import RolloutBatch, signal_metrics
-from toolrest.engines.common.potentials import decided_parts
+from toolrest.engines.common.potentials import batch_potentials
 from toolrest.engines.common.reward import ToolReward
 from toolrest.engines.trl.config import (
     Credit,
@@ -248,7 +248,7 @@ class ResTTrainer(GuardedTrainer):
         """What was undecided when each token was sampled, against the group's mean of it."""
         reward = cast(ToolReward, self.reward_funcs[0])
         truths = [sample["ground_truth"] for sample in inputs]
-        locked, stages = decided_parts(
+        potentials, num_decided = batch_potentials(
             ids,
             mask,
             truths,
@@ -261,10 +261,10 @@ class ResTTrainer(GuardedTrainer):
         rewards = torch.tensor([b.total for b in reward.breakdowns], device=ids.device)
         return advantage_rules.reward_to_go(
             rewards,
-            [parts.worth for parts in locked],
-            stages,
+            [each.values for each in potentials],
+            num_decided,
             self._group_size,
-            plain=[parts.plain for parts in locked],
+            no_call=[each.no_call for each in potentials],
             discount=self.config.credit_discount,
             scale=self.scale_rewards,
         )
@@ -284,7 +284,7 @@ class ResTTrainer(GuardedTrainer):
             self._followed = self._measure_rollouts(output, regions, mask)
         elif self._entropy_source is EntropySource.ONLINE:
             newer = self._reduce(self._window)
-            self._followed = self._followed.follow(newer, self.config.entropy_decay)
+            self._followed = self._followed.ema_update(newer, self.config.entropy_decay)
         self._window = RegionEntropy.zero(self.accelerator.device)
         return self._followed
 
@@ -371,7 +371,7 @@ class ResTTrainer(GuardedTrainer):
                     )
         super().log(logs, start_time)
 
-    def own_state(self) -> dict[str, Any]:
+    def extra_state(self) -> dict[str, Any]:
         """The region entropies: the followed average, and the sums since the last generation."""
         followed = None if self._followed is None else self._followed.to_lists()
         return {"followed": followed, "window": self._reduce(self._window).to_lists()}

@@ -1,4 +1,4 @@
-"""What the verl engine needs of a machine, and what is missing. Imports no verl."""
+"""Checks whether this machine has what the verl engine requires. Imports no verl."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _INSTALL = "pip install 'toolrest[verl]'"
 
 
 @dataclass(frozen=True)
-class Check:
-    """One thing that has to be there."""
+class Requirement:
+    """One package, device or entry point that verl requires, and whether it is here."""
 
     name: str
     """What it is."""
@@ -28,14 +28,14 @@ class Check:
     """What to do where it does not."""
 
 
-def check_verl() -> list[Check]:
+def check_verl() -> list[Requirement]:
     """Everything that a run with engine=verl needs on this machine, in the order to mend it in."""
     own = (
         "verl needs transformers < 5.11: make an environment of its own for it with "
         "tests/engines/verl/environment.sh, or by docs/verl.md"
     )
     return [
-        Check(
+        Requirement(
             "python",
             (3, 11) <= sys.version_info[:2] < (3, 13),
             ".".join(map(str, sys.version_info[:3])),
@@ -53,7 +53,7 @@ def check_verl() -> list[Check]:
     ]
 
 
-def missing_for_launch() -> Check | None:
+def missing_for_launch() -> Requirement | None:
     """The first thing without which verl cannot be started, or None."""
     for check in check_verl():
         if not check.ok and check.name in ("verl", "ray", "TransferQueue", "GPUs"):
@@ -67,14 +67,14 @@ def _package(
     least: tuple[int, ...],
     below: tuple[int, ...] | None,
     mend: str,
-) -> Check:
+) -> Requirement:
     try:
         found = metadata.version(name)
     except metadata.PackageNotFoundError:
-        return Check(name, False, "missing", needed, mend)
+        return Requirement(name, False, "missing", needed, mend)
     version = _numbers(found)
     fits = version >= least and (below is None or version < below)
-    return Check(name, fits, found, needed, mend)
+    return Requirement(name, fits, found, needed, mend)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -87,12 +87,12 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def _entry_point() -> Check:
+def _entry_point() -> Requirement:
     """Whether verl finds the plug-in in the installed package."""
     found = [
         entry.value for entry in metadata.entry_points(group=PLUGIN_GROUP) if entry.value == MODULE
     ]
-    return Check(
+    return Requirement(
         "plug-in",
         bool(found),
         found[0] if found else "missing",
@@ -101,14 +101,14 @@ def _entry_point() -> Check:
     )
 
 
-def _gpus() -> Check:
+def _gpus() -> Requirement:
     try:
         import torch
 
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     except ImportError:
         count = 0
-    return Check(
+    return Requirement(
         "GPUs",
         count > 0,
         str(count) if count else "missing",

@@ -163,7 +163,7 @@ class GenerationWeights:
             return self._window if self._step else None
         if self._source == "static" or not self._window.count.any():
             return self._before
-        return self._before.follow(self._window, self._decay)
+        return self._before.ema_update(self._window, self._decay)
 
     def _rows(self, rollouts: Rollouts) -> list[int]:
         """Real rows, those of a group next to each other."""

@@ -27,8 +27,8 @@ _BATCHES_AT_ONCE = 8
 """So many batches are sorted by length together."""
 
 
-class Rendering:
-    """Prompts to ids and ids to text, by a policy's tokenizer.
+class PromptCodec:
+    """Encodes prompts to ids and decodes sampled ids to text, by a policy's tokenizer.
 
     Raises:
         InputError: nothing says which token ends a turn.
@@ -81,7 +81,7 @@ class HFBackend:
     ) -> None:
         tokenizer = load_tokenizer(recipe)
         self._model = load_policy(recipe, dtype=dtype).eval()
-        self._rendering = Rendering(tokenizer, dialect, self._model.generation_config)
+        self._codec = PromptCodec(tokenizer, dialect, self._model.generation_config)
         self._max_tokens = max_tokens
         self._batch_size = batch_size
         positions = getattr(self._model.config, "max_position_embeddings", None)
@@ -94,7 +94,7 @@ class HFBackend:
             )
         known = [each for each in (room, max_prompt_tokens) if each is not None]
         self._longest = min(known, default=None)
-        self._ends = self._rendering.speech.stop_ids
+        self._ends = self._codec.speech.stop_ids
         self._shares = shares_prefix(self._model, "auto")
 
     @property
@@ -104,11 +104,11 @@ class HFBackend:
 
     def show(self, prompt: Prompt) -> str:
         """See `Backend.show`."""
-        return self._rendering.show(prompt)
+        return self._codec.show(prompt)
 
     def sent(self, prompt: Prompt) -> list[int]:
         """See `Backend.sent`."""
-        return self._rendering.ids(prompt)
+        return self._codec.ids(prompt)
 
     def answer(self, requests: Sequence[Request]) -> Generator[tuple[str, Answer]]:
         """See `Backend.answer`. Longest first, so that a batch that does not fit shows at once."""
@@ -127,11 +127,11 @@ class HFBackend:
                 yield (
                     key,
                     Answer(
-                        self._rendering.text(response),
+                        self._codec.text(response),
                         "end" if ended else "length",
                         prompt_tokens=len(prompts[key]),
                         tokens=len(response),
-                        opening=self._rendering.speech.opening(prompts[key]),
+                        opening=self._codec.speech.opening(prompts[key]),
                     ),
                 )
 
@@ -147,5 +147,5 @@ class HFBackend:
                 temperature=None,
             )
         return generate_batch(
-            self._model, self._rendering.tokenizer, prompts, self._max_tokens, None, self._ends
+            self._model, self._codec.tokenizer, prompts, self._max_tokens, None, self._ends
         )

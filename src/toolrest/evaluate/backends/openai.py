@@ -14,7 +14,7 @@ from toolrest.errors import InputError
 from toolrest.evaluate.backends.connection import Stopped, Unreachable, Unreadable
 from toolrest.evaluate.backends.endpoint import Endpoint, Reply
 from toolrest.evaluate.backends.findings import Findings
-from toolrest.evaluate.backends.hf import Rendering
+from toolrest.evaluate.backends.hf import PromptCodec
 from toolrest.evaluate.backends.openai_reply import chat_answer, completion_answer
 from toolrest.evaluate.episode import Answer, Request
 from toolrest.io.redaction import redacted
@@ -39,7 +39,7 @@ class OpenAIBackend:
         max_tokens: an answer that has not ended by then is cut.
         at_once: requests in flight.
         api_key: the endpoint's key; None: it needs none, as local servers.
-        rendering: writes the prompt for the completions interface; None: the chat interface, whose
+        codec: writes the prompt for the completions interface; None: the chat interface, whose
             server writes it.
         template_options: what the server's chat template is told, as vLLM and SGLang take it.
         findings: takes what the server does otherwise than it is asked.
@@ -54,7 +54,7 @@ class OpenAIBackend:
         base_url: str,
         max_tokens: int,
         at_once: int = 16,
-        rendering: Rendering | None = None,
+        codec: PromptCodec | None = None,
         api_key: str | None = None,
         template_options: Mapping[str, Any] | None = None,
         findings: Findings | None = None,
@@ -66,7 +66,7 @@ class OpenAIBackend:
         self._looked = False
         self._max_tokens = max_tokens
         self._at_once = at_once
-        self._rendering = rendering
+        self._codec = codec
         self._template_options = dict(template_options or {})
 
     @property
@@ -76,14 +76,14 @@ class OpenAIBackend:
 
     def sent(self, prompt: Prompt) -> Any:
         """See `Backend.sent`."""
-        if self._rendering is not None:
-            return self._rendering.ids(prompt)
+        if self._codec is not None:
+            return self._codec.ids(prompt)
         return [_sent(prompt.messages), prompt.tools, self._template_options]
 
     def show(self, prompt: Prompt) -> str:
         """See `Backend.show`."""
-        if self._rendering is not None:
-            return self._rendering.show(prompt)
+        if self._codec is not None:
+            return self._codec.show(prompt)
         sent = {"messages": prompt.messages} | ({"tools": prompt.tools} if prompt.tools else {})
         return json.dumps(sent, indent=2, ensure_ascii=False)
 
@@ -138,7 +138,7 @@ class OpenAIBackend:
         by the tokens of a prompt with them and without.
         """
         prompt = next((each.prompt for each in requests if each.prompt.tools), None)
-        if self._looked or self._rendering is not None or prompt is None:
+        if self._looked or self._codec is not None or prompt is None:
             return
         self._looked = True
         with_tools = self._prompt_tokens(prompt)
@@ -176,16 +176,16 @@ class OpenAIBackend:
             return Answer("", "unreadable", why=self._endpoint.hidden(str(error)))
 
     def _asked(self, prompt: Prompt) -> Answer:
-        if self._rendering is None:
+        if self._codec is None:
             reply = self._post("/chat/completions", self._chat(prompt))
             return self._refusal(reply) or chat_answer(reply.value)
-        ids = self._rendering.ids(prompt)
-        speech = self._rendering.speech
+        ids = self._codec.ids(prompt)
+        speech = self._codec.speech
         reply = self._post("/completions", self._completion(ids))
         refusal = self._refusal(reply)
         if refusal is not None:
             return refusal
-        ends = self._rendering.tokenizer.convert_ids_to_tokens(list(speech.stop_ids))
+        ends = self._codec.tokenizer.convert_ids_to_tokens(list(speech.stop_ids))
         return completion_answer(reply.value, ends, speech.opening(ids))
 
     def _refusal(self, reply: Reply) -> Answer | None:
@@ -218,10 +218,10 @@ class OpenAIBackend:
         """Whether the server gives a token for something else, so that it is the item that it
         fails at.
         """
-        if self._rendering is None:
+        if self._codec is None:
             path, request = "/chat/completions", self._chat(_HARMLESS)
         else:
-            path, request = "/completions", self._completion(self._rendering.ids(_HARMLESS))
+            path, request = "/completions", self._completion(self._codec.ids(_HARMLESS))
         return self._post(path, request | {"max_tokens": 1}).status == 200
 
     def _failed(self, what: str, why: str) -> InputError:
@@ -234,8 +234,8 @@ class OpenAIBackend:
         return self._common() | {"messages": _sent(prompt.messages)} | extra
 
     def _completion(self, ids: list[int]) -> dict[str, Any]:
-        assert self._rendering is not None
-        ends = [*self._rendering.speech.stop_ids]
+        assert self._codec is not None
+        ends = [*self._codec.speech.stop_ids]
         own = {"prompt": ids, "skip_special_tokens": False, "stop_token_ids": ends}
         return self._common() | own
 

@@ -10,7 +10,7 @@ from typing import Any
 from toolrest.core.dialects import Dialect
 from toolrest.data.wording import Prompt
 from toolrest.errors import InputError
-from toolrest.evaluate.backends.hf import Rendering
+from toolrest.evaluate.backends.hf import PromptCodec
 from toolrest.evaluate.episode import Answer, Request
 from toolrest.policy.adapters import has_adapters
 from toolrest.policy.finite import check_finite_files
@@ -53,7 +53,7 @@ class VLLMBackend:
             )
         check_finite_files(folder)
         vllm: Any = import_module("vllm")
-        self._rendering = Rendering(load_tokenizer(recipe), dialect, load_generation_config(recipe))
+        self._codec = PromptCodec(load_tokenizer(recipe), dialect, load_generation_config(recipe))
         try:
             self._engine: Any = vllm.LLM(
                 model=str(folder), dtype=dtype, trust_remote_code=recipe.trust_remote_code
@@ -64,7 +64,7 @@ class VLLMBackend:
             temperature=0.0,
             max_tokens=max_tokens,
             skip_special_tokens=False,
-            stop_token_ids=list(self._rendering.speech.stop_ids),
+            stop_token_ids=list(self._codec.speech.stop_ids),
         )
         room = self._engine.llm_engine.model_config.max_model_len - max_tokens
         self._longest = room if max_prompt_tokens is None else min(room, max_prompt_tokens)
@@ -76,11 +76,11 @@ class VLLMBackend:
 
     def show(self, prompt: Prompt) -> str:
         """See `Backend.show`."""
-        return self._rendering.show(prompt)
+        return self._codec.show(prompt)
 
     def sent(self, prompt: Prompt) -> list[int]:
         """See `Backend.sent`."""
-        return self._rendering.ids(prompt)
+        return self._codec.ids(prompt)
 
     def answer(self, requests: Sequence[Request]) -> Generator[tuple[str, Answer]]:
         """See `Backend.answer`."""
@@ -103,10 +103,10 @@ class VLLMBackend:
             yield (
                 key,
                 Answer(
-                    self._rendering.text(response),
+                    self._codec.text(response),
                     "end" if ended else "length",
                     prompt_tokens=len(ids),
                     tokens=len(response),
-                    opening=self._rendering.speech.opening(ids),
+                    opening=self._codec.speech.opening(ids),
                 ),
             )

@@ -78,11 +78,11 @@ def _draw(
     label: str,
     runs: int = 1,
 ) -> list[Path]:
-    shown = [line for line in lines if line[1] and any(value is not None for value in line[1][1])]
-    if not shown:
+    drawn = [line for line in lines if line[1] and any(value is not None for value in line[1][1])]
+    if not drawn:
         return []
     figure, axes = pyplot.subplots(figsize=_SIZE, layout="constrained")
-    for name, (steps, values), region in shown:
+    for name, (steps, values), region in drawn:
         number = lines.index((name, [steps, values], region))
         axes.plot(
             steps,
@@ -94,8 +94,8 @@ def _draw(
         )
     axes.set_xlabel("optimiser step")
     axes.set_ylabel(label)
-    if len(shown) > 1:
-        axes.legend(ncols=3 if len(shown) > 3 else 1, loc="lower center", bbox_to_anchor=(0.5, 1))
+    if len(drawn) > 1:
+        axes.legend(ncols=3 if len(drawn) > 3 else 1, loc="lower center", bbox_to_anchor=(0.5, 1))
     targets = [path.with_suffix(suffix) for suffix in (".png", ".svg")]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
