@@ -1,4 +1,4 @@
-"""Responses of a policy to samples."""
+"""Generates a policy's responses to samples."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def generate(
     on_batch: Callable[[int], object] = lambda done: None,
     ranks: Ranks = ALONE,
 ) -> list[list[int]]:
-    """One response a sample, as token ids, the end token included where there is one.
+    """One response a sample as token ids, [B] lists; an end token is included.
 
     Several processes share the samples, and each has all responses at the end. With shared
     prefixes they are those that one process samples.
@@ -135,6 +135,6 @@ def generate_batch(
 
 
 def _ended(row: list[int], end_ids: Sequence[int]) -> list[int]:
-    """Up to the first end token, which is kept."""
+    """The ids up to the first end token, which is kept."""
     at = next((place for place, token in enumerate(row) if token in end_ids), None)
     return row if at is None else row[: at + 1]

@@ -71,7 +71,7 @@ def _means(values: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Two evaluations of the same items."""
+    """The paired comparison of two evaluations on the same items."""
 
     n: int
     """Items that both have."""

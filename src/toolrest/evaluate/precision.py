@@ -1,4 +1,4 @@
-"""The arithmetic that a policy answers in, where it is chosen here."""
+"""Chooses the dtype of an evaluation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 
 def chosen_dtype(wanted: str | None) -> str:
-    """What is asked for; unsaid, bfloat16 on a GPU that computes in it, and float32 elsewhere.
+    """The wanted dtype; None: bfloat16 on a GPU that computes in it, else float32.
 
     They round differently, so that greedy texts differ.
     """

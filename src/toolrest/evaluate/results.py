@@ -1,4 +1,4 @@
-"""An evaluation's figures and files, from the outcomes of its items."""
+"""Computes the results of an evaluation from its outcomes, and writes the files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SERVER = {"tools": "tools in the server's prompts", "left_out": "fields that it
 
 
 def summarise(outcomes: Sequence[Outcome], whole: Sequence[str], release: str | None) -> Any:
-    """The figures of an evaluation, as plain values.
+    """The results of an evaluation as plain values.
 
     Args:
         whole: the categories of which every item was played, in order.
@@ -108,7 +108,7 @@ def _means(
 
 
 def write_results(folder: Path, result: Any, outcomes: Sequence[Outcome]) -> None:
-    """result.json, every item's score, and the failures with what was expected and got."""
+    """Write result.json, the score of every item, and the failures (expected and got)."""
     write_whole(
         folder / SCORES,
         "".join(

@@ -24,7 +24,7 @@ def episodes(count: int = COUNT, seed: int = 0) -> list[Episode]:
 
 
 def data_hash() -> str:
-    """Of the tasks and their right answers, which come with toolrest."""
+    """A hash of the held-out tasks and their right answers."""
     rows = [(s.prompt, s.ground_truth) for s in make_samples(Split.HELDOUT, COUNT, 0)]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 

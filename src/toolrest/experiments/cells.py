@@ -1,4 +1,4 @@
-"""The cells of a comparison, run in processes of their own; finished ones are kept."""
+"""Runs the cells of a comparison in child processes; finished cells are skipped."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _GRACE = 60.0
 
 @contextmanager
 def only_one(folder: CompareFolder) -> Iterator[None]:
-    """Nobody else works in the folder meanwhile.
+    """Lock the comparison's folder during the `with` block.
 
     Raises:
         InputError: somebody does, or the folder cannot be written.
@@ -53,7 +53,7 @@ def only_one(folder: CompareFolder) -> Iterator[None]:
 
 
 def die_with(parent: int) -> None:
-    """Where the system can, a cell ends with the process that started it, even by kill -9."""
+    """Make a cell end with its parent process, even by kill -9, where the system can."""
     if _LIBC is not None:
         _LIBC.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
         if os.getppid() != parent:  # killed before the line above
@@ -62,7 +62,7 @@ def die_with(parent: int) -> None:
 
 @dataclass
 class Cells:
-    """The work of a comparison, and how far it is."""
+    """The cells of a comparison and their progress."""
 
     folder: CompareFolder
     """Where it happens."""

@@ -1,4 +1,4 @@
-"""Methods to compare: presets of overrides, and what they make of a recipe."""
+"""Methods to compare: named overrides of a recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a comparison is: a recipe, methods and seeds; and its folder."""
+"""The plan of a comparison (recipe, methods, seeds) and its folder."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class CompareFolder:
 
     @property
     def lock(self) -> Path:
-        """Held by the process that works here."""
+        """The lock of the process that works here."""
         return self.path / "compare.lock"
 
     def recipe(self, method: str) -> Path:
@@ -68,7 +68,7 @@ class CompareFolder:
         return RunFolder(self.path / "runs" / cell_name(method, seed))
 
     def log(self, method: str, seed: int) -> Path:
-        """What a cell's process printed."""
+        """The output of a cell's process."""
         return self.path / "logs" / f"{cell_name(method, seed)}.log"
 
 
@@ -112,7 +112,7 @@ def make_plan(
 
 
 def keep_plan(folder: CompareFolder, plan: Plan) -> Plan:
-    """Write the plan, or check that it goes on with the one that is there.
+    """Write the plan, or check that it fits the one in the folder.
 
     Methods and seeds may be added; those of before stay in the tables.
 

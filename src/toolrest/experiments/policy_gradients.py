@@ -119,7 +119,7 @@ def measure(
     on_row: Callable[[int], object] = lambda done: None,
     single_tokens: int = 64,
 ) -> Gradients:
-    """One backward a trajectory and region; every weighting is a sum of them.
+    """Measure the gradients of all weightings, with one backward a trajectory and region.
 
     Args:
         schemes: by name, a trajectory's regions, int64 [T], to its tokens' weights [T]; a region's
@@ -184,7 +184,7 @@ def _factors(counts: torch.Tensor, trajectories: Trajectories) -> torch.Tensor:
 
 
 def _pick(regions: Sequence[torch.Tensor], most: int) -> list[list[int]]:
-    """Up to so many tokens of each region at random, as places in each trajectory."""
+    """Pick up to `most` random tokens of each region; return their positions by trajectory."""
     generator = torch.Generator().manual_seed(0)
     owner = torch.cat([torch.full((len(each),), row) for row, each in enumerate(regions)])
     place = torch.cat([torch.arange(len(each)) for each in regions])
@@ -198,7 +198,7 @@ def _pick(regions: Sequence[torch.Tensor], most: int) -> list[list[int]]:
 
 
 def _per_region(weights: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
-    """The weight of each region's tokens, which must be one, [R]."""
+    """The single weight of each region's tokens, [R]."""
     total = torch.zeros(REGIONS, dtype=torch.float64).index_add_(0, regions, weights)
     mean = total / torch.bincount(regions, minlength=REGIONS).clamp(min=1)
     if (weights - mean[regions]).abs().max() > 1e-5:
@@ -229,7 +229,7 @@ def fixed_weights(table: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]
 
 
 def token_moments(gradients: Gradients) -> torch.Tensor:
-    """E||sum_{t in r} s_t||^2 over all parameters, a token of the region, [R].
+    """E||sum_{t in r} s_t||^2 over all parameters, divided by the region's tokens, [R].
 
     Tokens' scores are uncorrelated, so this is E||s_t||^2 as `single_tokens` has it, but for the
     tokens whose own id decides that they are the region's.
@@ -248,7 +248,7 @@ def region_means(gradients: Gradients) -> dict[str, torch.Tensor]:
 
 
 def optimum(gradients: Gradients) -> torch.Tensor:
-    """The weights of least variance by the second moments of all parameters, [R]; see `FEW`."""
+    """Least-variance weights by the second moments over all parameters, [R]; see `FEW`."""
     counts = gradients.counts.sum(0)
     common = torch.where(counts >= FEW, counts, 0.0)
     weights = least_variance_weights(token_moments(gradients), common)

@@ -1,4 +1,4 @@
-"""The files that a comparison ends with: compare.json, compare.md and figures."""
+"""Writes the results of a comparison: compare.json, compare.md and figures."""
 
 from __future__ import annotations
 

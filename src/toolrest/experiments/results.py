@@ -1,4 +1,4 @@
-"""What the finished cells of a comparison say: curves, and a line of the table a method."""
+"""Results of the finished cells of a comparison: curves, and one table row a method."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _TOLD = ("step", "exact_match", "greedy_exact_match", "reward")
 
 @dataclass(frozen=True)
 class MethodResult:
-    """What a method's finished seeds say."""
+    """The results of a method's finished seeds."""
 
     name: str
     """The method."""
@@ -52,7 +52,7 @@ class MethodResult:
 
 @dataclass(frozen=True)
 class Row:
-    """A method's line of the table."""
+    """A method's row of the table."""
 
     method: str
     seeds: int
@@ -148,7 +148,7 @@ def _read(
 
 
 def _lines(path: Path, *numbers: str) -> list[dict[str, Any]]:
-    """A file's objects, each with numbers under these names."""
+    """The objects of a file; each must have numbers under these names."""
     found = []
     for number, line in enumerate(iterate_lines(path, "strict"), start=1):
         try:
@@ -160,7 +160,7 @@ def _lines(path: Path, *numbers: str) -> list[dict[str, Any]]:
 
 
 def _curve(run: RunFolder, summary: dict[str, Any]) -> list[dict[str, Any]]:
-    """The evaluations on the way; without them, those before and after."""
+    """The evaluations during training; without them, those before and after."""
     if run.curve.is_file():
         points = _lines(run.curve, *_TOLD)
         return sorted(points, key=lambda point: point["step"])
@@ -260,7 +260,7 @@ def _token_ratio(
 
 
 def to_json(results: Sequence[MethodResult], rows: Sequence[Row], plan: Plan) -> dict[str, Any]:
-    """All figures, those of every seed included, as plain values; infinity and NaN are null."""
+    """All results, with those of every seed, as plain values; infinity and NaN become null."""
     series = {
         result.name: {
             "seeds": list(result.seeds),

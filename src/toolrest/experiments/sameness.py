@@ -1,4 +1,4 @@
-"""Whether the runs of a comparison are of the same data, policy and machine."""
+"""Checks whether the runs of a comparison have the same data, policy and machine."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def check_unchanged(folder: CompareFolder, plan: Plan) -> None:
 
 
 def differing(folder: CompareFolder, plan: Plan) -> list[str]:
-    """What the finished runs differ in besides methods and seeds, a line each."""
+    """Differences of the finished runs other than methods and seeds, a line each."""
     runs = [
         run
         for method in plan.methods

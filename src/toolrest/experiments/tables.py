@@ -1,4 +1,4 @@
-"""The table of a comparison in Markdown."""
+"""Writes the table of a comparison in Markdown."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _ratio(estimate: Estimate) -> str:
 
 
 def markdown(rows: Sequence[Row], plan: Plan, differing: Sequence[str] = ()) -> str:
-    """The table, what its columns are, and what the runs differ in besides methods and seeds."""
+    """The table, its legend, and the runs' differences other than methods and seeds."""
     lines = [
         "| " + " | ".join(COLUMNS) + " |",
         "|" + "---|" * len(COLUMNS),

@@ -1,4 +1,4 @@
-"""The variance of the weighted policy gradient, its bounds, and the weights it asks for.
+"""The variance of the weighted policy gradient, its bounds, and least-variance weights.
 
 One trajectory's gradient is g = (A / T) sum_t w_t s_t with s_t = grad ln pi(a_t | prefix). Call the
 weights *predictable* where w_t / T is known from the tokens before t. Given the prefix E[s_t] = 0,
@@ -35,7 +35,7 @@ import torch
 
 @dataclass(frozen=True)
 class Moments:
-    """What a sample of gradients says, with the standard errors of a jackknife over groups."""
+    """Moments of sampled gradients, with jackknife standard errors over groups."""
 
     trace: float
     """Trace of the covariance of one trajectory's gradient."""
@@ -53,7 +53,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class WeightingMoments(Moments):
-    """A weighting's moments, over all and by region."""
+    """A weighting's moments, overall and by region."""
 
     over_bound: float
     """`trace` over the bound (1): it holds up to 1."""
@@ -77,7 +77,7 @@ class WeightingMoments(Moments):
 
 
 def moments(squares: torch.Tensor, inner: torch.Tensor, size: int) -> Moments:
-    """Moments of the gradients from what groups of them add up to.
+    """Moments of the gradients from sums over groups of them.
 
     With S_p the sum of group p and P groups of G gradients, both unbiased where groups are
     independent of each other, though a group's own gradients share a prompt and a baseline:
@@ -151,7 +151,7 @@ def trace_over_bound(
 def _estimates(
     squares: torch.Tensor, inner: torch.Tensor, size: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """trace, signal and ratio, [3], and the same without each of the groups, [3, P]."""
+    """(trace, signal and ratio [3], the same with each group left out [3, P])."""
     groups = len(squares)
     if groups < 2:
         raise ValueError(f"moments need at least 2 groups; got {groups}")
@@ -238,7 +238,7 @@ def least_variance_weights(second_moments: torch.Tensor, counts: torch.Tensor) -
 
 
 def excess_variance(guess: torch.Tensor, truth: torch.Tensor, counts: torch.Tensor) -> float:
-    """How many times its least sum_t w_t^2 m_t is with the weights of a guess g at m.
+    """sum_t w_t^2 m_t with weights from a guess g at m, over its minimum.
 
     sum_r n_r m_r / g_r^2 * sum_r n_r / m_r / (sum_r n_r / g_r)^2, at least 1.
 
@@ -254,7 +254,7 @@ def excess_variance(guess: torch.Tensor, truth: torch.Tensor, counts: torch.Tens
 
 
 def typical_factor(guess: torch.Tensor, truth: torch.Tensor, counts: torch.Tensor) -> float:
-    """By what factor a guess is off, whatever its scale: exp of the spread of ln(g_r / m_r).
+    """The typical factor of error of a guess up to scale: exp(std of ln(g_r / m_r)).
 
     Args:
         guess, truth, counts: as `excess_variance` takes them; the spread is the standard deviation

@@ -1,4 +1,4 @@
-"""What `toolrest variance` finds at one policy, as plain values."""
+"""The measurements of `toolrest variance` at one policy, as plain values."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class CompareView:
             self._live.stop()
 
     def tick(self) -> None:
-        """Something may have happened."""
+        """Redraw the view."""
         if self._live is not None:
             self._live.update(self._table())
         for cell in self._cells.plan.cells():
@@ -79,7 +79,7 @@ class CompareView:
         return table
 
     def _now(self, cell: tuple[str, int]) -> str:
-        """Where a running cell is, from the end of its metrics."""
+        """The progress of a running cell, from its last metrics."""
         run = self._cells.folder.run(*cell)
         try:
             with open_regular(run.metrics) as file:

@@ -1,4 +1,4 @@
-"""An evaluation while it runs, and its table at the end."""
+"""The live view of an evaluation, and its table at the end."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class EvaluationView(evaluation.Progress):
 
 
 def print_evaluation(found: evaluation.Evaluation, console: Console) -> None:
-    """The table of an evaluation, and where its files are."""
+    """Print the table of an evaluation, and the place of its files."""
     result = found.result
     extra = sorted(result["all"]["scores"])
     table = Table()
@@ -159,7 +159,7 @@ def _interval(score: dict[str, float] | None, name: str) -> str:
 def print_comparison(
     found: dict[str, dict[str, Any]], differing: Sequence[str], console: Console
 ) -> None:
-    """The table of two evaluations, and what they differ in besides their policies."""
+    """Print the comparison of two evaluations, and their differences other than the policies."""
     table = Table(caption="difference: second minus first; p: McNemar's exact test")
     for heading in ("", "n", "difference", "95 %", "only first", "only second", "p"):
         table.add_column(heading, justify="right" if heading else "left")

@@ -1,4 +1,4 @@
-"""Finds what `toolrest inspect` is to show: a response, its tokenizer, its run's settings."""
+"""Loads what `toolrest inspect` shows: a response, its tokenizer, its run's settings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MOST_ID = 1 << 31
 
 @dataclass(frozen=True)
 class Subject:
-    """What is asked for; see the command's options."""
+    """The options of `toolrest inspect`."""
 
     source: Path | None = None
     text: str | None = None

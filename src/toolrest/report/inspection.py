@@ -17,7 +17,7 @@ from toolrest.policy.speech import Speech
 
 @dataclass(frozen=True)
 class Token:
-    """A sampled token, and what is known of it."""
+    """A sampled token with its region, weight and entropy."""
 
     text: str
     """Its text; bytes that are no UTF-8 by themselves become U+FFFD."""
@@ -31,7 +31,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A response as toolrest sees it."""
+    """A response with its tokens, parsed reply and reward."""
 
     tokens: list[Token]
     reply: Reply
@@ -50,7 +50,7 @@ def inspect_response(
     truth: str | None = None,
     opening: str = "",
 ) -> Inspection:
-    """Look at a response.
+    """Label and weight the tokens of a response.
 
     Args:
         ids: its sampled tokens, the end of the turn included where there is one.
@@ -92,7 +92,7 @@ def inspect_recorded(
     truth: str | None = None,
     opening: str = "",
 ) -> Inspection:
-    """Look at a response whose regions and weights are known; as `inspect_response`.
+    """The inspection of a response with known regions and weights; see `inspect_response`.
 
     Raises:
         ValueError: not as many regions, weights or entropies as tokens.

@@ -125,25 +125,25 @@ class LiveView:
             self.note(text)
 
     def advance(self, done: int) -> None:
-        """So much of the part is done."""
+        """Set the amount of work done in this part."""
         if self._live is not None:
             self._progress.update(self._task, completed=done)
             self._refresh()
 
     def note(self, text: str) -> None:
-        """Something that the user should know."""
+        """Show a note."""
         if not self._quiet:
             self._console.print(text, soft_wrap=True)
 
     def warn(self, text: str) -> None:
-        """Something that the user should look at; said in a quiet view too, on standard error."""
+        """Show a warning on standard error, also in a quiet view."""
         if self._quiet:
             say(text, err=True)
         else:
             self._console.print(text, style="yellow", soft_wrap=True)
 
     def step(self, step: int, metrics: dict[str, Any]) -> None:
-        """An optimiser step is done."""
+        """Show the metrics of an optimiser step."""
         self.at = step
         self._remember(metrics)
         self.advance(step)

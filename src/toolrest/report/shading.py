@@ -1,4 +1,4 @@
-"""How regions look: their colours, and tokens with their weights in a terminal."""
+"""Colours of regions, and tokens with their weights in a terminal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TERMINAL = {
 
 
 def visible(text: str) -> str:
-    """The text with everything that would move the cursor or turn the reading direction shown."""
+    """The text with control characters and marks of direction made visible."""
     return "".join(
         "⏎" if c == "\n" else "⇥" if c == "\t" else f"\\u{ord(c):04x}" if _hidden(c) else c
         for c in text

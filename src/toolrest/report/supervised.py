@@ -1,4 +1,4 @@
-"""Supervised learning as a run's folder tells it: loss, tokens and learning rate by step."""
+"""Loss, tokens and learning rate of a run's supervised steps."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _SET_ASIDE = re.compile(r"[ ,./\-_*^]")
 
 @dataclass(frozen=True)
 class PossibleCall:
-    """A call that is right, with the values that are acceptable for each parameter."""
+    """A right call, with the acceptable values of each parameter."""
 
     name: str
     """The tool's name."""
@@ -84,7 +84,7 @@ def ast_score(predicted: Sequence[ToolCall], possible: Sequence[PossibleCall]) -
 
 
 def accepts(possible: PossibleCall, call: ToolCall) -> bool:
-    """Whether the call has the name, acceptable values, and all parameters that are due."""
+    """Whether a call has the right name, acceptable values, and all required parameters."""
     return call.name == possible.name and _fits(call.parameters, possible.parameters)
 
 

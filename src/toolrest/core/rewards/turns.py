@@ -23,7 +23,7 @@ def written_turns(
     dialect: Dialect,
     opening: str,
 ) -> list[str]:
-    """The turns of a rollout, each after what was written of it before the policy went on.
+    """The turns of a rollout, [text], each with its part that the template has written.
 
     Args:
         ids: the completion's token ids, tool results included.

@@ -1,1 +1,1 @@
-"""What a policy answers through: transformers here, vLLM here, or a server. One file each."""
+"""Backends that get a policy's answers: transformers, vLLM, or a server. One file each."""

@@ -1,4 +1,4 @@
-"""A connection to a server that is not trusted, which looks at its limits all the while.
+"""A connection to an untrusted server, with limits on time and bytes.
 
 A socket of our own below the standard library's reader of responses, as only there a body of one
 byte a second, a header without an end and a signal to stop can all be seen in time.
@@ -32,27 +32,27 @@ PIECE = 1 << 16
 
 
 class Stopped(Exception):
-    """We were told to stop; nothing came."""
+    """The user asked to stop."""
 
 
 class Unreachable(Exception):
-    """No connection, one that broke off each time, or no whole reply in time."""
+    """No connection, repeated disconnects, or no complete reply in time."""
 
 
 class Unreadable(Exception):
-    """There is a reply, and it is not of the interface."""
+    """The reply does not follow the interface."""
 
 
 class Dropped(Exception):
-    """The connection broke off."""
+    """The server closed the connection."""
 
 
 class Late(Exception):
-    """The time for the request is over."""
+    """The request's time limit is over."""
 
 
 class Limits:
-    """The time and the bytes that a request has left."""
+    """The remaining time and bytes of a request."""
 
     def __init__(self, seconds: float, stopped: threading.Event) -> None:
         self._end = time.monotonic() + seconds
@@ -61,11 +61,11 @@ class Limits:
         self._bytes = MOST_BYTES
 
     def again(self) -> None:
-        """Another try, whose reply is counted anew."""
+        """Start another try; its bytes are counted from 0."""
         self._bytes = MOST_BYTES
 
     def look(self) -> float:
-        """Seconds left. Raises `Stopped` and `Late`."""
+        """The seconds left. Raises `Stopped` and `Late`."""
         now = time.monotonic()
         if now - self._seen > _PAUSED:
             self._end += now - self._seen
@@ -77,13 +77,13 @@ class Limits:
         return self._end - now
 
     def came(self, count: int) -> None:
-        """So many bytes have come. Raises `Unreadable`."""
+        """Count received bytes. Raises `Unreadable` over the limit."""
         self._bytes -= count
         if self._bytes < 0:
             raise Unreadable(f"it is over {MOST_BYTES // 1024**2} MiB")
 
     def wait(self, seconds: float) -> None:
-        """Wait as long, but for a stop or the end of the time."""
+        """Sleep that long, or until a stop or the time limit."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self._stopped.wait(min(left, self.look(), _SLICE))
@@ -91,7 +91,7 @@ class Limits:
 
 
 class Line(io.RawIOBase):
-    """A connection that looks at its limits all the while."""
+    """A socket that checks the request's limits at each step."""
 
     def __init__(self, sock: socket.socket, limits: Limits) -> None:
         self.limits = limits
@@ -99,7 +99,7 @@ class Line(io.RawIOBase):
         sock.settimeout(_SLICE)
 
     def secure(self, context: ssl.SSLContext, host: str) -> None:
-        """Speak TLS from now on."""
+        """Switch to TLS."""
         made = context.wrap_socket(
             self._socket, server_hostname=host, do_handshake_on_connect=False
         )
@@ -123,14 +123,14 @@ class Line(io.RawIOBase):
         return count
 
     def send(self, data: bytes) -> None:
-        """Send all of it."""
+        """Send all the data."""
         rest = memoryview(data)
         while rest:
             piece = rest[:PIECE]
             rest = rest[self._patiently(lambda piece=piece: self._socket.send(piece)) :]
 
     def makefile(self, mode: str, *_: object) -> io.BufferedReader:
-        """What the standard library reads a response from."""
+        """The file object that http.client reads a response from."""
         return io.BufferedReader(self)
 
     def hang_up(self) -> None:
@@ -138,7 +138,7 @@ class Line(io.RawIOBase):
         self._socket.close()
 
     def close(self) -> None:
-        """Nothing: see `hang_up`."""
+        """Does nothing; `hang_up` closes the connection."""
 
 
 def server_of(address: SplitResult) -> tuple[str, int]:
@@ -152,7 +152,7 @@ def basic(address: SplitResult) -> str:
 
 
 def trusting() -> ssl.SSLContext:
-    """The system's authorities, and those that come with certifi where it is installed."""
+    """A TLS context with the system's authorities, and certifi's if it is installed."""
     context = ssl.create_default_context()
     try:
         import certifi
@@ -183,7 +183,7 @@ def proxy_for(address: SplitResult) -> SplitResult | None:
 
 
 def tunnel(line: Line, place: str, proxy: SplitResult) -> None:
-    """Have a proxy connect us. Raises `HTTPException`."""
+    """Open a tunnel through a proxy. Raises `HTTPException`."""
     key = f"Proxy-Authorization: {basic(proxy)}\r\n" if proxy.username else ""
     line.send(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{key}\r\n".encode("latin-1"))
     response = HTTPResponse(cast(Any, line), method="CONNECT")

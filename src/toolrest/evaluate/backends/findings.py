@@ -1,4 +1,4 @@
-"""What a server does otherwise than it is asked, said once and kept beside its answers."""
+"""Records how a server deviates from requests; reported once, stored beside its answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DROPPED, LISTED = "dropped", "listed"
 
 
 class Findings:
-    """What was found out of a server; many threads may add to it.
+    """The known deviations of a server. Thread-safe.
 
     Args:
         note: is told each finding once, and what else the user should know of the waiting.
@@ -41,7 +41,7 @@ class Findings:
         self._kept: dict[str, Any] = {}
 
     def fitted(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The request as far as the server knows its fields."""
+        """The request without the fields that the server does not know."""
         with self._lock:
             return {
                 _RENAMED[name] if name in self._renamed else name: value
@@ -94,7 +94,7 @@ class Findings:
         return found | ({"warnings": warnings} if warnings else {})
 
     def load(self, folder: Path) -> None:
-        """Go on with what was found out when the folder's answers were given."""
+        """Load the findings that are stored beside the folder's answers."""
         try:
             known = read_json(folder / FILE)
         except (OSError, ValueError):
@@ -111,7 +111,7 @@ class Findings:
         self._kept = self.record()
 
     def save(self, folder: Path) -> None:
-        """Keep what is new. Raises OSError."""
+        """Store new findings. Raises OSError."""
         found = self.record()
         if found != self._kept:
             write_json(folder / FILE, found)

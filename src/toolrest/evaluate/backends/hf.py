@@ -1,4 +1,4 @@
-"""A policy's answers by transformers, in this process."""
+"""Gets a policy's answers by transformers in this process."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class PromptCodec:
         self.speech = read_speech(tokenizer, dialect, generation_config)
 
     def ids(self, prompt: Prompt) -> list[int]:
-        """The prompt's ids by the chat template."""
+        """The prompt's token ids by the chat template, [L]."""
         return render_chat(prompt, self.tokenizer)
 
     def text(self, ids: Sequence[int]) -> str:
-        """The text of sampled ids, marks of the dialect included, other special tokens not."""
+        """The text of sampled ids, with the dialect's marks and without other special tokens."""
         return self.speech.vocabulary.text(ids)
 
     def show(self, prompt: Prompt) -> str:

@@ -1,4 +1,4 @@
-"""Answers of a model behind an OpenAI-compatible endpoint, many at once."""
+"""Gets answers of a model behind an OpenAI-compatible endpoint, many at once."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class OpenAIBackend:
             self._findings.count_tools(with_tools, without)
 
     def _prompt_tokens(self, prompt: Prompt) -> int | None:
-        """As the server counts them; None where it does not say."""
+        """The number of a prompt's tokens by the server's count; None if it does not report it."""
         try:
             reply = self._post("/chat/completions", self._chat(prompt) | {"max_tokens": 1})
             return chat_answer(reply.value).prompt_tokens if reply.status == 200 else None
@@ -157,7 +157,7 @@ class OpenAIBackend:
             return None
 
     def _post(self, path: str, request: dict[str, Any]) -> Reply:
-        """The reply to a request, without the fields that the server refuses to know."""
+        """Send a request without the fields that the server refuses; return the reply."""
         while True:
             sent = self._findings.fitted(request)
             reply = self._endpoint.post(path, sent)
@@ -250,7 +250,7 @@ def _too_long(reply: Reply) -> bool:
 
 
 def _sent(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Messages as the interface has them: arguments of calls are JSON texts there."""
+    """Messages in the interface's form, with the calls' arguments as JSON texts."""
     sent = []
     for message in messages:
         made = {k: v for k, v in message.items() if k not in ("reasoning_content", "tool_calls")}

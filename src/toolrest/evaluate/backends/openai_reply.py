@@ -1,4 +1,4 @@
-"""A reply of an OpenAI-compatible interface, from values that anybody may have sent, to an answer.
+"""Converts an untrusted reply of an OpenAI-compatible interface to an answer.
 
 Whatever comes is an answer that JSON keeps exactly, or `Unreadable` with what it was instead.
 """
@@ -20,7 +20,7 @@ _MOST_TOKENS = 1 << 53
 
 
 def chat_answer(value: Any) -> Answer:
-    """Of the chat interface. Raises `Unreadable`."""
+    """The answer in a reply of the chat interface. Raises `Unreadable`."""
     choice = _choice(value)
     message = choice.get("message")
     if not isinstance(message, dict):
@@ -34,7 +34,7 @@ def chat_answer(value: Any) -> Answer:
 
 
 def completion_answer(value: Any, ends: Sequence[str], opening: str) -> Answer:
-    """Of the completions interface. Raises `Unreadable`.
+    """The answer in a reply of the completions interface. Raises `Unreadable`.
 
     Args:
         ends: tokens that end a turn, which some servers leave in the text.
@@ -63,7 +63,7 @@ def _choice(value: Any) -> dict[str, Any]:
 
 
 def _content(content: Any) -> str:
-    """The text of a message's content, which is a text, parts of one, or null.
+    """The text of a message's content: a text, a list of parts, or null.
 
     Thoughts that the server has taken out stand in fields and parts of their own.
     """
@@ -90,7 +90,7 @@ def _content(content: Any) -> str:
 
 
 def _calls(calls: Any) -> list[dict[str, Any]] | None:
-    """Calls that the server has read. One that is odd stays so, and is scored as what it is."""
+    """The calls that the server has parsed. A malformed one is kept and scored as such."""
     if calls is None or calls == []:
         return None
     if not isinstance(calls, list):
@@ -108,7 +108,7 @@ def _calls(calls: Any) -> list[dict[str, Any]] | None:
 
 
 def _arguments(text: str) -> Any:
-    """A call's arguments; they stay a text where they are no JSON."""
+    """A call's arguments, parsed; a text that is no JSON stays a text."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -117,7 +117,7 @@ def _arguments(text: str) -> Any:
 
 
 def _kept(value: Any) -> Any:
-    """A value that JSON keeps exactly; None in place of any other."""
+    """The value if JSON can store it exactly, else None."""
     return _plain_all(value) if _keepable(value) else None
 
 
@@ -165,14 +165,14 @@ def _usage(value: dict[str, Any]) -> tuple[int | None, int | None]:
 
 
 def _count(value: Any) -> int | None:
-    """A number of tokens, where it is one."""
+    """The value if it is a valid number of tokens, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return int(value) if 0 <= value < _MOST_TOKENS and value == int(value) else None
 
 
 def _kind(value: Any) -> str:
-    """What a value is, in the words of JSON."""
+    """The JSON type of a value."""
     if value is None:
         return "missing"
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible server says of the model that it serves."""
+"""Reads what an OpenAI-compatible server reports of its model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A policy's answers by vLLM, in this process."""
+"""Gets a policy's answers by vLLM in this process."""
 
 from __future__ import annotations
 

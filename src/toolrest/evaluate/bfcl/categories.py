@@ -44,7 +44,7 @@ def _groups(release: str) -> dict[str, tuple[str, ...]]:
 
 
 def choose(wanted: Sequence[str], release: str) -> list[str]:
-    """The categories that names and groups stand for, in the benchmark's order.
+    """The categories of names and groups, in the benchmark's order.
 
     Raises:
         InputError: an unknown name.
@@ -112,7 +112,7 @@ def means(release: str) -> tuple[Mean, ...]:
 def official_means(
     release: str, accuracy: Mapping[str, float], count: Mapping[str, int]
 ) -> dict[str, float]:
-    """The means all of whose parts are there.
+    """The official means for which every part was evaluated.
 
     Args:
         accuracy: of each category that was run whole.

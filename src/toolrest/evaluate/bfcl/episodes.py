@@ -26,7 +26,7 @@ Call = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Speech:
-    """How a policy is spoken to."""
+    """How prompts are written for a policy."""
 
     style: str
     """Wording of the prompt; see `toolrest.data.wording`."""
@@ -61,7 +61,7 @@ def calls_of(reply: Reply) -> list[Call]:
 
 
 def _shallow(value: Any) -> Any:
-    """The value, or a text that is no right answer where it has over `MOST_LEVELS` levels."""
+    """The value, or a wrong text in its place if it is nested over `MOST_LEVELS` deep."""
     levels, inside = 0, [value]
     while inside := [
         item

@@ -1,4 +1,4 @@
-"""bfcl-eval from the outside: the process that runs it, asked one thing at a time."""
+"""Starts the process that runs bfcl-eval, and sends it requests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _KEPT = ("PATH", "PYTHONPATH", "SYSTEMROOT", "TMPDIR", "LANG", "LC_ALL")
 
 
 class OfficialFailure(Exception):
-    """The request could not be answered: the checker raised, or took too long or too much."""
+    """The request failed: the checker raised, or exceeded time or memory."""
 
 
 class OfficialBFCL:

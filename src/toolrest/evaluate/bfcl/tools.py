@@ -27,7 +27,7 @@ def language(category: str) -> str | None:
 
 
 def to_tools(functions: Iterable[dict[str, Any]], category: str) -> tuple[Tool, ...]:
-    """The tools, their types as JSON schema has them.
+    """Convert to tools with types of JSON schema.
 
     Values of Java and JavaScript are asked for as strings in that language's syntax, which is what
     the official checker reads.

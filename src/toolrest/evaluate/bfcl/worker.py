@@ -81,7 +81,7 @@ def _import_official() -> types.SimpleNamespace:
 
 
 def _languages() -> dict[str, Any]:
-    """What the checker calls a language: a word in v3, a member of an enumeration in v4."""
+    """The checker's values for languages: words in v3, enum members in v4."""
     try:
         enum = importlib.import_module("bfcl_eval.constants.enums").Language
     except ModuleNotFoundError:
@@ -124,7 +124,7 @@ def _writes(arguments: tuple[Any, ...]) -> bool:
 
 
 class Official:
-    """What the parent can ask for, by the name of the request."""
+    """The requests that the parent process can send."""
 
     def __init__(self) -> None:
         self._bfcl = _import_official()
@@ -149,7 +149,7 @@ class Official:
         ]
 
     def gold(self, category: str) -> dict[str, Any]:
-        """Right answers by item."""
+        """{item: right answers} of a category."""
         return {key: item.get("ground_truth") for key, item in self._items(category).items()}
 
     def check(self, category: str, identity: str, calls: list[dict[str, Any]]) -> dict[str, Any]:
@@ -171,7 +171,7 @@ class Official:
         return sorted(self._methods(tuple(self._items(category)[identity]["involved_classes"])))
 
     def execute(self, category: str, identity: str, steps: list[list[dict[str, Any]]]) -> list[str]:
-        """What the simulated APIs answer to the calls of the last step, after all before it."""
+        """Run all steps on the simulated APIs; return the results of the last step."""
         item = self._items(category)[identity]
         self._runs += 1
         results: list[str] = []
@@ -217,7 +217,7 @@ class Official:
             del kept[name]
 
     def _written(self, calls: list[dict[str, Any]], item: dict[str, Any]) -> list[str]:
-        """Calls as the Python that the executor evaluates."""
+        """Write calls as Python for the executor."""
         methods = self._methods(tuple(item["involved_classes"]))
         return [_write(name, values, methods) for call in calls for name, values in call.items()]
 
@@ -260,7 +260,7 @@ class Official:
 
 
 def _hash(folder: Path, pattern: str) -> str:
-    """Of a folder's files, their names included."""
+    """A hash of a folder's files and their names."""
     found = hashlib.sha256()
     for path in sorted(folder.rglob(pattern)):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
