@@ -96,7 +96,7 @@ class ResTTrainer(GuardedTrainer):
             self._return_collisions()
 
     def _end_turns(self) -> None:
-        """Let every token that ends a turn end a response, whoever samples."""
+        """Make every end-of-turn token end a response, with vLLM and with generate."""
         stops = list(self.speech.stop_ids)
         self.eos_token_ids = stops
         if self.use_vllm:
@@ -110,8 +110,8 @@ class ResTTrainer(GuardedTrainer):
             self.generation_kwargs["eos_token_id"] = stops
 
     def _generate(self, prompts):
-        """The parent's; what prompts have written of replies and who sampled what is kept for the
-        regions and the rewards of this generation.
+        """As the parent. Keeps each prompt's opening of the reply, [B], and which tokens the policy
+        sampled, [B, T], for the regions and rewards of this generation.
         """
         output = super()._generate(prompts)
         self._openings = [self.speech.opening(ids) for ids in output[0]]
@@ -120,7 +120,7 @@ class ResTTrainer(GuardedTrainer):
         return output
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
-        """The parent's; a `ToolReward` is told what was read from the rollouts' tokens."""
+        """As the parent; `ToolReward` also gets prompt openings and sampled masks as columns."""
         if any(isinstance(reward, ToolReward) for reward in self.reward_funcs):
             known: list[dict[str, Any]] = [
                 {"prompt_opening": opening} for opening in self._openings
@@ -132,7 +132,7 @@ class ResTTrainer(GuardedTrainer):
         return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
 
     def _return_collisions(self) -> None:
-        """Let the fused head return log sum_v p_v^2 too; a hook collects it."""
+        """Make the fused head also return log sum_v p_v^2; a hook collects 1 - sum_v p_v^2."""
         model = self.accelerator.unwrap_model(self.model)
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         add_fused_lm_head(
@@ -150,7 +150,7 @@ class ResTTrainer(GuardedTrainer):
 
     @contextmanager
     def _capture(self) -> Iterator[None]:
-        """Keep the statistic of the policy's forwards in the block in `_captured`."""
+        """In the `with` block, store the first forward's statistic, [B, T], in `_captured`."""
         self._capturing, self._captured = True, None
         try:
             yield
@@ -177,7 +177,7 @@ class ResTTrainer(GuardedTrainer):
         return logps, entropies, aux_loss
 
     def _runs_old_forward(self) -> bool:
-        """Whether TRL forwards the old policy over the rollouts anyway."""
+        """Whether TRL runs a forward of the old policy over the rollouts anyway."""
         generate_every = (self.config.steps_per_generation or 1) * self.num_iterations
         return self.config.gradient_accumulation_steps % generate_every != 0 or (
             self.use_vllm and self.vllm_importance_sampling_correction
@@ -236,7 +236,7 @@ class ResTTrainer(GuardedTrainer):
         return output
 
     def _token_statistics(self, output: dict[str, Any]) -> TokenStatistics:
-        """Entropy and surprisal of every sampled token, by one forward without gradient."""
+        """Entropy and surprisal of every sampled token, [B, T], by one forward without gradient."""
         logps, entropies, _ = self._forward_rollouts(output)
         return TokenStatistics(
             output["completion_ids"], entropies, -logps, output["advantages"], self._group_size
@@ -245,7 +245,7 @@ class ResTTrainer(GuardedTrainer):
     def _reward_to_go(
         self, inputs: Sequence[dict[str, Any]], ids: torch.Tensor, mask: torch.Tensor
     ) -> torch.Tensor:
-        """What was undecided when each token was sampled, against the group's mean of it."""
+        """Per-token advantages by `toolrest.core.credit.reward_to_go`, [B, T]."""
         reward = cast(ToolReward, self.reward_funcs[0])
         truths = [sample["ground_truth"] for sample in inputs]
         potentials, num_decided = batch_potentials(
@@ -275,7 +275,7 @@ class ResTTrainer(GuardedTrainer):
     def _region_entropy(
         self, output: dict[str, Any], regions: torch.Tensor, mask: torch.Tensor
     ) -> RegionEntropy | None:
-        """The region entropies that the scheme weighs this generation by."""
+        """The region entropies for this generation's weights; None if the scheme uses none."""
         if self.scheme.statistic is None:
             return None
         if self._entropy_source is EntropySource.EXACT:
@@ -291,7 +291,7 @@ class ResTTrainer(GuardedTrainer):
     def _measure_rollouts(
         self, output: dict[str, Any], regions: torch.Tensor, mask: torch.Tensor
     ) -> RegionEntropy:
-        """The old policy's entropies over the rollouts: caught on the way, or one more forward."""
+        """The old policy's region entropies over the rollouts; one more forward unless captured."""
         if self._captured is None:
             with self._capture():
                 self._forward_rollouts(output)
@@ -314,7 +314,7 @@ class ResTTrainer(GuardedTrainer):
         return cast(tuple[torch.Tensor, torch.Tensor, Any], found)
 
     def _reduce(self, entropy: RegionEntropy) -> RegionEntropy:
-        """The sums and counts of all ranks."""
+        """The sums and counts over all processes."""
         both = torch.stack((entropy.total, entropy.count))
         total, count = self._sum_over_ranks(both)
         return RegionEntropy(total, count)
@@ -372,12 +372,12 @@ class ResTTrainer(GuardedTrainer):
         super().log(logs, start_time)
 
     def extra_state(self) -> dict[str, Any]:
-        """The region entropies: the followed average, and the sums since the last generation."""
+        """The region entropies: the moving average, and the sums since the last generation."""
         followed = None if self._followed is None else self._followed.to_lists()
         return {"followed": followed, "window": self._reduce(self._window).to_lists()}
 
     def take_state(self, state: dict[str, Any]) -> None:
-        """Go on with them."""
+        """Restore what `extra_state` gave."""
         device = self.accelerator.device
         if state["followed"] is not None:
             self._followed = RegionEntropy.from_lists(state["followed"], device)
