@@ -81,7 +81,6 @@ OURS = {
     "engines/trl/__init__.py": "our own modules by their names",
     "io/terminal.py": "the standard streams",
     "__init__.py": "our own modules by their names",
-    "engines/trl/__init__.py": "our own modules by their names",
     "report/page_of_runs/write.py": "files of the package",
     "engines/trl/processes.py": "a number that our own process wrote",
     "evaluate/backends/vllm.py": "the package vllm",
