@@ -14,9 +14,9 @@ from toolrest.data.sample import Sample
 from toolrest.data.sources import answers_beside
 from toolrest.io.files import read_json, sha256_of
 from toolrest.io.foreign import user_path
-from toolrest.recipe.sources import recipe_sources
 from toolrest.policy.load import policy_path, whole_policy
 from toolrest.recipe import RESUMABLE, Recipe
+from toolrest.recipe.sources import recipe_sources
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
