@@ -54,8 +54,12 @@ class Response:
     opening: str
     """What the prompt has written of the reply already."""
 
-    def label(self, scaffolding: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """The tokens' regions and a mask of all of them, [1, T] each."""
+    def label(self, scaffolding: Region) -> tuple[torch.Tensor, torch.Tensor]:
+        """The tokens' regions and a mask of all of them, [1, T] each.
+
+        Args:
+            scaffolding: the region of call scaffolding and the end of the turn.
+        """
         row = torch.tensor([list(self.ids)], dtype=torch.int64)
         mask = torch.ones_like(row, dtype=torch.bool)
         vocabulary, dialect = self.speech.vocabulary, self.speech.dialect
