@@ -26,8 +26,8 @@ from toolrest.data.sources import Source, iterate_samples
 from toolrest.evaluate.heldout import evaluate_heldout
 from toolrest.experiments.methods import apply_method, read_methods
 from toolrest.experiments.statistics import mean_interval, sign_flip_test
-from toolrest.policy.weights import load_policy
 from toolrest.policy.tokenizer import load_tokenizer
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe, load_recipe
 from toolrest.runs.folder import RunFolder
 from toolrest.training import run_training

@@ -14,8 +14,8 @@ import torch
 from pairs import pairs
 
 from toolrest.data.prompts import render_prompt
-from toolrest.policy.weights import load_policy
 from toolrest.policy.tokenizer import load_tokenizer
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 from toolrest.rollout.shared_prefix import sample_groups
 from toolrest.world.tasks import Split, make_samples

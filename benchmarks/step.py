@@ -22,8 +22,8 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from toolrest.engines.common.reward import ToolReward
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
-from toolrest.policy.weights import load_policy
 from toolrest.policy.tokenizer import load_tokenizer
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 from toolrest.world.tasks import Split, make_samples
 

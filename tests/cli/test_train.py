@@ -43,6 +43,11 @@ def run(*arguments):
     return subprocess.run(toolrest(*arguments), capture_output=True, text=True, timeout=300)
 
 
+def run_here(*arguments):
+    """`run` in this process, without the start of another."""
+    return CliRunner().invoke(app, list(arguments))
+
+
 def records(folder):
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     timed = ("seconds", "step_time")
@@ -257,12 +262,12 @@ def test_help_imports_nothing_heavy():
 def test_real_rows_train(data_folder):
     recipe = Path(__file__).parents[2] / "recipes" / "rlla-smoke.yaml"
     for name, count in (("rlla_test.parquet", 80), ("rlla_sft.json", 400)):
-        done = run(
+        done = run_here(
             *("train", str(recipe), f"data.path={data_folder / name}", "max_steps=1"),
             *(f"name={name}", "evaluation.samples=2", "rollout.max_response_tokens=24"),
             *("rollout.prompts_per_step=1", "rollout.group_size=2"),
         )
-        assert done.returncode == 0, done.stderr
+        assert done.exit_code == 0, done.stderr
         folder = Path("runs") / name
         data = json.loads((folder / "data.json").read_text())
         assert data["rows"] == count
@@ -272,11 +277,11 @@ def test_real_rows_train(data_folder):
 
 
 def test_a_warm_start_then_reinforcement_in_one_recipe(tmp_path):
-    done = run(
+    done = run_here(
         *("train", *SMALL, "name=warm", "max_steps=2", "evaluation.every=1"),
         *("warm_start.method=tsft", "warm_start.steps=2", "warm_start.batch_size=4"),
     )
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     folder = tmp_path / "runs" / "warm"
     taught = load_file(folder / "warm_start" / "model.safetensors")
     start = load_file(Path(policy_path(Recipe())) / "model.safetensors")
@@ -297,10 +302,10 @@ def test_data_without_demonstrations_cannot_warm_start(tmp_path):
         }
     )
     pq.write_table(table, tmp_path / "rows.parquet")
-    failed = run(
+    failed = run_here(
         *("train", "warm_start.method=sft", "data.path=rows.parquet", "evaluation.samples=0"),
         *("rollout.prompts_per_step=1", "rollout.group_size=2"),
     )
-    assert failed.returncode == 2
+    assert failed.exit_code == 2
     assert "no row has a demonstration" in failed.stderr
     assert "Traceback" not in failed.stderr

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from server import Script, serving
+from typer.testing import CliRunner
 
+from toolrest.cli.main import app
 from toolrest.data.wording import Prompt
 from toolrest.errors import InputError
 from toolrest.evaluate.episode import Request
@@ -171,19 +173,17 @@ def test_a_stopped_evaluation_goes_on_and_asks_nothing_twice(stop, tmp_path):
     assert "multi_turn_long_context (in part)" in again.stdout
 
 
-def test_completions_send_ids_and_chat_sends_tools(tmp_path):
+def test_completions_send_ids_and_chat_sends_tools(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     script = Script()
     policy = str(Path(__import__("toolrest").__file__).parent / "world" / "policy")
     with serving(script) as url:
         for api, extra in (("chat", []), ("completions", ["--tokenizer", policy])):
-            done = subprocess.run(
-                command(url, "--categories", "multiple", "--api", api, *extra, "--out", api),
-                cwd=tmp_path,
-                capture_output=True,
-                text=True,
-                env=os.environ | {"OPENAI_API_KEY": "secret-key"},
+            words = command(url, "--categories", "multiple", "--api", api, *extra, "--out", api)
+            done = CliRunner().invoke(
+                app, words[len(TOOLREST) - 1 :], env={"OPENAI_API_KEY": "secret-key"}
             )
-            assert done.returncode == 0, done.stderr
+            assert done.exit_code == 0, done.stderr
             assert "secret-key" not in done.stdout + done.stderr
             written = [file.read_text() for file in (tmp_path / api).iterdir() if file.is_file()]
             assert not any("secret-key" in text for text in written)

@@ -75,9 +75,10 @@ def inspect(
             )
         )
         if html is not None:
-            from toolrest.report.inspection_page import write_page
+            from toolrest.report.inspection_page import inspection_page
+            from toolrest.report.page import write_page
 
-            write_page(html, found)
+            write_page(html, inspection_page(found))
         _print(found, console())
         if learnt:
             say("\n".join(learnt))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import binomtest, bootstrap
 
 Z = 1.959963984540054
 """The normal's 97.5 % quantile."""
 _SAMPLES = 4000
-_CHUNK = 4_000_000
-"""Values drawn at once."""
+_AT_ONCE = 4_000_000
+"""Values of a part drawn at once."""
 
 
 def wilson(correct: int, n: int) -> tuple[float, float]:
@@ -38,7 +39,7 @@ def bootstrap_mean(values: Sequence[float], seed: int = 0) -> tuple[float, float
 
 
 def bootstrap_combined(
-    parts: Sequence[Sequence[float]], combine: object, seed: int = 0
+    parts: Sequence[Sequence[float]], combine: Callable[[list[np.ndarray]], Any], seed: int = 0
 ) -> tuple[float, float]:
     """Percentile interval of a function of several means, each part drawn anew by itself.
 
@@ -49,24 +50,18 @@ def bootstrap_combined(
     Raises:
         ValueError: a part is empty.
     """
-    assert callable(combine)
-    generator = np.random.default_rng(seed)
-    means = [_means(np.asarray(part, dtype=float), generator) for part in parts]
-    low, high = np.quantile(np.asarray(combine(means)), [0.025, 0.975])
-    return float(low), float(high)
-
-
-def _means(values: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    if len(values) == 0:
+    if not all(map(len, parts)):
         raise ValueError("a mean of nothing has no interval")
-    if np.isin(values, (0.0, 1.0)).all():
-        return generator.binomial(len(values), values.mean(), _SAMPLES) / len(values)
-    rows = max(1, _CHUNK // len(values))
-    parts = [
-        values[generator.integers(0, len(values), (min(rows, _SAMPLES - start), len(values)))]
-        for start in range(0, _SAMPLES, rows)
-    ]
-    return np.concatenate([part.mean(1) for part in parts])
+    found = bootstrap(
+        [part if len(part) > 1 else [*part, *part] for part in parts],  # scipy wants two values
+        lambda *drawn, axis: combine([values.mean(axis) for values in drawn]),
+        n_resamples=_SAMPLES,
+        batch=max(1, _AT_ONCE // max(map(len, parts))),
+        vectorized=True,
+        method="percentile",
+        rng=seed,
+    ).confidence_interval
+    return float(found.low), float(found.high)
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,17 @@ Every array has one number, or one curve, for each seed; methods are compared se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
+from scipy import stats
 
 Values = Sequence[float] | np.ndarray
 """Numbers in a row."""
 
-_EXACT_UP_TO = 14
-"""Seeds up to which all 2^n signs are tried."""
-_DRAWS = 20_000
+_SIGN_PATTERNS = 20_000
+"""Tried at most; enough for all 2^n of up to 14 seeds."""
 _BOOTSTRAPS = 4_000
 
 
@@ -41,15 +40,13 @@ def mean_interval(values: Values) -> Estimate:
     Raises:
         ValueError: there are none.
     """
-    from scipy.stats import t
-
     found = np.asarray(values, dtype=float)
     if found.size == 0:
         raise ValueError("a mean needs at least one value")
     mean = float(found.mean())
     if found.size == 1:
         return Estimate(mean, None, None)
-    half = float(t.ppf(0.975, found.size - 1)) * float(found.std(ddof=1)) / found.size**0.5
+    half = float(stats.t.ppf(0.975, found.size - 1)) * float(found.std(ddof=1)) / found.size**0.5
     return Estimate(mean, mean - half, mean + half)
 
 
@@ -63,12 +60,20 @@ def sign_flip_test(differences: Values) -> float:
     found = np.asarray(differences, dtype=float)
     if found.size == 0:
         raise ValueError("a test needs at least one difference")
-    observed = abs(found.sum()) - 1e-12 * np.abs(found).sum()
-    if found.size <= _EXACT_UP_TO:
-        signs = np.array(list(product((1.0, -1.0), repeat=found.size)))
-        return float((np.abs(signs @ found) >= observed).mean())
-    signs = np.random.default_rng(0).choice((1.0, -1.0), size=(_DRAWS, found.size))
-    return float((1 + (np.abs(signs @ found) >= observed).sum()) / (1 + _DRAWS))
+    if found.size == 1:  # scipy wants two; both signs have the same |sum|
+        return 1.0
+
+    tested = stats.permutation_test(
+        (found,),
+        # the second sum is the same for all signs; scipy's tolerance is relative to both
+        lambda signed, axis: np.abs(signed.sum(axis)) + np.abs(signed).sum(axis),
+        permutation_type="samples",
+        vectorized=True,
+        alternative="greater",
+        n_resamples=_SIGN_PATTERNS,
+        rng=0,
+    )
+    return float(tested.pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -154,24 +159,20 @@ def seed_ratio(steps: Values, method: np.ndarray, baseline: np.ndarray) -> SeedR
         method: held-out values, [S, E], a row a seed.
         baseline: the same seeds' values, [S, E].
     """
-    method, baseline = np.asarray(method, dtype=float), np.asarray(baseline, dtype=float)
-    count, last = len(method), float(steps[-1])
-    drawn = np.random.default_rng(0).choice(count, size=(_BOOTSTRAPS, count))
-    chosen = np.vstack([np.arange(count), drawn])
-    levels = np.repeat(baseline[chosen, -1].mean(1), count)
-    reached = [
-        _reach_all(steps, side[chosen].reshape(-1, side.shape[1]), levels).reshape(-1, count)
-        for side in (method, baseline)
-    ]
-    means = [np.minimum(each, last).mean(1) for each in reached]
-    ratios = np.array([_over(*pair) for pair in zip(*means, strict=True)])
-    ends = _percentiles(np.sort(ratios[1:])) if count > 1 else (None, None)
+    last, reached = float(steps[-1]), []
+
+    def ratio_of(chosen: np.ndarray) -> np.ndarray:
+        levels = np.repeat(baseline[chosen, -1].mean(1), chosen.shape[1])
+        for side in (method, baseline):
+            found = _reach_all(steps, side[chosen].reshape(-1, len(steps)), levels)
+            reached.append(found.reshape(chosen.shape))
+        return _over(*(np.minimum(each, last).mean(1) for each in reached))[None]
+
+    (ratio,), _ = _bootstrapped(ratio_of, len(method))
     mine, theirs = (
         tuple(None if np.isinf(step) else float(step) for step in each[0]) for each in reached
     )
-    return SeedRatio(
-        Estimate(float(ratios[0]), *ends), mine, theirs, mine.count(None), theirs.count(None)
-    )
+    return SeedRatio(ratio, mine, theirs, mine.count(None), theirs.count(None))
 
 
 def step_ratio(steps: Values, method: np.ndarray, baseline: np.ndarray) -> StepRatio:
@@ -186,27 +187,39 @@ def step_ratio(steps: Values, method: np.ndarray, baseline: np.ndarray) -> StepR
         method: held-out values, [S, E], a row a seed.
         baseline: the same seeds' values, [S, E].
     """
-    method, baseline = np.asarray(method, dtype=float), np.asarray(baseline, dtype=float)
-    count, last = len(method), float(steps[-1])
-    drawn = np.random.default_rng(0).choice(count, size=(_BOOTSTRAPS, count))
-    chosen = np.vstack([np.arange(count), drawn])  # all seeds as they are, then the samples
-    curves, references = method[chosen].mean(1), baseline[chosen].mean(1)
-    levels = references[:, -1]
-    mine = _reach_all(steps, curves, levels)
-    theirs = _reach_all(steps, references, levels)
-    ratios = mine / last
-    stricts = np.array([_over(*pair) for pair in zip(mine, theirs, strict=True)])
-    ends = [(None, None)] * 2
-    if count > 1:
-        ends = [_percentiles(np.sort(each[1:])) for each in (ratios, stricts)]
-    return StepRatio(
-        Estimate(float(ratios[0]), *ends[0]),
-        Estimate(float(stricts[0]), *ends[1]),
-        float(levels[0]),
-        float(mine[0]),
-        last,
-        float(np.isinf(ratios[1:]).mean()),
-    )
+    last = float(steps[-1])
+
+    def ratios(chosen: np.ndarray) -> np.ndarray:
+        """The method's step, its two ratios, and the level, of the chosen seeds, [4, B]."""
+        curves, references = method[chosen].mean(1), baseline[chosen].mean(1)
+        levels = references[:, -1]
+        mine, theirs = (_reach_all(steps, each, levels) for each in (curves, references))
+        return np.stack([mine / last, _over(mine, theirs), mine, levels])
+
+    (ratio, first, step, level), samples = _bootstrapped(ratios, len(method))
+    never = float(np.isinf(samples[0]).mean())
+    return StepRatio(ratio, first, level.value, step.value, last, never)
+
+
+def _bootstrapped(
+    statistics: Callable[[np.ndarray], np.ndarray], seeds: int
+) -> tuple[list[Estimate], np.ndarray]:
+    """Statistics of all seeds with percentile intervals, and of each bootstrap sample, [K, B].
+
+    scipy's `bootstrap` interpolates between percentiles, which gives NaN where values are infinite.
+
+    Args:
+        statistics: of seeds, [B, S], to their values, [K, B], which may be infinite.
+        seeds: S; of one there is no interval.
+    """
+    drawn = np.random.default_rng(0).choice(seeds, size=(_BOOTSTRAPS, seeds))
+    values = statistics(np.vstack([np.arange(seeds), drawn]))
+    lows, highs = np.quantile(values[:, 1:], (0.025, 0.975), axis=-1, method="lower")
+    found = [
+        Estimate(float(value), *((float(low), float(high)) if seeds > 1 else (None, None)))
+        for value, low, high in zip(values[:, 0], lows, highs, strict=True)
+    ]
+    return found, values[:, 1:]
 
 
 def _reach_all(steps: Values, curves: np.ndarray, levels: np.ndarray) -> np.ndarray:
@@ -220,17 +233,10 @@ def _reach_all(steps: Values, curves: np.ndarray, levels: np.ndarray) -> np.ndar
     return np.where(reached.any(1), found, np.inf)
 
 
-def _over(mine: float, theirs: float) -> float:
+def _over(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     """mine / theirs; 1 where both start at the level."""
-    if theirs == 0:
-        return 1.0 if mine == 0 else float("inf")
-    return mine / theirs
-
-
-def _percentiles(ordered: np.ndarray) -> tuple[float, float]:
-    """2.5 and 97.5 %, of values that may be infinite: no interpolation."""
-    low, high = (int(share * (len(ordered) - 1)) for share in (0.025, 0.975))
-    return float(ordered[low]), float(ordered[high])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((mine == 0) & (theirs == 0), 1.0, mine / theirs)
 
 
 def area(steps: Values, values: Values) -> float:

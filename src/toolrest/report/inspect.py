@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from toolrest.core.dialects import AUTO, get_dialect
-from toolrest.core.regions import Region, label_tokens
+from toolrest.core.regions import Region
 from toolrest.core.weights import RegionEntropy, get_scheme
 from toolrest.errors import InputError, short_list, unknown_name
 from toolrest.io.files import read_text, split_lines, whole_lines
@@ -20,7 +20,12 @@ from toolrest.policy.speech import read_speech
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.policy.weights import load_generation_config, load_policy
 from toolrest.recipe import Recipe, load_run_recipe
-from toolrest.report.inspection import Inspection, inspect_recorded, inspect_response
+from toolrest.report.inspection import (
+    Inspection,
+    Response,
+    inspect_recorded,
+    inspect_response,
+)
 from toolrest.runs.folder import RunFolder
 from toolrest.runs.origins import changed_files, read_origins
 
@@ -82,19 +87,12 @@ def look(subject: Subject) -> Inspection:
         opening = speech.dialect.opening(prompt)
         entropies = _measured(recipe, tokenizer, prompt, ids)
     truth = subject.truth or record.get("ground_truth")
+    response = Response(ids, speech, entropies, truth, opening)
     asked = (subject.scheme, subject.progress, subject.entropy or None)
     if {"ids", "regions", "weights"} <= record.keys() and all(each is None for each in asked):
         try:
             regions = [Region[name.upper()] for name in record["regions"]]
-            return inspect_recorded(
-                ids,
-                regions,
-                record["weights"],
-                speech,
-                entropies=entropies,
-                truth=truth,
-                opening=opening,
-            )
+            return inspect_recorded(response, regions, record["weights"])
         except (ValueError, KeyError, AttributeError) as error:
             raise InputError(f"the recorded tokens do not fit together ({error})") from error
     progress = subject.progress
@@ -102,16 +100,7 @@ def look(subject: Subject) -> Inspection:
         progress = min(1.0, _step(record) / max(1, recipe.max_steps))
     region_entropy = _region_entropy(subject, run, record)
     if region_entropy is None and entropies is not None:
-        row = torch.tensor([ids])
-        mask = torch.ones_like(row, dtype=torch.bool)
-        labels = label_tokens(
-            row,
-            mask,
-            speech.vocabulary,
-            speech.dialect,
-            openings=[opening],
-            scaffolding=scheme.scaffolding,
-        )
+        labels, mask = response.label(scheme.scaffolding)
         region_entropy = RegionEntropy.measure(torch.tensor([entropies]), labels, mask)
     if scheme.statistic is not None and region_entropy is None:
         raise InputError(
@@ -119,16 +108,7 @@ def look(subject: Subject) -> Inspection:
             "--entropy format=0.1 --entropy reasoning=0.8, or a --prompt to measure them"
         )
     try:
-        return inspect_response(
-            ids,
-            speech,
-            scheme,
-            region_entropy,
-            progress,
-            entropies=entropies,
-            truth=truth,
-            opening=opening,
-        )
+        return inspect_response(response, scheme, region_entropy, progress)
     except ValueError as error:
         raise InputError(str(error)) from error
 

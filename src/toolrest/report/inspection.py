@@ -39,72 +39,74 @@ class Inspection:
     """What it earns, where a ground truth is known."""
 
 
+@dataclass(frozen=True)
+class Response:
+    """A sampled response, and what is known beside it."""
+
+    ids: Sequence[int]
+    """Its tokens, the end of the turn included where there is one."""
+    speech: Speech
+    """How the policy writes."""
+    entropies: Sequence[float] | None
+    """Of the tokens' distributions, nats, where a policy has measured them."""
+    truth: str | None
+    """The ground truth, in the same dialect."""
+    opening: str
+    """What the prompt has written of the reply already."""
+
+    def label(self, scaffolding: Region) -> tuple[torch.Tensor, torch.Tensor]:
+        """The tokens' regions and a mask of all of them, [1, T] each.
+
+        Args:
+            scaffolding: the region of call scaffolding and the end of the turn.
+        """
+        row = torch.tensor([list(self.ids)], dtype=torch.int64)
+        mask = torch.ones_like(row, dtype=torch.bool)
+        vocabulary, dialect = self.speech.vocabulary, self.speech.dialect
+        openings = [self.opening]
+        regions = label_tokens(
+            row, mask, vocabulary, dialect, openings=openings, scaffolding=scaffolding
+        )
+        return regions, mask
+
+
 def inspect_response(
-    ids: Sequence[int],
-    speech: Speech,
-    scheme: Scheme,
-    entropy: RegionEntropy | None,
-    progress: float,
-    *,
-    entropies: Sequence[float] | None = None,
-    truth: str | None = None,
-    opening: str = "",
+    response: Response, scheme: Scheme, entropy: RegionEntropy | None, progress: float
 ) -> Inspection:
     """Label and weight the tokens of a response.
 
     Args:
-        ids: its sampled tokens, the end of the turn included where there is one.
         entropy: the region entropies that the scheme weighs by.
         progress: of the curriculum, in [0, 1].
-        entropies: of the tokens' distributions, nats, where a policy has measured them.
-        truth: the ground truth, in the same dialect.
-        opening: what the prompt has written of the reply already.
 
     Raises:
         ValueError: the scheme weighs tokens one by one, or needs region entropies and has none.
     """
     if scheme.reads_tokens:
         raise ValueError("this scheme weighs tokens by what their group did; inspect a run instead")
-    row = torch.tensor([list(ids)], dtype=torch.int64)
-    mask = torch.ones_like(row, dtype=torch.bool)
-    regions = label_tokens(
-        row,
-        mask,
-        speech.vocabulary,
-        speech.dialect,
-        openings=[opening],
-        scaffolding=scheme.scaffolding,
-    )
+    regions, mask = response.label(scheme.scaffolding)
     weights = scheme(regions, mask, entropy, progress)[0].tolist()
-    found = [Region(region) for region in regions[0].tolist()]
-    return inspect_recorded(
-        ids, found, weights, speech, entropies=entropies, truth=truth, opening=opening
-    )
+    return inspect_recorded(response, [Region(each) for each in regions[0].tolist()], weights)
 
 
 def inspect_recorded(
-    ids: Sequence[int],
-    regions: Sequence[Region],
-    weights: Sequence[float],
-    speech: Speech,
-    *,
-    entropies: Sequence[float] | None = None,
-    truth: str | None = None,
-    opening: str = "",
+    response: Response, regions: Sequence[Region], weights: Sequence[float]
 ) -> Inspection:
     """The inspection of a response with known regions and weights; see `inspect_response`.
 
     Raises:
         ValueError: not as many regions, weights or entropies as tokens.
     """
-    known = [None] * len(ids) if entropies is None else list(entropies)
+    ids, opening = response.ids, response.opening
+    vocabulary, dialect = response.speech.vocabulary, response.speech.dialect
+    known = [None] * len(ids) if response.entropies is None else list(response.entropies)
     tokens = [
-        Token(speech.vocabulary.text([token]), region, weight, each)
+        Token(vocabulary.text([token]), region, weight, each)
         for token, region, weight, each in zip(ids, regions, weights, known, strict=True)
     ]
-    text = speech.vocabulary.text(ids)
+    text = vocabulary.text(ids)
     reward = None
-    if truth is not None:
-        scorer = ToolReward(speech.dialect.name, "constant", opening=opening)
-        reward = scorer.score(text, truth)
-    return Inspection(tokens, speech.dialect.parse(text, opening=opening), reward)
+    if response.truth is not None:
+        scorer = ToolReward(dialect.name, "constant", opening=opening)
+        reward = scorer.score(text, response.truth)
+    return Inspection(tokens, dialect.parse(text, opening=opening), reward)

@@ -203,7 +203,7 @@ def test_the_recipe_of_a_run_in_training_is_not_changed(tmp_path, monkeypatch):
     assert run.recipe.read_text() == "seed: 3\n"
 
 
-def test_a_reward_function_that_fails_can_be_mended(tmp_path):
+def test_a_reward_function_that_fails_can_be_mended(tmp_path, monkeypatch):
     mine = tmp_path / "mine.py"
     mine.write_text(
         "calls = []\n"
@@ -214,17 +214,17 @@ def test_a_reward_function_that_fails_can_be_mended(tmp_path):
         "    return [0.1 * len(calls)] * len(completions)\n"
     )
 
-    def run(*arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "toolrest", "train", *arguments, "--quiet"],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-
-    found = run(*SMALL, "name=mine", f"reward.function={mine}:polite")
+    found = subprocess.run(
+        [
+            *(sys.executable, "-m", "toolrest", "train", *SMALL, "name=mine"),
+            *(f"reward.function={mine}:polite", "--quiet"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     assert found.returncode == 2
     assert found.stderr == (
         "toolrest: the reward function polite raised ValueError: no; mend it, then go on with: "
@@ -232,8 +232,10 @@ def test_a_reward_function_that_fails_can_be_mended(tmp_path):
         "(guards.reward_error=skip goes on without it)\n"
     )
     mine.write_text("def polite(completions, **columns):\n    return [0.1] * len(completions)\n")
-    found = run("--resume", "runs/mine", "--trust-remote-code", "--accept-changed-data")
-    assert found.returncode == 0, found.stderr
+    monkeypatch.chdir(tmp_path)
+    trusted = ("--trust-remote-code", "--accept-changed-data", "--quiet")
+    found = CliRunner().invoke(app, ["train", "--resume", "runs/mine", *trusted])
+    assert found.exit_code == 0, found.stderr
     lines = (tmp_path / "runs" / "mine" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
     assert json.loads(lines[-1])["rewards/polite/mean"] == pytest.approx(0.1)

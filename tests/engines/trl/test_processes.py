@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from toolrest.cli.main import app
 from toolrest.engines.common.ranks import ALONE, Ranks
 from toolrest.engines.trl.processes import accelerate_config
 from toolrest.errors import InputError
@@ -39,6 +41,15 @@ def toolrest(*arguments):
     return [sys.executable, "-m", "toolrest", *arguments]
 
 
+def train_here(folder, *arguments):
+    """`train` in this process, without the start of another."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        done = CliRunner().invoke(app, ["train", *SIZE, *arguments, "--quiet"])
+    assert done.exit_code == 0, done.stderr
+    return run_of(folder, arguments)
+
+
 def train(folder, *arguments):
     done = subprocess.run(
         toolrest("train", *SIZE, *arguments, "--quiet"),
@@ -48,6 +59,10 @@ def train(folder, *arguments):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
+    return run_of(folder, arguments)
+
+
+def run_of(folder, arguments):
     name = next(a.removeprefix("name=") for a in arguments if a.startswith("name="))
     return RunFolder(folder / "runs" / name)
 
@@ -60,9 +75,9 @@ def weights(run):
 def split_runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("split")
     return {
-        "one": train(folder, "name=one"),
+        "one": train_here(folder, "name=one"),
         "two": train(folder, "name=two", "engine.processes=2"),
-        "accumulated": train(folder, "name=accumulated", "optimizer.micro_batch=4"),
+        "accumulated": train_here(folder, "name=accumulated", "optimizer.micro_batch=4"),
     }
 
 

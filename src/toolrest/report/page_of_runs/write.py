@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from markupsafe import Markup
+
 from toolrest.core.regions import Region
-from toolrest.errors import InputError
-from toolrest.report.page import document, shown
+from toolrest.report.page import render, write_page
 from toolrest.report.page_of_runs.collect import collect
-from toolrest.runs.folder import write_whole
 
 
 def write_report(runs: Sequence[Path], output: Path) -> None:
@@ -23,11 +23,7 @@ def write_report(runs: Sequence[Path], output: Path) -> None:
     Raises:
         InputError: a folder is no run, or the page cannot be written.
     """
-    page = report_page(runs)
-    try:
-        write_whole(output, page)
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written: {error.strerror}") from error
+    write_page(output, report_page(runs))
 
 
 def report_page(runs: Sequence[Path]) -> str:
@@ -35,16 +31,15 @@ def report_page(runs: Sequence[Path]) -> str:
     found = [collect(run, 1 / len(runs)) for run in runs]
     data = {"runs": found, "regions": [region.name.lower() for region in Region]}
     names = ", ".join(run["name"] for run in found)
-    here = files("toolrest.report.page_of_runs")
-    script = (here / "app.js").read_text(encoding="utf-8")
-    style = (here / "app.css").read_text(encoding="utf-8")
-    body = (
-        f"<h1>{shown(names)}</h1>\n"
-        f'<script type="application/json" id="data">{_embedded(data)}</script>\n'
-        f"<script>{script}</script>"
+    script = (files("toolrest.report") / "templates" / "runs.js").read_text(encoding="utf-8")
+    return render(
+        "runs",
+        f"toolrest report: {names}",
+        base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        names=names,
+        data=_embedded(data),
+        script=Markup(script),  # noqa: S704 - our own file
     )
-    hashed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return document(f"toolrest report: {names}", body, style, script_hash=hashed)
 
 
 def _finite(value: object) -> object:
@@ -56,7 +51,9 @@ def _finite(value: object) -> object:
     return [_finite(each) for each in value] if isinstance(value, list) else value
 
 
-def _embedded(value: object) -> str:
+def _embedded(value: object) -> Markup:
     """JSON that no HTML parser sees an end or a comment in."""
     text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    for character in "<\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704 - holds no "<"
