@@ -10,7 +10,7 @@ import torch
 from toolrest.core.dialects import Reply
 from toolrest.core.regions import Region, label_tokens
 from toolrest.core.rewards.score import RewardBreakdown
-from toolrest.core.weights import RegionEntropy, Scheme
+from toolrest.core.weights import RegionEntropy, Scheme, TokenBatch
 from toolrest.engines.common.reward import ToolReward
 from toolrest.policy.speech import Speech
 
@@ -75,7 +75,7 @@ def inspect_response(
         openings=[opening],
         scaffolding=scheme.scaffolding,
     )
-    weights = scheme(regions, mask, entropy, progress)[0].tolist()
+    weights = scheme(TokenBatch(regions, mask, progress, entropy))[0].tolist()
     found = [Region(region) for region in regions[0].tolist()]
     return inspect_recorded(
         ids, found, weights, speech, entropies=entropies, truth=truth, opening=opening

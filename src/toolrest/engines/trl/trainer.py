@@ -12,7 +12,14 @@ from trl.trainer.utils import add_fused_lm_head
 from toolrest.core import credit as advantage_rules
 from toolrest.core.dialects import detect_dialect, get_dialect
 from toolrest.core.regions import Region, label_tokens
-from toolrest.core.weights import RegionEntropy, Scheme, Statistic, TokenStatistics, get_scheme
+from toolrest.core.weights import (
+    RegionEntropy,
+    Scheme,
+    Statistic,
+    TokenBatch,
+    TokenStatistics,
+    get_scheme,
+)
 from toolrest.engines.common.batch import RolloutBatch, signal_metrics
 from toolrest.engines.common.potentials import decided_parts
 from toolrest.engines.common.reward import ToolReward
@@ -207,7 +214,7 @@ class ResTTrainer(GuardedTrainer):
         tokens = None
         if self.scheme.reads_tokens or self.config.record_entropies:
             tokens = self._token_statistics(output)
-        weights = self.scheme(regions, mask, entropy, self._progress(), tokens)
+        weights = self.scheme(TokenBatch(regions, mask, self._progress(), entropy, tokens))
         weights = self._finite_rows("weight", weights)
         credited = advantages
         if self.config.credit == Credit.SPANS:
