@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from toolrest.errors import InputError
+from toolrest.errors import InputError, short
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+"""Neither `*`, which makes products of schemes, nor `=`, which weighs rewards."""
 
 
 def add_named(known: dict[str, Any], kind: str, name: str, item: object) -> None:
@@ -13,11 +17,16 @@ def add_named(known: dict[str, Any], kind: str, name: str, item: object) -> None
     Args:
         known: the table, which is changed.
         kind: what the error calls it.
+        name: what recipes call the item.
         item: a class, a function, or an object, which stands for its class.
 
     Raises:
-        InputError: another item has that name.
+        InputError: another item has that name, or it has other characters than names have.
     """
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"{kind} {short(name)}: a name has letters, digits and `_-.` alone"
+        )
     before = known.get(name)
     if before is not None and _home(before) != _home(item):
         raise InputError(f"there is a {kind} {name} already: {'.'.join(_home(before))}")

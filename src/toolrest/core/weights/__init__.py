@@ -46,8 +46,6 @@ def register_scheme(name: str, scheme: type[Scheme]) -> None:
     """
     if not (isinstance(scheme, type) and issubclass(scheme, Scheme)):
         raise InputError(f"register_scheme({name!r}): {scheme!r} is not a subclass of Scheme")
-    if not name.isidentifier():
-        raise InputError(f"register_scheme({name!r}): a name has letters, digits and _ alone")
     add_named(_SCHEMES, "weighting scheme", name, scheme)
 
 
