@@ -24,9 +24,7 @@ def add_named(known: dict[str, Any], kind: str, name: str, item: object) -> None
         InputError: another item has that name, or it has other characters than names have.
     """
     if not _NAME.fullmatch(name):
-        raise InputError(
-            f"{kind} {short(name)}: a name has letters, digits and `_-.` alone"
-        )
+        raise InputError(f"{kind} {short(name)}: a name has letters, digits and `_-.` alone")
     before = known.get(name)
     if before is not None and _home(before) != _home(item):
         raise InputError(f"there is a {kind} {name} already: {'.'.join(_home(before))}")

@@ -87,10 +87,16 @@ class Scheme(ABC):
     def weights(self, batch: TokenBatch) -> torch.Tensor:
         """The tokens' weights before they are normalised, >= 0, [B, T]; those outside the mask
         count for nothing.
+
+        Args:
+            batch: the tokens, and what is known of them.
         """
 
     def __call__(self, batch: TokenBatch) -> torch.Tensor:
         """The weights that advantages are multiplied by.
+
+        Args:
+            batch: the tokens, with the entropies and statistics that the scheme reads.
 
         Returns:
             Float32, [B, T]: >= 0, 0 outside the mask, and of mean 1 over each row's mask. A row in
