@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Any
 
 from toolrest.errors import InputError, short
@@ -27,7 +26,7 @@ def upgrade(values: dict[str, Any], source: str) -> tuple[dict[str, Any], list[s
     Raises:
         InputError: the recipe is of a newer version, or has a key under both of its names.
     """
-    values = deepcopy(values)
+    values = {key: dict(v) if isinstance(v, dict) else v for key, v in values.items()}
     schema = values.pop("schema", 1)
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
         raise InputError(f"{source}: schema={short(schema)} is no version, such as {SCHEMA}")
