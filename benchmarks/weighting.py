@@ -29,7 +29,7 @@ from transformers import PreTrainedTokenizerFast
 from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import Region, label_tokens
 from toolrest.core.vocabulary import Vocabulary
-from toolrest.core.weights import get_scheme
+from toolrest.core.weights import TokenBatch, get_scheme
 
 RESPONSES = 512
 TOKENS = 300
@@ -170,10 +170,10 @@ def main() -> None:
 
     def ours() -> torch.Tensor:
         regions = label_tokens(ids, mask, vocabulary, dialect, scaffolding=scheme.scaffolding)
-        return scheme(regions, mask, None, 0.5)
+        return scheme(TokenBatch(regions, mask, 0.5))
 
     def weigh(labels: torch.Tensor) -> torch.Tensor:
-        return scheme(labels, mask, None, 0.5)
+        return scheme(TokenBatch(labels, mask, 0.5))
 
     others = {
         "once a span": lambda: weigh(once_a_span(tokenizer, ids, mask)),

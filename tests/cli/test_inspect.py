@@ -11,7 +11,7 @@ from toolrest.cli.main import app
 from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import Region, label_tokens
 from toolrest.core.vocabulary import Vocabulary
-from toolrest.core.weights import RegionEntropy, get_scheme
+from toolrest.core.weights import RegionEntropy, TokenBatch, get_scheme
 from toolrest.recipe import Recipe, dump_recipe
 
 TEXT = '<think> I look. </think>\n<tool_call>\n{"name": "a", "parameters": {"b": 1}}\n</tool_call>'
@@ -39,7 +39,8 @@ def expected_weights(text, tokenizer, progress):
     total, count = torch.zeros(len(Region)).double(), torch.zeros(len(Region)).double()
     for region, mean in ((Region.FORMAT, 0.1), (Region.REASONING, 0.8), (Region.PARAMETERS, 0.4)):
         total[region], count[region] = mean, 1.0
-    return get_scheme("rest")(regions, mask, RegionEntropy(total, count), progress)[0].tolist()
+    batch = TokenBatch(regions, mask, progress, RegionEntropy(total, count))
+    return get_scheme("rest")(batch)[0].tolist()
 
 
 @pytest.mark.parametrize("progress", [0.0, 1.0])

@@ -75,7 +75,12 @@ class Vocabulary:
 
     @classmethod
     def from_table(cls, table: list[bytes], end_ids: Iterable[int] = ()) -> Vocabulary:
-        """The vocabulary whose token `i` stands for `table[i]`."""
+        """The vocabulary whose token `i` stands for `table[i]`.
+
+        Args:
+            table: the bytes of each token, V entries.
+            end_ids: tokens that end a turn.
+        """
         starts = np.zeros(len(table) + 1, dtype=np.int64)
         np.cumsum([len(entry) for entry in table], out=starts[1:])
         return cls(np.frombuffer(b"".join(table), dtype=np.uint8), starts, frozenset(end_ids))
@@ -84,6 +89,9 @@ class Vocabulary:
         """The bytes of the ids in a row, and where each token starts in them.
 
         Ids beyond the table (a model's embedding is often padded) stand for no bytes.
+
+        Args:
+            ids: token ids, integers, [N].
 
         Returns:
             The bytes, and offsets, int64, [N + 1].
@@ -97,11 +105,19 @@ class Vocabulary:
         return self.blob[source].tobytes(), offsets
 
     def text(self, ids: Sequence[int]) -> str:
-        """The text of the ids; bytes that are not UTF-8 become U+FFFD."""
+        """The text of the ids; bytes that are not UTF-8 become U+FFFD.
+
+        Args:
+            ids: token ids, N of them.
+        """
         return self.concatenate(np.asarray(ids, dtype=np.int64))[0].decode("utf-8", "replace")
 
     def ends_turn(self, ids: np.ndarray) -> np.ndarray:
-        """Which ids end a turn, bool, in the shape of `ids`."""
+        """Which ids end a turn, bool, in the shape of `ids`.
+
+        Args:
+            ids: token ids, integers, of any shape.
+        """
         return np.isin(ids, list(self.end_ids))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from toolrest.core.regions import Region
-from toolrest.core.weights import RegionEntropy, Scheme
+from toolrest.core.weights import RegionEntropy, Scheme, TokenBatch
 from toolrest.experiments.trajectories import Trajectories
 from toolrest.experiments.variance import (
     WeightingMoments,
@@ -213,7 +213,8 @@ def scheme_weights(
 
     def weigh(regions: torch.Tensor) -> torch.Tensor:
         row = regions[None]
-        return scheme(row, torch.ones_like(row, dtype=torch.bool), entropy, progress)[0]
+        mask = torch.ones_like(row, dtype=torch.bool)
+        return scheme(TokenBatch(row, mask, progress, entropy))[0]
 
     return weigh
 

@@ -11,9 +11,11 @@ from toolrest.errors import InputError, short, unknown_name
 from toolrest.io.files import read_text
 from toolrest.io.plain_yaml import plain_values
 from toolrest.io.redaction import holds_key, key_in
+from toolrest.io.terminal import say
 from toolrest.recipe.checks import check_recipe
 from toolrest.recipe.paths import with_whole_paths
 from toolrest.recipe.schema import Recipe
+from toolrest.recipe.versions import upgrade
 
 _KEYLESS = (
     "looks like a key or a password, which a recipe must not hold; give it in the environment "
@@ -58,9 +60,12 @@ def load_run_recipe(path: Path, overrides: list[str], *, trusted: bool) -> Recip
 
 
 def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
-    """The recipe of plain values, its paths made whole; `source` is named in errors."""
+    """The recipe of plain values, its paths made whole; `source` is named in errors and notes."""
     if isinstance(values.get("engine"), str):
         values = values | {"engine": {"name": values["engine"]}}
+    values, notes = upgrade(values, source)
+    for note in notes:
+        say(note, err=True)
     _check_keys(values, Recipe, "")
     try:
         recipe = Recipe.model_validate(values)

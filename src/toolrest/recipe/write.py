@@ -9,6 +9,7 @@ import yaml
 
 from toolrest.io.files import split_lines
 from toolrest.recipe.schema import Recipe
+from toolrest.recipe.versions import SCHEMA
 
 _WORKED_OUT = "# worked out: "
 _OWN_KEY = re.compile(r"  [a-z_]+: ")
@@ -24,7 +25,8 @@ def dump_recipe(
         reasons: where values come from, by keys such as `rollout.group_size`; written as comments.
         said: only the keys that the recipe says, for processes that work out the rest.
     """
-    text = yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=said), sort_keys=False)
+    values = {"schema": SCHEMA, **recipe.model_dump(mode="json", exclude_unset=said)}
+    text = yaml.safe_dump(values, sort_keys=False)
     if not reasons:
         return text
     lines, section = [], ""

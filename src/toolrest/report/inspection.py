@@ -10,7 +10,7 @@ import torch
 from toolrest.core.dialects import Reply
 from toolrest.core.regions import Region, label_tokens
 from toolrest.core.rewards.score import RewardBreakdown
-from toolrest.core.weights import RegionEntropy, Scheme
+from toolrest.core.weights import RegionEntropy, Scheme, TokenBatch
 from toolrest.engines.common.reward import ToolReward
 from toolrest.policy.speech import Speech
 
@@ -85,7 +85,7 @@ def inspect_response(
     if scheme.reads_tokens:
         raise ValueError("this scheme weighs tokens by what their group did; inspect a run instead")
     regions, mask = response.label(scheme.scaffolding)
-    weights = scheme(regions, mask, entropy, progress)[0].tolist()
+    weights = scheme(TokenBatch(regions, mask, progress, entropy))[0].tolist()
     return inspect_recorded(response, [Region(each) for each in regions[0].tolist()], weights)
 
 

@@ -4,9 +4,12 @@ from hypothesis import strategies as st
 
 from toolrest.core.dialects import ToolCall, get_dialect
 from toolrest.core.rewards import call_score, get_schedule, score_reply
+from toolrest.core.rewards import correctness as correctness_module
+from toolrest.core.rewards.correctness import correctness_kinds, register_reward
 from toolrest.core.rewards.values import equal
 from toolrest.engines.common.reward import ToolReward
 from toolrest.errors import InputError
+from toolrest.recipe import load_recipe
 
 RLLA = get_dialect("rlla")
 
@@ -261,3 +264,33 @@ def test_a_truth_owes_a_thought_only_where_the_prompt_begins_one():
     call = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
     assert [str(block) for block in reward.truth(call).blocks] == ["calls"]
     assert [str(b) for b in reward.truth(call, "<think>\n").blocks] == ["thought", "calls"]
+
+
+def names_alone(calls, truth):
+    """A reward as a user writes it: the share of the names that are due, in their order."""
+    return sum(a.name == b.name for a, b in zip(calls, truth, strict=False)) / max(1, len(truth))
+
+
+def test_a_reward_of_your_own_by_hand(monkeypatch):
+    """One name of two is right: 0.5 of [-3, 3] is 0; with half of `exact`, which is 0, 0.25."""
+    monkeypatch.setattr(correctness_module, "_KINDS", dict(correctness_module._KINDS))
+    register_reward("names_alone", names_alone)
+    truth = (
+        "<tool_call>\n"
+        + "\n".join(f'{{"name": "{name}", "parameters": {{}}}}' for name in ("a", "b"))
+        + "\n</tool_call>"
+    )
+    said = truth.replace('"b"', '"c"')
+    for kinds, expected in (("names_alone", 0.5), ({"names_alone": 1, "exact": 1}, 0.25)):
+        found = ToolReward(schedule="constant", correctness=kinds).score(said, truth)
+        assert found.correctness == expected
+        assert found.correctness_reward == pytest.approx(6 * expected - 3)
+    assert "names_alone" in correctness_kinds()
+    recipe = load_recipe(None, ["reward.correctness={names_alone: 1}"])
+    assert recipe.reward.correctness == {"names_alone": 1.0}
+    with pytest.raises(InputError, match="there is a reward exact already"):
+        register_reward("exact", names_alone)
+    with pytest.raises(InputError, match="a name has letters"):
+        register_reward("a=b", names_alone)
+    with pytest.raises(InputError, match="did you mean 'names_alone'"):
+        ToolReward(correctness="name_alone")

@@ -11,6 +11,7 @@ from toolrest.core.weights import (
     RegionEntropy,
     Rest,
     Statistic,
+    TokenBatch,
     TokenStatistics,
     get_scheme,
     normalise,
@@ -44,7 +45,7 @@ def tokens(entropy, surprisal=None, advantages=None, group_size=1, ids=None):
 def weigh(scheme, regions, given=None, mask=None):
     regions = torch.tensor(regions)
     mask = torch.ones_like(regions, dtype=torch.bool) if mask is None else torch.tensor(mask)
-    return scheme(regions, mask, None, 0.0, given).tolist()
+    return scheme(TokenBatch(regions, mask, token_statistics=given)).tolist()
 
 
 def scaled(row):
@@ -324,7 +325,7 @@ def test_official_is_at_its_start_and_its_end():
     regions = torch.tensor([[N, F, P, T]])
     mask = torch.ones_like(regions, dtype=torch.bool)
     for progress, rising in ((0.0, 0.6), (1.0, 0.81)):
-        found = get_scheme("official")(regions, mask, None, progress)[0].tolist()
+        found = get_scheme("official")(TokenBatch(regions, mask, progress))[0].tolist()
         assert found == scaled([1.2, 1.0, rising, rising])
 
 

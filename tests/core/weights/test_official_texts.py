@@ -6,7 +6,7 @@ import torch
 from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import label_tokens
 from toolrest.core.vocabulary import Vocabulary
-from toolrest.core.weights import get_scheme
+from toolrest.core.weights import TokenBatch, get_scheme
 
 
 def weights_of(pieces, step, steps=100):
@@ -17,7 +17,7 @@ def weights_of(pieces, step, steps=100):
     regions = label_tokens(
         ids, mask, vocabulary, get_dialect("rlla"), scaffolding=scheme.scaffolding
     )
-    return scheme(regions, mask, None, step / steps)[0].tolist()
+    return scheme(TokenBatch(regions, mask, step / steps))[0].tolist()
 
 
 @pytest.mark.parametrize(

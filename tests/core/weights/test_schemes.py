@@ -1,18 +1,23 @@
 import math
+from dataclasses import dataclass
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolrest.core import weights
 from toolrest.core.regions import Region
 from toolrest.core.weights import (
     EntropyRule,
     RegionEntropy,
     Rest,
+    Scheme,
+    TokenBatch,
     TokenStatistics,
     get_scheme,
     normalise,
+    register_scheme,
     scheme_names,
 )
 from toolrest.errors import InputError
@@ -57,7 +62,7 @@ def test_every_scheme_keeps_the_contract(name, batch, progress, data):
         advantages=torch.tensor(data.draw(advantages)),
         group_size=len(mask),
     )
-    weights = get_scheme(name)(regions, mask, ALL, progress, tokens)
+    weights = get_scheme(name)(TokenBatch(regions, mask, progress, ALL, tokens))
     assert weights.dtype is torch.float32
     assert not weights.requires_grad
     assert (weights >= 0).all()
@@ -71,13 +76,15 @@ def test_every_scheme_keeps_the_contract(name, batch, progress, data):
 
 def test_uniform_is_exactly_one():
     mask = torch.tensor([[True, True, False]])
-    assert get_scheme("uniform")(torch.tensor([[1, 2, 3]]), mask, None, 0.5).tolist() == [[1, 1, 0]]
+    batch = TokenBatch(torch.tensor([[1, 2, 3]]), mask, 0.5)
+    assert get_scheme("uniform")(batch).tolist() == [[1, 1, 0]]
 
 
 @pytest.mark.stored_numbers
 def test_weights_by_hand_are_scaled_to_a_mean_of_one():
     regions, mask = torch.tensor([[F, N, P]]), torch.ones(1, 3, dtype=torch.bool)
-    found = get_scheme("regional", format=1, name=2, parameters=6)(regions, mask, None, 0.5)
+    scheme = get_scheme("regional", format=1, name=2, parameters=6)
+    found = scheme(TokenBatch(regions, mask, 0.5))
     assert found.tolist() == [[pytest.approx(w) for w in (1 / 3, 2 / 3, 2.0)]]
 
 
@@ -142,20 +149,21 @@ def test_weights_stay_within_their_bounds():
 @pytest.mark.stored_numbers
 def test_no_gradient_for_reasoning():
     scheme = get_scheme("rest", reasoning_gradient=False)
-    weights = scheme(torch.tensor([[F, T]]), torch.ones(1, 2, dtype=torch.bool), ALL, 0.0)
+    mask = torch.ones(1, 2, dtype=torch.bool)
+    weights = scheme(TokenBatch(torch.tensor([[F, T]]), mask, 0.0, ALL))
     assert weights.tolist() == [[pytest.approx(2.0), 0.0]]
 
 
 def test_rest_needs_entropies():
     with pytest.raises(ValueError, match="region entropies"):
-        get_scheme("rest")(torch.zeros(1, 1).long(), torch.ones(1, 1).bool(), None, 0.0)
+        get_scheme("rest")(TokenBatch(torch.zeros(1, 1).long(), torch.ones(1, 1).bool()))
 
 
 @pytest.mark.stored_numbers
 def test_official_by_hand():
     """Half way through 105 steps: 0.6 + 0.002 * 52.5 = 0.705."""
     regions = torch.tensor([[F, T, T, F, O, F, O, N, O, P, P, O, F]])
-    weights = get_scheme("official")(regions, torch.ones_like(regions).bool(), None, 0.5)
+    weights = get_scheme("official")(TokenBatch(regions, torch.ones_like(regions).bool(), 0.5))
     raw = [1, 0.705, 0.705, 1, 0, 1, 0, 1.2, 0, 0.705, 0.705, 0, 1]
     mean = sum(raw) / len(raw)
     assert weights[0].tolist() == pytest.approx([value / mean for value in raw], abs=1e-6)
@@ -164,14 +172,15 @@ def test_official_by_hand():
 @pytest.mark.stored_numbers
 def test_official_never_passes_its_caps():
     regions = torch.tensor([[N, P, T]])
-    weights = get_scheme("official", steps=1000)(regions, torch.ones_like(regions).bool(), None, 1)
+    batch = TokenBatch(regions, torch.ones_like(regions).bool(), 1.0)
+    weights = get_scheme("official", steps=1000)(batch)
     raw = torch.tensor([1.2, 1.2, 1.0])
     assert torch.allclose(weights[0], raw / raw.mean())
 
 
 def test_official_gives_a_row_without_any_recognised_token_nothing():
     regions = torch.tensor([[O, O, R]])
-    weights = get_scheme("official")(regions, torch.ones_like(regions).bool(), None, 0.0)
+    weights = get_scheme("official")(TokenBatch(regions, torch.ones_like(regions).bool()))
     assert weights.tolist() == [[0, 0, 0]]
 
 
@@ -224,3 +233,52 @@ def test_what_a_scheme_reads_is_its_own_matter(name):
     assert scheme.reads_tokens == reads
     with pytest.raises(TypeError, match="reads_tokens"):
         type(scheme)(reads_tokens=not reads)
+
+
+@dataclass(frozen=True)
+class NamesAlone(Scheme):
+    """A scheme as a user writes it: `most` for names, 1 for all else."""
+
+    most: float = 3.0
+
+    def weights(self, batch):
+        return torch.where(batch.regions == Region.NAME, self.most, 1.0)
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    monkeypatch.setattr(weights, "_SCHEMES", dict(weights._SCHEMES))
+    register_scheme("names_alone", NamesAlone)
+
+
+def test_a_scheme_of_your_own_by_hand(registered):
+    """Raw 3, 1, 1, 1 has mean 1.5; the last token is masked."""
+    mask = torch.tensor([[True, True, True, True, False]])
+    batch = TokenBatch(torch.tensor([[N, T, T, P, N]]), mask)
+    found = get_scheme("names_alone")(batch)
+    assert found.tolist() == [[2.0, *[pytest.approx(2 / 3)] * 3, 0.0]]
+    assert get_scheme("names_alone", most=1.0)(batch).tolist() == [[1.0] * 4 + [0.0]]
+    product = get_scheme("names_alone*uniform", names_alone={"most": 5})
+    assert product(batch)[0, 0].item() == pytest.approx(2.5)
+
+
+def test_a_name_is_one_scheme_s(registered):
+    register_scheme("names_alone", NamesAlone)  # a notebook's cell that runs twice
+    with pytest.raises(InputError, match="there is a weighting scheme rest already"):
+        register_scheme("rest", NamesAlone)
+    with pytest.raises(InputError, match="not a subclass of Scheme"):
+        register_scheme("mine", NamesAlone())
+    with pytest.raises(InputError, match="a name has letters"):
+        register_scheme("my*scheme", NamesAlone)
+    assert "names_alone" in scheme_names()
+    with pytest.raises(InputError, match="did you mean 'most'"):
+        get_scheme("names_alone", mots=2.0)
+
+
+def test_what_was_not_asked_for_is_said():
+    """A scheme that forgets to say what it reads."""
+    batch = TokenBatch(torch.zeros(1, 1).long(), torch.ones(1, 1).bool())
+    with pytest.raises(ValueError, match="reads_tokens"):
+        _ = batch.tokens
+    with pytest.raises(ValueError, match="statistic"):
+        _ = batch.entropy

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from toolrest.core.regions import Region
-from toolrest.core.weights import RegionEntropy, TokenStatistics, get_scheme
+from toolrest.core.weights import RegionEntropy, TokenBatch, TokenStatistics, get_scheme
 from toolrest.errors import InputError
 
 pytestmark = pytest.mark.stored_numbers
@@ -25,7 +25,7 @@ def statistics(entropy, surprisal=None, advantages=None, group_size=1, ids=None)
 def weigh(name, regions, tokens, mask=None, **options):
     regions = torch.tensor(regions)
     mask = torch.ones_like(regions, dtype=torch.bool) if mask is None else torch.tensor(mask)
-    return get_scheme(name, **options)(regions, mask, None, 0.0, tokens)
+    return get_scheme(name, **options)(TokenBatch(regions, mask, token_statistics=tokens))
 
 
 def test_stare_by_hand():
@@ -103,7 +103,7 @@ def test_actfocus_by_hand():
 
 @pytest.mark.parametrize("name", ["stare", "top_entropy", "gtpo", "actfocus"])
 def test_without_token_statistics_they_say_so(name):
-    with pytest.raises(ValueError, match=f"{name} scheme weighs tokens one by one"):
+    with pytest.raises(ValueError, match=f"{type(get_scheme(name)).__name__} weighs tokens one by"):
         weigh(name, [[T, N]], None)
 
 
@@ -115,10 +115,11 @@ def test_a_product_multiplies_and_normalises_once():
     mask = torch.ones_like(regions, dtype=torch.bool)
     tokens = statistics([[0.1, 0.9, 0.1, 0.1]])
     one, other = get_scheme("rest", w_max=4.0), get_scheme("top_entropy", share=0.5)
-    raw = one(regions, mask, ENTROPY, 0.5) * other(regions, mask, None, 0.5, tokens)
+    batch = TokenBatch(regions, mask, 0.5, ENTROPY, tokens)
+    raw = one(batch) * other(batch)
     options = {"rest": {"w_max": 4.0}, "top_entropy": {"share": 0.5}}
     both = get_scheme("rest*top_entropy", **options)
-    found = both(regions, mask, ENTROPY, 0.5, tokens)
+    found = both(batch)
     assert torch.allclose(found, raw / raw.mean())
     assert both.reads_tokens and both.statistic == one.statistic
 
@@ -126,8 +127,8 @@ def test_a_product_multiplies_and_normalises_once():
 def test_a_product_with_uniform_is_the_other_scheme():
     regions = torch.tensor([[T, N, P, 0]])
     mask = torch.tensor([[True, True, True, False]])
-    alone = get_scheme("rest")(regions, mask, ENTROPY, 0.3)
-    assert torch.allclose(get_scheme("rest*uniform")(regions, mask, ENTROPY, 0.3), alone)
+    batch = TokenBatch(regions, mask, 0.3, ENTROPY)
+    assert torch.allclose(get_scheme("rest*uniform")(batch), get_scheme("rest")(batch))
 
 
 @pytest.mark.parametrize(

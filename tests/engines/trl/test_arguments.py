@@ -1,16 +1,21 @@
 """`ResTTrainer` is given what `GRPOTrainer` is given, and holds what it holds."""
 
 import inspect
-from dataclasses import fields
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 import pytest
 import torch
 from datasets import Dataset
-from transformers import TrainingArguments
+from transformers import HfArgumentParser, TrainingArguments
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.base_config import _BaseConfig
 from trl_settings import settings
 
+from toolrest.core.regions import Region
+from toolrest.core.weights import Rest, Scheme, Stare
+from toolrest.engines.trl.config import chosen_scheme
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
 from toolrest.errors import InputError
 from toolrest.policy.weights import load_policy
@@ -42,9 +47,66 @@ def named_policy():
 
 
 def test_the_parameters_are_those_of_grpo_in_their_order():
-    theirs = list(inspect.signature(GRPOTrainer.__init__).parameters)
-    ours = list(inspect.signature(ResTTrainer.__init__).parameters)
-    assert ours[:4] == theirs[:4] == ["self", "model", "reward_funcs", "args"]
+    theirs = inspect.signature(GRPOTrainer.__init__).parameters
+    ours = inspect.signature(ResTTrainer.__init__).parameters
+    assert list(ours) == [*theirs, "on_rollouts", "on_incident"]
+    for name, parameter in theirs.items():
+        assert (ours[name].kind, ours[name].default) == (parameter.kind, parameter.default), name
+
+
+@dataclass(frozen=True)
+class Calls(Scheme):
+    """A scheme of the user's own."""
+
+    most: float = 2.0
+
+    def weights(self, batch):
+        return torch.where(batch.regions == Region.REASONING, 1.0, self.most)
+
+
+def test_a_scheme_object_is_the_weighting_and_is_recorded(tmp_path):
+    config = ResTConfig(weighting=Calls(most=3.0), **settings(tmp_path))
+    assert chosen_scheme(config) == Calls(most=3.0)
+    recorded = json.loads(config.to_json_string())["weighting"]
+    assert recorded == "Calls(scaffolding=<Region.FORMAT: 1>, most=3.0)"
+    named = ResTConfig(weighting="rest*stare", **settings(tmp_path))
+    assert json.loads(named.to_json_string())["weighting"] == "rest*stare"
+    assert chosen_scheme(named).schemes == (Rest(), Stare())
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"weighting": Rest}, "neither a scheme's name nor a Scheme"),
+        ({"weighting": Rest(), "weighting_options": {"w_max": 3.0}}, "set them there"),
+        ({"weighting": "rest*star"}, "did you mean 'stare'"),
+    ],
+)
+def test_a_weighting_that_is_none_is_refused(tmp_path, given, words):
+    with pytest.raises(InputError, match=words):
+        chosen_scheme(ResTConfig(**given, **settings(tmp_path)))
+
+
+def test_on_a_command_line_the_weighting_is_a_name(tmp_path):
+    words = ["--output_dir", str(tmp_path), "--use_cpu", "--bf16", "false", "--weighting", "a*b"]
+    [config] = HfArgumentParser(ResTConfig).parse_args_into_dataclasses(words)
+    assert config.weighting == "a*b"
+
+
+def test_the_model_card_names_rest_and_its_paper(tmp_path, embedded_tokenizer):
+    trainer = ResTTrainer(
+        named_policy(),
+        lengths,
+        ResTConfig(**settings(tmp_path)),
+        train_dataset=ROWS,
+        processing_class=embedded_tokenizer,
+    )
+    trainer.create_model_card(model_name="mine")
+    card = (Path(trainer.args.output_dir) / "README.md").read_text()
+    assert "ResT: Reshaping Token-Level Policy Gradients" in card
+    assert "2509.21826" in card and "Zihan Lin" in card
+    assert "DeepSeekMath" not in card
+    assert {"trl", "rest"} <= set(trainer.model.model_tags)
 
 
 def test_without_args_the_defaults_are_those_of_grpo(

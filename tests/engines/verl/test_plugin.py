@@ -26,7 +26,7 @@ from verl.utils.config import omega_conf_to_dataclass
 from verl.utils.metric import Metric
 from verl.workers.utils.losses import ppo_loss
 
-from toolrest import RegionEntropy, Vocabulary, get_dialect, get_scheme, label_tokens
+from toolrest import RegionEntropy, TokenBatch, Vocabulary, get_dialect, get_scheme, label_tokens
 from toolrest.core import credit as advantage_rules
 from toolrest.core.regions import Region
 from toolrest.engines.verl.names import MODULE
@@ -188,7 +188,7 @@ def core_advantages(trainer, generation):
     )
     regions = label_tokens(ids, mask, vocabulary, dialect, scaffolding=scheme.scaffolding)
     entropy = RegionEntropy.measure(padded("entropies", torch.float32), regions, mask)
-    weights = scheme(regions, mask, entropy, generation["progress"])
+    weights = scheme(TokenBatch(regions, mask, generation["progress"], entropy))
     rewards = torch.tensor([row["reward"] for row in rows])
     # verl divides by the deviation plus 1e-6
     each = advantage_rules.group_normalise(rewards, GROUP, delta=1e-6)

@@ -140,9 +140,9 @@ def test_a_scheme_is_told_of_each_token_in_the_order_of_its_groups():
     class Spy:
         scaffolding, statistic, reads_tokens = Region.FORMAT, None, True
 
-        def __call__(self, regions, mask, entropy, progress, tokens):
-            seen.append((regions, mask, entropy, progress, tokens))
-            return torch.arange(1.0, 13.0).view(4, 3) * mask
+        def __call__(self, batch):
+            seen.append(batch)
+            return torch.arange(1.0, 13.0).view(4, 3) * batch.mask
 
     mask = [[False, True, True], [True, True, True], [False] * 3, [True] * 3, [True, True, False]]
     given = rollouts(
@@ -153,10 +153,11 @@ def test_a_scheme_is_told_of_each_token_in_the_order_of_its_groups():
         progress=0.25,
     )
     found = weigher(Spy(), group_size=2).weigh(given)
-    [(regions, kept, entropy, progress, tokens)] = seen
-    assert kept.tolist() == [mask[row] for row in (0, 3, 1, 4)]
-    assert regions[1:].tolist() == [[F, T, F], [F, T, F], [F, T, 0]]
-    assert entropy is None and progress == 0.25
+    [batch] = seen
+    tokens = batch.tokens
+    assert batch.mask.tolist() == [mask[row] for row in (0, 3, 1, 4)]
+    assert batch.regions[1:].tolist() == [[F, T, F], [F, T, F], [F, T, 0]]
+    assert batch.region_entropy is None and batch.progress == 0.25
     assert tokens.advantages.tolist() == [1.0, 3.0, 2.0, -4.0]
     assert tokens.surprisal.tolist() == [[1.0, 2.0, 3.0]] * 4
     assert tokens.entropy.tolist() == [[0.5, 1.0, 0.5]] * 4

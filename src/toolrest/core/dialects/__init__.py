@@ -18,6 +18,7 @@ from toolrest.core.dialects.muse import Muse
 from toolrest.core.dialects.pythonic import Pythonic
 from toolrest.core.dialects.qwen_xml import QwenXML
 from toolrest.core.dialects.rlla import RLLA
+from toolrest.core.naming import add_named
 from toolrest.errors import InputError, unknown_name
 
 AUTO = "auto"
@@ -37,6 +38,9 @@ _DIALECTS: dict[str, Dialect] = {
 def get_dialect(name: str) -> Dialect:
     """Return the dialect with this name.
 
+    Args:
+        name: one of `dialect_names()`.
+
     Raises:
         InputError: there is none; the text names the nearest known one.
     """
@@ -46,15 +50,15 @@ def get_dialect(name: str) -> Dialect:
 
 
 def register_dialect(dialect: Dialect) -> None:
-    """Register a dialect under its `name`, so that `get_dialect` finds it.
+    """Make a dialect of your own known to `get_dialect`, and with it to recipes and `ResTConfig`.
+
+    Args:
+        dialect: known by its `name` from now on.
 
     Raises:
         InputError: another dialect has that name.
     """
-    known = _DIALECTS.get(dialect.name)
-    if known is not None and type(known) is not type(dialect):
-        raise InputError(f"there is a dialect {dialect.name} already: {type(known).__name__}")
-    _DIALECTS[dialect.name] = dialect
+    add_named(_DIALECTS, "dialect", dialect.name, dialect)
 
 
 def dialect_names() -> tuple[str, ...]:

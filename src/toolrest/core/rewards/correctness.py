@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 
 from toolrest.core.dialects import ToolCall
+from toolrest.core.naming import add_named
 from toolrest.core.rewards.ast import PossibleCall, ast_score, possible_calls
 from toolrest.core.rewards.exact import exact
 from toolrest.core.rewards.partial import CallScore
@@ -26,6 +28,26 @@ _KINDS: dict[str, Callable[[CallScore, Calls, Calls, Possible], float]] = {
 
 PARTIAL: Mapping[str, float] = {"partial": 1.0}
 """The paper's correctness."""
+
+
+def register_reward(name: str, score: Callable[[Calls, Calls], float]) -> None:
+    """Make a kind of correctness of your own known to `ToolReward`, and to recipes as a key of
+    `reward.correctness`.
+
+    Args:
+        name: what recipes call it.
+        score: of a reply's calls and of those that are due, a number in [0, 1]. It is asked where
+            all calls could be read, and both have some or both have none.
+
+    Raises:
+        InputError: another kind has that name.
+    """
+
+    @wraps(score)
+    def kind(partial: CallScore, calls: Calls, truth: Calls, possible: Possible) -> float:
+        return score(calls, truth)
+
+    add_named(_KINDS, "reward", name, kind)
 
 
 def correctness_kinds() -> tuple[str, ...]:

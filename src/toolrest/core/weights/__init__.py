@@ -1,13 +1,14 @@
-"""Weighting schemes: (regions, mask, entropy, progress) -> weights [B, T]. One file each."""
+"""Weighting schemes: `TokenBatch` -> weights, [B, T]. One file each."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
+from toolrest.core.naming import add_named
 from toolrest.core.regions import Region
 from toolrest.core.weights.actfocus import ActFocus
-from toolrest.core.weights.base import Scheme, TokenStatistics, normalise
+from toolrest.core.weights.base import Scheme, TokenBatch, TokenStatistics, normalise
 from toolrest.core.weights.contrast import Contrast
 from toolrest.core.weights.entropy import RegionEntropy, Statistic
 from toolrest.core.weights.gtpo import Gtpo
@@ -31,6 +32,21 @@ _SCHEMES: dict[str, type[Scheme]] = {
     "contrast": Contrast,
     "regional": Regional,
 }
+
+
+def register_scheme(name: str, scheme: type[Scheme]) -> None:
+    """Make a scheme of your own known to `get_scheme`, and with it to recipes and `ResTConfig`.
+
+    Args:
+        name: what recipes call it.
+        scheme: a subclass of `Scheme`, a frozen dataclass whose fields are its options.
+
+    Raises:
+        InputError: another scheme has that name, or the class is no scheme.
+    """
+    if not (isinstance(scheme, type) and issubclass(scheme, Scheme)):
+        raise InputError(f"register_scheme({name!r}): {scheme!r} is not a subclass of Scheme")
+    add_named(_SCHEMES, "weighting scheme", name, scheme)
 
 
 def get_scheme(name: str, /, **options: Any) -> Scheme:
@@ -64,8 +80,7 @@ def _one_scheme(name: str, options: dict[str, Any]) -> Scheme:
     if name not in _SCHEMES:
         raise InputError(unknown_name("weighting scheme", name, _SCHEMES))
     scheme = _SCHEMES[name]
-    fields = dataclasses.fields(scheme)  # type: ignore[arg-type]
-    known = {field.name: field for field in fields if field.init}
+    known = {field.name: field for field in dataclasses.fields(scheme) if field.init}
     for option, value in options.items():
         if option not in known:
             raise InputError(unknown_name(f"option of weighting scheme {name!r}", option, known))
@@ -75,7 +90,7 @@ def _one_scheme(name: str, options: dict[str, Any]) -> Scheme:
             _check(name, option, known[option].default, value)
     try:
         return scheme(**options)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise InputError(f"weighting scheme {name!r}: {error}") from error
 
 
@@ -92,7 +107,9 @@ def _region(scheme: str, option: str, value: object) -> Region:
 
 
 def _check(scheme: str, option: str, default: object, value: object) -> None:
-    """The value must be of its default's kind."""
+    """The value must be of its default's kind, where it has one."""
+    if default is dataclasses.MISSING or default is None:
+        return
     number = isinstance(default, int | float) and not isinstance(default, bool)
     fits = (
         isinstance(value, int | float) and not isinstance(value, bool)
@@ -124,10 +141,12 @@ __all__ = [
     "Scheme",
     "Stare",
     "Statistic",
+    "TokenBatch",
     "TokenStatistics",
     "TopEntropy",
     "Uniform",
     "get_scheme",
     "normalise",
+    "register_scheme",
     "scheme_names",
 ]

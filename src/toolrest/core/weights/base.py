@@ -1,9 +1,9 @@
-"""What every weighting scheme has in common."""
+"""What every weighting scheme has in common: what it is given, and what becomes of its weights."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
 
 import torch
 
@@ -30,49 +30,88 @@ class TokenStatistics:
     """Responses to one prompt."""
 
 
-class Scheme(Protocol):
-    """Gives every token of a response its weight in the policy gradient."""
+@dataclass(frozen=True)
+class TokenBatch:
+    """The sampled tokens of B responses, and what a scheme may weigh them by."""
+
+    regions: torch.Tensor
+    """`Region` of each token, int64, [B, T]."""
+    mask: torch.Tensor
+    """The tokens that the loss counts, bool, [B, T]."""
+    progress: float = 0.0
+    """step / max_steps, in [0, 1]."""
+    region_entropy: RegionEntropy | None = None
+    """The policy's average entropy in each region, over all ranks; None: not measured."""
+    token_statistics: TokenStatistics | None = None
+    """What is known of each token; None: not measured, as it costs one more forward."""
 
     @property
-    def scaffolding(self) -> Region:
-        """The region that labels put call scaffolding and the end of the turn into."""
-        ...
-
-    @property
-    def statistic(self) -> Statistic | None:
-        """What the scheme's `entropy` argument must have measured; None: it reads none."""
-        ...
-
-    @property
-    def reads_tokens(self) -> bool:
-        """Whether the scheme needs `tokens`, which cost one more forward a generation."""
-        ...
-
-    def __call__(
-        self,
-        regions: torch.Tensor,
-        mask: torch.Tensor,
-        entropy: RegionEntropy | None,
-        progress: float,
-        tokens: TokenStatistics | None = None,
-    ) -> torch.Tensor:
-        """Weigh the tokens.
-
-        Args:
-            regions: `Region` of each token, int64, [B, T].
-            mask: the tokens that the loss counts, bool, [B, T].
-            entropy: the policy's average entropy in each region, over all ranks.
-            progress: step / max_steps, in [0, 1].
-            tokens: what is known of each token, for a scheme that reads it.
-
-        Returns:
-            Weights, float32, [B, T]: detached, >= 0, 0 outside the mask, and of mean 1 over each
-            row's mask. A row in which every token weighs 0 stays 0.
+    def entropy(self) -> RegionEntropy:
+        """The average entropy in each region.
 
         Raises:
-            ValueError: the scheme needs `entropy` or `tokens` and it is None.
+            ValueError: the batch has none.
         """
-        ...
+        if self.region_entropy is None:
+            raise ValueError("the batch has no region entropies; give the scheme a `statistic`")
+        return self.region_entropy
+
+    @property
+    def tokens(self) -> TokenStatistics:
+        """What is known of each token.
+
+        Raises:
+            ValueError: the batch has none.
+        """
+        if self.token_statistics is None:
+            raise ValueError("the batch has no token statistics; set the scheme's `reads_tokens`")
+        return self.token_statistics
+
+
+@dataclass(frozen=True)
+class Scheme(ABC):
+    """Gives every token of a response its weight in the policy gradient.
+
+    A scheme of your own is a frozen dataclass with a method `weights`; its fields are the options
+    that a recipe can set.
+    """
+
+    scaffolding: Region = field(default=Region.FORMAT, kw_only=True)
+    """The region that labels put call scaffolding and the end of the turn into."""
+    statistic: Statistic | None = field(default=None, init=False, repr=False)
+    """What `batch.entropy` must have measured; None: the scheme does not read it."""
+    reads_tokens: bool = field(default=False, init=False, repr=False)
+    """Whether the scheme reads `batch.tokens`, which cost one more forward a generation."""
+
+    @abstractmethod
+    def weights(self, batch: TokenBatch) -> torch.Tensor:
+        """The tokens' weights before they are normalised, >= 0, [B, T]; those outside the mask
+        count for nothing.
+
+        Args:
+            batch: the tokens, and what is known of them.
+        """
+
+    def __call__(self, batch: TokenBatch) -> torch.Tensor:
+        """The weights that advantages are multiplied by.
+
+        Args:
+            batch: the tokens, with the entropies and statistics that the scheme reads.
+
+        Returns:
+            Float32, [B, T]: >= 0, 0 outside the mask, and of mean 1 over each row's mask. A row in
+            which every token weighs 0 stays 0.
+
+        Raises:
+            ValueError: the scheme reads region entropies or token statistics and the batch has
+                none.
+        """
+        name = type(self).__name__
+        if self.statistic is not None and batch.region_entropy is None:
+            raise ValueError(f"{name} weighs by region entropies; batch.region_entropy is None")
+        if self.reads_tokens and batch.token_statistics is None:
+            raise ValueError(f"{name} weighs tokens one by one; batch.token_statistics is None")
+        return normalise(self.weights(batch), batch.mask)
 
 
 def normalise(raw: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -90,14 +129,3 @@ def normalise(raw: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     counted = torch.where(mask, raw.double(), 0.0)
     mean = counted.sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True).clamp(min=1)
     return (counted / (mean + DELTA)).float()
-
-
-def needed(tokens: TokenStatistics | None, scheme: str) -> TokenStatistics:
-    """The statistics, for a scheme that cannot do without.
-
-    Raises:
-        ValueError: there are none.
-    """
-    if tokens is None:
-        raise ValueError(f"the {scheme} scheme weighs tokens one by one; tokens is None")
-    return tokens

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
 from toolrest.core.regions import Region
-from toolrest.core.weights.base import TokenStatistics, needed, normalise
-from toolrest.core.weights.entropy import RegionEntropy
+from toolrest.core.weights.base import Scheme, TokenBatch
 
 
 @dataclass(frozen=True)
-class Contrast:
+class Contrast(Scheme):
     """Weigh where a group's rewards disagree; ours, a hypothesis that docs/evidence.md tries.
 
     Within a group, a token of region r and id v weighs
@@ -27,28 +26,16 @@ class Contrast:
 
     floor: float = 0.25
     """Weight of a token that tells nothing."""
-    scaffolding: Region = Region.FORMAT
-    """See `Scheme.scaffolding`."""
-    statistic: None = None
-    """Reads no region's entropy."""
-    reads_tokens: bool = field(default=True, init=False)
-    """See `Scheme.reads_tokens`."""
+    reads_tokens = True
 
     def __post_init__(self) -> None:
         if self.floor <= 0:
             raise ValueError(f"need floor > 0; got {self.floor}")
 
-    def __call__(
-        self,
-        regions: torch.Tensor,
-        mask: torch.Tensor,
-        entropy: RegionEntropy | None,
-        progress: float,
-        tokens: TokenStatistics | None = None,
-    ) -> torch.Tensor:
-        """See `Scheme.__call__`."""
-        tokens = needed(tokens, "contrast")
-        what = tokens.ids * len(Region) + regions
+    def weights(self, batch: TokenBatch) -> torch.Tensor:
+        """See `Scheme.weights`."""
+        tokens = batch.tokens
+        what = tokens.ids * len(Region) + batch.regions
         raw = torch.full(what.shape, self.floor, dtype=torch.float64, device=what.device)
         for start in range(0, len(what), tokens.group_size):
             group = slice(start, start + tokens.group_size)
@@ -56,8 +43,8 @@ class Contrast:
             signs = advantages > 0, advantages < 0
             if not all(sign.any() for sign in signs):
                 continue
-            raw[group] += _difference(what[group], mask[group], signs)
-        return normalise(raw, mask)
+            raw[group] += _difference(what[group], batch.mask[group], signs)
+        return raw
 
 
 def _difference(

@@ -33,7 +33,11 @@ class RegionEntropy:
 
     @classmethod
     def zero(cls, device: torch.device | str = "cpu") -> RegionEntropy:
-        """Nothing measured yet."""
+        """Nothing measured yet.
+
+        Args:
+            device: where the sums lie.
+        """
         empty = torch.zeros(len(Region), dtype=torch.float64, device=device)
         return cls(empty, empty.clone())
 
@@ -61,7 +65,12 @@ class RegionEntropy:
         return RegionEntropy(self.total + other.total, self.count + other.count)
 
     def ema_update(self, newer: RegionEntropy, decay: float) -> RegionEntropy:
-        """Exponential moving average: `decay` of this, the rest of the newer one."""
+        """Exponential moving average: `decay` of this, the rest of the newer one.
+
+        Args:
+            newer: what was measured since.
+            decay: weight of the past, in [0, 1].
+        """
         return RegionEntropy(
             decay * self.total + (1 - decay) * newer.total,
             decay * self.count + (1 - decay) * newer.count,
@@ -80,7 +89,12 @@ class RegionEntropy:
     def from_lists(
         cls, lists: dict[str, list[float]], device: torch.device | str = "cpu"
     ) -> RegionEntropy:
-        """The reverse of `to_lists`."""
+        """The reverse of `to_lists`.
+
+        Args:
+            lists: what `to_lists` gave.
+            device: where the sums shall lie.
+        """
         total, count = (
             torch.tensor(lists[key], dtype=torch.float64, device=device)
             for key in ("total", "count")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
-from toolrest.core.regions import Region
-from toolrest.core.weights.base import TokenStatistics, needed, normalise
-from toolrest.core.weights.entropy import RegionEntropy
+from toolrest.core.weights.base import Scheme, TokenBatch
 
 _FLOOR = 1e-3
 """Nats; keeps the inverse of a certain token's entropy finite."""
 
 
 @dataclass(frozen=True)
-class Gtpo:
+class Gtpo(Scheme):
     """Token rewards by entropy (arXiv 2508.04349), as public notes quote it.
 
     A token at position t weighs by the ratio of its entropy to the mean entropy at t of the
@@ -26,36 +24,24 @@ class Gtpo:
 
     mix: float = 0.5
     """How much of the weight follows the ratio; the rest is 1. Ours."""
-    scaffolding: Region = Region.FORMAT
-    """See `Scheme.scaffolding`."""
-    statistic: None = None
-    """Reads no region's entropy."""
-    reads_tokens: bool = field(default=True, init=False)
-    """See `Scheme.reads_tokens`."""
+    reads_tokens = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.mix <= 1:
             raise ValueError(f"need 0 <= mix <= 1; got {self.mix}")
 
-    def __call__(
-        self,
-        regions: torch.Tensor,
-        mask: torch.Tensor,
-        entropy: RegionEntropy | None,
-        progress: float,
-        tokens: TokenStatistics | None = None,
-    ) -> torch.Tensor:
-        """See `Scheme.__call__`."""
-        tokens = needed(tokens, "gtpo")
-        good = (tokens.advantages >= 0).unsqueeze(1).expand_as(mask)
+    def weights(self, batch: TokenBatch) -> torch.Tensor:
+        """See `Scheme.weights`."""
+        tokens = batch.tokens
+        good = (tokens.advantages >= 0).unsqueeze(1).expand_as(batch.mask)
         certainty = 1 / tokens.entropy.clamp(min=_FLOOR)
         value = torch.where(good, tokens.entropy.clamp(min=_FLOOR), certainty)
         raw = torch.zeros_like(value)
         for side in (good, ~good):
-            counted = mask & side
-            grouped = (value * counted).view(-1, tokens.group_size, mask.shape[1])
-            count = counted.view(-1, tokens.group_size, mask.shape[1]).sum(1, keepdim=True)
+            counted = batch.mask & side
+            grouped = (value * counted).view(-1, tokens.group_size, value.shape[1])
+            count = counted.view(-1, tokens.group_size, value.shape[1]).sum(1, keepdim=True)
             mean = grouped.sum(1, keepdim=True) / count.clamp(min=1)
             ratio = grouped / mean.clamp(min=1e-12)
             raw += ratio.view_as(raw)
-        return normalise(1 - self.mix + self.mix * raw, mask)
+        return 1 - self.mix + self.mix * raw

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from toolrest.core.regions import Region
-from toolrest.core.weights.base import TokenStatistics, normalise
-from toolrest.core.weights.entropy import RegionEntropy
+from toolrest.core.weights.base import Scheme, TokenBatch
 
 NAME = 1.2
 TAGS = 1.0
@@ -20,7 +19,7 @@ CLIP = (0.001, 8.0)
 
 
 @dataclass(frozen=True)
-class Official:
+class Official(Scheme):
     """Name 1.2, tags 1, parameters and reasoning 0.6 rising by 0.002 a step, all else 0.
 
     The released code divides by the mean over the tokens of positive weight and sums w * loss / w
@@ -30,27 +29,16 @@ class Official:
 
     steps: int = 105
     """Optimiser steps of the run that the slope was made for; progress is stretched over them."""
-    scaffolding: Region = Region.OTHER
+    scaffolding: Region = field(default=Region.OTHER, kw_only=True)
     """The released code gives the JSON scaffolding and the end of the turn no gradient."""
-    statistic: None = None
-    """Reads no entropy."""
-    reads_tokens: bool = field(default=False, init=False)
-    """See `Scheme.reads_tokens`."""
 
-    def __call__(
-        self,
-        regions: torch.Tensor,
-        mask: torch.Tensor,
-        entropy: RegionEntropy | None,
-        progress: float,
-        tokens: TokenStatistics | None = None,
-    ) -> torch.Tensor:
-        """See `Scheme.__call__`."""
-        rising = START + SLOPE * self.steps * progress
-        table = torch.zeros(len(Region), dtype=torch.float64, device=regions.device)
+    def weights(self, batch: TokenBatch) -> torch.Tensor:
+        """See `Scheme.weights`."""
+        rising = START + SLOPE * self.steps * batch.progress
+        table = torch.zeros(len(Region), dtype=torch.float64, device=batch.regions.device)
         table[Region.NAME] = NAME
         table[Region.FORMAT] = TAGS
         table[Region.PARAMETERS] = min(PARAMETERS_MAX, rising)
         table[Region.REASONING] = min(REASONING_MAX, rising)
         table = torch.where(table > 0, table.clamp(*CLIP), table)
-        return normalise(table[regions], mask)
+        return table[batch.regions]

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
-from toolrest.core.regions import Region
-from toolrest.core.weights.base import Scheme, TokenStatistics, normalise
-from toolrest.core.weights.entropy import RegionEntropy, Statistic
+from toolrest.core.weights.base import Scheme, TokenBatch
 
 
 @dataclass(frozen=True)
-class Product:
+class Product(Scheme):
     """w_t is proportional to the product of the schemes' weights."""
 
     schemes: Sequence[Scheme]
@@ -22,34 +20,16 @@ class Product:
     def __post_init__(self) -> None:
         if len({scheme.scaffolding for scheme in self.schemes}) != 1:
             raise ValueError("its schemes put a call's scaffolding into different regions")
-        if len({s.statistic for s in self.schemes} - {None}) > 1:
+        statistics = {s.statistic for s in self.schemes} - {None}
+        if len(statistics) > 1:
             raise ValueError("its schemes read different statistics (entropy and collision)")
+        object.__setattr__(self, "scaffolding", self.schemes[0].scaffolding)
+        object.__setattr__(self, "statistic", next(iter(statistics), None))
+        object.__setattr__(self, "reads_tokens", any(s.reads_tokens for s in self.schemes))
 
-    @property
-    def scaffolding(self) -> Region:
-        """See `Scheme.scaffolding`."""
-        return self.schemes[0].scaffolding
-
-    @property
-    def statistic(self) -> Statistic | None:
-        """See `Scheme.statistic`."""
-        return next((s.statistic for s in self.schemes if s.statistic is not None), None)
-
-    @property
-    def reads_tokens(self) -> bool:
-        """See `Scheme.reads_tokens`."""
-        return any(scheme.reads_tokens for scheme in self.schemes)
-
-    def __call__(
-        self,
-        regions: torch.Tensor,
-        mask: torch.Tensor,
-        entropy: RegionEntropy | None,
-        progress: float,
-        tokens: TokenStatistics | None = None,
-    ) -> torch.Tensor:
-        """See `Scheme.__call__`."""
-        raw = torch.ones(mask.shape, dtype=torch.float64, device=mask.device)
+    def weights(self, batch: TokenBatch) -> torch.Tensor:
+        """See `Scheme.weights`."""
+        raw = torch.ones(batch.mask.shape, dtype=torch.float64, device=batch.mask.device)
         for scheme in self.schemes:
-            raw = raw * scheme(regions, mask, entropy, progress, tokens)
-        return normalise(raw, mask)
+            raw = raw * scheme(batch)
+        return raw

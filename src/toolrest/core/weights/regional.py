@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
 from toolrest.core.regions import Region
-from toolrest.core.weights.base import TokenStatistics, normalise
-from toolrest.core.weights.entropy import RegionEntropy
+from toolrest.core.weights.base import Scheme, TokenBatch
 
 
 @dataclass(frozen=True)
-class Regional:
+class Regional(Scheme):
     """A constant weight for each region, then normalised within each sequence."""
 
     format: float = 1.0
@@ -27,12 +26,6 @@ class Regional:
     """Weight of RESPONSE."""
     other: float = 1.0
     """Weight of OTHER."""
-    scaffolding: Region = Region.FORMAT
-    """See `Scheme.scaffolding`."""
-    statistic: None = None
-    """Reads no region's entropy."""
-    reads_tokens: bool = field(default=False, init=False)
-    """See `Scheme.reads_tokens`."""
 
     def __post_init__(self) -> None:
         for region in Region:
@@ -40,19 +33,11 @@ class Regional:
             if not 0 <= weight < float("inf"):
                 raise ValueError(f"need {region.name.lower()} >= 0; got {weight}")
 
-    def __call__(
-        self,
-        regions: torch.Tensor,
-        mask: torch.Tensor,
-        entropy: RegionEntropy | None,
-        progress: float,
-        tokens: TokenStatistics | None = None,
-    ) -> torch.Tensor:
-        """See `Scheme.__call__`."""
-        table = torch.tensor(
-            [self._of(region) for region in Region], dtype=torch.float64, device=regions.device
-        )
-        return normalise(table[regions], mask)
+    def weights(self, batch: TokenBatch) -> torch.Tensor:
+        """See `Scheme.weights`."""
+        regions = batch.regions
+        table = [self._of(region) for region in Region]
+        return torch.tensor(table, dtype=torch.float64, device=regions.device)[regions]
 
     def _of(self, region: Region) -> float:
         weight: float = getattr(self, region.name.lower())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 import torch
 
 from toolrest.core.regions import Region
-from toolrest.core.weights.base import TokenStatistics, normalise
+from toolrest.core.weights.base import Scheme, TokenBatch
 from toolrest.core.weights.entropy import RegionEntropy, Statistic
 
 _FLOOR = 1e-6
@@ -27,7 +27,7 @@ class EntropyRule(StrEnum):
 
 
 @dataclass(frozen=True)
-class Rest:
+class Rest(Scheme):
     """Reshaped token-level policy gradients (arXiv 2509.21826).
 
     A region starts from the inverse of its uncertainty, scaled so that the token-weighted mean
@@ -53,38 +53,22 @@ class Rest:
     """How much the parameters' weight rises over the run."""
     reasoning_rate: float = 0.5
     """How much the reasoning's weight rises over the run."""
-    scaffolding: Region = Region.FORMAT
-    """See `Scheme.scaffolding`."""
-    reads_tokens: bool = field(default=False, init=False)
-    """See `Scheme.reads_tokens`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rule", EntropyRule(self.rule))
+        collision = self.rule is EntropyRule.COLLISION
+        measured = Statistic.COLLISION if collision else Statistic.ENTROPY
+        object.__setattr__(self, "statistic", measured)
         if not 0 <= self.w_min <= self.w_max:
             raise ValueError(f"need 0 <= w_min <= w_max; got {self.w_min} and {self.w_max}")
         rates = (self.format_rate, self.parameters_rate, self.reasoning_rate)
         if min(rates) < 0:
             raise ValueError(f"the curriculum's rates must not be negative; got {rates}")
 
-    @property
-    def statistic(self) -> Statistic:
-        """What `entropy` must have measured."""
-        collision = self.rule is EntropyRule.COLLISION
-        return Statistic.COLLISION if collision else Statistic.ENTROPY
-
-    def __call__(
-        self,
-        regions: torch.Tensor,
-        mask: torch.Tensor,
-        entropy: RegionEntropy | None,
-        progress: float,
-        tokens: TokenStatistics | None = None,
-    ) -> torch.Tensor:
-        """See `Scheme.__call__`."""
-        if entropy is None:
-            raise ValueError("the rest scheme starts from region entropies; got None")
-        table = self.region_weights(entropy, progress).to(regions.device)
-        return normalise(table[regions], mask)
+    def weights(self, batch: TokenBatch) -> torch.Tensor:
+        """See `Scheme.weights`."""
+        table = self.region_weights(batch.entropy, batch.progress).to(batch.regions.device)
+        return table[batch.regions]
 
     def region_weights(self, entropy: RegionEntropy, progress: float) -> torch.Tensor:
         """Each region's weight before normalisation, float64, [number of regions]."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
-from toolrest.core.regions import Region
-from toolrest.core.weights.base import TokenStatistics, needed, normalise
-from toolrest.core.weights.entropy import RegionEntropy
+from toolrest.core.weights.base import Scheme, TokenBatch
 
 
 @dataclass(frozen=True)
-class Stare:
+class Stare(Scheme):
     """Surprisal-guided token-level reweighting (arXiv 2606.19236), as public notes quote it.
 
     While the batch's mean entropy is under the target, the tokens of responses of positive
@@ -26,30 +24,18 @@ class Stare:
     """Their weight."""
     target_entropy: float = 0.5
     """Nats; the paper's target is a run's own, this one is for the embedded policy."""
-    scaffolding: Region = Region.FORMAT
-    """See `Scheme.scaffolding`."""
-    statistic: None = None
-    """Reads no region's entropy."""
-    reads_tokens: bool = field(default=True, init=False)
-    """See `Scheme.reads_tokens`."""
+    reads_tokens = True
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1 or self.boost < 0:
             raise ValueError(f"need 0 < share <= 1 and boost >= 0; got {self.share}, {self.boost}")
 
-    def __call__(
-        self,
-        regions: torch.Tensor,
-        mask: torch.Tensor,
-        entropy: RegionEntropy | None,
-        progress: float,
-        tokens: TokenStatistics | None = None,
-    ) -> torch.Tensor:
-        """See `Scheme.__call__`."""
-        tokens = needed(tokens, "stare")
+    def weights(self, batch: TokenBatch) -> torch.Tensor:
+        """See `Scheme.weights`."""
+        tokens = batch.tokens
         raw = torch.ones_like(tokens.surprisal)
-        if mask.any() and tokens.entropy[mask].mean() < self.target_entropy:
-            least = torch.quantile(tokens.surprisal[mask].float(), 1 - self.share)
+        if batch.mask.any() and tokens.entropy[batch.mask].mean() < self.target_entropy:
+            least = torch.quantile(tokens.surprisal[batch.mask].float(), 1 - self.share)
             picked = (tokens.surprisal >= least) & (tokens.advantages > 0).unsqueeze(1)
             raw = torch.where(picked, self.boost, raw)
-        return normalise(raw, mask)
+        return raw

@@ -77,7 +77,11 @@ class ToolReward:
         self._declared = lru_cache(maxsize=65536)(_declared)
 
     def bind(self, vocabulary: Vocabulary) -> None:
-        """From now on read replies from token ids as sampled, special tokens left out."""
+        """From now on read replies from token ids as sampled, special tokens left out.
+
+        Args:
+            vocabulary: the bytes of every token id.
+        """
         self.vocabulary = vocabulary
 
     def score(
@@ -93,6 +97,9 @@ class ToolReward:
         """Score one reply's text.
 
         Args:
+            text: what the policy wrote.
+            ground_truth: a right reply, written in the dialect.
+            progress: step / max_steps, in [0, 1], which the schedule reads.
             possible_answer: for `ast`, BFCL's acceptable values; None: the ground truth's.
             prompt: the text that the policy went on from, whose end may have begun the thought;
                 None: `opening` says whether it has.
@@ -141,6 +148,8 @@ class ToolReward:
 
         Args:
             response: the sampled tokens' bytes.
+            ground_truth: a right reply, written in the dialect.
+            progress: as in `score`.
             opening: what the prompt has written of the reply already.
             tools: as in `score`.
         """
@@ -159,6 +168,11 @@ class ToolReward:
 
     def truth(self, ground_truth: str, opening: str = "", tools: Declared | None = None) -> Scan:
         """A ground truth, as a reply after a prompt that ends with `opening` has to be.
+
+        Args:
+            ground_truth: a right reply, written in the dialect.
+            opening: what the prompt has written of the reply already.
+            tools: what the tools declare, where the dialect needs it.
 
         Raises:
             InputError: it is no text, or holds a call that is not read in the dialect, so that a
@@ -196,10 +210,16 @@ class ToolReward:
         Args:
             completions: texts, or lists of messages, whose `tool_calls` are read where there are
                 some. Once `bind` was called, `completion_ids` are read in their place.
+            ground_truth: a right reply a row, from the data set's column.
+            completion_ids: the ids of each completion.
+            possible_answer: see `score`.
             prompts: those that are texts show what they have written of the reply.
             prompt_opening: what each prompt has written of the reply, where it is known already.
             sampled_mask: which of the completion's ids the policy sampled; None: all of them.
             tools: those of each row; see `score`.
+            trainer_state: of which the share of the run that is done is read.
+            log_metric: is told the mean of each part of the reward.
+            columns: other columns of the data set, which are not read.
 
         Raises:
             InputError: the data set has no `ground_truth` column, or a completion cannot be read.

@@ -6,16 +6,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.utils import get_config_model_id
 
+from toolrest.core.weights import Scheme, Uniform, get_scheme
 from toolrest.engines.common.reward import ToolReward
 from toolrest.errors import InputError, unknown_name
 
 EXACT_LOSS_TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo", "sapo", "cispo")
 """TRL's losses in which a per-token advantage weighs exactly its token."""
+
+if TYPE_CHECKING:
+    Weighting = str | Scheme
+else:
+    Weighting = str  # transformers' argument parser takes one type, and a command line a name
 
 
 class Credit(StrEnum):
@@ -40,10 +46,25 @@ class EntropySource(StrEnum):
 
 @dataclass
 class ResTConfig(GRPOConfig):
-    """`GRPOConfig` with the weighting. `loss_type` is the paper's per-sequence mean."""
+    """`GRPOConfig` with the weighting. `loss_type` is the paper's per-sequence mean.
+
+    Args:
+        loss_type: TRL's loss; one of `EXACT_LOSS_TYPES` unless tokens are weighed alike.
+        weighting: a scheme's name, a product of several such as `rest*stare`, or a `Scheme`.
+        weighting_options: options of a scheme that is given by its name.
+        dialect: how the policy writes calls; `auto`: as its chat template does.
+        credit: see `Credit`.
+        credit_discount: with `spans`, what a later decision counts, in [0, 1].
+        record_entropies: whether `on_rollouts` gets every token's entropy, in nats.
+        non_finite: `stop` or `skip`: what follows a reward, weight or gradient of NaN.
+        entropy_source: see `EntropySource`.
+        entropy_decay: weight of the past in the online average, in [0, 1).
+    """
 
     loss_type: str = field(default="grpo", metadata={"help": "TRL's loss; see EXACT_LOSS_TYPES."})
-    weighting: str = field(default="rest", metadata={"help": "Weighting scheme."})
+    weighting: Weighting = field(
+        default="rest", metadata={"help": "Weighting scheme, or a product such as rest*stare."}
+    )
     weighting_options: dict[str, Any] = field(
         default_factory=dict, metadata={"help": "Options of the weighting scheme."}
     )
@@ -73,6 +94,10 @@ class ResTConfig(GRPOConfig):
     entropy_decay: float = field(
         default=0.9, metadata={"help": "Weight of the past in the online average, in [0, 1)."}
     )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain values; a scheme as its class and options."""
+        return super().to_dict() | {"weighting": str(self.weighting)}
 
 
 def own_settings(args: object, model: Any) -> ResTConfig:
@@ -110,8 +135,30 @@ def check_reward_dialect(reward: str, policy: str) -> None:
         )
 
 
-def check_settings(args: ResTConfig) -> None:
-    """Refuse settings under which the weights would not do what they say.
+def chosen_scheme(args: ResTConfig) -> Scheme:
+    """The scheme that `weighting` names or is.
+
+    Raises:
+        InputError: it is neither, there is no such scheme or option, or a scheme is given that has
+            its options already.
+    """
+    if isinstance(args.weighting, str):
+        return get_scheme(args.weighting, **args.weighting_options)
+    if not isinstance(args.weighting, Scheme):
+        raise InputError(
+            f"weighting={args.weighting!r} is neither a scheme's name nor a Scheme; use a name "
+            "such as 'rest', a product such as 'rest*stare', or an object such as Rest(w_max=3.0)"
+        )
+    if args.weighting_options:
+        raise InputError(
+            f"weighting_options={args.weighting_options}: weighting is a scheme that has its "
+            "options; set them there"
+        )
+    return args.weighting
+
+
+def check_settings(args: ResTConfig, scheme: Scheme) -> None:
+    """Refuse settings under which the scheme's weights would not do what they say.
 
     Raises:
         InputError: naming the setting, the reason and the mend.
@@ -128,7 +175,7 @@ def check_settings(args: ResTConfig) -> None:
         raise InputError(f"credit_discount must be in [0, 1]; got {args.credit_discount}")
     if not 0 <= args.entropy_decay < 1:
         raise InputError(f"entropy_decay must be in [0, 1); got {args.entropy_decay}")
-    if args.weighting == "uniform" and args.credit == Credit.RESPONSE:
+    if isinstance(scheme, Uniform) and args.credit == Credit.RESPONSE:
         return
     if args.importance_sampling_level != "token":
         raise InputError(

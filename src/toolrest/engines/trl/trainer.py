@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from trl.trainer.utils import add_fused_lm_head
@@ -12,8 +12,14 @@ from trl.trainer.utils import add_fused_lm_head
 from toolrest.core import credit as advantage_rules
 from toolrest.core.dialects import detect_dialect, get_dialect
 from toolrest.core.regions import Region, label_tokens
-from toolrest.core.weights import RegionEntropy, Scheme, Statistic, TokenStatistics, get_scheme
+from toolrest.core.weights import (
+    RegionEntropy,
+    Statistic,
+    TokenBatch,
+    TokenStatistics,
+)
 from toolrest.engines.common.batch import RolloutBatch, signal_metrics
+from toolrest.engines.common.incidents import Incident
 from toolrest.engines.common.potentials import batch_potentials
 from toolrest.engines.common.reward import ToolReward
 from toolrest.engines.trl.config import (
@@ -25,19 +31,46 @@ from toolrest.engines.trl.config import (
     check_save_steps,
     check_settings,
     check_whole_groups,
+    chosen_scheme,
     own_settings,
 )
 from toolrest.engines.trl.guards import GuardedTrainer
 from toolrest.policy.speech import read_speech
 
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
+    from peft import PeftConfig, PeftModel
+    from torch.optim.lr_scheduler import LambdaLR
+    from transformers import (
+        BitsAndBytesConfig,
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+        ProcessorMixin,
+        TrainerCallback,
+    )
+    from trl.trainer.grpo_trainer import EnvironmentFactory, RewardFunc, RolloutFunc
+
 
 class ResTTrainer(GuardedTrainer):
-    """`GRPOTrainer` whose per-token advantages are w_t * A_i.
+    """`GRPOTrainer` whose per-token advantages are w_t * A_i, [B, T].
 
-    Takes what `GRPOTrainer` takes, in its order.
+    Takes what `GRPOTrainer` takes, in its order and with its defaults.
 
     Args:
+        model: the policy, or its folder or name on the hub.
+        reward_funcs: reward functions as TRL takes them, such as a `ToolReward`.
         args: a `ResTConfig`; None: its defaults, with checkpoints in `MODEL-ResT`.
+        train_dataset: rows with a column `prompt`, and `ground_truth` for a `ToolReward`.
+        eval_dataset: rows of the same columns.
+        processing_class: the policy's tokenizer; None: the one that lies beside the policy.
+        reward_processing_classes: tokenizers of rewards that are models.
+        callbacks: called at the events of training.
+        optimizers: optimiser and schedule; None: those that `args` describes.
+        quantization_config: how a policy that is given by its name is quantised.
+        peft_config: adapters that are trained in place of all parameters.
+        tools: functions that the policy may call while it responds.
+        rollout_func: samples in TRL's place.
+        environment_factory: makes what answers the policy's calls.
         on_rollouts: called with each generation's `RolloutBatch`.
         on_incident: called in process 0 when a reward, a weight or a gradient is not finite, before
             the rule `non_finite` is followed.
@@ -46,22 +79,75 @@ class ResTTrainer(GuardedTrainer):
         InputError: settings that would cancel or break the weights, with the reason.
     """
 
+    _tag_names: ClassVar = ["trl", "grpo", "rest", "toolrest"]
+    _name = "ResT"
+    _paper: ClassVar = {
+        "title": (
+            "ResT: Reshaping Token-Level Policy Gradients for Tool-Use Large Language Models"
+        ),
+        "id": "2509.21826",
+        "citation": (
+            "@inproceedings{lin2026rest,\n"
+            "    title        = {{ResT: Reshaping Token-Level Policy Gradients for Tool-Use Large "
+            "Language Models}},\n"
+            "    author       = {Zihan Lin and Xiaohan Wang and Jie Cao and Jiajun Chai and "
+            "Guojun Yin and Wei Lin and Ran He},\n"
+            "    booktitle    = {International Conference on Learning Representations},\n"
+            "    year         = 2026,\n"
+            "    eprint       = {arXiv:2509.21826},\n"
+            "}"
+        ),
+    }
+
     def __init__(
         self,
-        model: Any,
-        reward_funcs: Any = None,
+        model: str | PreTrainedModel | PeftModel,
+        reward_funcs: RewardFunc | list[RewardFunc] | None = None,
         args: ResTConfig | None = None,
-        *positional: Any,
+        train_dataset: Dataset | IterableDataset | None = None,
+        eval_dataset: Dataset
+        | IterableDataset
+        | DatasetDict
+        | IterableDatasetDict
+        | dict[str, Dataset | IterableDataset]
+        | None = None,
+        processing_class: PreTrainedTokenizerBase | ProcessorMixin | None = None,
+        reward_processing_classes: PreTrainedTokenizerBase
+        | list[PreTrainedTokenizerBase]
+        | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+        optimizers: tuple[torch.optim.Optimizer | None, LambdaLR | None] = (None, None),
+        quantization_config: BitsAndBytesConfig | None = None,
+        peft_config: PeftConfig | None = None,
+        tools: list[Callable[..., Any]] | None = None,
+        rollout_func: RolloutFunc | None = None,
+        environment_factory: EnvironmentFactory | dict[str, EnvironmentFactory] | None = None,
+        *,
         on_rollouts: Callable[[RolloutBatch], None] | None = None,
-        **keywords: Any,
+        on_incident: Callable[[Incident], None] = lambda incident: None,
     ) -> None:
         args = own_settings(args, model)
-        self.scheme: Scheme = get_scheme(args.weighting, **args.weighting_options)
+        self.scheme = chosen_scheme(args)
         if args.dialect != "auto":
             get_dialect(args.dialect)
-        check_settings(args)
+        check_settings(args, self.scheme)
         super().__init__(
-            model, reward_funcs, args, *positional, non_finite=args.non_finite, **keywords
+            model,
+            reward_funcs,
+            args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            reward_processing_classes=reward_processing_classes,
+            callbacks=callbacks,
+            optimizers=optimizers,
+            quantization_config=quantization_config,
+            peft_config=peft_config,
+            tools=tools,
+            rollout_func=rollout_func,
+            environment_factory=environment_factory,
+            non_finite=args.non_finite,
+            on_incident=on_incident,
         )
         check_save_steps(args)
         check_whole_groups(args, self.scheme.reads_tokens)
@@ -207,7 +293,7 @@ class ResTTrainer(GuardedTrainer):
         tokens = None
         if self.scheme.reads_tokens or self.config.record_entropies:
             tokens = self._token_statistics(output)
-        weights = self.scheme(regions, mask, entropy, self._progress(), tokens)
+        weights = self.scheme(TokenBatch(regions, mask, self._progress(), entropy, tokens))
         weights = self._finite_rows("weight", weights)
         credited = advantages
         if self.config.credit == Credit.SPANS:

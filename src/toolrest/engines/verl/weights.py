@@ -17,7 +17,7 @@ from toolrest.core import credit as advantage_rules
 from toolrest.core.dialects import Dialect
 from toolrest.core.regions import Region, label_tokens
 from toolrest.core.vocabulary import Vocabulary
-from toolrest.core.weights import RegionEntropy, Scheme, TokenStatistics
+from toolrest.core.weights import RegionEntropy, Scheme, TokenBatch, TokenStatistics
 from toolrest.engines.common.batch import signal_metrics
 
 SIGNAL = "actor/toolrest_signal"
@@ -120,12 +120,9 @@ class GenerationWeights:
         rows = self._rows(rollouts)
         tokens = self._statistics(rollouts, rows) if self.scheme.reads_tokens else None
         weights = torch.zeros(mask.shape, dtype=torch.float32)
+        entropy = None if self.scheme.statistic is None else followed
         weights[rows] = self.scheme(
-            regions[rows],
-            mask[rows],
-            None if self.scheme.statistic is None else followed,
-            rollouts.progress,
-            None if tokens is None else tokens,
+            TokenBatch(regions[rows], mask[rows], rollouts.progress, entropy, tokens)
         )
         weighted = advantage_rules.apply(weights, rollouts.advantages)
         return Weighed(weights, weighted, _metrics(regions, mask, weights, weighted, measured))

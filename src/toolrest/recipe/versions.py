@@ -1,0 +1,64 @@
+"""Recipes of earlier versions: what their keys are called now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toolrest.errors import InputError, short
+
+SCHEMA = 1
+"""The version that this package writes, as the key `schema`; a recipe without it has version 1."""
+RENAMED: dict[str, str] = {}
+"""Keys of earlier versions, dotted, and what they are called now."""
+_ABSENT = object()
+
+
+def upgrade(values: dict[str, Any], source: str) -> tuple[dict[str, Any], list[str]]:
+    """A recipe's plain values as this version has them, and a note for each key that was renamed.
+
+    Args:
+        values: by keys; sections are dictionaries in it.
+        source: named in errors and notes.
+
+    Returns:
+        (values without the key `schema`, notes).
+
+    Raises:
+        InputError: the recipe is of a newer version, or has a key under both of its names.
+    """
+    values = {key: dict(v) if isinstance(v, dict) else v for key, v in values.items()}
+    schema = values.pop("schema", 1)
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+        raise InputError(f"{source}: schema={short(schema)} is no version, such as {SCHEMA}")
+    if schema > SCHEMA:
+        raise InputError(
+            f"{source}: schema={short(schema)}, but this toolrest reads recipes up to {SCHEMA}; "
+            "use a newer one"
+        )
+    notes = []
+    for old, new in RENAMED.items():
+        value = _take(values, old)
+        if value is _ABSENT:
+            continue
+        notes.append(f"{source}: {old} is called {new} now")
+        *parents, name = new.split(".")
+        section: Any = values
+        for parent in parents:
+            section = section.setdefault(parent, {})
+        if name in section:
+            raise InputError(f"{notes[-1]}, and both are there; keep one")
+        section[name] = value
+    return values, notes
+
+
+def _take(values: Any, key: str) -> Any:
+    """The value of a dotted key, taken out of the values, and its section if that is empty then."""
+    first, _, rest = key.partition(".")
+    if not isinstance(values, dict) or first not in values:
+        return _ABSENT
+    if not rest:
+        return values.pop(first)
+    found = _take(values[first], rest)
+    if not values[first]:
+        del values[first]
+    return found
