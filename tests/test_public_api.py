@@ -106,7 +106,9 @@ def test_the_import_alone_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(("name", "function"), public(), ids=lambda item: str(item)[:40])
+@pytest.mark.parametrize(
+    ("name", "function"), [pytest.param(*item, id=item[0]) for item in public()]
+)
 def test_a_function_says_what_it_takes_and_raises(name, function):
     text = inspect.getdoc(function)
     assert text and text.split("\n")[0].strip(), name
