@@ -39,7 +39,7 @@ ROWS = {
         *(
             "runs/folder.py",
             "runs/reproducibility.py",
-            "training.py",
+            "evaluate/of_run.py",
             "report/inspect.py",
             "report/page_of_runs/reading.py",
         ),

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from jobs import make_job
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -29,32 +30,32 @@ def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def learnt(metrics, micro=None):
-    """Three steps of the embedded policy; (steps as the view is told them, its weights)."""
+def learnt(written=None, micro=None):
+    """Three steps of the embedded policy: as the view is told them, as they are written, and its
+    weights.
+    """
     recipe = parse_recipe({"warm_start": WARM, "optimizer": {"micro_batch": micro}}, "x")
-    tokenizer, told = load_tokenizer(recipe), []
+    Path("out").mkdir()
+    job = make_job(recipe, Path("out"), load_tokenizer(recipe), [])
     samples = demonstrated_samples(Split.TRAIN, 16, 0)
-    warm_start_with_trl(
-        *(recipe, load_policy(recipe), tokenizer, samples, Path("out")),
-        lambda step, record: told.append((step, record)),
-        metrics=metrics,
-    )
-    weights = load_policy(recipe, Path("out")).state_dict()
+    if written is not None:
+        job.run.warm_metrics.write_text(written)
+    warm_start_with_trl(job, load_policy(recipe), samples)
+    weights = load_policy(recipe, job.run.warm_start).state_dict()
+    rows = [json.loads(line) for line in job.run.warm_metrics.read_text().splitlines()]
     shutil.rmtree("out")
-    return told, weights
+    return job.view.steps, rows, weights
 
 
 def test_each_step_is_written_and_told_anew_and_forwards_of_part_learn_the_same(tmp_path):
-    metrics = tmp_path / "metrics.jsonl"
-    metrics.write_text('{"step": 99}\n')  # of a run that was stopped before it was done
-    told, whole = learnt(metrics)
-    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    stopped_before = '{"step": 99}\n'
+    told, rows, whole = learnt(stopped_before)
     assert [row["step"] for row in rows] == [1, 2, 3] == [step for step, _ in told]
     for row in rows:
         assert row["loss"] > 0 and row["learning_rate"] == 1e-4 and row["seconds"] > 0
     tokens = [row["num_tokens"] for row in rows]
     assert tokens == sorted(tokens) and tokens[0] > 0
-    split_told, split = learnt(None, micro=2)
+    split_told, _, split = learnt(micro=2)
     assert split_told[0][1]["loss"] == pytest.approx(rows[0]["loss"], rel=1e-4)
     for name, value in whole.items():
         assert (value - split[name]).abs().max() < 2e-5, name

@@ -207,18 +207,18 @@ def test_a_full_disk_is_one_line(monkeypatch, error):
     assert not list(Path("runs").iterdir())
 
 
-@pytest.mark.parametrize("where", ["load_samples", "load_policy"])
+@pytest.mark.parametrize("where", ["training.load_samples", "engines.trl.job.load_policy"])
 def test_what_is_stopped_before_anything_was_done_begins_again_by_the_same_command(
     monkeypatch, where
 ):
     def stop(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"toolrest.training.{where}", stop)
+    monkeypatch.setattr(f"toolrest.{where}", stop)
     result = CliRunner().invoke(app, ["train", *SMALL, "name=mine"])
     assert result.exit_code == 130
     assert result.stderr.endswith("Go on with: the same command\n")
-    monkeypatch.setattr(f"toolrest.training.{where}", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(f"toolrest.{where}", lambda *arguments: 1 / 0)
     again = CliRunner().invoke(app, ["train", *SMALL, "name=mine"])
     assert isinstance(again.exception, ZeroDivisionError), "the name is free"
 

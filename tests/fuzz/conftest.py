@@ -23,7 +23,7 @@ def made_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("toolrest.training._WORLD_TRAIN_SAMPLES", 64)
+        patch.setattr("toolrest.engines.common.data._WORLD_TRAIN_SAMPLES", 64)
         found = CliRunner().invoke(app, ["train", *SMALL, "--quiet"])
     assert found.exit_code == 0, found.output
     run = folder / "runs" / "made"
@@ -39,7 +39,7 @@ def run(made_run, tmp_path, monkeypatch):
     here = tmp_path / "here"
     shutil.copytree(made_run, here / "runs" / "made")
     monkeypatch.chdir(here)
-    monkeypatch.setattr("toolrest.training._WORLD_TRAIN_SAMPLES", 64)
+    monkeypatch.setattr("toolrest.engines.common.data._WORLD_TRAIN_SAMPLES", 64)
     return here / "runs" / "made"
 
 

@@ -52,7 +52,7 @@ def test_a_run_holds_no_keys(tmp_path, monkeypatch):
     words += ["rollout.max_response_tokens=8", "evaluation.samples=2", "name=made"]
     told = ["toolrest", "train", *words, "--api-key", KEYS["WANDB_API_KEY"], "x://u:hunter2@h"]
     monkeypatch.setattr("sys.argv", told)
-    monkeypatch.setattr("toolrest.training._WORLD_TRAIN_SAMPLES", 64)
+    monkeypatch.setattr("toolrest.engines.common.data._WORLD_TRAIN_SAMPLES", 64)
     found = CliRunner().invoke(app, ["train", *words])
     assert found.exit_code == 0, found.output
     run = tmp_path / "runs" / "made"

@@ -151,7 +151,7 @@ def test_memory_that_is_not_there_is_refused_before_anything_is_loaded(policy, m
         raise Loaded
 
     monkeypatch.setattr(sizing, "look_at_device", lambda: Device("this machine's CPU", 2.2e9))
-    monkeypatch.setattr("toolrest.training.load_policy", load)
+    monkeypatch.setattr("toolrest.engines.trl.job.load_policy", load)
     said = {"policy": policy, "optimizer": {"micro_batch": 128}}
     run = RunFolder(Path("run"))
     run.path.mkdir()

@@ -38,7 +38,9 @@ def test_it_is_refused_before_anything_is_spent(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("toolrest.rollout.sampler.find_spec", lambda name: object())
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("toolrest.training.load_policy", lambda recipe: pytest.fail("was loaded"))
+    monkeypatch.setattr(
+        "toolrest.engines.trl.job.load_policy", lambda recipe: pytest.fail("was loaded")
+    )
     done = CliRunner().invoke(app, ["train", "rollout.sampler=vllm", "max_steps=1"])
     assert done.exit_code == 2 and "needs a GPU" in done.output, done.output
     assert "Traceback" not in done.output

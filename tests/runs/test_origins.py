@@ -233,7 +233,7 @@ def test_other_wording_of_the_same_file_is_another_data_set(stopped, monkeypatch
         for sample in real(*arguments, **options):
             yield sample.__class__(**{**sample.__dict__, "ground_truth": sample.ground_truth + "!"})
 
-    monkeypatch.setattr("toolrest.training.iterate_samples", worded)
+    monkeypatch.setattr("toolrest.engines.common.data.iterate_samples", worded)
     assert "the rows have changed" in resume(stopped, code=2)
 
 

@@ -145,7 +145,7 @@ def _run(cells: "Cells", jobs: int) -> None:
 
 def _finish(cells: "Cells") -> None:
     """What a kill has kept from runs that were done but for their pages."""
-    from toolrest.cli.train import write_page
+    from toolrest.cli.summary import write_page
 
     for cell in cells.plan.cells():
         run = cells.folder.run(*cell)

@@ -33,7 +33,7 @@ def read_inputs(
     inputs: list[str], policy: str | None
 ) -> "tuple[Recipe, list[Source], Rendering, PreTrainedTokenizerBase | None]":
     """(recipe with overrides, sources, rendering, the tokenizer of `--policy` or None)."""
-    from toolrest.cli.train import quiet_libraries
+    from toolrest.cli.work import quiet_libraries
     from toolrest.data.sources import Source
     from toolrest.errors import InputError
     from toolrest.recipe import load_recipe

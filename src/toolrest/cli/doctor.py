@@ -79,7 +79,7 @@ def _calm() -> None:
     """Keep libraries that can be imported from writing between the lines."""
     from contextlib import suppress
 
-    from toolrest.cli.train import quiet_libraries
+    from toolrest.cli.work import quiet_libraries
     from toolrest.doctor.hub import calm_hub
 
     with suppress(ImportError):

@@ -119,7 +119,7 @@ def evaluate(
             raise InputError(
                 "name a policy: a run's folder, a checkpoint's, 'embedded' or a hub name"
             )
-        from toolrest.cli.train import quiet_libraries
+        from toolrest.cli.work import quiet_libraries
         from toolrest.errors import file_name
         from toolrest.evaluate.evaluation import evaluate as run_evaluation
         from toolrest.evaluate.options import Options

@@ -46,7 +46,7 @@ def inspect(
     """Show a response coloured by region, with the weight under each token; of a run that is
     supervised alone the loss."""
     with one_line_errors():
-        from toolrest.cli.train import quiet_libraries
+        from toolrest.cli.work import quiet_libraries
         from toolrest.io.console import console
         from toolrest.report.inspect import Subject, look
 

@@ -20,7 +20,7 @@ def report(
 ) -> None:
     """Write one self-contained page of a run, or of several side by side."""
     with one_line_errors():
-        from toolrest.cli.train import quiet_libraries
+        from toolrest.cli.work import quiet_libraries
         from toolrest.report.page_of_runs.write import write_report
 
         quiet_libraries()

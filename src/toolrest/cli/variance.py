@@ -55,7 +55,7 @@ def variance(
 ) -> None:
     """Measure the gradient's variance at a policy, or along a run."""
     with one_line_errors():
-        from toolrest.cli.train import quiet_libraries
+        from toolrest.cli.work import quiet_libraries
 
         quiet_libraries()
         overrides = [] if group is None else [f"rollout.group_size={group}"]
@@ -133,6 +133,7 @@ def _measure(
 ) -> dict[str, Any]:
     from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
+    from toolrest.engines.common.data import load_samples
     from toolrest.errors import InputError
     from toolrest.experiments.variance_report import variance_at
     from toolrest.io.console import console, text_column
@@ -140,7 +141,6 @@ def _measure(
     from toolrest.policy.tokenizer import load_tokenizer
     from toolrest.policy.weights import load_policy
     from toolrest.rollout.sampler import shares_prefix
-    from toolrest.training import load_samples
 
     tokenizer = load_tokenizer(recipe)
     recipe, settings = size_recipe(recipe, tokenizer)

@@ -15,7 +15,7 @@ import psutil
 import typer
 
 from toolrest.cli.errors import one_line_errors
-from toolrest.cli.train import train_in_this_process
+from toolrest.cli.work import train_in_this_process
 from toolrest.engines.common.ranks import join_ranks
 from toolrest.io.terminal import keep_streams
 from toolrest.recipe import load_recipe

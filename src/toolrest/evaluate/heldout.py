@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
 from toolrest.engines.common.ranks import ALONE, Ranks
-from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.common.reward import recipe_reward
 from toolrest.evaluate.generation import generate
 from toolrest.policy.speech import read_speech
 from toolrest.recipe import Recipe
@@ -51,9 +51,7 @@ def evaluate_heldout(
     Returns:
         The result, and one row a response: the sample's identity, the text and the breakdown.
     """
-    reward = ToolReward(
-        recipe.dialect, "constant", punish_over_calls=recipe.reward.punish_over_calls
-    )
+    reward = recipe_reward(recipe, "constant")
     speech = read_speech(tokenizer, reward.dialect, model.generation_config)
     openings = [speech.opening(render_prompt(sample, tokenizer)) for sample in samples]
     rows: list[dict[str, Any]] = []

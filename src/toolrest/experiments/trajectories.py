@@ -12,7 +12,7 @@ from toolrest.core.credit import group_normalise
 from toolrest.core.regions import label_tokens
 from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
-from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.common.reward import recipe_reward
 from toolrest.policy.speech import read_speech
 from toolrest.recipe import Recipe
 from toolrest.rollout.shared_prefix import sample_groups
@@ -53,7 +53,7 @@ def sample_trajectories(
         dtype=torch.float64,
         generator=torch.Generator().manual_seed(seed),
     )
-    reward = ToolReward(recipe.dialect, recipe.reward.schedule)
+    reward = recipe_reward(recipe)
     speech = read_speech(tokenizer, reward.dialect, model.generation_config)
     responses = sample_groups(
         model,

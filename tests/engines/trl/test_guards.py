@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from jobs import make_job
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
@@ -98,13 +99,9 @@ def reward(monkeypatch):
 
 def train(folder, tokenizer, rule):
     recipe = load_recipe(None, [*SMALL, f"guards.non_finite={rule}"])
-    run = RunFolder(folder)
     model = load_policy(recipe)
-    samples = make_samples(Split.TRAIN, 8)
-    steps = train_with_trl(
-        recipe, run, model, tokenizer, samples, lambda *_: None, lambda _: None, None
-    )
-    return run, model, steps
+    job = make_job(recipe, folder, tokenizer, make_samples(Split.TRAIN, 8))
+    return job.run, model, train_with_trl(job, model, lambda _: None)
 
 
 FAULTS = [

@@ -3,13 +3,13 @@
 import json
 
 import pytest
+from jobs import make_job
 
 from toolrest.engines.trl.launch import train_with_trl, trl_config
 from toolrest.engines.trl.settings import uses_bfloat16
 from toolrest.errors import InputError
 from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe, load_recipe
-from toolrest.runs.folder import RunFolder
 from toolrest.world.tasks import Split, make_samples
 
 
@@ -80,17 +80,9 @@ def test_bfloat16_unasked_is_for_gpus_that_compute_in_it(gpu, computes, bfloat16
 def test_without_vllm_the_extra_is_named(tmp_path, embedded_tokenizer, embedded_model):
     recipe = load_recipe(None, ["rollout.sampler=vllm"])
     samples = make_samples(Split.TRAIN, 16)
-    nothing = (lambda *_: None, lambda _: None)
+    job = make_job(recipe, tmp_path, embedded_tokenizer, samples)
     with pytest.raises(InputError, match=r"toolrest\[vllm\]"):
-        train_with_trl(
-            recipe,
-            RunFolder(tmp_path),
-            embedded_model,
-            embedded_tokenizer,
-            samples,
-            *nothing,
-            None,
-        )
+        train_with_trl(job, embedded_model, lambda _: None)
 
 
 def test_mini_batches_train_on_one_generation(tmp_path, embedded_tokenizer):
@@ -108,12 +100,9 @@ def test_mini_batches_train_on_one_generation(tmp_path, embedded_tokenizer):
             "engine.precision=bfloat16",
         ],
     )
-    run = RunFolder(tmp_path)
-    samples = make_samples(Split.TRAIN, 8)
-    model = load_policy(recipe)
-    steps = train_with_trl(
-        recipe, run, model, embedded_tokenizer, samples, lambda *_: None, lambda _: None, None
-    )
+    job = make_job(recipe, tmp_path, embedded_tokenizer, make_samples(Split.TRAIN, 8))
+    run = job.run
+    steps = train_with_trl(job, load_policy(recipe), lambda _: None)
     assert steps == 4
     lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4]

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+from jobs import make_job
 from safetensors.torch import load_file, save_file
 
 from toolrest.engines.trl.launch import train_with_trl
@@ -13,7 +14,6 @@ from toolrest.engines.trl.settings import lora_config
 from toolrest.errors import InputError
 from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe, load_recipe
-from toolrest.runs.folder import RunFolder
 from toolrest.world.tasks import Split, make_samples
 
 pytestmark = pytest.mark.skipif(find_spec("peft") is None, reason="peft is not installed")
@@ -33,14 +33,11 @@ SMALL = (
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, embedded_tokenizer):
     recipe = load_recipe(None, list(SMALL))
-    run = RunFolder(tmp_path_factory.mktemp("run"))
     model = load_policy(recipe)
-    samples = make_samples(Split.TRAIN, 8)
-    steps = train_with_trl(
-        recipe, run, model, embedded_tokenizer, samples, lambda *_: None, lambda _: None, None
-    )
-    assert steps == 2
-    return recipe, run, model
+    folder = tmp_path_factory.mktemp("run")
+    job = make_job(recipe, folder, embedded_tokenizer, make_samples(Split.TRAIN, 8))
+    assert train_with_trl(job, model, lambda _: None) == 2
+    return recipe, job.run, model
 
 
 def test_a_lora_run_changes_only_adapters(trained):
@@ -78,11 +75,8 @@ def test_a_checkpoint_is_loaded_as_the_policy_that_was_trained(trained):
 
 def go_on(trained, tokenizer, folder):
     recipe = trained[0].model_copy(update={"max_steps": 3, "save_steps": 3})
-    run = RunFolder(folder)
-    samples = make_samples(Split.TRAIN, 8)
-    quiet = (lambda *_: None, lambda _: None)
-    checkpoint = run.checkpoints / "checkpoint-2"
-    return train_with_trl(recipe, run, load_policy(recipe), tokenizer, samples, *quiet, checkpoint)
+    job = make_job(recipe, folder, tokenizer, make_samples(Split.TRAIN, 8), first=2)
+    return train_with_trl(job, load_policy(recipe), lambda _: None)
 
 
 @pytest.fixture

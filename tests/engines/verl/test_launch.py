@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import suppress
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -175,6 +176,41 @@ def test_signals_are_handed_on(verl, tmp_path, number):
         signal.signal(number, before)
     assert done == 2
     assert (tmp_path / "verl" / "metrics-000000.jsonl.ended").is_file()
+
+
+def test_a_second_signal_leaves_nothing_of_verl_alive(verl, tmp_path):
+    """Neither verl, which hears nothing, nor what it has started."""
+    verl("""
+        import signal, subprocess
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        with open(os.environ["VERL_FILE_LOGGER_PATH"] + ".pids", "w") as file:
+            file.write(f"{os.getpid()} {worker.pid}")
+        trained(1, **OURS)
+        time.sleep(60)
+    """)
+
+    def interrupt_twice(step, metrics):
+        for seconds in (0.2, 0.6):
+            threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, record=interrupt_twice)
+    assert time.monotonic() - started < 30
+    pids = (tmp_path / "verl" / "metrics-000000.jsonl.pids").read_text().split()
+    until = time.monotonic() + 5
+    while (left := [pid for pid in map(int, pids) if alive(pid)]) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert len(pids) == 2 and not left
+
+
+def alive(pid):
+    """Whether a process runs; one that has ended and that nobody has waited for does not."""
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def test_the_step_to_resume_from(tmp_path):

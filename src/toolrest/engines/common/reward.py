@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from toolrest.core.rewards.turns import one_reply, read_messages, written_turns
 from toolrest.core.rewards.values import equal
 from toolrest.core.vocabulary import Vocabulary
 from toolrest.errors import InputError, short
+
+if TYPE_CHECKING:
+    from toolrest.recipe import Recipe
 
 
 class ToolReward:
@@ -285,6 +288,24 @@ class ToolReward:
         if isinstance(completions[row], str):
             return [without_thought(opening + completions[row])]
         return None
+
+
+def recipe_reward(recipe: Recipe, schedule: str | None = None) -> ToolReward:
+    """The reward that a recipe trains on.
+
+    Args:
+        schedule: one in place of the recipe's, such as `constant`, under which the rewards of
+            different steps compare.
+    """
+    options = recipe.reward
+    return ToolReward(
+        recipe.dialect,
+        schedule or options.schedule,
+        correctness=options.correctness,
+        punish_over_calls=options.punish_over_calls,
+        normalise_strings=options.normalise_strings,
+        lenient_types=options.lenient_types,
+    )
 
 
 def _check_truth(dialect: str, text: str, status: ParseStatus, called: bool) -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import signal
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Any, cast
 
 import torch
@@ -17,7 +14,6 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
-    TrainerCallback,
 )
 
 from toolrest.core.dialects import get_dialect
@@ -25,22 +21,21 @@ from toolrest.core.regions import Region
 from toolrest.data.prompts import render_prompt, takes_system, without_system
 from toolrest.data.sample import Sample
 from toolrest.engines.common.guarded_reward import GuardedReward, load_reward_function
-from toolrest.engines.common.monitor import Watch
-from toolrest.engines.common.ranks import ALONE, Ranks
-from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.common.job import Job
+from toolrest.engines.common.reward import recipe_reward
+from toolrest.engines.common.signals import stopped_by_signals
+from toolrest.engines.trl.progress import Progress
 from toolrest.engines.trl.rollout import shared_prefix_rollout
 from toolrest.engines.trl.settings import lora_config, uses_bfloat16
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer, RolloutBatch
-from toolrest.io.files import append_json, write_whole
+from toolrest.io.files import write_whole
 from toolrest.policy.folder import adapted_policy
 from toolrest.policy.speech import read_speech
 from toolrest.recipe import Recipe
 from toolrest.rollout.sampler import check_vllm, shares_prefix
-from toolrest.runs.folder import RunFolder
 
 _KEPT_CHECKPOINTS = 2
 
-OnStep = Callable[[int, dict[str, Any]], None]
 OnEvaluation = Callable[[int], None]
 
 
@@ -98,41 +93,25 @@ def trl_config(recipe: Recipe, checkpoints: Path) -> ResTConfig:
     )
 
 
-class _Follow(TrainerCallback):
-    """Writes metrics, tells the view, and stops at the next whole step when asked to."""
+class _Follow(Progress):
+    """Records each step, evaluates on the way, and stops at a whole step when asked to."""
 
-    def __init__(
-        self,
-        run: RunFolder,
-        recipe: Recipe,
-        on_step: OnStep,
-        evaluate: OnEvaluation,
-        ranks: Ranks,
-        watch: Watch,
-    ) -> None:
-        self.run = run
-        self.watch = watch
-        self.recipe = recipe
-        self.ranks = ranks
-        self.on_step = on_step
+    def __init__(self, job: Job, evaluate: OnEvaluation) -> None:
+        super().__init__(job.record, job.run.seconds())
+        self.job = job
         self.evaluate = evaluate
         self.stop_asked = False
-        self.started = time.monotonic() - run.seconds()
 
-    def on_log(self, args, state, control, logs=None, **rest):
-        if not logs or "grad_norm" not in logs or not self.ranks.main:
-            return
-        record = {"step": state.global_step, "seconds": time.monotonic() - self.started, **logs}
-        append_json(self.run.metrics, record)
-        self.on_step(state.global_step, record)
-        self.watch.read(state.global_step, record)
+    def ask_to_stop(self) -> None:
+        self.stop_asked = True
 
     def on_step_end(self, args, state, control, **rest):
-        every, step = self.recipe.evaluation.every, state.global_step
-        if every and step % every == 0 and step < self.recipe.max_steps:
+        recipe, step = self.job.recipe, state.global_step
+        every = recipe.evaluation.every
+        if every and step % every == 0 and step < recipe.max_steps:
             self.evaluate(step)
-        whole = step % self.recipe.steps_per_generation == 0
-        if whole and self.ranks.any(self.stop_asked):
+        whole = step % recipe.steps_per_generation == 0
+        if whole and self.job.ranks.any(self.stop_asked):
             control.should_save = True
             control.should_training_stop = True
 
@@ -167,86 +146,56 @@ def _row(sample: Sample, tokenizer: PreTrainedTokenizerBase, system: bool) -> di
     return row
 
 
-def train_with_trl(
-    recipe: Recipe,
-    run: RunFolder,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    samples: Sequence[Sample],
-    on_step: OnStep,
-    evaluate: OnEvaluation,
-    resume_from: Path | None,
-    ranks: Ranks = ALONE,
-    watch: Watch | None = None,
-) -> int:
-    """Train the model in place; checkpoints, metrics and rollouts go to the run's folder.
+def train_with_trl(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> int:
+    """Train the model in place, from the run's last checkpoint where `job.first` says so;
+    checkpoints, metrics and rollouts go to the run's folder.
 
     Ctrl-C, or SIGTERM, ends training after the current step, with a checkpoint; a second one ends
     it at once.
 
     Args:
-        on_step: called after each optimiser step with its number and metrics.
+        job: of each of the processes that train together, each of which calls this.
         evaluate: called after the steps at which the recipe has the policy evaluated on the way.
-        resume_from: the checkpoint to go on from, or None.
-        ranks: the processes that train together, each of which calls this.
-        watch: told the metrics of every step, and what goes wrong.
 
     Returns:
         The optimiser steps done; fewer than the recipe's if it was interrupted.
     """
+    recipe, run, tokenizer = job.recipe, job.run, job.tokenizer
     system = takes_system(tokenizer)
-    dataset = Dataset.from_list([_row(sample, tokenizer, system) for sample in samples])
-    watch = watch or Watch(recipe, run, lambda text: None)
-    reward = ToolReward(
-        recipe.dialect,
-        recipe.reward.schedule,
-        correctness=recipe.reward.correctness,
-        punish_over_calls=recipe.reward.punish_over_calls,
-        normalise_strings=recipe.reward.normalise_strings,
-        lenient_types=recipe.reward.lenient_types,
-    )
-    rewards: list[Any] = [reward]
-    if recipe.reward.function is not None:
-        rewards.append(
-            GuardedReward(
-                load_reward_function(recipe.reward.function),
-                recipe.guards.reward_error,
-                recipe.reward.timeout,
-                watch.say,
-            )
-        )
-    follow = _Follow(run, recipe, on_step, evaluate, ranks, watch)
+    rows = [_row(sample, tokenizer, system) for sample in job.samples.train]
+    follow = _Follow(job, evaluate)
     trainer = ResTTrainer(
         model=model,
         processing_class=tokenizer,
-        reward_funcs=rewards,
-        train_dataset=dataset,
+        reward_funcs=_rewards(job),
+        train_dataset=Dataset.from_list(rows),
         args=trl_config(recipe, run.checkpoints),
         callbacks=[follow],
         rollout_func=_rollout_function(recipe, model),
-        on_rollouts=_rollout_writer(recipe, run, tokenizer, model) if ranks.main else None,
+        on_rollouts=_rollout_writer(job, model) if job.ranks.main else None,
         peft_config=lora_config(recipe),
-        on_incident=watch.keep,
+        on_incident=job.monitor.keep,
     )
     trainer.remove_callback(PrinterCallback)
     if recipe.lora.rank:
         adapted: Any = trainer.accelerator.unwrap_model(cast(Any, trainer.model))
         for each in adapted.peft_config.values():
             each.base_model_name_or_path = adapted_policy(recipe, str(model.name_or_path))
-
-    def ask_to_stop(number: int, frame: FrameType | None) -> None:
-        if follow.stop_asked:
-            raise KeyboardInterrupt
-        follow.stop_asked = True
-
-    asked_by = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, ask_to_stop) for number in asked_by]
-    try:
-        trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
-    finally:
-        for number, handler in zip(asked_by, before, strict=True):
-            signal.signal(number, handler)
+    checkpoint = str(run.checkpoints / f"checkpoint-{job.first}") if job.first else None
+    with stopped_by_signals(follow.ask_to_stop):
+        trainer.train(resume_from_checkpoint=checkpoint)
     return trainer.state.global_step
+
+
+def _rewards(job: Job) -> list[Any]:
+    """The recipe's reward, and the user's function where there is one."""
+    recipe = job.recipe
+    rewards: list[Any] = [recipe_reward(recipe)]
+    if recipe.reward.function is not None:
+        function = load_reward_function(recipe.reward.function)
+        rule, timeout = recipe.guards.reward_error, recipe.reward.timeout
+        rewards.append(GuardedReward(function, rule, timeout, job.monitor.say))
+    return rewards
 
 
 def _rollout_function(recipe: Recipe, model: PreTrainedModel) -> Any:
@@ -263,9 +212,8 @@ def _prompt_text(prompt: Any) -> str:
     return "\n".join(f"[{message['role']}] {message['content']}" for message in prompt)
 
 
-def _rollout_writer(
-    recipe: Recipe, run: RunFolder, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel
-) -> Callable[[RolloutBatch], None] | None:
+def _rollout_writer(job: Job, model: PreTrainedModel) -> Callable[[RolloutBatch], None] | None:
+    recipe, run, tokenizer = job.recipe, job.run, job.tokenizer
     run.rollouts.mkdir(exist_ok=True)
     rows = recipe.rollout.saved_groups * recipe.rollout.group_size
     if rows == 0:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -16,41 +14,20 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
-    TrainerCallback,
 )
 from trl.trainer.sft_config import SFTConfig
 
 from toolrest.core.dialects import get_dialect
 from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
-from toolrest.engines.common.ranks import ALONE, Ranks
+from toolrest.engines.common.job import Job
+from toolrest.engines.trl.progress import Progress
 from toolrest.engines.trl.settings import lora_config, uses_bfloat16
 from toolrest.engines.trl.sft import RegionSFTTrainer, region_scales
 from toolrest.errors import InputError
 from toolrest.io.files import append_json
 from toolrest.policy.speech import Speech, read_speech
 from toolrest.policy.weights import leave_router
-from toolrest.recipe import Recipe
-
-OnStep = Callable[[int, dict[str, Any]], None]
-
-
-class _Progress(TrainerCallback):
-    """Writes each step's metrics, a line each, and tells the view."""
-
-    def __init__(self, on_step: OnStep, metrics: Path | None, ranks: Ranks) -> None:
-        self.on_step = on_step
-        self.metrics = metrics
-        self.ranks = ranks
-        self.started = time.monotonic()
-
-    def on_log(self, args, state, control, logs=None, **rest):
-        if not logs or "grad_norm" not in logs or not self.ranks.main:
-            return
-        record = {"step": state.global_step, "seconds": time.monotonic() - self.started, **logs}
-        if self.metrics is not None:
-            append_json(self.metrics, record)
-        self.on_step(state.global_step, record)
 
 
 def _row(
@@ -68,36 +45,36 @@ def _row(
     return {"input_ids": prompt + answer, "labels": [-100] * len(prompt) + answer}
 
 
-def warm_start_with_trl(
-    recipe: Recipe,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    samples: Sequence[Sample],
-    out: Path,
-    on_step: OnStep,
-    ranks: Ranks = ALONE,
-    metrics: Path | None = None,
-) -> None:
-    """Teach the model the samples' demonstrations and save it, whole or not at all, in `out`.
+def warm_start_with_trl(job: Job, model: PreTrainedModel, samples: Sequence[Sample]) -> None:
+    """Teach the model the samples' demonstrations and save it, whole or not at all, in the run's
+    folder of the warm start. Adapters are merged before.
+
+    Each step's metrics are shown and written anew: loss, tokens so far, learning rate, gradient
+    norm, and TRL's others.
 
     Args:
         samples: each with a demonstration.
-        on_step: called after each optimiser step with its number and its metrics: loss, tokens so
-            far, learning rate, gradient norm, and TRL's others.
-        ranks: the processes that train together. Adapters are merged before the model is saved.
-        metrics: a file that gets the metrics, a line a step; what it has is dropped.
 
     Raises:
         InputError: the processes do not divide the batch.
     """
+    recipe, ranks, tokenizer = job.recipe, job.ranks, job.tokenizer
+    out = job.run.warm_start
+    metrics = job.run.warm_metrics if recipe.method == "rl" else job.run.metrics
     warm = recipe.warm_start
     if warm.batch_size % ranks.count:
         raise InputError(
             f"warm_start.batch_size={warm.batch_size} is not a multiple of the {ranks.count} "
             "processes"
         )
-    if metrics is not None and ranks.main:
+    if ranks.main:
         metrics.unlink(missing_ok=True)
+
+    def record(step: int, found: dict[str, Any]) -> None:
+        row = {"step": step, **found}
+        append_json(metrics, row)
+        job.view.step(step, row)
+
     share = warm.batch_size // ranks.count
     micro = math.gcd(share, recipe.optimizer.micro_batch or share)
     speech = read_speech(tokenizer, get_dialect(recipe.dialect), model.generation_config)
@@ -130,7 +107,7 @@ def warm_start_with_trl(
                 use_cpu=not gpu,
                 bf16=uses_bfloat16(recipe),
             ),
-            callbacks=[_Progress(on_step, metrics, ranks)],
+            callbacks=[Progress(record)],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()

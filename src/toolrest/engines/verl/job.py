@@ -1,12 +1,11 @@
-"""The whole job of a run with the verl engine: rows, verl's processes, metrics, summary."""
+"""A run by the verl engine: rows, verl's processes, metrics."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from toolrest.core.dialects import get_dialect
-from toolrest.engines.common.monitor import Watch
+from toolrest.engines.common.job import Evaluation, Interrupted, Job, Outcome, Result
 from toolrest.engines.verl.launch import check_machine, last_step, train_with_verl
 from toolrest.engines.verl.overrides import run_paths, verl_notes, verl_overrides, writes_out
 from toolrest.engines.verl.rows import write_rows
@@ -14,93 +13,60 @@ from toolrest.errors import InputError
 from toolrest.io.files import append_json, whole_lines
 from toolrest.io.foreign import parse_object
 from toolrest.policy.finite import check_finite_files
-from toolrest.policy.fitting import fit_recipe
 from toolrest.policy.folder import policy_folder, whole_folder
-from toolrest.policy.tokenizer import load_tokenizer
-from toolrest.recipe import Recipe, dump_recipe
-from toolrest.runs.folder import RunFolder, begin_run, write_json
-from toolrest.training import Interrupted, View, check_origins, load_samples, report_data
+from toolrest.recipe import Recipe
+from toolrest.runs.folder import RunFolder
 
 
-def run_verl_training(
-    recipe: Recipe,
-    run: RunFolder,
-    view: View,
-    *,
-    resume: bool,
-    accept_changed_data: bool = False,
-) -> dict[str, Any]:
-    """Do the job of a recipe in a run's folder. verl evaluates by itself, greedily, on the held-out
-    rows.
-
-    Args:
-        resume: go on from verl's newest checkpoint.
-        accept_changed_data: see `toolrest.training.run_training`.
-
-    Returns:
-        What summary.json holds.
-
-    Raises:
-        InputError: something given cannot be used, this machine lacks something, or verl failed.
-        Interrupted: the user asked to stop.
+class VerlEngine:
+    """`toolrest.engines.common.job.Engine` by verl, in processes of its own. verl evaluates by
+    itself, greedily, on the held-out rows.
     """
-    started = time.monotonic()
-    paths = run_paths(run.path, evaluated=recipe.evaluation.samples > 0)
-    verl_overrides(recipe, run.path.name, paths)
-    check_machine()
-    tokenizer = load_tokenizer(recipe)
-    check_finite_files(whole_folder(policy_folder(recipe), recipe))
-    recipe, notes = fit_recipe(recipe, tokenizer)
-    for note in (*notes, *verl_notes(recipe)):
-        view.note(note)
-    samples = load_samples(recipe, tokenizer)
-    origin = check_origins(recipe, tokenizer, samples, run, accept_changed_data)
-    heldout = samples.heldout[: recipe.evaluation.samples]
-    begin_run(run, dump_recipe(recipe), recipe.seed)
-    first = last_step(run.checkpoints) if resume else 0
-    paths = run_paths(run.path, evaluated=bool(heldout), first=first)
-    written_out = writes_out(recipe)
-    dialect = get_dialect(recipe.dialect)
-    write_rows(samples.train, paths.train, tokenizer, dialect, written_out=written_out)
-    if paths.heldout is not None:
-        write_rows(heldout, paths.heldout, tokenizer, dialect, written_out=written_out)
-    done = first * recipe.steps_per_generation
-    if resume:
-        run.rewind(done)
-        view.note(f"going on from step {done} of {recipe.max_steps}")
-    report_data(samples, len(heldout), run, view, origin)
-    watch = Watch(recipe, run, view.warn)
-    watch.dropped(len(samples.dropped), samples.rows)
-    watch.changed(done, origin.changed)
-    view.stage("training with verl", recipe.max_steps)
-    view.advance(done)
 
-    def record(step: int, metrics: dict[str, Any]) -> None:
-        append_json(run.metrics, {"step": step, **metrics})
-        view.step(step, metrics)
-        watch.read(step, {"step": step, **metrics})
+    def check(self, recipe: Recipe, run: RunFolder) -> list[str]:
+        """What is done otherwise than the paper does it.
 
-    def evaluated(step: int, result: dict[str, Any]) -> None:
-        run.evaluation.mkdir(exist_ok=True)
-        append_json(run.curve, {"step": step, "n": len(heldout), **result})
+        Raises:
+            InputError: verl cannot do what the recipe asks for, or this machine lacks something.
+        """
+        paths = run_paths(run.path, evaluated=recipe.evaluation.samples > 0)
+        verl_overrides(recipe, run.path.name, paths)
+        check_machine()
+        check_finite_files(whole_folder(policy_folder(recipe), recipe))
+        return verl_notes(recipe)
 
-    steps = train_with_verl(recipe, run.path.name, paths, record, evaluated)
-    if steps < recipe.max_steps:
-        raise Interrupted
-    curve = _curve(run)
-    summary = {
-        "before": curve.get(0),
-        "after": curve.get(steps),
-        "steps": steps,
-        "seconds": round(time.monotonic() - started, 1),
-        "scheme": recipe.weighting.scheme,
-        "seed": recipe.seed,
-    } | origin.summary
-    write_json(run.summary, summary)
-    return summary
+    def first_step(self, recipe: Recipe, run: RunFolder) -> int:
+        """The optimiser steps done in verl's newest checkpoint."""
+        return last_step(run.checkpoints) * recipe.steps_per_generation
+
+    def train(self, job: Job, evaluation: Evaluation) -> Outcome:
+        """Train to the recipe's last step.
+
+        Raises:
+            InputError: verl failed, or trained without the weights.
+            Interrupted: the user asked to stop.
+        """
+        recipe, run = job.recipe, job.run
+        first = job.first // recipe.steps_per_generation
+        paths = run_paths(run.path, evaluated=bool(job.heldout), first=first)
+        dialect, written_out = get_dialect(recipe.dialect), writes_out(recipe)
+        for rows, path in ((job.samples.train, paths.train), (job.heldout, paths.heldout)):
+            if path is not None:
+                write_rows(rows, path, job.tokenizer, dialect, written_out=written_out)
+        job.begin("training with verl")
+
+        def evaluated(step: int, result: dict[str, Any]) -> None:
+            run.evaluation.mkdir(exist_ok=True)
+            append_json(run.curve, {"step": step, "n": len(job.heldout), **result})
+
+        steps = train_with_verl(recipe, run.path.name, paths, job.record, evaluated)
+        if steps < recipe.max_steps:
+            raise Interrupted
+        curve = _curve(run)
+        return Outcome(curve.get(0), curve.get(steps), steps)
 
 
-def _curve(run: RunFolder) -> dict[int, dict[str, Any]]:
+def _curve(run: RunFolder) -> dict[int, Result]:
     """The evaluations by optimiser step; a step that was evaluated again has the newer result."""
     if not run.curve.is_file():
         return {}

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
+from toolrest.engines.common.job import OnStep
+from toolrest.engines.common.signals import stopped_by_signals
 from toolrest.engines.verl.environment import missing_for_launch
 from toolrest.engines.verl.names import STATE_FILE
 from toolrest.engines.verl.overrides import (
@@ -29,7 +30,6 @@ from toolrest.io.files import iterate_lines, only_one, open_regular, open_to_add
 from toolrest.io.redaction import redacted
 from toolrest.recipe import Recipe
 
-OnStep = Callable[[int, dict[str, Any]], None]
 _OURS = (SIGNAL, SPREAD, "share/format", "signal/format")
 """Metrics without which a step was not trained with the weights."""
 _RENAMED = {
@@ -83,7 +83,7 @@ def train_with_verl(
 ) -> int:
     """Start verl and follow it to its end. It holds `paths.lock`, should this process be killed.
 
-    Ctrl-C or SIGTERM is handed on; what verl has saved stays.
+    Ctrl-C or SIGTERM is handed on; a second one ends verl at once. What it has saved stays.
 
     Args:
         record: called with optimiser step and metrics of each generation.
@@ -106,7 +106,7 @@ def train_with_verl(
     with (
         open_to_add(log) as sink,
         only_one(paths.lock, f"{paths.lock}: another verl is at work there") as held,
-        _interrupted_by(signal.SIGINT, signal.SIGTERM),
+        stopped_by_signals(_interrupt),
     ):
         process = subprocess.Popen(
             arguments,
@@ -149,19 +149,8 @@ def train_with_verl(
     return seen * each
 
 
-@contextmanager
-def _interrupted_by(*numbers: signal.Signals) -> Iterator[None]:
-    """These signals are a KeyboardInterrupt, also where they were ignored, as behind nohup."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 def _follow(
@@ -207,12 +196,16 @@ def _last_error(log: Path) -> str:
 
 
 def _end(process: subprocess.Popen[bytes], how: signal.Signals) -> None:
-    """Ask verl and its children to end, then make them."""
-    for number, patience in ((how, _PATIENCE), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)):
-        if process.poll() is not None:
-            return
-        os.killpg(process.pid, number)
-        try:
-            process.wait(patience)
-        except subprocess.TimeoutExpired:
-            continue
+    """Ask verl and its children to end, then make them, also when asked again meanwhile."""
+    try:
+        for number, patience in ((how, _PATIENCE), (signal.SIGTERM, 10.0)):
+            if process.poll() is not None:
+                return
+            os.killpg(process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(patience)
+    finally:
+        with suppress(ProcessLookupError):  # nothing of the group is left
+            os.killpg(process.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(10.0)

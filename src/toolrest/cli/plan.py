@@ -1,0 +1,115 @@
+"""What `toolrest train --dry-run` prints: the resolved recipe and the plan, or verl's command."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolrest.errors import InputError, file_name
+from toolrest.io.terminal import say
+
+if TYPE_CHECKING:
+    from toolrest.recipe import Recipe
+
+
+def default_name(recipe: "Recipe") -> str:
+    """A run's name of its scheme, policy and seed."""
+    policy = Path(recipe.policy).name or "policy"
+    scheme = recipe.weighting.scheme.replace("*", "-") if recipe.method == "rl" else recipe.method
+    return f"{file_name(f'{scheme}-{policy}')}-seed{recipe.seed}"
+
+
+def print_plan(recipe: "Recipe") -> None:
+    """Print what would be done; nothing is.
+
+    Raises:
+        InputError: it could not be.
+    """
+    from toolrest.core.dialects import AUTO
+    from toolrest.core.weights import get_scheme
+    from toolrest.recipe import dump_recipe
+
+    if recipe.dialect == AUTO:
+        from toolrest.policy.fitting import fit_recipe
+        from toolrest.policy.tokenizer import load_tokenizer
+
+        recipe, _ = fit_recipe(recipe, load_tokenizer(recipe))
+    if recipe.engine.name == "verl":
+        _print_verl_command(recipe)
+        return
+    get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
+    recipe, reasons, ahead = _sized(recipe)
+    say(dump_recipe(recipe, reasons).rstrip("\n"))
+    for line in ahead:
+        say(f"# {line}")
+    sources = ", ".join(source.path for source in recipe.data.sources)
+    data = recipe.data.path or sources or "the embedded world's tasks"
+    if recipe.method != "rl":
+        say(
+            f"# plan: {recipe.method}, {recipe.warm_start.steps} steps of "
+            f"{recipe.warm_start.batch_size} demonstrations from {data}; evaluation before and "
+            f"after on up to {recipe.evaluation.samples} held-out samples"
+        )
+        return
+    say(
+        f"# plan: {recipe.max_steps} steps of {recipe.rollout.prompts_per_step} prompts x "
+        f"{recipe.rollout.group_size} responses from {data}; a checkpoint every "
+        f"{recipe.save_steps} steps; evaluation before and after on up to "
+        f"{recipe.evaluation.samples} held-out samples"
+    )
+    if recipe.engine.processes > 1:
+        say(
+            f"# {recipe.engine.processes} processes ({recipe.engine.sharding}), "
+            f"{recipe.responses_per_forward} responses a forward in each"
+        )
+
+
+def _sized(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str]]:
+    """The recipe with what follows from its policy, from what, and what to expect of the run; one
+    whose policy or data are not here is left as it is, and says so.
+    """
+    from toolrest.doctor.hub import is_cached, is_hub_name, why_unreachable
+    from toolrest.policy.fitting import fit_recipe
+    from toolrest.policy.sizing import count_recipe, is_sized, refuse_memory, say_time, size_recipe
+    from toolrest.policy.tokenizer import load_tokenizer
+    from toolrest.recipe.sources import recipe_sources
+
+    if not is_sized(recipe):
+        return recipe, {}, []
+    try:
+        asked = [source.path for source in recipe_sources(recipe)]
+        away = [name for name in (recipe.policy, *asked) if is_hub_name(name)]
+        away = [name for name in away if name != recipe.policy or not is_cached(name)]
+        if away and (why := why_unreachable()) is not None:
+            raise InputError(f"{away[0]} is not here, and {why}")
+        tokenizer = load_tokenizer(recipe)
+        recipe, _ = fit_recipe(recipe, tokenizer)
+        recipe, settings = size_recipe(recipe, tokenizer)
+        lengths = count_recipe(recipe, tokenizer)
+    except InputError as error:
+        later = "what the recipe does not say is worked out as the run starts, not here"
+        return recipe, {}, [f"{later} ({error})"]
+    refuse_memory(recipe, max(lengths.prompts, default=None))
+    line = say_time(recipe, lengths)
+    return recipe, {each.key: each.why for each in settings}, [line] if line else []
+
+
+def _print_verl_command(recipe: "Recipe") -> None:
+    from toolrest.engines.verl.overrides import (
+        run_paths,
+        shell_command,
+        verl_command,
+        verl_notes,
+        verl_steps,
+    )
+    from toolrest.runs.folder import RUNS
+
+    name = recipe.name or default_name(recipe)
+    paths = run_paths(RUNS / name, evaluated=recipe.evaluation.samples > 0)
+    environment, command = verl_command(recipe, name, paths)
+    say(
+        f"# {verl_steps(recipe)} generations of {recipe.rollout.prompts_per_step} prompts x "
+        f"{recipe.rollout.group_size} responses, {recipe.max_steps} optimiser steps; "
+        f"`toolrest train` writes the rows to {paths.train.parent} before it runs this"
+    )
+    for note in verl_notes(recipe):
+        say(f"# note: {note}")
+    say(shell_command(environment, command))

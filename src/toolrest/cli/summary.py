@@ -1,0 +1,68 @@
+"""What is printed at the end of a run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolrest.errors import InputError
+from toolrest.io.terminal import say
+
+if TYPE_CHECKING:
+    from toolrest.runs.folder import RunFolder
+
+
+def write_page(run: "RunFolder") -> Path | None:
+    """The run's page; a run is no worse for one that cannot be written."""
+    from toolrest.report.page_of_runs.write import write_report
+
+    page = run.path / "report.html"
+    try:
+        write_report([run.path], page)
+    except InputError as error:
+        say(f"toolrest: {error}", err=True)
+        return None
+    return page
+
+
+def print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
+    """Print the evaluations, and where the rest is."""
+    from rich.table import Table
+
+    from toolrest.io.console import console as plain_console
+
+    console = plain_console()
+    before, after = summary["before"], summary["after"]
+    if before is not None and after is not None:
+        table = Table(title=f"held-out tasks, n = {after['n']}", title_justify="left")
+        for heading in ("", "before", "after"):
+            table.add_column(heading, justify="right" if heading else "left")
+        for label, key, form in (
+            ("exact match, sampled", "exact_match", "{:.1%}"),
+            ("exact match, greedy", "greedy_exact_match", "{:.1%}"),
+            ("reward, sampled (-3 to 4)", "reward", "{:.2f}"),
+            ("reward, greedy (-3 to 4)", "greedy_reward", "{:.2f}"),
+        ):
+            if key in before and key in after:
+                table.add_row(label, form.format(before[key]), form.format(after[key]))
+        console.print(table)
+    console.print(
+        f"{summary['scheme']}, seed {summary['seed']}: {summary['steps']} steps, "
+        f"{summary['seconds']:.0f} s"
+    )
+    if "changed_data" in summary:
+        console.print(f"before and after are not of the same data: {run.data}", soft_wrap=True)
+    console.print(f"run folder   {run.path}", soft_wrap=True)
+    if run.metrics.is_file():
+        console.print(f"a step each  tail -n 1 {run.metrics}", soft_wrap=True)
+    responses = run.evaluation / "after.jsonl"
+    if responses.is_file():
+        console.print(f"responses    head -n 1 {responses}", soft_wrap=True)
+    if summary["scheme"] in ("sft", "tsft", "rsft"):
+        console.print(f"policy       {run.warm_start}", soft_wrap=True)
+    elif summary["scheme"] != "uniform":
+        console.print(f"with GRPO    {_same_with_grpo(run)}", soft_wrap=True)
+
+
+def _same_with_grpo(run: "RunFolder") -> str:
+    """The command that trains the same with uniform weights."""
+    name = f"{run.path.name}-uniform"
+    return f"toolrest train {run.recipe} name={name} 'weighting={{scheme: uniform}}'"

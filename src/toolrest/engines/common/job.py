@@ -1,0 +1,160 @@
+"""What a run gives an engine, and what an engine gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from toolrest.data.sample import Sample
+from toolrest.engines.common.data import Origin, Samples
+from toolrest.engines.common.monitor import Watch
+from toolrest.engines.common.ranks import ALONE, Ranks
+from toolrest.io.files import append_json
+from toolrest.recipe import Recipe
+from toolrest.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+OnStep = Callable[[int, dict[str, Any]], None]
+"""Called with an optimiser step and what was measured in it."""
+Result = dict[str, Any]
+"""What one evaluation found, by name; `n`: samples."""
+
+
+class View(Protocol):
+    """Who watches the job."""
+
+    def stage(self, text: str, total: int | None = None) -> None:
+        """A new part of the job begins; `total`: how much there is to do in it."""
+        ...
+
+    def advance(self, done: int) -> None:
+        """So much of the part is done."""
+        ...
+
+    def step(self, step: int, metrics: dict[str, Any]) -> None:
+        """An optimiser step is done."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Something that the user should look at."""
+        ...
+
+
+class Interrupted(Exception):
+    """The user asked to stop; what is done is kept."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run, ready to be trained."""
+
+    recipe: Recipe
+    """The resolved recipe."""
+    run: RunFolder
+    """Where everything is written."""
+    view: View
+    """Who is told."""
+    tokenizer: PreTrainedTokenizerBase
+    """The policy's."""
+    samples: Samples
+    """The rows."""
+    origin: Origin = field(default_factory=Origin)
+    """What the rows and the policy are by their hashes."""
+    ranks: Ranks = ALONE
+    """The processes that train together."""
+    resume: bool = False
+    """Whether the run goes on."""
+    first: int = 0
+    """The optimiser steps done before."""
+
+    @property
+    def heldout(self) -> list[Sample]:
+        """The rows that the policy is evaluated on."""
+        return self.samples.heldout[: self.recipe.evaluation.samples]
+
+    @cached_property
+    def monitor(self) -> Watch:
+        """Who looks for signs of trouble; it reads the metrics that are there as it is made."""
+        say = self.view.warn if self.ranks.main else lambda text: None
+        return Watch(self.recipe, self.run, say)
+
+    def begin(self, stage: str) -> None:
+        """Drop what was written after `first`, say what is wrong already, and begin the stage."""
+        if self.ranks.main:
+            if self.resume:
+                self.run.rewind(self.first)
+                self.view.note(f"going on from step {self.first} of {self.recipe.max_steps}")
+            self.monitor.dropped(len(self.samples.dropped), self.samples.rows)
+            self.monitor.changed(self.first, self.origin.changed)
+        self.view.stage(stage, self.recipe.max_steps)
+        self.view.advance(self.first)
+
+    def record(self, step: int, metrics: dict[str, Any]) -> None:
+        """Write a step's metrics, show them, and look for signs of trouble in them."""
+        record = {"step": step, **metrics}
+        append_json(self.run.metrics, record)
+        self.view.step(step, record)
+        self.monitor.read(step, record)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished run has to say."""
+
+    before: Result | None
+    """The evaluation before; None without held-out rows."""
+    after: Result | None
+    """The one after."""
+    steps: int
+    """Optimiser steps done."""
+
+
+class Evaluation(Protocol):
+    """Evaluates a run's policy on its held-out rows, and keeps what it finds in the folder."""
+
+    def whole(self, model: PreTrainedModel, when: str) -> Result | None:
+        """The result before or after a part of the job; one that was finished before is read.
+        None without held-out rows.
+        """
+        ...
+
+    def on_the_way(self, model: PreTrainedModel, step: int) -> None:
+        """Evaluate after an optimiser step, and add the result to the curve."""
+        ...
+
+    def add(self, step: int, result: Result | None) -> None:
+        """Add a result to the curve."""
+        ...
+
+
+class Engine(Protocol):
+    """Does the training of a run."""
+
+    def check(self, recipe: Recipe, run: RunFolder) -> list[str]:
+        """Notes for the user; before anything is read.
+
+        Raises:
+            InputError: the engine cannot do what the recipe asks for, or not on this machine.
+        """
+        ...
+
+    def first_step(self, recipe: Recipe, run: RunFolder) -> int:
+        """The optimiser steps done in the checkpoint that a resumed run goes on from."""
+        ...
+
+    def train(self, job: Job, evaluation: Evaluation) -> Outcome:
+        """Train to the recipe's last step.
+
+        Raises:
+            InputError: something given cannot be used, or training failed.
+            Interrupted: the user asked to stop.
+        """
+        ...

@@ -1,0 +1,121 @@
+"""A run by the TRL engine: evaluation before, warm start, training, evaluation after."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from toolrest.core.weights import get_scheme
+from toolrest.engines.common.job import Evaluation, Interrupted, Job, Outcome
+from toolrest.errors import InputError
+from toolrest.policy.adapters import has_adapters
+from toolrest.policy.folder import policy_folder
+from toolrest.policy.weights import load_policy
+from toolrest.recipe import Recipe
+from toolrest.rollout.sampler import check_vllm
+from toolrest.runs.folder import RunFolder, checkpoint_step
+from toolrest.runs.reproducibility import record_machine
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class TrlEngine:
+    """`toolrest.engines.common.job.Engine` by TRL, in this process and those beside it."""
+
+    def check(self, recipe: Recipe, run: RunFolder) -> list[str]:
+        """No notes.
+
+        Raises:
+            InputError: an unknown scheme or option, or a sampler that is not there.
+        """
+        get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
+        check_vllm(recipe)
+        return []
+
+    def first_step(self, recipe: Recipe, run: RunFolder) -> int:
+        """The steps done in the newest whole checkpoint; 0 without any."""
+        checkpoint = run.last_checkpoint()
+        return 0 if checkpoint is None else checkpoint_step(checkpoint)
+
+    def train(self, job: Job, evaluation: Evaluation) -> Outcome:
+        """Train to the recipe's last step, or by its supervised method alone.
+
+        Raises:
+            InputError: something given cannot be used.
+            Interrupted: the user asked to stop.
+        """
+        recipe = job.recipe
+        if job.ranks.main:
+            changed = record_machine(job.run, recipe.seed, job.ranks.count)
+            if changed:
+                job.view.note(f"the rest may differ from an undisturbed run: {'; '.join(changed)}")
+        job.view.stage("loading the policy and the training engine")
+        model = load_policy(recipe)
+        from toolrest.engines.trl.launch import train_with_trl
+
+        before = start = evaluation.whole(model, "before")
+        if recipe.method != "rl":
+            warm = recipe.warm_start.model_copy(update={"method": recipe.method})
+            alone = replace(job, recipe=recipe.model_copy(update={"warm_start": warm}))
+            model = _warm_started(alone, model)
+            return Outcome(before, evaluation.whole(model, "after"), warm.steps)
+        if recipe.warm_start.method != "none":
+            model = _warm_started(job, model)
+            start = evaluation.whole(model, "warm_start")
+        elif recipe.lora.rank and has_adapters(policy_folder(recipe)):
+            model = _based(job, model)
+        job.begin("training")
+        curved = bool(job.heldout and recipe.evaluation.every)
+        if curved and job.first == 0:
+            evaluation.add(0, start)
+        steps = job.first
+        if steps == 0 or steps < recipe.max_steps:
+            steps = train_with_trl(job, model, partial(evaluation.on_the_way, model))
+        if steps < recipe.max_steps:
+            raise Interrupted
+        job.ranks.wait()
+        if job.first == steps or (job.ranks.count > 1 and recipe.engine.sharding != "ddp"):
+            model = load_policy(recipe, job.run.last_checkpoint())
+        after = evaluation.whole(model, "after")
+        if curved:
+            evaluation.add(steps, after)
+        return Outcome(before, after, steps)
+
+
+def _warm_started(job: Job, model: PreTrainedModel) -> PreTrainedModel:
+    """The policy after the warm start; one that was finished before the run was stopped is read."""
+    from toolrest.engines.trl.warm_start import warm_start_with_trl
+
+    if not job.ranks.first(job.run.warm_start.is_dir):
+        warm = job.recipe.warm_start
+        shown = [sample for sample in job.samples.train if sample.demonstration is not None]
+        if not shown:
+            raise InputError(
+                f"{warm.method}: no row has a demonstration; sources with thoughts "
+                "have them (an RLLA .json file, messages with reasoning_content), and any source "
+                "with data.think=false"
+            )
+        job.view.stage(f"warm start ({warm.method})", warm.steps)
+        warm_start_with_trl(job, model, shown)
+    return load_policy(job.recipe, job.run.warm_start)
+
+
+def _based(job: Job, model: PreTrainedModel) -> PreTrainedModel:
+    """The policy whole in the run's folder, for new adapters to be trained on and to name: the
+    recipe's is one of adapters, and adapters of adapters are read by nobody.
+    """
+    base = job.run.base
+
+    def write() -> None:
+        part = base.with_name(base.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        model.save_pretrained(part)
+        job.tokenizer.save_pretrained(part)
+        part.replace(base)
+
+    if not job.ranks.first(base.is_dir):
+        job.ranks.first(write)
+    return load_policy(job.recipe, base)

@@ -1,0 +1,81 @@
+"""The evaluations of a run: before, on the way and after."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolrest.engines.common.job import Job, Result
+from toolrest.errors import InputError
+from toolrest.evaluate.heldout import evaluate_heldout
+from toolrest.io.files import append_json, read_json, whole_lines, write_json, write_whole
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class RunEvaluation:
+    """`toolrest.engines.common.job.Evaluation` by `evaluate_heldout`."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def whole(self, model: PreTrainedModel, when: str) -> Result | None:
+        """The result `when` (before, warm_start or after); one that was finished before the run was
+        stopped is read. None without held-out rows.
+
+        Raises:
+            InputError: a result that was written cannot be read.
+        """
+        job, samples = self._job, self._job.heldout
+        if not samples:
+            return None
+        path = job.run.evaluation / f"{when}.json"
+        if job.ranks.first(path.is_file):
+            return _read_result(path)
+        job.view.stage(
+            f"evaluating {when} training on {len(samples)} held-out samples", 2 * len(samples)
+        )
+        found, rows = evaluate_heldout(
+            model, job.tokenizer, samples, job.recipe, job.view.advance, job.ranks
+        )
+        if job.ranks.main:
+            job.run.evaluation.mkdir(exist_ok=True)
+            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            write_whole(job.run.evaluation / f"{when}.jsonl", "".join(lines))
+            write_json(path, asdict(found))
+        return asdict(found)
+
+    def on_the_way(self, model: PreTrainedModel, step: int) -> None:
+        """Evaluate after an optimiser step, and add the result to the curve."""
+        job = self._job
+        if job.heldout:
+            found, _ = evaluate_heldout(
+                model, job.tokenizer, job.heldout, job.recipe, lambda done: None, job.ranks
+            )
+            self.add(step, asdict(found))
+
+    def add(self, step: int, result: Result | None) -> None:
+        """One more point of the curve; one that a stopped run wrote already stays as it is."""
+        run = self._job.run
+        if not self._job.ranks.main:
+            return
+        run.evaluation.mkdir(exist_ok=True)
+        written = whole_lines(run.curve) if run.curve.is_file() else []
+        if all(json.loads(line)["step"] != step for line in written):
+            append_json(run.curve, {"step": step, **(result or {})})
+
+
+def _read_result(path: Path) -> Result:
+    """The result of an evaluation that was finished before."""
+    try:
+        found = read_json(path)
+        if not isinstance(found["n"], int):
+            raise TypeError("its n is no number")
+        return found
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error}); take it out, and it is evaluated again"
+        ) from error
