@@ -15,10 +15,10 @@ LIMIT = 60.0
 _OURS = ("git", "uname")
 """Our own look at the commit, and Python's at the machine."""
 _NETWORK = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
-_watched: list["Watch"] = []
+_watched: list["Monitor"] = []
 
 
-class Watch:
+class Monitor:
     """What happened that must not."""
 
     def __init__(self, outside: Path) -> None:
@@ -55,7 +55,7 @@ def watched(outside: Path, limit: float = LIMIT):
     Args:
         outside: a folder that nothing may read.
     """
-    watch = Watch(outside)
+    watch = Monitor(outside)
     _watched.append(watch)
     faulthandler.dump_traceback_later(limit, exit=True)
     begun = time.monotonic()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from toolrest.engines.common.monitor import Watch
+from toolrest.engines.common.monitor import Monitor
 from toolrest.engines.common.reward import ToolReward, reward_parts
 from toolrest.engines.common.signs import Signs
 from toolrest.recipe import Recipe, load_recipe
@@ -120,7 +120,7 @@ def test_dropped_prompts_are_said_from_a_tenth_of_the_rows_on():
 
 def watched(folder, recipe=None):
     said = []
-    return Watch(recipe or Recipe(), RunFolder(folder), said.append), said
+    return Monitor(recipe or Recipe(), RunFolder(folder), said.append), said
 
 
 def test_the_default_run_says_nothing(tmp_path):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from toolrest.data.sample import Sample
 from toolrest.engines.common.data import Origin, Samples
-from toolrest.engines.common.monitor import Watch
+from toolrest.engines.common.monitor import Monitor
 from toolrest.engines.common.ranks import ALONE, Ranks
 from toolrest.io.files import append_json
 from toolrest.recipe import Recipe
@@ -81,10 +81,10 @@ class Job:
         return self.samples.heldout[: self.recipe.evaluation.samples]
 
     @cached_property
-    def monitor(self) -> Watch:
+    def monitor(self) -> Monitor:
         """Who looks for signs of trouble; it reads the metrics that are there as it is made."""
         say = self.view.warn if self.ranks.main else lambda text: None
-        return Watch(self.recipe, self.run, say)
+        return Monitor(self.recipe, self.run, say)
 
     def begin(self, stage: str) -> None:
         """Drop what was written after `first`, say what is wrong already, and begin the stage."""

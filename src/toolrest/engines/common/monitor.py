@@ -16,7 +16,7 @@ from toolrest.recipe import Recipe
 from toolrest.runs.folder import RunFolder
 
 
-class Watch:
+class Monitor:
     """Looks at a run's metrics and says each warning once, also over a resumption.
 
     Args:
