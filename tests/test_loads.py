@@ -82,6 +82,7 @@ OURS = {
     "io/terminal.py": "the standard streams",
     "__init__.py": "our own modules by their names",
     "report/page_of_runs/write.py": "files of the package",
+    "report/page.py": "templates of the package",
     "engines/trl/processes.py": "a number that our own process wrote",
     "evaluate/backends/vllm.py": "the package vllm",
 }

@@ -143,9 +143,7 @@ def test_what_two_evaluations_differ_in_is_said():
 
 
 def test_answers_of_a_policy_whose_commit_is_not_known_are_refused(monkeypatch):
-    monkeypatch.setattr(
-        "toolrest.evaluate.evaluation.policy_fingerprint", lambda recipe: "not known"
-    )
+    monkeypatch.setattr("toolrest.evaluate.settings.policy_fingerprint", lambda recipe: "not known")
     run("embedded", "--limit", 1, "--out", "a")
     assert "is not known" in run("embedded", "--limit", 1, "--out", "a", code=2)
 
