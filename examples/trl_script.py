@@ -3,9 +3,10 @@
 import sys
 
 from datasets import Dataset
-from toolrest.policy.load import load_policy, load_tokenizer
 
 from toolrest import ResTConfig, ResTTrainer, ToolReward
+from toolrest.policy.tokenizer import load_tokenizer
+from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 from toolrest.world.tasks import Split, make_samples
 

@@ -37,20 +37,23 @@ from forked_tests import ROOT, SOURCE, Clock, Finder, Watcher, in_turn, run_test
 from mutants import Mutant, mutants  # noqa: E402
 
 MUTATED = (
-    *("core/regions.py", "core/vocabulary.py", "core/credit.py", "weights/*.py", "rewards/*.py"),
+    *("core/regions.py", "core/vocabulary.py", "core/credit.py"),
+    *("core/weights/*.py", "core/rewards/*.py", "engines/common/reward.py"),
     *("engines/trl/trainer.py", "engines/trl/sft.py", "engines/trl/guards.py"),
     *("engines/common/batch.py", "engines/common/potentials.py", "engines/verl/weights.py"),
 )
 """What gets faults, below src/toolrest."""
 TESTS = (
-    *("test_*.py", "weights/test_*.py", "rewards/test_*.py", "guards/test_*.py"),
-    *("engines/test_*.py", "engines/verl/test_weights*.py", "cli/test_inspect.py"),
+    *("core/test_*.py", "core/weights/test_*.py", "core/rewards/test_*.py", "test_*.py"),
+    *("engines/test_*.py", "engines/common/test_*.py", "engines/trl/test_*.py"),
+    *("engines/verl/test_weights*.py", "cli/test_inspect.py"),
 )
 """What may notice them, below tests."""
 LEFT_OUT = {
     *("test_processes.py", "test_torture.py", "test_redaction.py", "test_lora.py"),
-    *("test_source.py", "test_files.py", "test_runs.py", "test_recipe.py", "test_machine.py"),
-    *("test_guards.py", "test_launch_trl.py", "test_labels_of_every_dialect.py"),
+    *("test_source.py", "test_starts.py", "test_loads.py", "test_architectures.py"),
+    *("test_supervised.py", "test_trl_suite.py", "test_examples.py", "test_public_api.py"),
+    *("test_guards.py", "test_launch.py", "test_labels_of_every_dialect.py"),
 }
 """Tests that start processes, which have the code without its fault, that look at no number, or
 that take long and look at what others look at too.
