@@ -72,10 +72,10 @@ def test_a_prompt_gives_entropies(embedded_tokenizer):
     assert "nats" in Path("i.html").read_text()
 
 
-def a_run():
+def a_run(**settings):
     folder = Path("runs/a")
     (folder / "rollouts").mkdir(parents=True)
-    (folder / "recipe.yaml").write_text(dump_recipe(Recipe(max_steps=10)))
+    (folder / "recipe.yaml").write_text(dump_recipe(Recipe(max_steps=10, **settings)))
     metrics = {"step": 3, "share/format": 0.5, "share/reasoning": 0.5}
     metrics |= {"entropy/format": 0.1, "entropy/reasoning": 0.8}
     (folder / "metrics.jsonl").write_text(json.dumps(metrics) + '\n{"step": 4, "ent')
@@ -91,6 +91,18 @@ def test_a_runs_rollouts_are_looked_at_with_its_own_entropies():
     assert "exact match: yes" in run(folder)
     assert "stray_text" in run(folder, "--row", 1)
     assert "exact match: yes" in run(folder / "rollouts" / "step-000002.jsonl", *GIVEN)
+
+
+@pytest.mark.parametrize(
+    ("options", "reward"),
+    [({}, "2.00"), ({"lenient_types": True}, "4.00"), ({"correctness": {"exact": 1.0}}, "-2.00")],
+)
+def test_a_runs_responses_are_scored_as_the_run_scores_them(options, reward):
+    """By hand: name and parameter are right, the value is of another type: 2 of 3 parts."""
+    folder = a_run(reward=options)
+    row = {"step": 2, "response": TEXT, "ground_truth": TEXT.replace('"b": 1', '"b": "1"')}
+    (folder / "rollouts" / "step-000002.jsonl").write_text(json.dumps(row) + "\n")
+    assert f"reward       {reward}" in run(folder)
 
 
 def test_recorded_weights_are_shown_as_they_are_unless_others_are_asked_for(embedded_tokenizer):

@@ -12,6 +12,7 @@ import torch
 from toolrest.core.dialects import AUTO, get_dialect
 from toolrest.core.regions import Region
 from toolrest.core.weights import RegionEntropy, get_scheme
+from toolrest.engines.common.reward import recipe_reward
 from toolrest.errors import InputError, short_list, unknown_name
 from toolrest.io.files import read_text, split_lines, whole_lines
 from toolrest.policy.fitting import fit_recipe
@@ -87,7 +88,8 @@ def look(subject: Subject) -> Inspection:
         opening = speech.dialect.opening(prompt)
         entropies = _measured(recipe, tokenizer, prompt, ids)
     truth = subject.truth or record.get("ground_truth")
-    response = Response(ids, speech, entropies, truth, opening)
+    scorer = recipe_reward(recipe, "constant", opening)
+    response = Response(ids, speech, entropies, truth, opening, scorer)
     asked = (subject.scheme, subject.progress, subject.entropy or None)
     if {"ids", "regions", "weights"} <= record.keys() and all(each is None for each in asked):
         try:

@@ -53,6 +53,8 @@ class Response:
     """The ground truth, in the same dialect."""
     opening: str
     """What the prompt has written of the reply already."""
+    scorer: ToolReward
+    """What scores it against the ground truth; it knows the same opening."""
 
     def label(self, scaffolding: Region) -> tuple[torch.Tensor, torch.Tensor]:
         """The tokens' regions and a mask of all of them, [1, T] each.
@@ -107,6 +109,5 @@ def inspect_recorded(
     text = vocabulary.text(ids)
     reward = None
     if response.truth is not None:
-        scorer = ToolReward(dialect.name, "constant", opening=opening)
-        reward = scorer.score(text, response.truth)
+        reward = response.scorer.score(text, response.truth)
     return Inspection(tokens, dialect.parse(text, opening=opening), reward)

@@ -1,5 +1,6 @@
 """A user's reward function and its faults."""
 
+import sys
 import time
 
 import pytest
@@ -22,6 +23,7 @@ FAULTS = [
     (lambda completions, **columns: [True, 1.0], "returned True for response 0"),
     (lambda completions, **columns: [1.0, float("nan")], "returned nan for response 1"),
     (raises, "raises raised KeyError: 'ground_truth'"),
+    (lambda completions, **columns: sys.exit(0), "raised SystemExit: 0"),
     (lambda completions, **columns: time.sleep(5), r"has not answered for 0\.05 s"),
 ]
 
@@ -72,6 +74,7 @@ def test_a_function_is_loaded_by_its_file_and_name(tmp_path):
         ("x = 1", "{path}:x", "has no function x"),
         ("1 / 0", "{path}:x", "ZeroDivisionError"),
         ("def (", "{path}:x", "SyntaxError"),
+        ("import sys\nsys.exit(0)\ndef x(): ...", "{path}:x", "SystemExit"),
         ("x = 1", "{path}", r"written FILE\.py:NAME"),
         ("x = 1", "nowhere.py:x", "no file nowhere.py"),
     ],

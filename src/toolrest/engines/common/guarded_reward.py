@@ -76,7 +76,7 @@ class GuardedReward:
         def call() -> None:
             try:
                 said[0] = self.function(**arguments)
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # a user's file may call sys.exit
                 said[1] = error
 
         thread = threading.Thread(target=call, daemon=True)
@@ -130,7 +130,7 @@ def load_reward_function(named: str) -> RewardFunction:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"reward.function={named}: {path} cannot be run ({type(error).__name__}: {error})"
         ) from error

@@ -290,12 +290,13 @@ class ToolReward:
         return None
 
 
-def recipe_reward(recipe: Recipe, schedule: str | None = None) -> ToolReward:
+def recipe_reward(recipe: Recipe, schedule: str | None = None, opening: str = "") -> ToolReward:
     """The reward that a recipe trains on.
 
     Args:
         schedule: one in place of the recipe's, such as `constant`, under which the rewards of
             different steps compare.
+        opening: see `ToolReward`.
     """
     options = recipe.reward
     return ToolReward(
@@ -305,6 +306,7 @@ def recipe_reward(recipe: Recipe, schedule: str | None = None) -> ToolReward:
         punish_over_calls=options.punish_over_calls,
         normalise_strings=options.normalise_strings,
         lenient_types=options.lenient_types,
+        opening=opening,
     )
 
 
