@@ -113,12 +113,16 @@ def test_a_mixture_that_was_saved_while_its_router_was_trained_samples(kind):
     """TRL's supervised trainer saves `output_router_logits`; sampling with a cache then failed."""
     folder = write_policy(Path("policy"), kind)
     path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"output_router_logits": True}))
     ids = torch.tensor([[5, 6, 7], [0, 0, 8]])
-    model: Any = load(folder)
-    mask = (ids > 0).long()
-    found = model.generate(ids, max_new_tokens=4, min_new_tokens=4, attention_mask=mask)
-    assert found.shape == (2, 7)
+
+    def sampled() -> list[list[int]]:
+        model: Any = load(folder)
+        limits = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
+        return model.generate(ids, attention_mask=(ids > 0).long(), **limits).tolist()
+
+    wanted = sampled()
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"output_router_logits": True}))
+    assert sampled() == wanted
 
 
 def peft_adapters(folder, base="policy", rank=2):

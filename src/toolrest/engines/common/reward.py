@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -10,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from toolrest.core.dialects import Block, ParseStatus, Scan, dialect_names, get_dialect
+from toolrest.core.dialects import Block, Scan, get_dialect
 from toolrest.core.dialects.types import Declared, Tools, declared
 from toolrest.core.rewards.ast import normalise, read_possible_answer
 from toolrest.core.rewards.correctness import PARTIAL, check_correctness
 from toolrest.core.rewards.decisions import Potentials, decision_values, find_decisions
 from toolrest.core.rewards.schedule import get_schedule
 from toolrest.core.rewards.score import RewardBreakdown, score_reply
+from toolrest.core.rewards.truth import check_truth, read_tools
 from toolrest.core.rewards.turns import one_reply, read_messages, written_turns
 from toolrest.core.rewards.values import equal
 from toolrest.core.vocabulary import Vocabulary
-from toolrest.errors import InputError, short
+from toolrest.errors import InputError
 
 if TYPE_CHECKING:
     from toolrest.recipe import Recipe
@@ -76,8 +76,8 @@ class ToolReward:
         self.vocabulary: Vocabulary | None = None
         self.breakdowns: list[RewardBreakdown] = []
         self._scan_truth = lru_cache(maxsize=65536)(self.dialect.scan)
-        self._check_truth = lru_cache(maxsize=65536)(partial(_check_truth, dialect))
-        self._declared = lru_cache(maxsize=65536)(_declared)
+        self._check_truth = lru_cache(maxsize=65536)(partial(check_truth, dialect))
+        self._declared = lru_cache(maxsize=65536)(read_tools)
 
     def bind(self, vocabulary: Vocabulary) -> None:
         """From now on read replies from token ids as sampled, special tokens left out.
@@ -308,40 +308,6 @@ def recipe_reward(recipe: Recipe, schedule: str | None = None, opening: str = ""
         lenient_types=options.lenient_types,
         opening=opening,
     )
-
-
-def _check_truth(dialect: str, text: str, status: ParseStatus, called: bool) -> None:
-    """That what a ground truth calls is read.
-
-    Raises:
-        InputError: a call or a thought is broken, or it is calls of another dialect alone.
-    """
-    if status in (ParseStatus.BAD_CALL, ParseStatus.UNCLOSED):
-        raise InputError(
-            f"a row's ground_truth does not parse in the dialect {dialect} ({status}): "
-            f"{short(text)}"
-        )
-    if called:
-        return
-    for name in dialect_names():
-        other = get_dialect(name).scan(text)
-        if other.status is ParseStatus.OK and other.calls and Block.RESPONSE not in other.blocks:
-            raise InputError(
-                f"a row's ground_truth is calls in the dialect {name}, and the policy's is "
-                f"{dialect}: {short(text)}; write them in {dialect}, or take dialect={name}"
-            )
-
-
-def _declared(tools: str) -> Declared:
-    """What tools declare, from their JSON text.
-
-    Raises:
-        InputError: it is none.
-    """
-    try:
-        return declared(json.loads(tools))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"a row's tools are not JSON ({error})") from error
 
 
 def reward_parts(breakdowns: Sequence[RewardBreakdown]) -> dict[str, list[float]]:
