@@ -93,13 +93,9 @@ def _sized(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str]]:
 
 
 def _print_verl_command(recipe: "Recipe") -> None:
-    from toolrest.engines.verl.overrides import (
-        run_paths,
-        shell_command,
-        verl_command,
-        verl_notes,
-        verl_steps,
-    )
+    from toolrest.engines.verl.checks import verl_notes
+    from toolrest.engines.verl.hydra import shell_command
+    from toolrest.engines.verl.overrides import run_paths, verl_command, verl_steps
     from toolrest.runs.folder import RUNS
 
     name = recipe.name or default_name(recipe)

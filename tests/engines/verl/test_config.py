@@ -17,14 +17,10 @@ from verl.utils.config import omega_conf_to_dataclass, validate_config
 
 from toolrest.core.dialects import get_dialect
 from toolrest.data.sample import Sample
+from toolrest.engines.verl.hydra import hydra_value
 from toolrest.engines.verl.launch import _VALIDATION
-from toolrest.engines.verl.overrides import (
-    _ACTOR,
-    _DUAL_CLIP,
-    hydra_value,
-    run_paths,
-    verl_overrides,
-)
+from toolrest.engines.verl.names import ACTOR, DUAL_CLIP
+from toolrest.engines.verl.overrides import run_paths, verl_overrides
 from toolrest.engines.verl.reward_function import compute_score
 from toolrest.engines.verl.rows import write_rows
 from toolrest.recipe import load_recipe
@@ -41,7 +37,7 @@ VARIANTS = {
     "colocate": ["engine.mode=colocate_async"],
     "separate": ["engine.mode=separate_async", f"engine.options={{{SEPARATE}}}"],
     "dr_grpo": ["optimizer.loss=dr_grpo", "advantage.scale=none", "evaluation.samples=0"],
-    "cispo": [f"engine.options={{{_ACTOR}.policy_loss.loss_mode: cispo}}"],
+    "cispo": [f"engine.options={{{ACTOR}.policy_loss.loss_mode: cispo}}"],
 }
 
 
@@ -100,14 +96,14 @@ def test_verls_own_checks_pass(given, tmp_path, monkeypatch):
         config.actor_rollout_ref.rollout.name = "sglang"
     validate_config(config, use_reference_policy=False, use_critic=False)
     actor = omega_conf_to_dataclass(config.actor_rollout_ref.actor)
-    assert actor.loss_agg_mode == settings_of(given, tmp_path)[f"{_ACTOR}.loss_agg_mode"]
+    assert actor.loss_agg_mode == settings_of(given, tmp_path)[f"{ACTOR}.loss_agg_mode"]
     assert actor.optim.clip_grad == given.optimizer.max_grad_norm
-    if _DUAL_CLIP in settings_of(given, tmp_path):
+    if DUAL_CLIP in settings_of(given, tmp_path):
         assert actor.clip_ratio_c == 1e6
 
 
 @pytest.mark.parametrize(
-    "key", ["trainer.nonsense", f"{_ACTOR}.clip_ratio_x", "data.train_file", "toolrest.scheme"]
+    "key", ["trainer.nonsense", f"{ACTOR}.clip_ratio_x", "data.train_file", "toolrest.scheme"]
 )
 def test_an_unknown_key_does_not_compose(key):
     with pytest.raises(ConfigCompositionException):

@@ -7,14 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
-from toolrest.engines.verl.overrides import (
-    hydra_value,
-    run_paths,
-    shell_command,
-    verl_command,
-    verl_notes,
-    verl_overrides,
-)
+from toolrest.engines.verl.checks import verl_notes
+from toolrest.engines.verl.hydra import hydra_value, shell_command
+from toolrest.engines.verl.overrides import run_paths, verl_command, verl_overrides
 from toolrest.errors import InputError
 from toolrest.recipe import load_recipe
 

@@ -29,8 +29,9 @@ from verl.workers.utils.losses import ppo_loss
 from toolrest import RegionEntropy, TokenBatch, Vocabulary, get_dialect, get_scheme, label_tokens
 from toolrest.core import credit as advantage_rules
 from toolrest.core.regions import Region
+from toolrest.engines.verl.hydra import hydra_value
 from toolrest.engines.verl.names import MODULE
-from toolrest.engines.verl.overrides import hydra_value, run_paths, verl_command, verl_overrides
+from toolrest.engines.verl.overrides import run_paths, verl_command, verl_overrides
 from toolrest.engines.verl.rows import write_rows
 from toolrest.engines.verl.weights import SIGNAL, SPREAD, WeightsNotApplied
 from toolrest.policy.folder import policy_path

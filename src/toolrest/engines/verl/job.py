@@ -6,8 +6,9 @@ from typing import Any
 
 from toolrest.core.dialects import get_dialect
 from toolrest.engines.common.job import Evaluation, Interrupted, Job, Outcome, Result
+from toolrest.engines.verl.checks import verl_notes
 from toolrest.engines.verl.launch import check_machine, last_step, train_with_verl
-from toolrest.engines.verl.overrides import run_paths, verl_notes, verl_overrides, writes_out
+from toolrest.engines.verl.overrides import run_paths, verl_overrides, writes_out
 from toolrest.engines.verl.rows import write_rows
 from toolrest.errors import InputError
 from toolrest.io.files import append_json, whole_lines

@@ -16,14 +16,9 @@ from typing import Any
 from toolrest.engines.common.job import OnStep
 from toolrest.engines.common.signals import stopped_by_signals
 from toolrest.engines.verl.environment import missing_for_launch
+from toolrest.engines.verl.hydra import shell_command
 from toolrest.engines.verl.names import STATE_FILE
-from toolrest.engines.verl.overrides import (
-    DATA_SOURCE,
-    VerlPaths,
-    shell_command,
-    verl_command,
-    verl_steps,
-)
+from toolrest.engines.verl.overrides import DATA_SOURCE, VerlPaths, verl_command, verl_steps
 from toolrest.engines.verl.weights import SIGNAL, SPREAD
 from toolrest.errors import InputError
 from toolrest.io.files import iterate_lines, only_one, open_regular, open_to_add, read_text

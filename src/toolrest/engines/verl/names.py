@@ -7,6 +7,19 @@ EXACT_LOSSES = ("vanilla", "gspo", "sapo", "cispo", "gpg", "dppo_tv", "dppo_kl")
 STATE_FILE = "toolrest_state.json"
 """Beside verl's checkpoints: the region entropies that the weights follow."""
 
+ACTOR = "actor_rollout_ref.actor"
+MODEL = "actor_rollout_ref.model"
+ROLLOUT = "actor_rollout_ref.rollout"
+LOSS_MODE = f"{ACTOR}.policy_loss.loss_mode"
+DUAL_CLIP = f"{ACTOR}.clip_ratio_c"
+NO_DUAL_CLIP = 1e6
+AGGREGATION = {
+    "grpo": "seq-mean-token-mean",
+    "dapo": "token-mean",
+    "dr_grpo": "seq-mean-token-sum-norm",
+}
+"""verl's loss_agg_mode by TRL's loss_type."""
+
 
 def trainer_name(mode: str) -> str:
     """What our trainer of a mode is registered as."""

@@ -1,0 +1,162 @@
+"""What of a recipe the verl engine cannot do, and what its options change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toolrest.core.weights import Statistic, get_scheme
+from toolrest.engines.verl.names import (
+    ACTOR,
+    AGGREGATION,
+    DUAL_CLIP,
+    EXACT_LOSSES,
+    LOSS_MODE,
+    NO_DUAL_CLIP,
+    ROLLOUT,
+)
+from toolrest.errors import InputError
+from toolrest.recipe import EMBEDDED, Recipe
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse what the engine cannot do.
+
+    Raises:
+        InputError: naming the key and the mend.
+    """
+    vllm = recipe.rollout.vllm
+    refused = [
+        (
+            recipe.policy == EMBEDDED,
+            "policy=embedded: verl samples with vLLM, which does not know the embedded policy; "
+            "give a checkpoint, such as policy=Qwen/Qwen3-1.7B, or use engine=trl",
+        ),
+        (
+            recipe.data.path is None and not recipe.data.sources,
+            "engine=verl needs rows of your own: give data.path or data.sources",
+        ),
+        (
+            recipe.method != "rl",
+            f"method={recipe.method}: supervised learning is the TRL engine's; use engine=trl",
+        ),
+        (
+            recipe.warm_start.method != "none",
+            f"warm_start.method={recipe.warm_start.method}: run it by itself with "
+            f"`method={recipe.warm_start.method}` and engine=trl, then give its folder "
+            "runs/<name>/warm_start as policy",
+        ),
+        (
+            recipe.advantage.credit != "response",
+            f"advantage.credit={recipe.advantage.credit}: the verl engine credits whole responses; "
+            "use credit=response, or engine=trl",
+        ),
+        (
+            recipe.advantage.scale == "batch",
+            "advantage.scale=batch: verl divides by the group's deviation or not at all; use "
+            "group or none",
+        ),
+        (
+            recipe.optimizer.loss not in AGGREGATION,
+            f"optimizer.loss={recipe.optimizer.loss}: verl has the means of "
+            f"{', '.join(AGGREGATION)}; its other losses are an option: engine.options="
+            f"{{{LOSS_MODE}: cispo}}",
+        ),
+        (
+            recipe.rollout.sampler not in ("auto", "vllm"),
+            f"rollout.sampler={recipe.rollout.sampler}: verl samples with vLLM; use auto",
+        ),
+        (
+            vllm.mode == "server",
+            "rollout.vllm.mode=server is TRL's server; verl starts its own, use colocate",
+        ),
+        (
+            recipe.rollout.saved_entropies,
+            "rollout.saved_entropies is a setting of the TRL engine; the verl engine writes no "
+            "rollouts token by token",
+        ),
+        (
+            recipe.lora.dropout > 0,
+            f"lora.dropout={recipe.lora.dropout}: verl's adapters have no dropout; use 0",
+        ),
+        (
+            recipe.lora.rank > 0 and recipe.lora.alpha != int(recipe.lora.alpha),
+            f"lora.alpha={recipe.lora.alpha}: verl takes a whole number",
+        ),
+    ]
+    for wrong, reason in refused:
+        if wrong:
+            raise InputError(reason)
+    scheme = get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
+    if scheme.statistic is Statistic.COLLISION:
+        raise InputError(
+            "weighting.options.rule=collision: verl's old policy gives entropies alone; use "
+            "another rule, or engine=trl"
+        )
+
+
+def check_options(recipe: Recipe, options: dict[str, Any]) -> None:
+    """Refuse options that would break the weights, or that belong into the recipe.
+
+    Raises:
+        InputError: naming the option and the mend.
+    """
+    by_name = {key.lstrip("+"): value for key, value in options.items()}
+    loss = by_name.get(LOSS_MODE, "vanilla")
+    custom = by_name.get("reward.custom_reward_function.path")
+    mode = recipe.engine.mode
+    refused = [
+        (
+            bool(by_name.get("algorithm.rollout_correction.bypass_mode")),
+            "algorithm.rollout_correction.bypass_mode: verl then skips the old policy's forward, "
+            "and with it the entropies that the weights come from; leave it off",
+        ),
+        (
+            loss not in EXACT_LOSSES,
+            f"{LOSS_MODE}={loss}: that loss does not weigh a token by its advantage alone, so the "
+            f"weights would be distorted; use one of {', '.join(EXACT_LOSSES)}",
+        ),
+        (
+            by_name.get("trainer.use_v1") is False,
+            "trainer.use_v1=False: the weights need verl's v1 trainers; leave it on",
+        ),
+        (
+            "trainer.v1.trainer_mode" in by_name,
+            "trainer.v1.trainer_mode: use engine.mode=sync, colocate_async or separate_async, so "
+            "that the trainer with the weights runs",
+        ),
+        (
+            bool(by_name.get("distillation.enabled")),
+            "distillation.enabled: distillation has a loss of its own, which knows no weights",
+        ),
+        (
+            custom is not None and recipe.reward.schedule != "constant",
+            "reward.custom_reward_function.path: a reward of your own has no parts to schedule; "
+            "use reward.schedule=constant with it",
+        ),
+        (
+            mode == "separate_async" and not by_name.get(f"{ROLLOUT}.nnodes"),
+            f"engine.mode=separate_async samples on machines of its own; say how many: "
+            f"engine.options={{{ROLLOUT}.nnodes: 1}}",
+        ),
+    ]
+    for wrong, reason in refused:
+        if wrong:
+            raise InputError(f"engine.options: {reason}")
+    ours = [key for key in by_name if key == "toolrest" or key.startswith("toolrest.")]
+    if ours:
+        raise InputError(f"engine.options: {ours[0]} comes from the recipe; set it there")
+
+
+def verl_notes(recipe: Recipe) -> list[str]:
+    """What is done otherwise than the paper does it, because an option asks for it."""
+    notes = []
+    clip = recipe.engine.options.get(DUAL_CLIP)
+    loss = recipe.engine.options.get(LOSS_MODE, "vanilla")
+    if clip is not None and loss == "vanilla" and float(clip) < NO_DUAL_CLIP:
+        notes.append(
+            f"{DUAL_CLIP}={clip}: verl's dual clip is on, which bounds the loss of a token with a "
+            f"negative advantage at {clip} w|A|; the paper has none"
+        )
+    if recipe.engine.options.get(f"{ACTOR}.use_kl_loss"):
+        notes.append(f"{ACTOR}.use_kl_loss: the KL term is added unweighted")
+    return notes
