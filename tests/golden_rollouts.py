@@ -25,16 +25,17 @@ def read():
     return json.loads(PATH.read_text())
 
 
-def run_trl(ids=None):
+def run_trl(ids=None, source="exact"):
     """Train three steps of nothing (learning rate 0) and give the generations back.
 
     Args:
         ids: the responses of each generation, to replay; None: sample.
+        source: where the weights' region entropies come from.
     """
     from datasets import Dataset
 
     from toolrest.engines.common.reward import ToolReward
-    from toolrest.engines.trl.rollout import shared_prefix_rollout
+    from toolrest.engines.trl.rollout import STATISTICS, shared_prefix_rollout
     from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
     from toolrest.policy.tokenizer import load_tokenizer
     from toolrest.policy.weights import load_policy
@@ -54,6 +55,7 @@ def run_trl(ids=None):
         made = shared_prefix_rollout(prompts, trainer)
         if waiting is not None:
             made["completion_ids"] = next(waiting)
+            del made[STATISTICS]  # they are of other tokens
         made["env_mask"] = [
             mask_of(row, response) for row, response in enumerate(made["completion_ids"])
         ]
@@ -69,7 +71,7 @@ def run_trl(ids=None):
             args=ResTConfig(
                 output_dir=folder,
                 weighting="rest",
-                entropy_source="exact",
+                entropy_source=source,
                 record_entropies=True,
                 per_device_train_batch_size=PROMPTS * GROUP,
                 num_generations=GROUP,
@@ -86,7 +88,7 @@ def run_trl(ids=None):
                 remove_unused_columns=False,
             ),
             rollout_func=rollout,
-            on_rollouts=lambda batch: generations.append(captured(batch)),
+            on_rollouts=lambda batch: generations.append(captured(batch, trainer.entropy)),
         )
         trainer.train()
     return generations
@@ -99,7 +101,7 @@ def mask_of(row, response):
     return [int(at not in gap) for at in range(len(response))]
 
 
-def captured(batch):
+def captured(batch, tracker):
     rows = []
     for row in range(len(batch.completion_ids)):
         length = int(batch.mask[row].nonzero().max()) + 1
@@ -115,9 +117,24 @@ def captured(batch):
                 "weights": [round(w, 9) for w in batch.weights[row][:length].tolist()],
             }
         )
-    return {"step": batch.step, "progress": batch.step / STEPS, "rows": rows}
+    found = {"step": batch.step, "progress": batch.step / STEPS, "rows": rows}
+    followed = tracker.to_dict()["followed"]
+    if followed is not None:  # nothing follows `exact`
+        both = zip(followed["total"], followed["count"], strict=True)
+        found["average"] = [total / count if count else None for total, count in both]
+    return found
+
+
+def with_online(generations):
+    """The same generations with the moving average that goes with them, and its weights."""
+    replayed = run_trl([[row["ids"] for row in each["rows"]] for each in generations], "online")
+    for each, online in zip(generations, replayed, strict=True):
+        each["average"] = online["average"]
+        for row, other in zip(each["rows"], online["rows"], strict=True):
+            row["online_weights"] = other["weights"]
+    return generations
 
 
 if __name__ == "__main__":
-    PATH.write_text(json.dumps(run_trl(), separators=(",", ":")) + "\n")
+    PATH.write_text(json.dumps(with_online(run_trl()), separators=(",", ":")) + "\n")
     print(PATH, PATH.stat().st_size, "bytes", file=sys.stderr)

@@ -25,6 +25,30 @@ def test_the_trl_engine_gives_the_golden_weights(replayed):
             torch.testing.assert_close(weights, right, **CLOSE)
 
 
+def test_the_trl_engine_gives_the_golden_entropy_average():
+    pytest.importorskip("trl")
+    golden = read()
+    ids = [[row["ids"] for row in generation["rows"]] for generation in golden]
+    for made, expected in zip(run_trl(ids, "online"), golden, strict=True):
+        for region, wanted in zip(made["average"], expected["average"], strict=True):
+            assert region == (wanted if wanted is None else pytest.approx(wanted, rel=1e-4))
+        for row, wanted in zip(made["rows"], expected["rows"], strict=True):
+            weights, right = torch.tensor(row["weights"]), torch.tensor(wanted["online_weights"])
+            torch.testing.assert_close(weights, right, **CLOSE)
+
+
+def test_the_golden_average_counts_the_rollouts_that_are_weighed():
+    """The first generation's average gives the weights of its own rollouts; later ones part."""
+    first, second, third = read()
+    for row in first["rows"]:
+        assert row["online_weights"] == pytest.approx(row["weights"], rel=1e-4)
+    for before, now in ((first, second), (second, third)):
+        assert before["average"] != now["average"]
+        assert any(
+            row["online_weights"] != pytest.approx(row["weights"], rel=1e-3) for row in now["rows"]
+        )
+
+
 @pytest.mark.parametrize(
     "wrong",
     [torch.square, torch.sqrt, lambda w: w.roll(1), lambda w: w * 1.001, torch.ones_like],

@@ -138,10 +138,15 @@ def test_parts_make_the_whole():
 def test_old_log_probs_cost_nothing_where_trl_needs_none():
     values = recipe(
         {**PAPER, "engine": {"name": "trl", "processes": 1}}, optimizer={"mini_batch": 512}
-    )
-    assert estimate(values, TINY, get_gpu("h100")).seconds.old_log_probs == 0
-    exact = recipe({**values.model_dump(), "weighting": {"entropy_source": "exact"}})
-    assert estimate(exact, TINY, get_gpu("h100")).seconds.old_log_probs > 0
+    ).model_dump()
+    for weighting, needs in (
+        ({"entropy_source": "static"}, False),  # measured once in a run
+        ({"scheme": "uniform"}, False),
+        ({"entropy_source": "online"}, True),
+        ({"entropy_source": "exact"}, True),
+    ):
+        found = estimate(recipe({**values, "weighting": weighting}), TINY, get_gpu("h100"))
+        assert (found.seconds.old_log_probs > 0) == needs, weighting
 
 
 def test_weights_that_do_not_fit_vllm_are_an_input_error():

@@ -22,7 +22,7 @@ from toolrest.errors import InputError
 from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 from toolrest.rollout.sampler import shares_prefix
-from toolrest.rollout.shared_prefix import can_share_prefix, sample_groups
+from toolrest.rollout.shared_prefix import can_share_prefix, sample, sample_groups
 from toolrest.world.tasks import Split, make_samples
 
 SMALL = {
@@ -117,6 +117,31 @@ def test_greedy_output_is_that_of_generate_on_every_row(policy, prompts, embedde
     assert len({len(row) for row in wanted}) > 3  # rows left the batch at different times
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_statistics_are_those_of_a_plain_forward(policy, prompts, embedded_tokenizer, temperature):
+    """Of every token, though rows leave the batch and move in it."""
+    end = [embedded_tokenizer.eos_token_id]
+    found = sample(
+        policy, prompts, group_size=3, max_tokens=160, end_ids=end, temperature=temperature
+    )
+    assert len({len(row) for row in found.ids}) > 3
+    for row, (ids, statistics) in enumerate(zip(*found, strict=True)):
+        whole = torch.tensor([[*prompts[row // 3], *ids]])
+        with torch.no_grad():
+            logits = policy(whole).logits[0, -len(ids) - 1 : -1].double() / temperature
+        chances = torch.softmax(logits, dim=-1)
+        wanted = (
+            chances.gather(1, torch.tensor(ids)[:, None])[:, 0].log(),
+            -(chances * chances.log()).sum(-1),
+            1 - (chances**2).sum(-1),
+        )
+        torch.testing.assert_close(
+            statistics.double(), torch.stack(wanted, dim=-1), rtol=1e-4, atol=1e-4
+        )
+    greedy = sample(policy, prompts, group_size=1, max_tokens=9, end_ids=end, temperature=None)
+    assert all(len(each) == 0 for each in greedy.statistics)
+
+
 @pytest.mark.stored_numbers
 @pytest.mark.parametrize(
     ("kind", "config"),
@@ -136,7 +161,7 @@ def test_other_architectures(kind, config):
     assert can_share_prefix(model)
     prompts = [[5, 6, 7], [8], [9, 10, 11, 12, 13]]
     found = sample_groups(
-        model, prompts, group_size=2, max_tokens=20, end_ids=[1], temperature=None
+        model, prompts, group_size=2, max_tokens=20, end_ids=end, temperature=None
     )
     for index, prompt in enumerate(prompts):
         alone = model.generate(

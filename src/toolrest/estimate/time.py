@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
+from toolrest.core.weights import get_scheme
 from toolrest.estimate.gpus import Efficiency, Gpu
 from toolrest.estimate.memory import (
     cache_bytes,
@@ -186,11 +187,16 @@ def seconds(
 
 def old_policy_forwards(recipe: Recipe) -> int:
     """Forwards a generation for the old policy: verl always has one; TRL needs one for several
-    updates a generation or to correct for vLLM; `entropy_source=exact` needs one."""
+    updates a generation, to correct for vLLM, or to measure the rollouts' entropies where the
+    sampler does not tell them."""
     several = recipe.steps_per_generation > 1
     corrected = uses_vllm(recipe) and recipe.rollout.vllm.correction
-    exact = recipe.weighting.entropy_source == "exact" or recipe.rollout.saved_entropies
-    return int(recipe.engine.name == "verl" or several or corrected or exact)
+    weighting = recipe.weighting
+    reads = get_scheme(weighting.scheme, **weighting.options).statistic is not None
+    measured = reads and weighting.entropy_source != "static"
+    wanted = measured or recipe.rollout.saved_entropies
+    unknown = wanted and recipe.rollout.sampler != "shared_prefix"
+    return int(recipe.engine.name == "verl" or several or corrected or unknown)
 
 
 def collective_rate(recipe: Recipe, gpu: Gpu, efficiency: Efficiency) -> float:

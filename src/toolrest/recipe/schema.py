@@ -129,7 +129,7 @@ class Weighting(_Section):
     """rest, official, uniform (GRPO), another scheme of docs/method.md, or a product such as
     `rest*stare`."""
     entropy_source: Literal["online", "static", "exact"] = "online"
-    """Moving average of the training forwards; the first rollouts; or one extra forward a step."""
+    """Of which rollouts region entropies are the average: all so far, moving; the first; these."""
     entropy_decay: float = Field(default=0.9, ge=0, lt=1)
     """Weight of the past in the moving average."""
     options: dict[str, Any] = Field(default_factory=dict)

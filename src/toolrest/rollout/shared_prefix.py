@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from transformers import AttentionInterface, DynamicCache
@@ -204,8 +204,24 @@ def _sharing(model: PreTrainedModel) -> Iterator[None]:
         model.set_attn_implementation(cast(str, before))
 
 
-@torch.no_grad()
+class Sampled(NamedTuple):
+    """B responses, those to one prompt next to each other."""
+
+    ids: list[list[int]]
+    statistics: list[torch.Tensor]
+    """Of each token of each response, float32, [T, 3]: ln p, and of the distribution that it was
+    drawn from the entropy in nats and the collision entropy 1 - sum_v p_v^2. Empty if greedy."""
+
+
 def sample_groups(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], **options: Any
+) -> list[list[int]]:
+    """The token ids that `sample` gives, which takes the same."""
+    return sample(model, prompts, **options).ids
+
+
+@torch.no_grad()
+def sample(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     *,
@@ -215,7 +231,7 @@ def sample_groups(
     temperature: float | None,
     uniforms: torch.Tensor | None = None,
     on_ended: Callable[[int], object] = lambda count: None,
-) -> list[list[int]]:
+) -> Sampled:
     """Sample `group_size` responses to each prompt.
 
     Args:
@@ -227,9 +243,6 @@ def sample_groups(
         uniforms: numbers in [0, 1), float64, [B, max_tokens] with B = prompts * group_size: one for
             each token that may be sampled. None: drawn from torch's global generator.
         on_ended: called with the number of responses that have ended so far, when it grows.
-
-    Returns:
-        B responses, those to one prompt next to each other.
     """
     device = model.device
     mask, ids = _padded(prompts, device)
@@ -253,6 +266,7 @@ def sample_groups(
         uniforms = torch.rand(total, max_tokens, dtype=torch.float64)
     ends = torch.tensor(list(end_ids), device=device)
     sampled = torch.zeros(total, max_tokens, dtype=torch.long, device=device)
+    statistics = torch.zeros(total, 0 if temperature is None else max_tokens, 3, device=device)
     lengths = torch.full((total,), max_tokens, device=device)
     rows = torch.arange(total, device=device)
     with _sharing(model):
@@ -262,7 +276,7 @@ def sample_groups(
             else:
                 assert uniforms is not None
                 drawn = uniforms[rows.to(uniforms.device), step].to(device)
-                tokens = _draw(logits, temperature, drawn)
+                tokens, statistics[rows, step] = _draw(logits, temperature, drawn)
             sampled[rows, step] = tokens
             ended = torch.isin(tokens, ends)
             if ended.any():
@@ -287,7 +301,8 @@ def sample_groups(
             )
             logits = output.logits[:, -1]
             position = position + 1
-    return [row[:length] for row, length in zip(sampled.tolist(), lengths.tolist(), strict=True)]
+    ids = [row[:length] for row, length in zip(sampled.tolist(), lengths.tolist(), strict=True)]
+    return Sampled(ids, [row[: len(r)] for row, r in zip(statistics, ids, strict=True)])
 
 
 def _compact(ended: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -321,8 +336,21 @@ def _padded(
     return mask.to(device), ids.to(device)
 
 
-def _draw(logits: torch.Tensor, temperature: float, uniforms: torch.Tensor) -> torch.Tensor:
-    """Sample one token a row by the inverse of its CDF; logits [B, V], uniforms [B] -> [B]."""
-    cumulative = torch.softmax(logits.float() / temperature, dim=-1).double().cumsum(-1)
+def _draw(
+    logits: torch.Tensor, temperature: float, uniforms: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sample one token a row by the inverse of its CDF; logits [B, V], uniforms [B].
+
+    Returns:
+        (tokens [B], their statistics as in `Sampled` [B, 3]).
+    """
+    chances = torch.softmax(logits.float() / temperature, dim=-1)
+    cumulative = chances.double().cumsum(-1)
     drawn = (uniforms * cumulative[:, -1])[:, None]
-    return torch.searchsorted(cumulative, drawn, right=True)[:, 0].clamp(max=logits.shape[1] - 1)
+    tokens = torch.searchsorted(cumulative, drawn, right=True).clamp(max=logits.shape[1] - 1)
+    of_each = (
+        chances.gather(1, tokens).log()[:, 0],
+        torch.special.entr(chances).sum(-1),
+        1.0 - chances.square().sum(-1),
+    )
+    return tokens[:, 0], torch.stack(of_each, dim=-1)

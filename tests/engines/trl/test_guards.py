@@ -155,7 +155,7 @@ def toolrest(*arguments):
 
 def test_memory_that_runs_out_is_one_line_and_the_run_goes_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    real, calls = trl_rollout.sample_groups, []
+    real, calls = trl_rollout.sample, []
 
     def sample(*arguments, **keywords):
         calls.append(1)
@@ -163,7 +163,7 @@ def test_memory_that_runs_out_is_one_line_and_the_run_goes_on(tmp_path, monkeypa
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
         return real(*arguments, **keywords)
 
-    monkeypatch.setattr(trl_rollout, "sample_groups", sample)
+    monkeypatch.setattr(trl_rollout, "sample", sample)
     found = toolrest(*SMALL, "name=small")
     assert found.exit_code == 2
     assert found.stderr == (

@@ -12,8 +12,8 @@ from trl.trainer.sft_config import SFTConfig
 from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import Region
 from toolrest.core.weights import RegionEntropy, get_scheme
+from toolrest.engines.common.entropy import EntropyTracker
 from toolrest.engines.common.reward import ToolReward
-from toolrest.engines.trl.config import EntropySource
 from toolrest.engines.trl.sft import RegionSFTTrainer
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
 from toolrest.policy.speech import read_speech
@@ -42,11 +42,9 @@ def trainer(scheme="rest", source="online", processes=1, main=True, **config):
     made.model = torch.nn.Linear(1, 1)
     made.accelerator = Accelerator(processes, main)
     made.scheme = get_scheme(scheme)
-    made.config = SimpleNamespace(entropy_decay=0.75, **config)
+    made.config = SimpleNamespace(**config)
     made.state = SimpleNamespace(global_step=3, max_steps=12)
-    made._entropy_source = EntropySource(source)
-    made._followed = None
-    made._window = RegionEntropy.zero()
+    made.entropy = EntropyTracker(source, decay=0.75)
     made._logged = RegionEntropy.zero()
     made._captured = None
     made._entropy_bonus_enabled = False
@@ -95,34 +93,34 @@ def test_when_the_old_policy_s_forward_is_there_anyway(
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        # Measured 1, then windows of 3 and 5 over as many tokens, with a decay of 3/4.
+        # Rollouts of 1, 3 and 5 over as many tokens, with a decay of 3/4: (3 * 1 + 3) / 4, then
+        # (3 * 1.5 + 5) / 4. The rollouts that are weighed count already.
         ("online", [1.0, 1.5, 2.375]),
         ("static", [1.0, 1.0, 1.0]),
-        ("exact", [1.0, 2.0, 3.0]),
+        ("exact", [1.0, 3.0, 5.0]),
     ],
 )
 def test_the_entropies_of_each_source_by_hand(monkeypatch, source, expected):
     made = trainer(source=source)
-    measured = iter([entropy(1.0), entropy(2.0), entropy(3.0)])
+    measured = iter([entropy(1.0), entropy(3.0), entropy(5.0)])
     monkeypatch.setattr(ResTTrainer, "_measure_rollouts", lambda *arguments: next(measured))
     found = []
-    for window in (3.0, 5.0, 7.0):
+    for step in (0, 2, 4):
+        made.state.global_step = step
         found.append(made._region_entropy({}, torch.zeros(1, 1), torch.ones(1, 1)).mean[F].item())
-        if source != "exact":
-            assert not made._window.count.any()
-        made._window += entropy(window)
     assert found == pytest.approx(expected)
+    assert len(list(measured)) == (2 if source == "static" else 0)  # which measures once
 
 
 def test_a_scheme_that_reads_no_entropy_gets_none():
     assert trainer("uniform")._region_entropy({}, torch.zeros(1, 1), torch.ones(1, 1)) is None
 
 
-def test_online_entropies_are_those_of_all_processes(monkeypatch):
+def test_online_entropies_are_those_of_all_processes():
     made = trainer(processes=2)
-    made._followed = entropy(1.0)
-    made._window = entropy(3.0)
-    found = made._region_entropy({}, torch.zeros(1, 1), torch.ones(1, 1))
+    made.entropy.add(1, entropy(1.0))
+    made._captured = torch.full((1, 4), 3.0)
+    found = made._region_entropy({}, torch.full((1, 4), F), torch.ones(1, 4).bool())
     # 0.75 of 4 tokens of 1 nat, 0.25 of 8 of 3
     assert found.mean[F].item() == pytest.approx((3 + 6) / (3 + 2))
 
@@ -195,22 +193,22 @@ def test_entropies_are_logged_since_the_last_log_and_in_training_alone(monkeypat
         assert dict(other._metrics["train"]) == {f"{name}/format": [pytest.approx(0.2)]}
 
 
-def test_the_state_is_that_of_all_processes_and_goes_on_in_one():
+def test_the_state_goes_on_in_every_process():
     made = trainer(processes=2)
     assert made.extra_state()["followed"] is None
-    made._followed, made._window = entropy(1.0), entropy(3.0)
+    made.entropy.add(1, entropy(1.0))
+    made.entropy.add(2, entropy(3.0))
     state = made.extra_state()
-    assert state["window"]["count"][F] == 8
-    assert state["followed"]["count"][F] == 4
-    main, other = trainer(), trainer(main=False)
-    for resumed in (main, other):
+    assert (state["step"], state["followed"]["count"][F]) == (2, 4)
+    for main in (True, False):
+        resumed = trainer(main=main)
         resumed.take_state(state)
-        assert resumed._followed.total[F] == 4
-    assert main._window.count[F] == 8
-    assert other._window.count[F] == 0
+        assert resumed.extra_state() == state
+        now = resumed.entropy.add(3, entropy(5.0))
+        assert now.mean[F] == pytest.approx(0.75 * 1.5 + 0.25 * 5)  # (3 * 1 + 3) / 4 = 1.5 before
     fresh = trainer()
-    fresh.take_state({"followed": None, "window": state["window"]})
-    assert fresh._followed is None
+    fresh.take_state({"followed": None, "window": entropy(1.0).to_lists()})  # as written once
+    assert fresh.extra_state() == {"step": 0, "followed": None}
 
 
 def test_statistics_are_caught_once_and_only_where_asked(monkeypatch):
@@ -268,11 +266,10 @@ def test_a_training_forward_is_measured_and_an_evaluation_is_not(monkeypatch, to
     for _ in range(2):
         assert made._compute_loss(made.model, inputs) == "loss"
     counted, total = (1, 2.0) if tools else (2, 3.0)
-    for sums in (made._window, made._logged):
-        assert (sums.count[F], sums.total[F]) == (2 * counted, 2 * total)
+    assert (made._logged.count[F], made._logged.total[F]) == (2 * counted, 2 * total)
     made.model.eval()
     assert made._compute_loss(made.model, inputs) == "loss"
-    assert made._window.count[F] == 2 * counted
+    assert made._logged.count[F] == 2 * counted
 
 
 @pytest.mark.parametrize("adapted", [False, True])

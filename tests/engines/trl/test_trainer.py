@@ -288,18 +288,22 @@ def test_runs_of_one_seed_sample_with_the_same_numbers(tmp_path, dataset, embedd
 
 
 @pytest.mark.stored_numbers
-def test_token_statistics_are_those_of_the_policy(tmp_path, dataset, embedded_tokenizer):
-    """Surprisals against a plain forward of the policy over one response."""
+@pytest.mark.parametrize("rollout", [None, shared_prefix_rollout])
+def test_token_statistics_are_those_of_the_policy(tmp_path, dataset, embedded_tokenizer, rollout):
+    """Surprisals against a plain forward of the policy over one response, whether another forward
+    or the sampler told them.
+    """
     kept = []
 
     class Spy(ResTTrainer):
-        def _token_statistics(self, output):
-            found = super()._token_statistics(output)
+        def _token_statistics(self, output, drawn):
+            assert (drawn is None) == (rollout is None)
+            found = super()._token_statistics(output, drawn)
             kept.append((output, found))
             return found
 
     config = ResTConfig(weighting="stare", **settings(tmp_path, max_steps=1, learning_rate=1e-9))
-    train(Spy, config, dataset, embedded_tokenizer)
+    train(Spy, config, dataset, embedded_tokenizer, rollout_func=rollout)
     [(output, found)] = kept
     counted = output["completion_mask"][0].bool()
     prompt = output["prompt_ids"][0][output["prompt_mask"][0].bool()]

@@ -63,10 +63,10 @@ def rollouts(generation, order=None, padding=0, step=None, entropy_scale=1.0):
     )
 
 
-def golden_weights(generation, width):
+def golden_weights(generation, width, named="weights"):
     weights = torch.zeros(len(generation["rows"]), width)
     for row, found in enumerate(generation["rows"]):
-        weights[row, : len(found["weights"])] = torch.tensor(found["weights"])
+        weights[row, : len(found[named])] = torch.tensor(found[named])
     return weights
 
 
@@ -78,6 +78,18 @@ def test_the_weights_of_the_trl_engine(vocabulary):
         right = golden_weights(generation, given.ids.shape[1])
         torch.testing.assert_close(found.weights, right, **CLOSE)
         torch.testing.assert_close(found.advantages, right * given.advantages, **CLOSE)
+
+
+def test_the_entropy_average_of_the_trl_engine(vocabulary):
+    generation_weights = weigher(vocabulary, source="online")
+    for generation in read():
+        given = rollouts(generation)
+        found = generation_weights.weigh(given)
+        average = generation_weights.entropy.to_dict()["followed"]
+        means = [total / count for total, count in zip(*average.values(), strict=True) if count]
+        assert means == pytest.approx([m for m in generation["average"] if m is not None], rel=1e-4)
+        right = golden_weights(generation, given.ids.shape[1], "online_weights")
+        torch.testing.assert_close(found.weights, right, **CLOSE)
 
 
 def test_padding_rows_weigh_nothing_and_change_nothing(vocabulary):
@@ -121,17 +133,17 @@ def test_online_entropies_follow_and_batches_of_a_step_add_up(vocabulary):
     generation = read()[0]
     online = weigher(vocabulary, source="online", decay=0.75)
     online.weigh(rollouts(generation, step=1))
-    start = reasoning_entropy(online.to_dict())
+    start = reasoning_entropy(online.entropy.to_dict())
     online.weigh(rollouts(generation, step=2, entropy_scale=3.0))
     # 0.75 of h and 0.25 of 3 h, over equally many tokens: 1.5 h
-    assert reasoning_entropy(online.to_dict()) == pytest.approx(1.5 * start)
+    assert reasoning_entropy(online.entropy.to_dict()) == pytest.approx(1.5 * start)
     online.weigh(rollouts(generation, step=2, entropy_scale=1.0))
     # the second batch of the step: (0.75 h + 0.25 (3 h + h)) / (0.75 + 0.25 * 2) = 1.4 h
-    assert reasoning_entropy(online.to_dict()) == pytest.approx(1.4 * start)
+    assert reasoning_entropy(online.entropy.to_dict()) == pytest.approx(1.4 * start)
     static = weigher(vocabulary, source="static")
     static.weigh(rollouts(generation, step=1))
     static.weigh(rollouts(generation, step=2, entropy_scale=3.0))
-    assert reasoning_entropy(static.to_dict()) == pytest.approx(start)
+    assert reasoning_entropy(static.entropy.to_dict()) == pytest.approx(start)
 
 
 @pytest.mark.parametrize("source", ["online", "static", "exact"])
@@ -141,7 +153,7 @@ def test_a_resumed_run_weighs_as_a_straight_one(vocabulary, source):
     straight.weigh(rollouts(first))
     straight.weigh(rollouts(second))
     resumed = weigher(vocabulary, source=source)
-    resumed.from_dict(straight.to_dict())
+    resumed.entropy.from_dict(straight.entropy.to_dict())
     found = [one.weigh(rollouts(third)) for one in (straight, resumed)]
     assert torch.equal(found[0].weights, found[1].weights)
 

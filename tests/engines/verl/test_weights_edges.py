@@ -52,14 +52,14 @@ def rollouts(step=1, entropy=1.0, rows=1, groups=None, advantages=None, mask=Non
 
 
 def followed(weigher):
-    state = weigher.to_dict()["followed"]
+    state = weigher.entropy.to_dict()["followed"]
     return state["total"][T] / state["count"][T], state["count"][T]
 
 
 def test_the_average_by_hand_with_its_default_decay():
     """1 nat, then two batches of one step with 3 and 5, then a step with 7."""
     made = weigher()
-    assert made.to_dict() == {"step": 0, "followed": None}
+    assert made.entropy.to_dict() == {"step": 0, "followed": None}
     found = made.weigh(rollouts(step=1, entropy=1.0))
     assert followed(made) == pytest.approx((1.0, 1.0))
     assert found.metrics["entropy/reasoning"] == 1.0  # of one token
@@ -70,7 +70,7 @@ def test_the_average_by_hand_with_its_default_decay():
     assert followed(made) == pytest.approx((two, 1.1))
     made.weigh(rollouts(step=3, entropy=7.0))
     assert followed(made)[0] == pytest.approx((0.9 * 1.7 + 0.1 * 7) / (0.9 * 1.1 + 0.1))
-    assert made.to_dict()["step"] == 3
+    assert made.entropy.to_dict()["step"] == 3
 
 
 def test_the_first_step_s_batches_add_up():
@@ -86,7 +86,7 @@ def test_exact_entropies_leave_no_trace():
     made = weigher(entropy_source="exact")
     found = [made.weigh(rollouts(step=n, entropy=e)).weights for n, e in ((1, 1.0), (2, 3.0))]
     assert not torch.equal(*found)
-    assert made.to_dict() == {"step": 0, "followed": None}
+    assert made.entropy.to_dict() == {"step": 0, "followed": None}
 
 
 def test_a_resumed_average_goes_on_within_its_step_and_after_it():
@@ -95,14 +95,14 @@ def test_a_resumed_average_goes_on_within_its_step_and_after_it():
     straight.weigh(rollouts(step=2, entropy=3.0))
     resumed = weigher()
     resumed.weigh(rollouts(step=9, entropy=50.0))  # what it had is gone
-    resumed.from_dict(straight.to_dict())
+    resumed.entropy.from_dict(straight.entropy.to_dict())
     for step, entropy in ((3, 5.0), (4, 2.0)):
         for each in (straight, resumed):
             each.weigh(rollouts(step=step, entropy=entropy))
         assert followed(straight) == pytest.approx(followed(resumed))
     fresh = weigher()
-    fresh.from_dict({"step": 0, "followed": None})
-    assert fresh.to_dict() == {"step": 0, "followed": None}
+    fresh.entropy.from_dict({"step": 0, "followed": None})
+    assert fresh.entropy.to_dict() == {"step": 0, "followed": None}
 
 
 def test_weights_by_hand():

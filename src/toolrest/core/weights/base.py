@@ -43,7 +43,7 @@ class TokenBatch:
     region_entropy: RegionEntropy | None = None
     """The policy's average entropy in each region, over all ranks; None: not measured."""
     token_statistics: TokenStatistics | None = None
-    """What is known of each token; None: not measured, as it costs one more forward."""
+    """What is known of each token; None: not measured, as it may cost one more forward."""
 
     @property
     def entropy(self) -> RegionEntropy:
@@ -81,7 +81,7 @@ class Scheme(ABC):
     statistic: Statistic | None = field(default=None, init=False, repr=False)
     """What `batch.entropy` must have measured; None: the scheme does not read it."""
     reads_tokens: bool = field(default=False, init=False, repr=False)
-    """Whether the scheme reads `batch.tokens`, which cost one more forward a generation."""
+    """Whether the scheme reads `batch.tokens`, which cost one more forward where the sampler tells none."""
 
     @abstractmethod
     def weights(self, batch: TokenBatch) -> torch.Tensor:

@@ -10,6 +10,7 @@ import torch
 
 from toolrest.core.regions import Region
 from toolrest.core.rewards import RewardBreakdown
+from toolrest.core.weights import RegionEntropy, Statistic
 
 
 @dataclass(frozen=True)
@@ -57,3 +58,12 @@ def signal_metrics(
             found[f"weight/{name}"] = weights[region] / counts[region]
         found[f"signal/{name}"] = signals[region] / max(1e-12, sum(signals))
     return found
+
+
+def entropy_metrics(entropy: RegionEntropy, statistic: Statistic) -> dict[str, float]:
+    """The average of each region that has a token, by metric name."""
+    return {
+        f"{statistic}/{region.name.lower()}": entropy.mean[region].item()
+        for region in Region
+        if entropy.count[region] > 0
+    }

@@ -310,14 +310,18 @@ def recipe_reward(recipe: Recipe, schedule: str | None = None, opening: str = ""
     )
 
 
+PARTS: Mapping[str, Callable[[RewardBreakdown], float]] = {
+    "exact_match": lambda found: float(found.exact),
+    "format": lambda found: found.format,
+    "correctness": lambda found: found.correctness,
+    "names": lambda found: found.calls.names,
+    "parameters": lambda found: found.calls.parameters,
+    "values": lambda found: found.calls.values,
+    "over_called": lambda found: float(found.over_called),
+}
+"""The parts of a reward that both engines average into metrics, by name."""
+
+
 def reward_parts(breakdowns: Sequence[RewardBreakdown]) -> dict[str, list[float]]:
     """The parts of many rewards by metric name."""
-    return {
-        "reward/exact_match": [float(b.exact) for b in breakdowns],
-        "reward/format": [b.format for b in breakdowns],
-        "reward/correctness": [b.correctness for b in breakdowns],
-        "reward/names": [b.calls.names for b in breakdowns],
-        "reward/parameters": [b.calls.parameters for b in breakdowns],
-        "reward/values": [b.calls.values for b in breakdowns],
-        "reward/over_called": [float(b.over_called) for b in breakdowns],
-    }
+    return {f"reward/{name}": [part(b) for b in breakdowns] for name, part in PARTS.items()}

@@ -12,6 +12,7 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.utils import get_config_model_id
 
 from toolrest.core.weights import Scheme, Uniform, get_scheme
+from toolrest.engines.common.entropy import EntropySource
 from toolrest.engines.common.reward import ToolReward
 from toolrest.errors import InputError, unknown_name
 
@@ -31,17 +32,6 @@ class Credit(StrEnum):
     """The whole advantage of its response (GRPO)."""
     SPANS = "spans"
     """What was undecided when it was sampled; see `toolrest.core.credit.reward_to_go`."""
-
-
-class EntropySource(StrEnum):
-    """Where a scheme's region entropies come from."""
-
-    ONLINE = "online"
-    """A moving average over the training forwards so far: no extra cost."""
-    STATIC = "static"
-    """The first rollouts, measured once by one extra forward."""
-    EXACT = "exact"
-    """The current rollouts, by one extra forward without gradient a generation."""
 
 
 @dataclass
@@ -82,7 +72,7 @@ class ResTConfig(GRPOConfig):
     )
     record_entropies: bool = field(
         default=False,
-        metadata={"help": "Hand on_rollouts every token's entropy: one more forward a generation."},
+        metadata={"help": "Hand on_rollouts every token's entropy."},
     )
     non_finite: str = field(
         default="stop",

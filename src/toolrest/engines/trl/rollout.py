@@ -8,7 +8,10 @@ import torch
 from accelerate.utils import broadcast_object_list
 
 from toolrest.io.deadline import apply_template
-from toolrest.rollout.shared_prefix import sample_groups
+from toolrest.rollout.shared_prefix import sample
+
+STATISTICS = "sampling_statistics"
+"""Key of `toolrest.rollout.shared_prefix.Sampled.statistics` in what the rollout function gives."""
 
 if TYPE_CHECKING:
     from trl.trainer.grpo_trainer import GRPOTrainer
@@ -55,7 +58,7 @@ def shared_prefix_rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str,
     )[accelerator.process_index * len(prompts) :][: len(prompts)]
     was_training = model.training
     model.eval()
-    completion_ids = sample_groups(
+    sampled = sample(
         model,
         prompt_ids[::group],
         group_size=group,
@@ -65,7 +68,12 @@ def shared_prefix_rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str,
         uniforms=uniforms,
     )
     model.train(was_training)
-    return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "logprobs": None}
+    return {
+        "prompt_ids": prompt_ids,
+        "completion_ids": sampled.ids,
+        "logprobs": None,
+        STATISTICS: sampled.statistics,
+    }
 
 
 def _group_size(prompt_ids: list[list[int]]) -> int:

@@ -11,20 +11,20 @@ from trl.trainer.utils import add_fused_lm_head
 
 from toolrest.core import credit as advantage_rules
 from toolrest.core.dialects import detect_dialect, get_dialect
-from toolrest.core.regions import Region, label_tokens
+from toolrest.core.regions import label_tokens
 from toolrest.core.weights import (
     RegionEntropy,
     Statistic,
     TokenBatch,
     TokenStatistics,
 )
-from toolrest.engines.common.batch import RolloutBatch, signal_metrics
+from toolrest.engines.common.batch import RolloutBatch, entropy_metrics, signal_metrics
+from toolrest.engines.common.entropy import EntropyTracker
 from toolrest.engines.common.incidents import Incident
 from toolrest.engines.common.potentials import batch_potentials
 from toolrest.engines.common.reward import ToolReward
 from toolrest.engines.trl.config import (
     Credit,
-    EntropySource,
     ResTConfig,
     check_credit,
     check_reward_dialect,
@@ -35,6 +35,7 @@ from toolrest.engines.trl.config import (
     own_settings,
 )
 from toolrest.engines.trl.guards import GuardedTrainer
+from toolrest.engines.trl.rollout import STATISTICS
 from toolrest.policy.speech import read_speech
 
 if TYPE_CHECKING:
@@ -166,14 +167,15 @@ class ResTTrainer(GuardedTrainer):
         self._end_turns()
         self._openings: list[str] = []
         self._sampled: list[list[bool]] | None = None
+        self._drawn: list[torch.Tensor] | None = None
         for reward in self.reward_funcs:
             if isinstance(reward, ToolReward):
                 check_reward_dialect(reward.dialect.name, self.dialect.name)
                 reward.bind(self.vocabulary)
         self._on_rollouts = on_rollouts
-        self._entropy_source = EntropySource(args.entropy_source)
-        self._followed: RegionEntropy | None = None
-        self._window = RegionEntropy.zero(self.accelerator.device)
+        self.entropy = EntropyTracker(
+            args.entropy_source, args.entropy_decay, self.accelerator.device
+        )
         self._logged = RegionEntropy.zero(self.accelerator.device)
         self._capturing = False
         self._captured: torch.Tensor | None = None
@@ -196,10 +198,13 @@ class ResTTrainer(GuardedTrainer):
             self.generation_kwargs["eos_token_id"] = stops
 
     def _generate(self, prompts):
-        """As the parent. Keeps each prompt's opening of the reply, [B], and which tokens the policy
-        sampled, [B, T], for the regions and rewards of this generation.
+        """As the parent. Keeps, for this generation, each prompt's opening of the reply, [B], which
+        tokens the policy sampled, [B, T], and what the sampler tells of them, [B, T, 3].
         """
         output = super()._generate(prompts)
+        drawn = output[5].pop(STATISTICS, None)
+        told = drawn is not None and list(map(len, drawn)) == list(map(len, output[1]))
+        self._drawn = drawn if told else None
         self._openings = [self.speech.opening(ids) for ids in output[0]]
         masks = output[2]
         self._sampled = None if masks is None else [[bool(m) for m in mask] for mask in masks]
@@ -288,11 +293,12 @@ class ResTTrainer(GuardedTrainer):
             openings=self._openings,
             scaffolding=self.scheme.scaffolding,
         )
-        entropy = self._region_entropy(output, regions, mask)
         advantages = output["advantages"]
+        drawn = self._sampler_statistics(output["completion_ids"])
         tokens = None
         if self.scheme.reads_tokens or self.config.record_entropies:
-            tokens = self._token_statistics(output)
+            tokens = self._token_statistics(output, drawn)
+        entropy = self._region_entropy(output, regions, mask)
         weights = self.scheme(TokenBatch(regions, mask, self._progress(), entropy, tokens))
         weights = self._finite_rows("weight", weights)
         credited = advantages
@@ -321,9 +327,29 @@ class ResTTrainer(GuardedTrainer):
             )
         return output
 
-    def _token_statistics(self, output: dict[str, Any]) -> TokenStatistics:
-        """Entropy and surprisal of every sampled token, [B, T], by one forward without gradient."""
-        logps, entropies, _ = self._forward_rollouts(output)
+    def _sampler_statistics(self, ids: torch.Tensor) -> torch.Tensor | None:
+        """What the sampler told of the tokens `ids`, [B, T] -> [B, T, 3], kept as `_captured`; None
+        if it told nothing.
+        """
+        if self._drawn is None:
+            return None
+        found = torch.zeros(*ids.shape, 3, device=ids.device)
+        for row, values in zip(found, self._drawn, strict=True):
+            row[: len(values)] = values.to(ids.device)
+        self._captured = found[..., 2 if self.scheme.statistic is Statistic.COLLISION else 1]
+        return found
+
+    def _token_statistics(
+        self, output: dict[str, Any], drawn: torch.Tensor | None
+    ) -> TokenStatistics:
+        """Entropy and surprisal of every sampled token, [B, T]: `drawn`, or else by one forward
+        without gradient.
+        """
+        if drawn is not None:
+            logps, entropies, _ = drawn.unbind(-1)
+        else:
+            with self._capture():
+                logps, entropies, _ = self._forward_rollouts(output)
         return TokenStatistics(
             output["completion_ids"], entropies, -logps, output["advantages"], self._group_size
         )
@@ -364,15 +390,11 @@ class ResTTrainer(GuardedTrainer):
         """The region entropies for this generation's weights; None if the scheme uses none."""
         if self.scheme.statistic is None:
             return None
-        if self._entropy_source is EntropySource.EXACT:
-            return self._measure_rollouts(output, regions, mask)
-        if self._followed is None:
-            self._followed = self._measure_rollouts(output, regions, mask)
-        elif self._entropy_source is EntropySource.ONLINE:
-            newer = self._reduce(self._window)
-            self._followed = self._followed.ema_update(newer, self.config.entropy_decay)
-        self._window = RegionEntropy.zero(self.accelerator.device)
-        return self._followed
+        step = self.state.global_step + 1
+        known = self.entropy.known(step)
+        if known is not None:
+            return known
+        return self.entropy.add(step, self._measure_rollouts(output, regions, mask))
 
     def _measure_rollouts(
         self, output: dict[str, Any], regions: torch.Tensor, mask: torch.Tensor
@@ -425,9 +447,7 @@ class ResTTrainer(GuardedTrainer):
         mask = inputs["completion_mask"].bool()
         if "tool_mask" in inputs:
             mask = mask & inputs["tool_mask"].bool()
-        measured = RegionEntropy.measure(self._captured, inputs["regions"], mask)
-        self._window += measured
-        self._logged += measured
+        self._logged += RegionEntropy.measure(self._captured, inputs["regions"], mask)
         return loss
 
     def _log_weights(
@@ -449,26 +469,18 @@ class ResTTrainer(GuardedTrainer):
         if self._policy.training:
             entropy = self._reduce(self._logged)
             self._logged = RegionEntropy.zero(self.accelerator.device)
-            statistic = self.scheme.statistic or Statistic.ENTROPY
-            for region in Region:
-                if entropy.count[region] > 0:
-                    self._metrics["train"][f"{statistic}/{region.name.lower()}"].append(
-                        entropy.mean[region].item()
-                    )
+            found = entropy_metrics(entropy, self.scheme.statistic or Statistic.ENTROPY)
+            for name, value in found.items():
+                self._metrics["train"][name].append(value)
         super().log(logs, start_time)
 
     def extra_state(self) -> dict[str, Any]:
-        """The region entropies: the moving average, and the sums since the last generation."""
-        followed = None if self._followed is None else self._followed.to_lists()
-        return {"followed": followed, "window": self._reduce(self._window).to_lists()}
+        """The region entropies so far."""
+        return self.entropy.to_dict()
 
     def take_state(self, state: dict[str, Any]) -> None:
         """Restore what `extra_state` gave."""
-        device = self.accelerator.device
-        if state["followed"] is not None:
-            self._followed = RegionEntropy.from_lists(state["followed"], device)
-        if self.accelerator.is_main_process:
-            self._window = RegionEntropy.from_lists(state["window"], device)
+        self.entropy.from_dict(state)
 
 
 __all__ = ["ResTConfig", "ResTTrainer", "RolloutBatch"]

@@ -31,6 +31,7 @@ from verl.workers.utils.padding import response_to_nested
 from toolrest.core.dialects import get_dialect
 from toolrest.core.rewards.schedule import get_schedule
 from toolrest.core.weights import get_scheme
+from toolrest.engines.common.reward import PARTS
 from toolrest.engines.verl.names import EXACT_LOSSES, STATE_FILE, loss_name, trainer_name
 from toolrest.engines.verl.weights import (
     GenerationWeights,
@@ -41,17 +42,6 @@ from toolrest.engines.verl.weights import (
 )
 from toolrest.io.files import read_json
 from toolrest.policy.speech import read_speech
-
-_PARTS = (
-    "exact_match",
-    "format",
-    "correctness",
-    "names",
-    "parameters",
-    "values",
-    "over_called",
-)
-"""Parts of `toolrest.engines.verl.reward_function.compute_score` that are averaged into metrics."""
 
 
 def _reporting(loss: Callable[..., Any]) -> Callable[..., Any]:
@@ -197,7 +187,7 @@ class WeightedTrainer:
         )
         count = max(1, len(real))
         metrics["reward"] = sum(scores[row].sum().item() for row in real) / count
-        for name in _PARTS:
+        for name in PARTS:
             metrics[f"reward/{name}"] = sum(float(part[name]) for part in parts) / count
 
     def _read_back(self, batch: Any, weighted: torch.Tensor) -> None:
@@ -241,7 +231,9 @@ class WeightedTrainer:
         # verl names the checkpoint as its newest at the end; by then the state must be there.
         folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / STATE_FILE).write_text(json.dumps(self.generation.to_dict()), encoding="utf-8")
+        (folder / STATE_FILE).write_text(
+            json.dumps(self.generation.entropy.to_dict()), encoding="utf-8"
+        )
         super()._save_checkpoint()
 
     def _load_checkpoint(self) -> None:
@@ -260,7 +252,7 @@ class WeightedTrainer:
                 f"{folder}: no {STATE_FILE}, so the region entropies of that run are unknown; "
                 "resume from a checkpoint that this engine wrote"
             )
-        self.generation.from_dict(read_json(path))
+        self.generation.entropy.from_dict(read_json(path))
 
 
 @register_trainer(trainer_name("sync"))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.common.reward import PARTS, ToolReward
 
 
 @lru_cache(maxsize=8)
@@ -76,12 +76,6 @@ def compute_score(
     )
     return {
         "score": found.total,
-        "exact_match": float(found.exact),
-        "format": found.format,
-        "correctness": found.correctness,
         "correctness_counts": float(punish_over_calls or bool(reward.truth(ground_truth).calls)),
-        "names": found.calls.names,
-        "parameters": found.calls.parameters,
-        "values": found.calls.values,
-        "over_called": float(found.over_called),
+        **{name: part(found) for name, part in PARTS.items()},
     }

@@ -15,10 +15,11 @@ import torch
 
 from toolrest.core import credit as advantage_rules
 from toolrest.core.dialects import Dialect
-from toolrest.core.regions import Region, label_tokens
+from toolrest.core.regions import label_tokens
 from toolrest.core.vocabulary import Vocabulary
-from toolrest.core.weights import RegionEntropy, Scheme, TokenBatch, TokenStatistics
-from toolrest.engines.common.batch import signal_metrics
+from toolrest.core.weights import RegionEntropy, Scheme, Statistic, TokenBatch, TokenStatistics
+from toolrest.engines.common.batch import entropy_metrics, signal_metrics
+from toolrest.engines.common.entropy import EntropyTracker
 
 SIGNAL = "actor/toolrest_signal"
 """Metric of the loss: sum of the squared advantages of a response, averaged over responses.
@@ -73,8 +74,7 @@ class GenerationWeights:
     """The weights of one generation after the other.
 
     Region entropies are those of the recomputed old policy over the rollouts, which verl measures
-    anyway. `exact`: of this batch. `static`: of the first step. `online`: a moving average over
-    the steps, this one included; batches of one step add up.
+    anyway; `toolrest.engines.common.entropy` says which of them count.
 
     Args:
         group_size: responses to one prompt, for schemes that read tokens.
@@ -93,12 +93,8 @@ class GenerationWeights:
         self.scheme = scheme
         self.dialect = dialect
         self.vocabulary = vocabulary
-        self._source = entropy_source
-        self._decay = entropy_decay
+        self.entropy = EntropyTracker(entropy_source, entropy_decay)
         self._group_size = group_size
-        self._step = 0
-        self._before: RegionEntropy | None = None
-        self._window = RegionEntropy.zero()
 
     def weigh(self, rollouts: Rollouts) -> Weighed:
         """Weigh a batch of rollouts.
@@ -116,7 +112,7 @@ class GenerationWeights:
             scaffolding=self.scheme.scaffolding,
         )
         measured = RegionEntropy.measure(rollouts.entropies, regions, mask)
-        followed = self._follow(rollouts.step, measured)
+        followed = self.entropy.add(rollouts.step, measured)
         rows = self._rows(rollouts)
         tokens = self._statistics(rollouts, rows) if self.scheme.reads_tokens else None
         weights = torch.zeros(mask.shape, dtype=torch.float32)
@@ -126,41 +122,6 @@ class GenerationWeights:
         )
         weighted = advantage_rules.apply(weights, rollouts.advantages)
         return Weighed(weights, weighted, _metrics(regions, mask, weights, weighted, measured))
-
-    def to_dict(self) -> dict[str, Any]:
-        """For a JSON file beside a checkpoint."""
-        followed = self._now()
-        return {
-            "step": self._step,
-            "followed": None if followed is None else followed.to_lists(),
-        }
-
-    def from_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `to_dict`."""
-        self._step = state["step"]
-        followed = state["followed"]
-        self._before = None if followed is None else RegionEntropy.from_lists(followed)
-        self._window = RegionEntropy.zero()
-
-    def _follow(self, step: int, measured: RegionEntropy) -> RegionEntropy:
-        if self._source == "exact":
-            return measured
-        if step != self._step:
-            self._before = self._now()
-            self._window = RegionEntropy.zero()
-            self._step = step
-        self._window += measured
-        now = self._now()
-        assert now is not None
-        return now
-
-    def _now(self) -> RegionEntropy | None:
-        """The average with what was measured in this step."""
-        if self._before is None:
-            return self._window if self._step else None
-        if self._source == "static" or not self._window.count.any():
-            return self._before
-        return self._before.ema_update(self._window, self._decay)
 
     def _rows(self, rollouts: Rollouts) -> list[int]:
         """Real rows, those of a group next to each other."""
@@ -204,10 +165,7 @@ def _metrics(
     found = signal_metrics(
         parts[0].count.tolist(), parts[0].total.tolist(), parts[1].total.tolist()
     )
-    for region in Region:
-        if measured.count[region] > 0:
-            found[f"entropy/{region.name.lower()}"] = measured.mean[region].item()
-    return found
+    return found | entropy_metrics(measured, Statistic.ENTROPY)
 
 
 def received(advantages: torch.Tensor, mask: torch.Tensor) -> dict[str, float]:
