@@ -161,7 +161,7 @@ def test_other_architectures(kind, config):
     assert can_share_prefix(model)
     prompts = [[5, 6, 7], [8], [9, 10, 11, 12, 13]]
     found = sample_groups(
-        model, prompts, group_size=2, max_tokens=20, end_ids=end, temperature=None
+        model, prompts, group_size=2, max_tokens=20, end_ids=[1], temperature=None
     )
     for index, prompt in enumerate(prompts):
         alone = model.generate(
