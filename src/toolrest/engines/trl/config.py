@@ -49,6 +49,11 @@ class ResTConfig(GRPOConfig):
         non_finite: `stop` or `skip`: what follows a reward, weight or gradient of NaN.
         entropy_source: see `EntropySource`.
         entropy_decay: weight of the past in the online average, in [0, 1).
+        prefix_sharing: `auto`, `on` or `off`: whether a forward computes the prompt of several
+            responses once. `off` is TRL's own forward, bit for bit; `auto` shares where that is
+            exact up to rounding.
+        micro_tokens: None, or the tokens of one forward and backward: a process's
+            `per_device_train_batch_size` rows are cut in parts of at most so many.
     """
 
     loss_type: str = field(default="grpo", metadata={"help": "TRL's loss; see EXACT_LOSS_TYPES."})
@@ -83,6 +88,13 @@ class ResTConfig(GRPOConfig):
     )
     entropy_decay: float = field(
         default=0.9, metadata={"help": "Weight of the past in the online average, in [0, 1)."}
+    )
+    prefix_sharing: str = field(
+        default="off",
+        metadata={"help": "auto, on or off: forward the prompt of several responses once."},
+    )
+    micro_tokens: int | None = field(
+        default=None, metadata={"help": "Tokens of one forward and backward; None: all rows."}
     )
 
     def to_dict(self) -> dict[str, Any]:
@@ -159,6 +171,8 @@ def check_settings(args: ResTConfig, scheme: Scheme) -> None:
         )
     if args.credit not in tuple(Credit):
         raise InputError(unknown_name("credit", args.credit, [str(c) for c in Credit]))
+    if args.prefix_sharing not in ("auto", "on", "off"):
+        raise InputError(unknown_name("prefix_sharing", args.prefix_sharing, ["auto", "on", "off"]))
     if args.non_finite not in ("stop", "skip"):
         raise InputError(unknown_name("non_finite", args.non_finite, ["stop", "skip"]))
     if not 0 <= args.credit_discount <= 1:

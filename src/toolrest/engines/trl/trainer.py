@@ -34,7 +34,7 @@ from toolrest.engines.trl.config import (
     chosen_scheme,
     own_settings,
 )
-from toolrest.engines.trl.guards import GuardedTrainer
+from toolrest.engines.trl.prefix.trainer import PrefixSharingTrainer
 from toolrest.engines.trl.rollout import STATISTICS
 from toolrest.policy.speech import read_speech
 
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from trl.trainer.grpo_trainer import EnvironmentFactory, RewardFunc, RolloutFunc
 
 
-class ResTTrainer(GuardedTrainer):
+class ResTTrainer(PrefixSharingTrainer):
     """`GRPOTrainer` whose per-token advantages are w_t * A_i, [B, T].
 
     Takes what `GRPOTrainer` takes, in its order and with its defaults.
@@ -154,6 +154,7 @@ class ResTTrainer(GuardedTrainer):
         check_whole_groups(args, self.scheme.reads_tokens)
         check_credit(args, self.reward_funcs, self.tools)
         self.config = args
+        self._share_prefixes(args.prefix_sharing, args.micro_tokens)
         self.dialect = get_dialect(
             detect_dialect(cast(str | None, self._tokenizer.chat_template))
             if args.dialect == "auto"
@@ -234,7 +235,7 @@ class ResTTrainer(GuardedTrainer):
         )
 
         def collect(module: torch.nn.Module, inputs: Any, output: Any) -> None:
-            if self._capturing:
+            if self._capturing and not self.shares_prefixes:
                 self._collisions.append(-torch.expm1(output.log_sum_sq_probs.detach()))
 
         base.register_forward_hook(collect)
@@ -259,9 +260,11 @@ class ResTTrainer(GuardedTrainer):
             model, input_ids, attention_mask, logits_to_keep, *positional, **keywords
         )
         if capture:
-            values = entropies
+            values = cast(torch.Tensor, entropies)
             if self.scheme.statistic is Statistic.COLLISION:
-                values = torch.cat(self._collisions)[:, -logits_to_keep:]
+                values = self._packed_collisions
+                if values is None:
+                    values = torch.cat(self._collisions)[:, -logits_to_keep:]
             self._captured = values.detach()
         if entropies is not None and not self._entropy_bonus_enabled:
             entropies = entropies.detach()  # the entropy bonus alone has a gradient through them

@@ -1,0 +1,189 @@
+"""Rows that share a prompt as one sequence, in which the prompt stands once.
+
+A group of G rows with a prompt of P tokens and responses of R_1 .. R_G tokens becomes
+
+    prompt[:-1] | prompt[-1] response_1[:-1] | .. | prompt[-1] response_G[:-1]
+
+of P - 1 + sum R_g tokens in place of G * (P + max R). Each response begins with the prompt's last
+token, which predicts its first one; its last token predicts nothing that counts. Groups stand one
+behind the other, without padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+UNSCORED = -100
+"""Label of a token whose prediction does not count."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Where a group stands in the sequence, and which of its tokens attend to which."""
+
+    start: int
+    """Of the prompt."""
+    prompt: int
+    """Tokens of the prompt but the last, P - 1."""
+    lengths: tuple[int, ...]
+    """Tokens of each response, R_g."""
+    padded: torch.Tensor
+    """Place of each response token behind the prompt, int64, [G, W], W = max R; 0 for padding."""
+    real: torch.Tensor
+    """The reverse: index of each response token in [G * W], int64, [sum R]."""
+    mask: torch.Tensor
+    """Whether a response token attends to a key of [prompt, own response], bool, [W, P - 1 + W]."""
+
+    @property
+    def end(self) -> int:
+        return self.start + self.prompt + sum(self.lengths)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """B rows of T response tokens as one sequence of L tokens."""
+
+    ids: torch.Tensor
+    """int64, [1, L]."""
+    positions: torch.Tensor
+    """Place of each token in its own row, int64, [1, L]."""
+    labels: torch.Tensor
+    """The token that each position predicts, int64, [1, L]; `UNSCORED` in the prompt."""
+    groups: tuple[Group, ...]
+    places: torch.Tensor
+    """Position that predicts each response token, int64, [B, T]; 0 where a row has none."""
+    counted: torch.Tensor
+    """Where a row has a response token, bool, [B, T]."""
+
+    def unpack(self, values: torch.Tensor) -> torch.Tensor:
+        """One value a position -> one a response token: [1, L] -> [B, T], 0 where there is none."""
+        return values[0][self.places] * self.counted.to(values.dtype)
+
+
+def group_rows(prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The rows of each prompt, in the order in which the prompts first come."""
+    found: dict[tuple[int, ...], list[int]] = {}
+    for row, prompt in enumerate(prompts):
+        found.setdefault(tuple(prompt), []).append(row)
+    return list(found.values())
+
+
+def pack(
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
+    width: int,
+    device: torch.device | str = "cpu",
+) -> Packed:
+    """Pack rows, those of equal prompts behind their prompt.
+
+    Args:
+        prompts: token ids, at least one in each row, B rows.
+        responses: token ids, B rows.
+        width: T of `Packed.places`, at least the longest response.
+    """
+    ids: list[int] = []
+    positions: list[int] = []
+    labels: list[int] = []
+    places = torch.zeros(len(prompts), width, dtype=torch.long)
+    counted = torch.zeros(len(prompts), width, dtype=torch.bool)
+    groups = []
+    for rows in group_rows(prompts):
+        start = len(ids)
+        *shared, last = prompts[rows[0]]
+        ids += shared
+        positions += range(len(shared))
+        labels += [UNSCORED] * len(shared)
+        for row in rows:
+            response = list(responses[row])
+            places[row, : len(response)] = torch.arange(len(ids), len(ids) + len(response))
+            counted[row, : len(response)] = True
+            ids += [last, *response][: len(response)]
+            positions += range(len(shared), len(shared) + len(response))
+            labels += response
+        groups.append(_group(start, len(shared), [len(responses[row]) for row in rows], device))
+    made = [torch.tensor([each], dtype=torch.long) for each in (ids, positions, labels)]
+    ids_, positions_, labels_ = (each.to(device) for each in made)
+    return Packed(ids_, positions_, labels_, tuple(groups), places.to(device), counted.to(device))
+
+
+def _group(start: int, prompt: int, lengths: list[int], device: torch.device | str) -> Group:
+    width = max(lengths)
+    starts = torch.tensor([0, *lengths]).cumsum(0)
+    within = torch.arange(width)
+    real = within < torch.tensor(lengths)[:, None]  # [G, W]
+    padded = (starts[:-1, None] + within).masked_fill(~real, 0)
+    own = within[:, None] >= within  # causal, [W, W]
+    mask = torch.cat((torch.ones(width, prompt, dtype=torch.bool), own), dim=1)
+    return Group(
+        start,
+        prompt,
+        tuple(lengths),
+        padded.to(device),
+        real.flatten().nonzero()[:, 0].to(device),
+        mask.to(device),
+    )
+
+
+def split_rows(
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
+    budget: float,
+    least: int = 1,
+) -> list[list[int]]:
+    """Cut rows into parts whose packed tokens stay within a budget, groups whole where they fit.
+
+    Args:
+        prompts: token ids, B rows.
+        responses: token ids, B rows.
+        budget: tokens; a single row may be longer and then is a part of its own.
+        least: make at least so many parts; at most B.
+
+    Returns:
+        The rows of each part. Each row is in one.
+    """
+    parts: list[list[int]] = []
+    used = 0
+    for rows in group_rows(prompts):
+        prompt = len(prompts[rows[0]]) - 1
+        whole = prompt + sum(len(responses[row]) for row in rows)
+        apart = used + whole > budget >= whole  # it fits whole in a part of its own
+        for place, row in enumerate(rows):
+            more = len(responses[row]) + (prompt if place == 0 else 0)
+            if not parts or used + more > budget or (apart and place == 0):
+                parts.append([])
+                used, more = 0, len(responses[row]) + prompt
+            parts[-1].append(row)
+            used += more
+    while len(parts) < least:
+        _halve_largest(parts)
+    return parts
+
+
+def split_padded(lengths: Sequence[int], budget: float, least: int = 1) -> list[list[int]]:
+    """Cut rows into parts of like lengths whose tokens, padding counted, stay within a budget.
+
+    Args:
+        lengths: tokens of each row, B rows.
+        budget: tokens; a single row may be longer and then is a part of its own.
+        least: make at least so many parts; at most B.
+
+    Returns:
+        The rows of each part. Each row is in one.
+    """
+    parts: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda at: lengths[at], reverse=True):
+        if not parts or lengths[parts[-1][0]] * (len(parts[-1]) + 1) > budget:
+            parts.append([])
+        parts[-1].append(row)
+    while len(parts) < least:
+        _halve_largest(parts)
+    return parts
+
+
+def _halve_largest(parts: list[list[int]]) -> None:
+    largest = max(range(len(parts)), key=lambda at: len(parts[at]))
+    rows = parts[largest]
+    parts[largest : largest + 1] = [rows[: len(rows) // 2], rows[len(rows) // 2 :]]

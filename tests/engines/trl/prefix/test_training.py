@@ -1,0 +1,165 @@
+"""Training with shared prefixes against TRL's own forwards."""
+
+import pytest
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from trl import GRPOConfig, GRPOTrainer
+from trl_settings import settings
+
+from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.trl.rollout import shared_prefix_rollout
+from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
+from toolrest.policy.weights import load_policy
+from toolrest.recipe import Recipe
+from toolrest.world.tasks import Split, make_samples
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    samples = make_samples(Split.TRAIN, 24)
+    return Dataset.from_list(
+        [{"prompt": list(s.prompt), "ground_truth": s.ground_truth} for s in samples]
+    )
+
+
+class Fixed:
+    """Replays the responses of a first run, so that rounding cannot choose other tokens."""
+
+    def __init__(self):
+        self.kept, self.at = [], None
+
+    def __call__(self, prompts, trainer):
+        made = shared_prefix_rollout(prompts, trainer)
+        if self.at is None:
+            self.kept.append(made)
+            return made
+        self.at += 1
+        return dict(self.kept[self.at - 1])
+
+    def replay(self):
+        self.at = 0
+
+
+def trained(tmp_path, dataset, tokenizer, rollout, lora=None, **more):
+    """(parameters before, after, what was logged)."""
+    torch.manual_seed(0)
+    policy = load_policy(Recipe())
+    trainer = ResTTrainer(
+        model=policy,
+        processing_class=tokenizer,
+        reward_funcs=[ToolReward()],
+        train_dataset=dataset,
+        rollout_func=rollout,
+        peft_config=lora,
+        args=ResTConfig(**settings(tmp_path, optim="sgd", learning_rate=0.05) | more),
+    )
+
+    def parameters():
+        found = [p.detach().flatten() for p in trainer.model.parameters() if p.requires_grad]
+        return torch.cat(found).clone()
+
+    before = parameters()
+    trainer.train()
+    return before, parameters(), trainer.state.log_history
+
+
+WHOLE = {}
+SMALL = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}
+MINI = {
+    "per_device_train_batch_size": 4,
+    "gradient_accumulation_steps": 2,
+    "steps_per_generation": 4,
+}
+CASES = {
+    "one forward": WHOLE,
+    "groups cut by micro-batches": SMALL,
+    "two mini-batches": MINI,
+    "two iterations": {"num_iterations": 2},
+    "checkpointing": {"gradient_checkpointing": True},
+    "checkpointing in parts": {"gradient_checkpointing": True, "micro_tokens": 300},
+    "token means": {"loss_type": "bnpo"},
+    "collision entropies": {"weighting": "gtpo"},
+    "a scheme that reads tokens": {"weighting": "stare"},
+    "kl": {"beta": 0.1},
+    "adapters": {"lora": True},
+}
+IN_PARTS = {
+    f"{loss}, {sharing}": {"loss_type": loss, "prefix_sharing": sharing}
+    for loss in ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo")
+    for sharing in (("on", "off") if loss == "grpo" else ("on",))
+}
+
+
+def distance(start, one, two):
+    """How far apart two trainings end, as a share of the way."""
+    assert (one - start).norm() > 0
+    return ((two - one).norm() / (one - start).norm()).item()
+
+
+def compare_logs(said, also, but=()):
+    """What is measured on all of a step's rows is the same."""
+    for one, two in zip(said, also, strict=True):
+        for key in one:
+            if "time" not in key and "per_second" not in key and key not in but:
+                assert two[key] == pytest.approx(one[key], rel=1e-2, abs=1e-4), key
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_sharing_gives_what_single_rows_give(tmp_path, dataset, embedded_tokenizer, name):
+    case = {"max_steps": 10, **CASES[name]}
+    parts = {"micro_tokens": case.pop("micro_tokens")} if "micro_tokens" in case else {}
+    lora = LoraConfig(r=4, target_modules="all-linear") if case.pop("lora", False) else None
+    rollout = Fixed()
+    given = (tmp_path, dataset, embedded_tokenizer, rollout, lora)
+    start, off, said = trained(*given, **case)
+    rollout.replay()
+    again, on, also = trained(*given, prefix_sharing="on", **parts, **case)
+    assert torch.equal(start, again)
+    assert distance(start, off, on) <= 1e-3
+    # These are means over micro-batches of means over tokens.
+    mixed = "gradient_accumulation_steps" in case
+    compare_logs(
+        said,
+        also,
+        ("entropy", "clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean")
+        if mixed
+        else (),
+    )
+
+
+@pytest.mark.parametrize("name", IN_PARTS)
+def test_parts_by_tokens_give_what_all_rows_give(tmp_path, dataset, embedded_tokenizer, name):
+    rollout = Fixed()
+    case = {**IN_PARTS[name], "max_steps": 2, "weighting": "uniform"}
+    given = (tmp_path, dataset, embedded_tokenizer, rollout)
+    start, whole, said = trained(*given, **case)
+    for tokens in (1, 300, 1_000_000):
+        rollout.replay()
+        _, parts, also = trained(*given, micro_tokens=tokens, **case)
+        assert distance(start, whole, parts) <= 1e-3, tokens
+        compare_logs(said, also)
+
+
+def test_off_is_trl_bit_for_bit(tmp_path, dataset, embedded_tokenizer):
+    rollout = Fixed()
+    given = (tmp_path, dataset, embedded_tokenizer, rollout)
+    case = {**SMALL, "weighting": "uniform"}
+    _, ours, _ = trained(*given, prefix_sharing="off", **case)
+    rollout.replay()
+    own = ("weighting", "prefix_sharing")
+    plain = GRPOTrainer(
+        model=load_policy(Recipe()),
+        processing_class=embedded_tokenizer,
+        reward_funcs=[ToolReward()],
+        train_dataset=dataset,
+        rollout_func=rollout,
+        args=GRPOConfig(
+            loss_type="grpo",
+            **settings(tmp_path, optim="sgd", learning_rate=0.05)
+            | {k: v for k, v in case.items() if k not in own},
+        ),
+    )
+    plain.train()
+    theirs = torch.cat([p.detach().flatten() for p in plain.model.parameters()])
+    assert torch.equal(ours, theirs)
