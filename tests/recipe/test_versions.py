@@ -8,7 +8,7 @@ from toolrest.recipe import Recipe, dump_recipe, load_recipe, versions
 
 @pytest.fixture
 def renamed(monkeypatch):
-    monkeypatch.setattr(versions, "SCHEMA", 2)
+    monkeypatch.setattr(versions, "SCHEMA", 3)
     monkeypatch.setattr(
         versions,
         "RENAMED",
@@ -23,17 +23,17 @@ def written(folder, text):
 
 
 def test_what_is_written_has_the_version_first():
-    assert dump_recipe(Recipe()).startswith("schema: 1\nname:")
-    assert dump_recipe(Recipe(), said=True) == "schema: 1\n"
+    assert dump_recipe(Recipe()).startswith("schema: 2\nname:")
+    assert dump_recipe(Recipe(), said=True) == "schema: 2\n"
 
 
-@pytest.mark.parametrize("text", ["max_steps: 5\n", "schema: 1\nmax_steps: 5\n"])
-def test_without_a_version_it_is_the_first(tmp_path, text, capsys):
+@pytest.mark.parametrize("text", ["max_steps: 5\n", "schema: 2\nmax_steps: 5\n"])
+def test_without_a_version_it_is_the_newest(tmp_path, text, capsys):
     assert load_recipe(written(tmp_path, text), []) == load_recipe(None, ["max_steps=5"])
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("text", ["", "schema: 1\n", "schema: 2\n"])
+@pytest.mark.parametrize("text", ["", "schema: 2\n", "schema: 3\n"])
 def test_renamed_keys_are_read_with_a_note(tmp_path, renamed, capsys, text):
     path = written(tmp_path, f"{text}steps: 5\nweights: {{decay: 0.5}}\nlora: {{r: 4, alpha: 8}}\n")
     recipe = load_recipe(path, ["seed=3"])
@@ -59,7 +59,7 @@ def test_a_key_under_both_names_is_refused(renamed):
 @pytest.mark.parametrize(
     ("schema", "words"),
     [
-        ("2", "schema=2, but this toolrest reads recipes up to 1; use a newer one"),
+        ("3", "schema=3, but this toolrest reads recipes up to 2; use a newer one"),
         ("0", "schema=0 is no version"),
         ("true", "schema=True is no version"),
         ("new", "schema='new' is no version"),
@@ -71,3 +71,19 @@ def test_other_versions_are_refused_in_one_line(tmp_path, schema, words):
     with pytest.raises(InputError, match=words) as error:
         load_recipe(path, [])
     assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sharing"),
+    [
+        ("", "auto"),
+        ("schema: 2\n", "auto"),
+        ("schema: 1\n", "off"),
+        ("schema: 1\nlora: {}\n", "off"),
+    ],
+)
+def test_a_run_of_an_earlier_version_goes_on_as_it_began(tmp_path, text, sharing):
+    """A run's own recipe names its version."""
+    assert load_recipe(written(tmp_path, text), []).optimizer.prefix_sharing == sharing
+    said = f"{text}optimizer: {{prefix_sharing: on}}\n"
+    assert load_recipe(written(tmp_path, said), []).optimizer.prefix_sharing == "on"

@@ -91,7 +91,7 @@ def memory(recipe: Recipe, shape: ModelShape, gpu: Gpu, efficiency: Efficiency) 
     trained = trained_parameters(recipe, shape)
     parameters = every + (trained if recipe.lora.rank else 0)
     parts, state_parts = sharded(recipe)
-    tokens = recipe.responses_per_forward * longest_sequence(recipe)
+    tokens = recipe.responses_per_forward * recipe.longest_sequence
     return Memory(
         weights=4 * parameters / parts,
         gradients=4 * trained / state_parts,
@@ -103,11 +103,6 @@ def memory(recipe: Recipe, shape: ModelShape, gpu: Gpu, efficiency: Efficiency) 
         sampling_stays=recipe.engine.name == "trl" and uses_vllm(recipe),
         overhead=efficiency.overhead,
     )
-
-
-def longest_sequence(recipe: Recipe) -> int:
-    """Tokens of the longest prompt with the longest response."""
-    return recipe.data.max_prompt_tokens + recipe.rollout.max_response_tokens
 
 
 def uses_vllm(recipe: Recipe) -> bool:
@@ -166,7 +161,7 @@ def _sampling(recipe: Recipe, shape: ModelShape, gpu: Gpu) -> float:
     if recipe.rollout.sampler == "shared_prefix":
         prompts = responses / recipe.rollout.group_size * recipe.data.max_prompt_tokens
         return (prompts + responses * recipe.rollout.max_response_tokens) * each
-    return responses * longest_sequence(recipe) * each
+    return responses * recipe.longest_sequence * each
 
 
 def vllm_apart(recipe: Recipe) -> bool:

@@ -64,12 +64,13 @@ def _supervised(recipe: Recipe) -> Recipe:
     evaluations as its rollouts.
     """
     share = max(1, recipe.warm_start.batch_size // recipe.engine.processes // recipe.engine.nodes)
-    micro = math.gcd(share, recipe.optimizer.micro_batch or share)
+    micro = math.gcd(share, recipe.responses_per_forward)
     sampled = max(1, min(recipe.evaluation.batch_size, recipe.evaluation.samples))
     return changed(
         recipe,
         {
             "optimizer.micro_batch": micro,
+            "optimizer.micro_tokens": None,
             "optimizer.mini_batch": None,
             "rollout.prompts_per_step": sampled * recipe.engine.processes * recipe.engine.nodes,
             "rollout.group_size": 1,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolrest.errors import InputError
-from toolrest.estimate.memory import longest_sequence
 from toolrest.estimate.needs import Device, needed
 from toolrest.estimate.shape import ModelShape
 from toolrest.recipe import EMBEDDED, Recipe, changed, says, value_of
@@ -111,8 +110,8 @@ def work_out(
     prompts, why = _prompts(recipe, shape, device, lengths)
     settle("rollout.prompts_per_step", prompts, why)
     settle("rollout.group_size", recipe.rollout.group_size, "the usual size of a group")
-    micro, why = _micro_batch(recipe, shape, device)
-    settle("optimizer.micro_batch", micro, why)
+    if recipe.optimizer.micro_tokens is None:
+        settle("optimizer.micro_batch", *_micro_batch(recipe, shape, device))
     if recipe.evaluation.samples:
         settle("evaluation.batch_size", *_evaluated(recipe, shape, device))
     return recipe, tuple(made)
@@ -149,7 +148,7 @@ def fitting_changes(
             found = _largest_micro(tried, fits)
             if found is not None:
                 wanted = base | {"rollout.prompts_per_step": prompts}
-                wanted |= {"optimizer.micro_batch": found}
+                wanted |= {"optimizer.micro_batch": found, "optimizer.micro_tokens": None}
                 return {key: value for key, value in wanted.items() if _differs(recipe, key, value)}
     return None
 
@@ -181,10 +180,9 @@ def _halved(count: int) -> Iterator[int]:
 def _largest_micro(recipe: Recipe, fits: Callable[[Recipe], bool]) -> int | None:
     """The most responses a forward, of at most today's, that divide a step's and fit."""
     most = recipe.optimizer.micro_batch
-    whole = changed(recipe, {"optimizer.micro_batch": None})
-    share = whole.responses_per_forward
+    share = recipe.responses_per_process
     for micro in range(min(most or share, share), 0, -1):
-        tried = changed(recipe, {"optimizer.micro_batch": micro})
+        tried = changed(recipe, {"optimizer.micro_batch": micro, "optimizer.micro_tokens": None})
         if _divides(tried) and fits(tried):
             return micro
     return None
@@ -273,13 +271,13 @@ def _micro_batch(recipe: Recipe, shape: ModelShape, device: Device) -> tuple[int
 
     def fits(candidate: Recipe) -> bool:
         count = candidate.responses_per_forward
-        if count > 1 and count * longest_sequence(candidate) > most:
+        if count > 1 and count * candidate.longest_sequence > most:
             return False
         memory = needed(candidate, shape, device)
         return memory.peak * device.sharers(candidate) <= _USED * device.memory
 
     free = f"{device.memory / 1e9:.1f} GB free on {device.name}"
-    tokens = longest_sequence(recipe)
+    tokens = recipe.longest_sequence
     found = _largest_micro(recipe, fits)
     if found is None:
         return 1, f"{free}, at {tokens} tokens a response with its prompt"
@@ -287,7 +285,7 @@ def _micro_batch(recipe: Recipe, shape: ModelShape, device: Device) -> tuple[int
 
 
 def _evaluated(recipe: Recipe, shape: ModelShape, device: Device) -> tuple[int, str]:
-    each = longest_sequence(recipe) * shape.kv_bytes_per_token * (1 if device.gpu else 2)
+    each = recipe.longest_sequence * shape.kv_bytes_per_token * (1 if device.gpu else 2)
     room = _USED * device.memory / device.sharers(recipe) - 4 * shape.parameters - device.overhead
     fitting = max(1, math.floor(room / 2 / each))
     value = min(recipe.evaluation.batch_size, 1 << (fitting.bit_length() - 1))

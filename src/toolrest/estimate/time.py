@@ -9,7 +9,6 @@ from toolrest.core.weights import get_scheme
 from toolrest.estimate.gpus import Efficiency, Gpu
 from toolrest.estimate.memory import (
     cache_bytes,
-    longest_sequence,
     precision_bytes,
     sharded,
     trained_parameters,
@@ -108,11 +107,15 @@ def work(
     responses = recipe.responses_per_generation
     sequence = prompt_tokens + response_tokens
     verl = recipe.engine.name == "verl"
-    # verl packs sequences; TRL pads each to the generation's longest prompt and response
-    trained = sequence if verl else longest_sequence(recipe)
+    # verl packs sequences; shared prefixes stand once in a group; else TRL pads each sequence to
+    # the generation's longest prompt and response
+    shared = not verl and recipe.optimizer.prefix_sharing != "off"
+    trained = sequence if verl or shared else recipe.longest_sequence
     scored = responses * (sequence if verl else response_tokens)
-    layers = layers_flops(shape, responses * trained, trained)
-    adapters = 2.0 * responses * trained * trained_parameters(recipe, shape)
+    prompts = recipe.rollout.prompts_per_step * prompt_tokens
+    forwarded = prompts + responses * response_tokens if shared else responses * trained
+    layers = layers_flops(shape, forwarded, trained)
+    adapters = 2.0 * forwarded * trained_parameters(recipe, shape)
     adapters = adapters if recipe.lora.rank else 0.0
     head = head_flops(shape, scored)
     # The fused head computes logits again in its backward; a frozen one has no gradient

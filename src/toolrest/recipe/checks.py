@@ -80,6 +80,11 @@ def _check_split(recipe: Recipe) -> None:
             "(rollout.prompts_per_step or optimizer.mini_batch, times rollout.group_size)"
         )
     micro = recipe.optimizer.micro_batch
+    if micro is not None and recipe.optimizer.micro_tokens is not None:
+        raise InputError(
+            f"optimizer.micro_batch={micro} and optimizer.micro_tokens="
+            f"{recipe.optimizer.micro_tokens} both say how large a forward is; keep one"
+        )
     if micro is not None and (responses // processes) % micro:
         part = "" if processes == 1 else f" on each of {processes} processes"
         raise InputError(

@@ -7,6 +7,8 @@ from toolrest.errors import InputError
 RESUMABLE = (
     "guards",
     "optimizer.micro_batch",
+    "optimizer.micro_tokens",
+    "optimizer.prefix_sharing",
     "optimizer.gradient_checkpointing",
     "rollout.vllm.memory",
     "rollout.saved_groups",

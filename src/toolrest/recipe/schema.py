@@ -33,6 +33,8 @@ class _Section(BaseModel):
     def _no_truth_values_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
         field = cls.model_fields[str(info.field_name)]
         if isinstance(value, bool) and not _takes_bool(field.annotation):
+            if {"on", "off"} <= set(get_args(field.annotation)):
+                return "on" if value else "off"  # YAML 1.1 reads these words so
             raise ValueError("neither a number nor a text")
         return value
 
@@ -198,6 +200,11 @@ class Optimizer(_Section):
     micro_batch: int | None = Field(default=None, ge=1)
     """Responses, or demonstrations, in one forward and backward of one process; None: all of its
     part of a step. Unsaid: see `Recipe`."""
+    micro_tokens: int | None = Field(default=None, ge=1)
+    """In place of micro_batch: tokens in one forward and backward of one process, a shared prompt
+    counted once; None: what micro_batch responses of the greatest length have."""
+    prefix_sharing: Literal["auto", "on", "off"] = "auto"
+    """Whether a forward computes the prompt of several responses once; auto: where it is exact."""
     iterations: int = Field(default=1, ge=1)
     """Optimiser passes over each batch of rollouts (mu)."""
     gradient_checkpointing: bool = False
@@ -330,8 +337,20 @@ class Recipe(_Section):
     @property
     def responses_per_forward(self) -> int:
         """Responses in one forward and backward of one process."""
-        share = self.responses_per_update // self.engine.processes // self.engine.nodes
-        return self.optimizer.micro_batch or share
+        tokens = self.optimizer.micro_tokens
+        if tokens is None:
+            return self.optimizer.micro_batch or self.responses_per_process
+        return min(self.responses_per_process, max(1, tokens // self.longest_sequence))
+
+    @property
+    def longest_sequence(self) -> int:
+        """Tokens of the longest prompt with the longest response."""
+        return self.data.max_prompt_tokens + self.rollout.max_response_tokens
+
+    @property
+    def responses_per_process(self) -> int:
+        """Responses of one optimiser step in one process."""
+        return self.responses_per_update // self.engine.processes // self.engine.nodes
 
     @property
     def steps_per_generation(self) -> int:

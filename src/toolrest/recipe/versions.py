@@ -6,10 +6,13 @@ from typing import Any
 
 from toolrest.errors import InputError, short
 
-SCHEMA = 1
-"""The version that this package writes, as the key `schema`; a recipe without it has version 1."""
+SCHEMA = 2
+"""The version that this package writes, as the key `schema`; a recipe without it has this one."""
 RENAMED: dict[str, str] = {}
 """Keys of earlier versions, dotted, and what they are called now."""
+ADDED: dict[int, dict[str, Any]] = {2: {"optimizer.prefix_sharing": "off"}}
+"""Keys that a version added, dotted, and what a recipe that names an earlier version means without
+them. A run's own recipe names its version, so an older run goes on as it began."""
 _ABSENT = object()
 
 
@@ -17,7 +20,7 @@ def upgrade(values: dict[str, Any], source: str) -> tuple[dict[str, Any], list[s
     """A recipe's plain values as this version has them, and a note for each key that was renamed.
 
     Args:
-        values: by keys; sections are dictionaries in it.
+        values: by keys; sections are dictionaries in it. Without `schema` they are taken as new.
         source: named in errors and notes.
 
     Returns:
@@ -27,7 +30,7 @@ def upgrade(values: dict[str, Any], source: str) -> tuple[dict[str, Any], list[s
         InputError: the recipe is of a newer version, or has a key under both of its names.
     """
     values = {key: dict(v) if isinstance(v, dict) else v for key, v in values.items()}
-    schema = values.pop("schema", 1)
+    schema = values.pop("schema", SCHEMA)
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
         raise InputError(f"{source}: schema={short(schema)} is no version, such as {SCHEMA}")
     if schema > SCHEMA:
@@ -41,14 +44,24 @@ def upgrade(values: dict[str, Any], source: str) -> tuple[dict[str, Any], list[s
         if value is _ABSENT:
             continue
         notes.append(f"{source}: {old} is called {new} now")
-        *parents, name = new.split(".")
-        section: Any = values
-        for parent in parents:
-            section = section.setdefault(parent, {})
+        section, name = _section(values, new)
         if name in section:
             raise InputError(f"{notes[-1]}, and both are there; keep one")
         section[name] = value
+    for version, added in ADDED.items():
+        for key, value in added.items() if schema < version else ():
+            section, name = _section(values, key)
+            section.setdefault(name, value)
     return values, notes
+
+
+def _section(values: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
+    """The section of a dotted key, made where it is not there, and the key's own name."""
+    *parents, name = key.split(".")
+    section: Any = values
+    for parent in parents:
+        section = section.setdefault(parent, {})
+    return section, name
 
 
 def _take(values: Any, key: str) -> Any:

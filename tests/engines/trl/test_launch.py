@@ -19,7 +19,9 @@ def told(tmp_path, *overrides):
 
 def test_a_generation_is_split_into_optimiser_steps(tmp_path):
     """16 prompts x 8 responses in steps of 4 prompts: 32 responses a step, 8 a forward."""
-    config = told(tmp_path, "optimizer.mini_batch=4", "optimizer.micro_batch=8", "save_steps=4")
+    split = ("optimizer.mini_batch=4", "optimizer.micro_batch=8", "save_steps=4")
+    config = told(tmp_path, *split, "optimizer.prefix_sharing=off")
+    assert (config.prefix_sharing, config.micro_tokens) == ("off", None)
     assert config.per_device_train_batch_size == 8
     assert config.gradient_accumulation_steps == 4
     assert config.steps_per_generation == 16
@@ -27,9 +29,26 @@ def test_a_generation_is_split_into_optimiser_steps(tmp_path):
 
 
 def test_processes_share_the_responses_of_a_step(tmp_path):
-    config = told(tmp_path, "engine.processes=2", "optimizer.micro_batch=16")
+    split = ("engine.processes=2", "optimizer.micro_batch=16", "optimizer.prefix_sharing=off")
+    config = told(tmp_path, *split)
     assert config.per_device_train_batch_size == 16
     assert config.gradient_accumulation_steps == 4
+
+
+def test_forwards_that_share_prefixes_are_cut_by_tokens(tmp_path):
+    """As many tokens as micro_batch whole responses with their prompts would have."""
+    config = told(tmp_path, "optimizer.mini_batch=4", "optimizer.micro_batch=8", "save_steps=4")
+    longest = Recipe().data.max_prompt_tokens + Recipe().rollout.max_response_tokens
+    assert (config.prefix_sharing, config.micro_tokens) == ("auto", 8 * longest)
+    assert config.per_device_train_batch_size == 32
+    assert config.gradient_accumulation_steps == 1
+    assert config.steps_per_generation == 4
+    assert config.generation_batch_size == 128
+    assert told(tmp_path).micro_tokens is None  # all of a step in one forward
+    assert told(tmp_path, "optimizer.micro_tokens=99").micro_tokens == 99
+    sharded = ("engine.processes=2", "engine.sharding=fsdp", "optimizer.micro_batch=16")
+    config = told(tmp_path, *sharded)
+    assert (config.per_device_train_batch_size, config.micro_tokens) == (16, None)
 
 
 def test_vllm_is_told_where_and_how(tmp_path):

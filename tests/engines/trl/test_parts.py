@@ -48,6 +48,7 @@ def trainer(scheme="rest", source="online", processes=1, main=True, **config):
     made._logged = RegionEntropy.zero()
     made._captured = None
     made._entropy_bonus_enabled = False
+    made.shares_prefixes, made._packed_collisions = False, None
     made._metrics = {"train": defaultdict(list)}
     return made
 
@@ -256,7 +257,9 @@ def test_a_training_forward_is_measured_and_an_evaluation_is_not(monkeypatch, to
         self._captured = torch.tensor([[1.0, 2.0, 4.0]])
         return "loss"
 
-    monkeypatch.setattr("toolrest.engines.trl.trainer.GuardedTrainer._compute_loss", loss)
+    monkeypatch.setattr(
+        "toolrest.engines.trl.prefix.trainer.PrefixSharingTrainer._compute_loss", loss
+    )
     inputs = {
         "completion_mask": torch.tensor([[1, 1, 0]]),
         "regions": torch.tensor([[F, F, F]]),

@@ -41,9 +41,9 @@ OnEvaluation = Callable[[int], None]
 
 def trl_config(recipe: Recipe, checkpoints: Path) -> ResTConfig:
     """The trainer's arguments of a recipe."""
-    micro = recipe.responses_per_forward
-    processes = recipe.engine.processes * recipe.engine.nodes
-    accumulated = recipe.responses_per_update // processes // micro
+    tokens = _micro_tokens(recipe)
+    micro = recipe.responses_per_forward if tokens is None else recipe.responses_per_process
+    accumulated = recipe.responses_per_process // micro
     vllm = recipe.rollout.vllm
     return ResTConfig(
         output_dir=str(checkpoints),
@@ -65,6 +65,8 @@ def trl_config(recipe: Recipe, checkpoints: Path) -> ResTConfig:
         num_generations=recipe.rollout.group_size,
         max_completion_length=recipe.rollout.max_response_tokens,
         temperature=recipe.rollout.temperature,
+        prefix_sharing=recipe.optimizer.prefix_sharing,
+        micro_tokens=tokens,
         per_device_train_batch_size=micro,
         gradient_accumulation_steps=accumulated,
         steps_per_generation=accumulated * recipe.updates_per_generation,
@@ -91,6 +93,19 @@ def trl_config(recipe: Recipe, checkpoints: Path) -> ResTConfig:
         report_to=list(recipe.report_to) or "none",
         disable_tqdm=True,
     )
+
+
+def _micro_tokens(recipe: Recipe) -> int | None:
+    """The tokens of one forward and backward; None: it is so many responses, as with shards, which
+    would gather their gradients for each part.
+    """
+    optimizer, engine = recipe.optimizer, recipe.engine
+    if optimizer.micro_tokens is not None:
+        return optimizer.micro_tokens
+    sharded = engine.processes * engine.nodes > 1 and engine.sharding != "ddp"
+    if optimizer.prefix_sharing == "off" or sharded or optimizer.micro_batch is None:
+        return None
+    return recipe.responses_per_forward * recipe.longest_sequence
 
 
 class _Follow(Progress):

@@ -76,7 +76,7 @@ def warm_start_with_trl(job: Job, model: PreTrainedModel, samples: Sequence[Samp
         job.view.step(step, row)
 
     share = warm.batch_size // ranks.count
-    micro = math.gcd(share, recipe.optimizer.micro_batch or share)
+    micro = math.gcd(share, recipe.responses_per_forward)
     speech = read_speech(tokenizer, get_dialect(recipe.dialect), model.generation_config)
     rows = [_row(sample, tokenizer, speech) for sample in samples]
     gpu = torch.cuda.is_available()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
@@ -60,29 +59,17 @@ class PrefixSharingTrainer(GuardedTrainer):
         self._packed_collisions: torch.Tensor | None = None
 
     def _get_per_token_logps_and_entropies(
-        self,
-        model,
-        input_ids,
-        attention_mask,
-        logits_to_keep,
-        batch_size=None,
-        compute_entropy=False,
-        **more,
+        self, model, input_ids, attention_mask, logits_to_keep, *positional, **keywords
     ):
         if not self.shares_prefixes:
             return super()._get_per_token_logps_and_entropies(
-                model,
-                input_ids,
-                attention_mask,
-                logits_to_keep,
-                batch_size,
-                compute_entropy,
-                **more,
+                model, input_ids, attention_mask, logits_to_keep, *positional, **keywords
             )
-        budget = math.inf if batch_size is None else batch_size * input_ids.size(1)
+        rows = keywords.get("batch_size") or len(input_ids)
+        budget = rows * input_ids.size(1)
         scored = self._score_packed(model, input_ids, attention_mask, logits_to_keep, budget)
         self._packed_collisions = scored.collisions
-        return scored.log_probs, scored.entropies if compute_entropy else None, None
+        return scored.log_probs, scored.entropies, None
 
     def _score_packed(
         self,
@@ -90,7 +77,7 @@ class PrefixSharingTrainer(GuardedTrainer):
         ids: torch.Tensor,
         attention: torch.Tensor,
         width: int,
-        budget: float,
+        budget: int,
     ) -> Scored:
         """Score the last `width` tokens of each row, [B, P + T], within a budget of tokens."""
         prompts, responses = _without_padding(ids, attention, width)
