@@ -56,10 +56,10 @@ def train(kind, rows, tokenizer, folder, max_grad_norm=1.0, **more):
     return trainer
 
 
-def ours(rows, tokenizer, folder, method, scale=2.0):
+def ours(rows, tokenizer, folder, method, scale=2.0, **more):
     scales = region_scales(method, scale)
     speech = read_speech(tokenizer, get_dialect("rlla"))
-    return train(RegionSFTTrainer, rows, tokenizer, folder, scales=scales, speech=speech)
+    return train(RegionSFTTrainer, rows, tokenizer, folder, scales=scales, speech=speech, **more)
 
 
 def test_without_scales_it_is_the_supervised_trainer_bitwise(rows, embedded_tokenizer, tmp_path):
@@ -172,3 +172,30 @@ def test_the_scaled_regions_of_each_method():
     assert region_scales("tsft", 3.0) == dict.fromkeys(
         (Region.FORMAT, Region.NAME, Region.PARAMETERS), 3.0
     )
+
+
+@pytest.mark.parametrize("method", ["sft", "tsft", "rsft"])
+def test_rows_without_padding_teach_the_same(rows, embedded_tokenizer, tmp_path, method):
+    start = load_policy(Recipe()).state_dict()
+    runs = [
+        ours(rows, embedded_tokenizer, tmp_path, method, packs=packs) for packs in (False, True)
+    ]
+    assert [run.packs for run in runs] == [False, True]
+    for one, two in zip(*(run.state.log_history for run in runs), strict=True):
+        for name in ("loss", "entropy", "mean_token_accuracy", "num_tokens", "grad_norm"):
+            if name in one:
+                assert one[name] == pytest.approx(two[name], rel=1e-4), name
+    ends = [run.model.state_dict() for run in runs]
+    moved = sum((ends[0][name] - start[name]).norm() ** 2 for name in start) ** 0.5
+    apart = sum((ends[0][name] - ends[1][name]).norm() ** 2 for name in start) ** 0.5
+    assert 0 < apart < 0.02 * moved  # AdamW's first steps divide rounding by itself
+
+
+def test_labels_with_gaps_go_row_by_row(rows, embedded_tokenizer, tmp_path):
+    """Only whole answers are packed."""
+    gap = [{**row, "labels": [*row["labels"][:-3], -100, *row["labels"][-2:]]} for row in rows]
+    plain, packs = (
+        ours(gap, embedded_tokenizer, tmp_path, "sft", packs=packs).model.state_dict()
+        for packs in (False, True)
+    )
+    assert all(torch.equal(plain[name], packs[name]) for name in plain)

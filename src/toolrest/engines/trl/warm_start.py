@@ -88,6 +88,7 @@ def warm_start_with_trl(job: Job, model: PreTrainedModel, samples: Sequence[Samp
             peft_config=lora_config(recipe),
             scales=region_scales(warm.method, warm.scale),
             speech=speech,
+            packs=recipe.optimizer.prefix_sharing != "off",
             args=SFTConfig(
                 output_dir=scratch,
                 max_steps=warm.steps,

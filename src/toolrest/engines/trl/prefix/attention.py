@@ -7,6 +7,7 @@ and itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -96,3 +97,47 @@ def _each_head(states: torch.Tensor, heads: int) -> torch.Tensor:
 
 
 AttentionInterface.register(BACKEND, cast(Any, attend))
+
+
+class PackedForwards:
+    """Puts packed attention in the place of policies' own, until `restore`."""
+
+    def __init__(self) -> None:
+        self._undo: list[Callable[[], object]] = []
+
+    def use(self, policy: Any, packed: Packed) -> dict[str, Any]:
+        """From here on the policy's forwards, and backwards that recompute them, are packed.
+
+        Args:
+            policy: with TRL's fused head; not wrapped for processes.
+
+        Returns:
+            What its forward takes.
+        """
+        if policy.config._attn_implementation != BACKEND:
+            before = policy.config._attn_implementation
+            policy.set_attn_implementation(BACKEND)
+            base = policy.get_base_model() if hasattr(policy, "get_base_model") else policy
+            hook = base.base_model.register_forward_hook(_keep_scored, with_kwargs=True)
+            self._undo += [hook.remove, lambda: policy.set_attn_implementation(before)]
+        return {
+            "input_ids": packed.ids,
+            "position_ids": packed.positions,
+            "shift_labels": packed.labels,
+            "packed": packed,
+            "fused_lm_head": True,
+        }
+
+    def restore(self) -> None:
+        """Put back what was there before."""
+        while self._undo:
+            self._undo.pop()()
+
+
+def _keep_scored(
+    module: torch.nn.Module, positional: Any, keywords: dict[str, Any], output: Any
+) -> Any:
+    """Leave to the head only the states that predict a response token."""
+    packed: Packed = keywords["packed"]
+    output.last_hidden_state = output.last_hidden_state[:, packed.scored]
+    return output

@@ -16,9 +16,6 @@ from dataclasses import dataclass
 
 import torch
 
-UNSCORED = -100
-"""Label of a token whose prediction does not count."""
-
 
 @dataclass(frozen=True)
 class Group:
@@ -50,16 +47,18 @@ class Packed:
     """int64, [1, L]."""
     positions: torch.Tensor
     """Place of each token in its own row, int64, [1, L]."""
+    scored: torch.Tensor
+    """The positions that predict a response token, int64, [N]: all but those of prompts."""
     labels: torch.Tensor
-    """The token that each position predicts, int64, [1, L]; `UNSCORED` in the prompt."""
+    """The token that each of them predicts, int64, [1, N]."""
     groups: tuple[Group, ...]
     places: torch.Tensor
-    """Position that predicts each response token, int64, [B, T]; 0 where a row has none."""
+    """Which of them predicts each response token, int64, [B, T]; 0 where a row has none."""
     counted: torch.Tensor
     """Where a row has a response token, bool, [B, T]."""
 
     def unpack(self, values: torch.Tensor) -> torch.Tensor:
-        """One value a position -> one a response token: [1, L] -> [B, T], 0 where there is none."""
+        """One value a prediction -> one a response token: [1, N] -> [B, T], 0 where none is."""
         return values[0][self.places] * self.counted.to(values.dtype)
 
 
@@ -87,6 +86,7 @@ def pack(
     ids: list[int] = []
     positions: list[int] = []
     labels: list[int] = []
+    scored: list[int] = []
     places = torch.zeros(len(prompts), width, dtype=torch.long)
     counted = torch.zeros(len(prompts), width, dtype=torch.bool)
     groups = []
@@ -95,18 +95,28 @@ def pack(
         *shared, last = prompts[rows[0]]
         ids += shared
         positions += range(len(shared))
-        labels += [UNSCORED] * len(shared)
         for row in rows:
             response = list(responses[row])
-            places[row, : len(response)] = torch.arange(len(ids), len(ids) + len(response))
+            places[row, : len(response)] = torch.arange(len(labels), len(labels) + len(response))
+            scored += range(len(ids), len(ids) + len(response))
             counted[row, : len(response)] = True
             ids += [last, *response][: len(response)]
             positions += range(len(shared), len(shared) + len(response))
             labels += response
         groups.append(_group(start, len(shared), [len(responses[row]) for row in rows], device))
-    made = [torch.tensor([each], dtype=torch.long) for each in (ids, positions, labels)]
-    ids_, positions_, labels_ = (each.to(device) for each in made)
-    return Packed(ids_, positions_, labels_, tuple(groups), places.to(device), counted.to(device))
+
+    def tensor(values: list[int]) -> torch.Tensor:
+        return torch.tensor([values], dtype=torch.long, device=device)
+
+    return Packed(
+        ids=tensor(ids),
+        positions=tensor(positions),
+        scored=tensor(scored)[0],
+        labels=tensor(labels),
+        groups=tuple(groups),
+        places=places.to(device),
+        counted=counted.to(device),
+    )
 
 
 def _group(start: int, prompt: int, lengths: list[int], device: torch.device | str) -> Group:

@@ -9,8 +9,15 @@ from typing import Any, NamedTuple, cast
 import torch
 
 from toolrest.engines.trl.guards import GuardedTrainer
-from toolrest.engines.trl.prefix.attention import BACKEND
-from toolrest.engines.trl.prefix.packing import group_rows, pack, split_padded, split_rows
+from toolrest.engines.trl.prefix.attention import PackedForwards
+from toolrest.engines.trl.prefix.batches import (
+    prompts_and_responses,
+    regroup,
+    take_rows,
+    token_shares,
+    without_padding,
+)
+from toolrest.engines.trl.prefix.packing import pack, split_padded, split_rows
 from toolrest.engines.trl.prefix.support import check_micro_tokens, why_not
 from toolrest.errors import InputError
 
@@ -55,7 +62,7 @@ class PrefixSharingTrainer(GuardedTrainer):
         self.micro_tokens = micro_tokens
         if micro_tokens is not None:
             check_micro_tokens(cast(Any, self))
-        self._replaced: list[tuple[Any, str]] = []
+        self._forwards = PackedForwards()
         self._packed_collisions: torch.Tensor | None = None
 
     def _get_per_token_logps_and_entropies(
@@ -80,9 +87,8 @@ class PrefixSharingTrainer(GuardedTrainer):
         budget: int,
     ) -> Scored:
         """Score the last `width` tokens of each row, [B, P + T], within a budget of tokens."""
-        prompts, responses = _without_padding(ids, attention, width)
+        prompts, responses = without_padding(ids, attention, width)
         parts = split_rows(prompts, responses, budget)
-        self._use_packed_attention(model)
         try:
             found = [
                 self._forward_packed(
@@ -92,7 +98,7 @@ class PrefixSharingTrainer(GuardedTrainer):
             ]
         finally:
             if not torch.is_grad_enabled():
-                self._restore_attention()
+                self._forwards.restore()
         order = torch.tensor([row for part in parts for row in part], device=ids.device).argsort()
         columns = zip(*found, strict=True)
         joined = [None if each[0] is None else torch.cat(each)[order] for each in columns]
@@ -106,38 +112,19 @@ class PrefixSharingTrainer(GuardedTrainer):
         width: int,
     ) -> Scored:
         packed = pack(prompts, responses, width, self.accelerator.device)
+        given = self._forwards.use(self.accelerator.unwrap_model(model), packed)
         with self.accelerator.autocast():
-            output = model(
-                input_ids=packed.ids,
-                position_ids=packed.positions,
-                shift_labels=packed.labels,
-                packed=packed,
-                fused_lm_head=True,
-            )
+            output = model(**given)
         squares = output.log_sum_sq_probs
         collisions = None if squares is None else packed.unpack(-torch.expm1(squares.detach()))
         entropies = None if output.entropy is None else packed.unpack(output.entropy)
         return Scored(packed.unpack(output.log_probs), entropies, collisions)
 
-    def _use_packed_attention(self, model: torch.nn.Module) -> None:
-        """From here on, in the policy or its reference; a backward pass that recomputes needs it as
-        long as it runs.
-        """
-        policy = cast(Any, self.accelerator.unwrap_model(model))
-        if policy.config._attn_implementation != BACKEND:
-            self._replaced.append((policy, policy.config._attn_implementation))
-            policy.set_attn_implementation(BACKEND)
-
-    def _restore_attention(self) -> None:
-        while self._replaced:
-            policy, before = self._replaced.pop()
-            policy.set_attn_implementation(before)
-
     def training_step(self, model, inputs, num_items_in_batch):
         try:
             return super().training_step(model, inputs, num_items_in_batch)
         finally:
-            self._restore_attention()
+            self._forwards.restore()
 
     def _prepare_inputs(self, generation_batch):
         """As the parent; rows of a prompt come into one micro-batch of their optimiser step."""
@@ -151,7 +138,7 @@ class PrefixSharingTrainer(GuardedTrainer):
             self._buffered_inputs = [
                 part
                 for start in range(0, len(buffered), window)
-                for part in _regroup(buffered[start : start + window])
+                for part in regroup(buffered[start : start + window])
             ]
         return self._buffered_inputs[self._step % len(buffered)]
 
@@ -169,16 +156,16 @@ class PrefixSharingTrainer(GuardedTrainer):
         earlier = 0.0
         for rows, share in zip(parts[:-1], shares[:-1], strict=True):
             with self.accelerator.no_sync(model):
-                loss = share * super().compute_loss(model, _take(inputs, rows))
+                loss = share * super().compute_loss(model, take_rows(inputs, rows))
                 self.accelerator.backward(loss)
             earlier += loss.detach()
-        loss = shares[-1] * super().compute_loss(model, _take(inputs, parts[-1]))
-        self._join_metrics(lengths, _token_shares(inputs, parts))
+        loss = shares[-1] * super().compute_loss(model, take_rows(inputs, parts[-1]))
+        self._join_metrics(lengths, token_shares(inputs, parts))
         return loss + earlier
 
     def _parts(self, inputs: dict[str, Any]) -> list[list[int]]:
         """The rows of each part; every process has as many parts, as their metrics are joined."""
-        prompts, responses = _prompts_and_responses(inputs)
+        prompts, responses = prompts_and_responses(inputs)
         budget = cast(int, self.micro_tokens)
 
         def split(least: int) -> list[list[int]]:
@@ -196,7 +183,7 @@ class PrefixSharingTrainer(GuardedTrainer):
         """What each part's loss counts in that of all rows."""
         if self.loss_type in _BY_ROWS:
             return [len(rows) / sum(map(len, parts)) for rows in parts]
-        return _token_shares(inputs, parts) if self.loss_type == "bnpo" else [1.0] * len(parts)
+        return token_shares(inputs, parts) if self.loss_type == "bnpo" else [1.0] * len(parts)
 
     def _join_metrics(self, lengths: dict[str, int], shares: Sequence[float]) -> None:
         """Make one value of those that the parts have added to each metric: means over tokens."""
@@ -210,70 +197,3 @@ class PrefixSharingTrainer(GuardedTrainer):
                 else:
                     joined = sum(share * value for share, value in zip(shares, added, strict=True))
                 values[lengths.get(name, 0) :] = [joined]
-
-
-def _token_shares(inputs: dict[str, Any], parts: Sequence[Sequence[int]]) -> list[float]:
-    """The share of each part in the tokens that the loss counts."""
-    counted = (inputs["completion_mask"] * inputs.get("tool_mask", 1)).sum(1)
-    counts = [float(counted[list(rows)].sum()) for rows in parts]
-    return [count / max(1.0, sum(counts)) for count in counts]
-
-
-def _prompts_and_responses(inputs: dict[str, Any]) -> tuple[list[list[int]], list[list[int]]]:
-    """Their ids without padding."""
-    ids = torch.cat((inputs["prompt_ids"], inputs["completion_ids"]), dim=1)
-    mask = torch.cat((inputs["prompt_mask"], inputs["completion_mask"]), dim=1)
-    return _without_padding(ids, mask, inputs["completion_ids"].size(1))
-
-
-def _without_padding(
-    ids: torch.Tensor, mask: torch.Tensor, width: int
-) -> tuple[list[list[int]], list[list[int]]]:
-    """The ids of each prompt and each response, from [B, P + T] with T = `width`."""
-    rows, kept = ids.tolist(), mask.bool().tolist()
-    real = [[i for i, k in zip(*row, strict=True) if k] for row in zip(rows, kept, strict=True)]
-    counts = mask[:, -width:].sum(1).tolist() if width else [0] * len(rows)
-    cuts = [len(row) - int(count) for row, count in zip(real, counts, strict=True)]
-    return (
-        [row[:cut] for row, cut in zip(real, cuts, strict=True)],
-        [row[cut:] for row, cut in zip(real, cuts, strict=True)],
-    )
-
-
-def _take(inputs: dict[str, Any], rows: Sequence[int]) -> dict[str, Any]:
-    """Some rows of a micro-batch, without the columns that are padding in all of them."""
-    count, width = inputs["completion_ids"].shape
-    prompt = int(inputs["prompt_mask"][list(rows)].sum(1).max())
-    response = int(inputs["completion_mask"][list(rows)].sum(1).max())
-
-    def cut(name: str, value: Any) -> Any:
-        if not isinstance(value, torch.Tensor) or value.dim() == 0 or len(value) != count:
-            return value
-        value = value[list(rows)]
-        if name in ("prompt_ids", "prompt_mask"):
-            return value[:, -prompt:]
-        return value[:, :response] if value.dim() > 1 and value.size(1) == width else value
-
-    return {name: cut(name, value) for name, value in inputs.items()}
-
-
-def _regroup(batches: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same rows in micro-batches of the same sizes, those of a prompt next to each other."""
-    rows = len(batches[0]["completion_ids"])
-    joined = {
-        name: torch.cat([batch[name] for batch in batches])
-        if isinstance(value, torch.Tensor) and value.dim() > 0 and len(value) == rows
-        else value
-        for name, value in batches[0].items()
-    }
-    prompts, _ = _prompts_and_responses(joined)
-    order = [row for group in group_rows(prompts) for row in group]
-    return [
-        {
-            name: value[order[start : start + rows]]
-            if isinstance(value, torch.Tensor) and value.dim() > 0 and len(value) == len(order)
-            else value
-            for name, value in joined.items()
-        }
-        for start in range(0, len(order), rows)
-    ]
