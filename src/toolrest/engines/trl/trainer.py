@@ -180,6 +180,7 @@ class ResTTrainer(PrefixSharingTrainer):
         self._logged = RegionEntropy.zero(self.accelerator.device)
         self._capturing = False
         self._captured: torch.Tensor | None = None
+        self._captured_logps: torch.Tensor | None = None
         self._collisions: list[torch.Tensor] = []
         if self.scheme.statistic is Statistic.COLLISION:
             self._return_collisions()
@@ -265,7 +266,7 @@ class ResTTrainer(PrefixSharingTrainer):
                 values = self._packed_collisions
                 if values is None:
                     values = torch.cat(self._collisions)[:, -logits_to_keep:]
-            self._captured = values.detach()
+            self._captured, self._captured_logps = values.detach(), logps.detach()
         if entropies is not None and not self._entropy_bonus_enabled:
             entropies = entropies.detach()  # the entropy bonus alone has a gradient through them
         return logps, entropies, aux_loss
@@ -309,6 +310,8 @@ class ResTTrainer(PrefixSharingTrainer):
             credited = self._reward_to_go(inputs, output["completion_ids"], mask)
         output["advantages"] = advantage_rules.apply(weights, credited)
         output["regions"] = regions
+        if drawn is not None:
+            output["sampler_logps"] = drawn[..., 0]
         self._log_weights(regions, mask, weights, credited)
         if self._on_rollouts is not None:
             breakdowns = next(
@@ -451,7 +454,25 @@ class ResTTrainer(PrefixSharingTrainer):
         if "tool_mask" in inputs:
             mask = mask & inputs["tool_mask"].bool()
         self._logged += RegionEntropy.measure(self._captured, inputs["regions"], mask)
+        window = (self.config.steps_per_generation or 1) * self.num_iterations
+        if (
+            "sampler_logps" in inputs
+            and self._step % window < self.args.gradient_accumulation_steps
+        ):
+            self._log_difference(inputs["sampler_logps"], mask)
         return loss
+
+    def _log_difference(self, sampler: torch.Tensor, mask: torch.Tensor) -> None:
+        """How far the sampler's log-probabilities are from the policy's that it was, [B, T]; by the
+        names that TRL has for vLLM's.
+        """
+        assert self._captured_logps is not None
+        apart = (self._captured_logps - sampler).abs() * mask
+        total, count = self._sum_over_ranks(torch.stack((apart.sum(), mask.sum()))).tolist()
+        greatest = cast(torch.Tensor, self.accelerator.gather(apart.max().view(1))).max()
+        metrics = self._metrics["train"]
+        metrics["sampling/sampling_logp_difference/mean"].append(total / max(1.0, count))
+        metrics["sampling/sampling_logp_difference/max"].append(greatest.item())
 
     def _log_weights(
         self,

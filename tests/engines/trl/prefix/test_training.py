@@ -10,6 +10,7 @@ from trl_settings import settings
 from toolrest.engines.common.reward import ToolReward
 from toolrest.engines.trl.rollout import shared_prefix_rollout
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
+from toolrest.errors import InputError
 from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 from toolrest.world.tasks import Split, make_samples
@@ -163,3 +164,60 @@ def test_off_is_trl_bit_for_bit(tmp_path, dataset, embedded_tokenizer):
     plain.train()
     theirs = torch.cat([p.detach().flatten() for p in plain.model.parameters()])
     assert torch.equal(ours, theirs)
+
+
+def test_the_sampler_is_compared_with_the_policy_that_it_was(tmp_path, dataset, embedded_tokenizer):
+    """Only in the first step on a generation's tokens; a sampler that draws from another
+    distribution is seen.
+    """
+
+    class Warmer(Fixed):
+        def __call__(self, prompts, trainer):
+            before, trainer.temperature = trainer.temperature, 1.3
+            made = shared_prefix_rollout(prompts, trainer)
+            trainer.temperature = before
+            return made
+
+    name = "sampling/sampling_logp_difference"
+    case = {"max_steps": 4, "num_iterations": 2, "learning_rate": 0.5}
+    for rollout, apart in ((Fixed(), False), (Warmer(), True)):
+        *_, said = trained(
+            tmp_path, dataset, embedded_tokenizer, rollout, prefix_sharing="on", **case
+        )
+        found = [(row.get(f"{name}/mean"), row.get(f"{name}/max")) for row in said[:-1]]
+        assert [mean is not None for mean, _ in found] == [True, False, True, False]
+        for mean, greatest in (found[0], found[2]):
+            assert 0 <= mean <= greatest
+            assert (mean > 0.1) == apart, mean
+            assert apart or greatest < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"lora": LoraConfig(r=2, lora_dropout=0.1)}, "dropout draws anew"),
+        ({"torch_compile": True}, "torch_compile"),
+        ({"prefix_sharing": "sometimes"}, "prefix_sharing"),
+        ({"micro_tokens": 0}, "micro_tokens must be at least 1"),
+        (
+            {"micro_tokens": 9, "top_entropy_quantile": 0.5, "weighting": "uniform"},
+            "ranks the tokens",
+        ),
+        ({"micro_tokens": 9, "entropy_coef": 0.1}, "the entropy bonus is a mean"),
+    ],
+)
+def test_what_would_not_be_exact_is_refused(tmp_path, dataset, embedded_tokenizer, more, words):
+    case = {"prefix_sharing": "on", **more}
+    with pytest.raises(InputError, match=words):
+        trained(tmp_path, dataset, embedded_tokenizer, None, **case)
+
+
+def test_auto_shares_where_it_is_exact_and_says_where_not(
+    tmp_path, dataset, embedded_tokenizer, caplog
+):
+    dropout = LoraConfig(r=2, lora_dropout=0.1, target_modules="all-linear")
+    for lora, said in ((None, False), (dropout, True)):
+        trained(
+            tmp_path, dataset, embedded_tokenizer, None, lora, prefix_sharing="auto", max_steps=1
+        )
+        assert ("prefix_sharing=auto: off, since dropout" in caplog.text) == said

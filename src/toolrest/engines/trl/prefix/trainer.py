@@ -190,9 +190,9 @@ class PrefixSharingTrainer(GuardedTrainer):
         for name, values in self._metrics["train"].items():
             added = values[lengths.get(name, 0) :]
             if len(added) == len(shares):
-                if name.endswith("_min"):
+                if name.endswith(("_min", "/min")):
                     joined = min(added)
-                elif name.endswith("_max"):
+                elif name.endswith(("_max", "/max")):
                     joined = max(added)
                 else:
                     joined = sum(share * value for share, value in zip(shares, added, strict=True))
