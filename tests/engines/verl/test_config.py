@@ -34,6 +34,7 @@ VARIANTS = {
     "odd-scheme": ["weighting={scheme: rest*stare, options: {rest: {curriculum: false}}}"],
     "template": ["dialect=hermes"],
     "lora": ["lora={rank: 8, target_modules: [q_proj, v_proj]}", "engine.precision=float32"],
+    "by-tokens": ["optimizer.micro_tokens=20000"],
     "colocate": ["engine.mode=colocate_async"],
     "separate": ["engine.mode=separate_async", f"engine.options={{{SEPARATE}}}"],
     "dr_grpo": ["optimizer.loss=dr_grpo", "advantage.scale=none", "evaluation.samples=0"],

@@ -97,6 +97,13 @@ def test_prompts_that_the_template_words_are_written_out():
     assert key not in settings("dialect=hermes", "data.prompt=plain")
 
 
+def test_forwards_by_tokens():
+    found = settings("optimizer.micro_tokens=20000")
+    assert found[f"{ACTOR}.use_dynamic_bsz"] is True
+    assert found[f"{ACTOR}.ppo_max_token_len_per_gpu"] == 20000
+    assert not [key for key in found if "micro_batch_size" in key]
+
+
 def test_lora():
     found = settings("lora={rank: 16, alpha: 32, target_modules: [q_proj, v_proj]}")
     assert found["actor_rollout_ref.model.lora_rank"] == 16
@@ -149,6 +156,8 @@ def test_options_come_last_and_replace_ours():
         (["max_steps=25", "optimizer.iterations=2"], "max_steps=25.*use 26"),
         (["evaluation.every=3", "optimizer.iterations=2", "max_steps=4"], "evaluation.every=3"),
         (["engine.mode=separate_async"], "rollout.nnodes: 1"),
+        (["optimizer.prefix_sharing=on"], "each row by itself"),
+        (["optimizer.micro_tokens=900"], "longest sequence, 1216 tokens"),
     ],
 )
 def test_what_verl_cannot_do_is_refused(overrides, words):
@@ -164,6 +173,7 @@ def test_what_verl_cannot_do_is_refused(overrides, words):
         (f"{ACTOR}.policy_loss.loss_mode: geo_mean", "geo_mean"),
         (f"+{ACTOR}.policy_loss.loss_mode: clip_cov", "clip_cov"),
         ("trainer.use_v1: false", "use_v1"),
+        (f"{ACTOR}.use_prefix_grouper: true", "none of its workers shares"),
         ("trainer.v1.trainer_mode: sync", "engine.mode"),
         ("distillation.enabled: true", "distillation"),
         ("+toolrest.scheme: uniform", "comes from the recipe"),

@@ -75,6 +75,16 @@ def check_recipe(recipe: Recipe) -> None:
             "rollouts token by token",
         ),
         (
+            recipe.optimizer.prefix_sharing == "on",
+            "optimizer.prefix_sharing=on: verl's workers forward each row by itself; use auto, "
+            "or engine=trl",
+        ),
+        (
+            (recipe.optimizer.micro_tokens or recipe.longest_sequence) < recipe.longest_sequence,
+            f"optimizer.micro_tokens={recipe.optimizer.micro_tokens}: verl needs room for the "
+            f"longest sequence, {recipe.longest_sequence} tokens",
+        ),
+        (
             recipe.lora.dropout > 0,
             f"lora.dropout={recipe.lora.dropout}: verl's adapters have no dropout; use 0",
         ),
@@ -114,6 +124,11 @@ def check_options(recipe: Recipe, options: dict[str, Any]) -> None:
             loss not in EXACT_LOSSES,
             f"{LOSS_MODE}={loss}: that loss does not weigh a token by its advantage alone, so the "
             f"weights would be distorted; use one of {', '.join(EXACT_LOSSES)}",
+        ),
+        (
+            any(v for key, v in by_name.items() if key.endswith("use_prefix_grouper")),
+            "use_prefix_grouper: verl 0.9.1 reads the option, but none of its workers shares a "
+            "prefix; leave it off, or use engine=trl, which shares them",
         ),
         (
             by_name.get("trainer.use_v1") is False,

@@ -171,7 +171,7 @@ def _policy(recipe: Recipe) -> dict[str, Any]:
         f"{MODEL}.trust_remote_code": recipe.trust_remote_code,
         f"{MODEL}.enable_gradient_checkpointing": optimizer.gradient_checkpointing,
         f"{ACTOR}.ppo_mini_batch_size": prompts,
-        f"{ACTOR}.ppo_micro_batch_size_per_gpu": recipe.responses_per_forward,
+        **_forwards(recipe),
         f"{ACTOR}.ppo_epochs": optimizer.iterations,
         f"{ACTOR}.data_loader_seed": recipe.seed,
         f"{ACTOR}.optim.lr": optimizer.learning_rate,
@@ -198,6 +198,17 @@ def _policy(recipe: Recipe) -> dict[str, Any]:
     return made
 
 
+def _forwards(recipe: Recipe) -> dict[str, Any]:
+    """How large a forward is, in training and of the old policy."""
+    tokens = recipe.optimizer.micro_tokens
+    if tokens is not None:
+        return {f"{ACTOR}.use_dynamic_bsz": True, f"{ACTOR}.ppo_max_token_len_per_gpu": tokens}
+    return {
+        f"{ACTOR}.ppo_micro_batch_size_per_gpu": recipe.responses_per_forward,
+        f"{ROLLOUT}.log_prob_micro_batch_size_per_gpu": recipe.responses_per_forward,
+    }
+
+
 def _sampling(recipe: Recipe) -> dict[str, Any]:
     rollout = recipe.rollout
     made: dict[str, Any] = {
@@ -208,7 +219,6 @@ def _sampling(recipe: Recipe) -> dict[str, Any]:
         f"{ROLLOUT}.gpu_memory_utilization": rollout.vllm.memory,
         f"{ROLLOUT}.tensor_model_parallel_size": rollout.vllm.tensor_parallel,
         f"{ROLLOUT}.calculate_log_probs": True,
-        f"{ROLLOUT}.log_prob_micro_batch_size_per_gpu": recipe.responses_per_forward,
     }
     if recipe.engine.precision == "float32":
         made[f"{ROLLOUT}.dtype"] = "float32"
