@@ -57,7 +57,8 @@ class Vocabulary:
                 "(transformers.AutoTokenizer with use_fast=True)"
             )
         written = frozenset(written_special_tokens)
-        to_bytes = _decoder(json.loads(backend.to_str()).get("decoder"))
+        decoder = backend.decoder
+        to_bytes = _decoder(None if decoder is None else json.loads(decoder.__getstate__()))
         added = tokenizer.added_tokens_decoder
         vocab = backend.get_vocab(with_added_tokens=True)
         table = [b""] * (max(vocab.values(), default=-1) + 1)
@@ -142,11 +143,11 @@ def _decoder(decoder: dict[str, Any] | None) -> Callable[[str], bytes]:
     kinds = _kinds(decoder)
     if "ByteLevel" in kinds:
         alphabet = _byte_alphabet()
+        table = {ord(character): chr(byte) for character, byte in alphabet.items()}
+        known = re.compile(f"[{re.escape(''.join(alphabet))}]*").fullmatch
 
         def from_byte_level(token: str) -> bytes:
-            if all(character in alphabet for character in token):
-                return bytes(alphabet[character] for character in token)
-            return token.encode()
+            return token.translate(table).encode("latin-1") if known(token) else token.encode()
 
         return from_byte_level
     if kinds & {"ByteFallback", "Metaspace", "Replace"}:

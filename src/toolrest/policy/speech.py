@@ -69,9 +69,18 @@ def read_speech(
         written_special_tokens={*dialect.special_tokens, *dialect.thought_marks},
         end_ids=stops,
     )
-    known = tokenizer.get_vocab()
-    end = known.get(end_of_turn(tokenizer) or "", stops[0])
-    return Speech(dialect, vocabulary, stops, end, known.get(dialect.calls_end or "", end))
+    end = _token_id(tokenizer, end_of_turn(tokenizer))
+    end = stops[0] if end is None else end
+    calls_end = _token_id(tokenizer, dialect.calls_end)
+    return Speech(dialect, vocabulary, stops, end, end if calls_end is None else calls_end)
+
+
+def _token_id(tokenizer: PreTrainedTokenizerBase, token: str | None) -> int | None:
+    """The id of a token; None: the vocabulary has none of that name."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if token is None:
+        return None
+    return tokenizer.get_vocab().get(token) if backend is None else backend.token_to_id(token)
 
 
 def stop_token_ids(
@@ -85,11 +94,8 @@ def stop_token_ids(
     """
     named = getattr(generation_config, "eos_token_id", None)
     ends = [tokenizer.eos_token_id, *(named if isinstance(named, list | tuple) else [named])]
-    vocabulary = tokenizer.get_vocab()
     written = end_of_turn(tokenizer)
-    ends += [
-        vocabulary.get(token) for token in (*([written] if written else []), *dialect.stop_tokens)
-    ]
+    ends += [_token_id(tokenizer, token) for token in (written, *dialect.stop_tokens)]
     found = tuple(dict.fromkeys(end for end in ends if isinstance(end, int)))
     if not found:
         raise InputError(
