@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from toolrest.core.dialects import ToolCall, get_dialect
 from toolrest.core.vocabulary import Vocabulary
-from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.common.reward import Asked, ToolReward
 from toolrest.errors import InputError
 
 RLLA = get_dialect("rlla")
@@ -108,7 +108,7 @@ def test_possible_answers_go_with_their_responses():
 
 
 def test_correctness_by_name_or_by_weights():
-    assert ToolReward().correctness == ToolReward(correctness={"partial": 1}).correctness
+    assert ToolReward().rules.correctness == ToolReward(correctness={"partial": 1}).rules.correctness
     halves = ToolReward(schedule="constant", correctness={"partial": 1.0, "exact": 1.0})
     assert halves.score(WRONG, TRUTH).correctness == pytest.approx(1 / 3)
     with pytest.raises(InputError, match="did you mean 'exact'"):
@@ -136,26 +136,26 @@ def test_its_name_is_what_trainers_log_it_under():
 )
 def test_what_decisions_lock_in_by_hand(schedule, progress, correctness, plain, worth):
     reward = ToolReward(schedule=schedule, correctness=correctness)
-    found = reward.potentials(RIGHT.encode(), TRUTH, progress)
+    found = reward.potentials(RIGHT.encode(), Asked(TRUTH), progress)
     assert found.no_call == pytest.approx(plain)
     assert found.values == pytest.approx(worth)
     assert found.positions == [RIGHT.index('f"') + 1, RIGHT.index("1}") + 1]
 
 
 def test_where_no_call_is_due_a_call_loses_all_unless_it_is_not_punished():
-    found = ToolReward(schedule="constant").potentials(RIGHT.encode(), NO_CALL, 0.0)
+    found = ToolReward(schedule="constant").potentials(RIGHT.encode(), Asked(NO_CALL), 0.0)
     assert found.no_call == 4.0
     assert found.values == [-6.0, -6.0]
     free = ToolReward(schedule="constant", punish_over_calls=False)
-    assert free.potentials(RIGHT.encode(), NO_CALL, 0.0).values == []
-    assert free.potentials(RIGHT.encode(), NO_CALL, 0.0).no_call == 1.0
-    assert free.potentials(RIGHT.encode(), TRUTH, 0.0).values == pytest.approx([2.0, 6.0])
+    assert free.potentials(RIGHT.encode(), Asked(NO_CALL), 0.0).values == []
+    assert free.potentials(RIGHT.encode(), Asked(NO_CALL), 0.0).no_call == 1.0
+    assert free.potentials(RIGHT.encode(), Asked(TRUTH), 0.0).values == pytest.approx([2.0, 6.0])
 
 
 @given(st.sampled_from(["rest", "constant", "official"]), st.floats(0, 1))
 def test_what_is_locked_in_is_what_a_well_formed_reply_earns(schedule, progress):
     reward = ToolReward(schedule=schedule)
     for text in (RIGHT, WRONG):
-        found = reward.potentials(text.encode(), TRUTH, progress)
+        found = reward.potentials(text.encode(), Asked(TRUTH), progress)
         earned = reward.score(text, TRUTH, progress).total
         assert found.no_call + found.values[-1] == pytest.approx(earned)

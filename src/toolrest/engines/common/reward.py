@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from toolrest.core.rewards.ast import normalise, read_possible_answer
 from toolrest.core.rewards.correctness import PARTIAL, check_correctness
 from toolrest.core.rewards.decisions import Potentials, decision_values, find_decisions
 from toolrest.core.rewards.schedule import get_schedule
-from toolrest.core.rewards.score import RewardBreakdown, score_reply
+from toolrest.core.rewards.score import RewardBreakdown, RewardRules, score_reply
 from toolrest.core.rewards.truth import check_truth, read_tools
 from toolrest.core.rewards.turns import one_reply, read_messages, written_turns
 from toolrest.core.rewards.values import equal
@@ -24,6 +24,20 @@ from toolrest.errors import InputError
 
 if TYPE_CHECKING:
     from toolrest.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one response is scored by."""
+
+    ground_truth: str
+    """A right reply, written in the dialect."""
+    opening: str = ""
+    """What the prompt has written of the reply already."""
+    tools: Tools | str = None
+    """Those that could be called, or their JSON text; see `ToolReward.score`."""
+    possible_answer: str | None = None
+    """See `ToolReward.score`."""
 
 
 class ToolReward:
@@ -38,7 +52,7 @@ class ToolReward:
         dialect: the dialect of the policy and of the ground truth.
         schedule: `rest`, `constant` or `official`; see `toolrest.core.rewards.schedule`.
         correctness: `partial` (the paper's), `exact`, `ast`, or a weight for each of several.
-        punish_over_calls: see `score_reply`.
+        punish_over_calls: see `RewardRules`.
         normalise_strings: compare strings as BFCL does, without case and punctuation.
         lenient_types: let "5" equal 5.
         opening: what the chat template writes of every reply, such as `<think>\\n`, where prompts
@@ -50,7 +64,7 @@ class ToolReward:
 
     __name__ = "tool_reward"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- named options of the public class
         self,
         dialect: str = "rlla",
         schedule: str = "rest",
@@ -63,15 +77,15 @@ class ToolReward:
     ) -> None:
         self.dialect = get_dialect(dialect)
         self.opening = opening
-        self.schedule = get_schedule(schedule)
+        ranges = get_schedule(schedule)
         weights = {correctness: 1.0} if isinstance(correctness, str) else dict(correctness)
         check_correctness(weights)
-        self.correctness = PARTIAL if weights == PARTIAL else weights
-        self.punish_over_calls = punish_over_calls
-        self._same: Callable[[Any, Any], bool] = equal
+        same: Callable[[Any, Any], bool] = equal
         if normalise_strings or lenient_types:
             normaliser = normalise if normalise_strings else None
-            self._same = partial(equal, normalise=normaliser, lenient=lenient_types)
+            same = partial(equal, normalise=normaliser, lenient=lenient_types)
+        weights = PARTIAL if weights == PARTIAL else weights
+        self.rules = RewardRules(ranges, weights, punish_over_calls, same)
         self._possible = lru_cache(maxsize=65536)(read_possible_answer)
         self.vocabulary: Vocabulary | None = None
         self.breakdowns: list[RewardBreakdown] = []
@@ -122,12 +136,9 @@ class ToolReward:
         return score_reply(
             reply,
             truth,
-            self.schedule,
+            self.rules,
             progress=progress,
-            punish_over_calls=self.punish_over_calls,
-            weights=self.correctness,
             possible=None if possible_answer is None else self._possible(possible_answer),
-            same=self._same,
         )
 
     def _read(self, turn: str, tools: Declared | None) -> Scan:
@@ -139,30 +150,22 @@ class ToolReward:
             return None
         return self._declared(tools) if isinstance(tools, str) else declared(tools)
 
-    def potentials(
-        self,
-        response: bytes,
-        ground_truth: str,
-        progress: float,
-        opening: str = "",
-        tools: Tools | str = None,
-    ) -> Potentials:
+    def potentials(self, response: bytes, asked: Asked, progress: float) -> Potentials:
         """The potentials of one response: where it decides a part of the reward, and how much.
 
         Args:
             response: the sampled tokens' bytes.
-            ground_truth: a right reply, written in the dialect.
+            asked: what it is scored by.
             progress: as in `score`.
-            opening: what the prompt has written of the reply already.
-            tools: as in `score`.
         """
-        truth = self.truth(ground_truth, opening, self._tools(tools)).calls
-        format_reward, nothing = self.schedule.rewards(1.0, 0.0 if truth else 1.0, progress)
-        if not truth and not self.punish_over_calls:
+        tools = self._tools(asked.tools)
+        rules, truth = self.rules, self.truth(asked.ground_truth, asked.opening, tools).calls
+        format_reward, nothing = rules.schedule.rewards(1.0, 0.0 if truth else 1.0, progress)
+        if not truth and not rules.punish_over_calls:
             return Potentials([], [], format_reward)
-        least, most = (self.schedule.rewards(0.0, c, progress)[1] for c in (0.0, 1.0))
-        share = self.correctness.get("partial", 0.0) / sum(self.correctness.values())
-        decisions = find_decisions(response, self.dialect, opening)
+        least, most = (rules.schedule.rewards(0.0, c, progress)[1] for c in (0.0, 1.0))
+        share = rules.correctness.get("partial", 0.0) / sum(rules.correctness.values())
+        decisions = find_decisions(response, self.dialect, asked.opening)
         return Potentials(
             [decision.position for decision in decisions],
             decision_values(decisions, truth, share * (most - least)),
@@ -194,7 +197,7 @@ class ToolReward:
             return replace(scan, blocks=(Block.THOUGHT, *scan.blocks))
         return scan
 
-    def __call__(
+    def __call__(  # noqa: PLR0913 -- TRL passes columns by their names
         self,
         completions: Sequence[Any],
         ground_truth: Sequence[str] | None = None,

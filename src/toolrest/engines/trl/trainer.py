@@ -22,7 +22,7 @@ from toolrest.engines.common.batch import RolloutBatch, entropy_metrics, signal_
 from toolrest.engines.common.entropy import EntropyTracker
 from toolrest.engines.common.incidents import Incident
 from toolrest.engines.common.potentials import batch_potentials
-from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.common.reward import Asked, ToolReward
 from toolrest.engines.trl.config import (
     Credit,
     ResTConfig,
@@ -100,7 +100,7 @@ class ResTTrainer(GuardedTrainer):
         ),
     }
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the arguments of TRL's trainer, and two
         self,
         model: str | PreTrainedModel | PeftModel,
         reward_funcs: RewardFunc | list[RewardFunc] | None = None,
@@ -359,24 +359,16 @@ class ResTTrainer(GuardedTrainer):
     ) -> torch.Tensor:
         """Per-token advantages by `toolrest.core.credit.reward_to_go`, [B, T]."""
         reward = cast(ToolReward, self.reward_funcs[0])
-        truths = [sample["ground_truth"] for sample in inputs]
-        potentials, num_decided = batch_potentials(
-            ids,
-            mask,
-            truths,
-            reward,
-            self.vocabulary,
-            self._progress(),
-            openings=self._openings,
-            tools=[sample.get("tools") for sample in inputs],
-        )
+        asked = [
+            Asked(sample["ground_truth"], opening, sample.get("tools"))
+            for sample, opening in zip(inputs, self._openings, strict=True)
+        ]
+        decided = batch_potentials(ids, mask, asked, reward, self.vocabulary, self._progress())
         rewards = torch.tensor([b.total for b in reward.breakdowns], device=ids.device)
         return advantage_rules.reward_to_go(
             rewards,
-            [each.values for each in potentials],
-            num_decided,
+            decided,
             self._group_size,
-            no_call=[each.no_call for each in potentials],
             discount=self.config.credit_discount,
             scale=self.scale_rewards,
         )
