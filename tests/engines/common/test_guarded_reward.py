@@ -6,6 +6,7 @@ import time
 import pytest
 
 from toolrest.engines.common.guarded_reward import GuardedReward, RewardError, load_reward_function
+from toolrest.engines.common.ranks import Ranks
 from toolrest.errors import InputError
 
 TWO = ["a", "b"]
@@ -55,8 +56,11 @@ def test_faults_are_said_and_skipped(function, text):
 
 
 def test_a_fault_of_another_process_counts_here_too():
-    reward = GuardedReward(lambda completions, **columns: [1.0, 2.0])
-    reward.agree = lambda fault: "process 1 failed"
+    class Two(Ranks):
+        def each(self, value):
+            return [value, "process 1 failed"]
+
+    reward = GuardedReward(lambda completions, **columns: [1.0, 2.0], ranks=Two(0, 2))
     with pytest.raises(RewardError, match="process 1 failed"):
         reward(completions=TWO)
 

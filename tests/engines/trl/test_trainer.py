@@ -327,7 +327,7 @@ def test_spans_credit_each_token_with_what_was_undecided(tmp_path, dataset, embe
     class Spy(ResTTrainer):
         def _reward_to_go(self, inputs, ids, mask):
             found = super()._reward_to_go(inputs, ids, mask)
-            kept.append((ids, mask, found, list(self.reward_funcs[0].breakdowns)))
+            kept.append((ids, mask, found, self._generation.breakdowns))
             return found
 
     config = ResTConfig(credit="spans", scale_rewards="none", **settings(tmp_path, max_steps=1))

@@ -194,7 +194,7 @@ def _rewards(job: Job) -> list[Any]:
     if recipe.reward.function is not None:
         function = load_reward_function(recipe.reward.function)
         rule, timeout = recipe.guards.reward_error, recipe.reward.timeout
-        rewards.append(GuardedReward(function, rule, timeout, job.monitor.say))
+        rewards.append(GuardedReward(function, rule, timeout, job.monitor.say, job.ranks))
     return rewards
 
 
