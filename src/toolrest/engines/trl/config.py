@@ -236,3 +236,19 @@ def check_save_steps(args: ResTConfig) -> None:
             f"for {window} batches, {args.gradient_accumulation_steps} a step); use a multiple of "
             f"{fits}"
         )
+
+
+def check_prompt_ids(datasets: Sequence[Any], environment_factory: Any) -> None:
+    """Refuse prompts' ids beside an environment, whose `reset` adds to the prompts' messages.
+
+    Args:
+        datasets: for training and for evaluation; None where there is none.
+    """
+    if environment_factory is None:
+        return
+    for each in datasets:
+        if "prompt_ids" in (getattr(each, "column_names", None) or ()):
+            raise InputError(
+                "the data set's column prompt_ids cannot be used with environment_factory, which "
+                "adds to the prompts; remove the column"
+            )

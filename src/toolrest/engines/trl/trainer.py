@@ -28,6 +28,7 @@ from toolrest.engines.trl.config import (
     Credit,
     ResTConfig,
     check_credit,
+    check_prompt_ids,
     check_reward_dialect,
     check_save_steps,
     check_settings,
@@ -136,6 +137,7 @@ class ResTTrainer(GuardedTrainer):
         if args.dialect != "auto":
             get_dialect(args.dialect)
         check_settings(args, self.scheme)
+        check_prompt_ids((train_dataset, eval_dataset), environment_factory)
         super().__init__(
             model,
             reward_funcs,
