@@ -9,6 +9,7 @@ import torch
 
 from toolrest.engines.common.incidents import NonFiniteError
 from toolrest.engines.trl.checkpoints import CheckpointTrainer
+from toolrest.engines.trl.generation import Generation
 from toolrest.engines.trl.guards import GuardedTrainer
 
 NAN, INF = float("nan"), float("inf")
@@ -38,7 +39,6 @@ def guarded(rule="skip", accelerator=None, group=2, **state):
     trainer.incidents = []
     trainer._on_incident = trainer.incidents.append
     trainer._batch = {}
-    trainer._unscored = None
     trainer._metrics = defaultdict(lambda: defaultdict(list))
     trainer.state = SimpleNamespace(global_step=7, log_history=[], **state)
     return trainer
@@ -48,8 +48,9 @@ def rewarded(monkeypatch, rewards, trainer, prompts):
     monkeypatch.setattr(
         CheckpointTrainer, "_calculate_rewards", lambda *arguments: torch.tensor(rewards)
     )
+    trainer._generation = Generation()
     found = trainer._calculate_rewards([], ["p"] * prompts, [], [])
-    return found, trainer._unscored
+    return found, trainer._generation.unscored
 
 
 def test_a_group_with_a_response_without_a_reward_is_left_out(monkeypatch):
@@ -229,14 +230,3 @@ def test_a_parameter_that_is_not_finite_stops_by_any_rule_and_is_not_saved(monke
         trainer._save_checkpoint(trainer.model, None)
     assert saved == [1]
     assert [incident.what for incident in trainer.incidents] == ["parameter"]
-
-
-def test_the_first_fault_of_any_process_is_everyone_s(monkeypatch):
-    trainer = guarded()
-    assert trainer._first_fault(None) is None
-    assert trainer._first_fault("mine") == "mine"
-    gathered = [None, "theirs", "others"]
-    monkeypatch.setattr("toolrest.engines.trl.guards.gather_object", lambda mine: gathered)
-    assert trainer._first_fault("mine") == "mine"
-    trainer.accelerator = Accelerator(processes=3)
-    assert trainer._first_fault(None) == "theirs"
