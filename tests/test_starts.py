@@ -20,6 +20,10 @@ from toolrest.runs.folder import RunFolder, begin_run
 RUN = RunFolder(Path("runs") / "x")
 PREEMPTIONS = int(os.environ.get("TOOLREST_PREEMPTIONS", "2"))
 """How often a process may be stopped in the middle; 3 takes minutes."""
+MANY_ORDERS = pytest.mark.parametrize(
+    "preemptions", [1, pytest.param(PREEMPTIONS, marks=pytest.mark.slow)]
+)
+"""Of pairs of processes with the most orders, each is stopped once in the quick tests."""
 
 
 @pytest.fixture(autouse=True)
@@ -182,21 +186,23 @@ def test_what_was_done_stays_where_both_fail():
         assert json.loads(RUN.metrics.read_text())["by"] == "ab"[ends.index("bad")]
 
 
+@MANY_ORDERS
 @pytest.mark.parametrize("fails", ["never", "begun"])
-def test_default_names_never_meet(fails):
+def test_default_names_never_meet(fails, preemptions):
     starters = [Starter("a", "default", fails), Starter("b", "default", "never")]
-    for ends in orders(nothing, starters):
+    for ends in orders(nothing, starters, preemptions):
         assert ends == ["done" if fails == "never" else "bad", "done"]
         assert len(left()) == (2 if fails == "never" else 1)
 
 
+@MANY_ORDERS
 @pytest.mark.parametrize(
     ("fails", "default_fails"),
     [("never", "never"), ("before", "never"), ("never", "before"), ("begun", "begun")],
 )
-def test_a_name_and_the_same_default_name_do_not_meet(fails, default_fails):
+def test_a_name_and_the_same_default_name_do_not_meet(fails, default_fails, preemptions):
     starters = [Starter("a", "name=x", fails), Starter("b", "default", default_fails)]
-    for named, default in orders(nothing, starters):
+    for named, default in orders(nothing, starters, preemptions):
         assert default == ("done" if default_fails == "never" else "bad")
         assert named == ("done" if fails == "never" else "bad") or REFUSED in named
         assert len(left()) == [named, default].count("done")

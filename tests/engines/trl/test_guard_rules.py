@@ -69,7 +69,6 @@ def test_a_group_with_a_response_without_a_reward_is_left_out(monkeypatch):
 
 def test_rewards_that_are_numbers_leave_nothing_out(monkeypatch):
     trainer = guarded()
-    trainer._unscored = torch.tensor([True])
     _, unscored = rewarded(monkeypatch, [[1.0], [2.0]], trainer, 2)
     assert unscored is None
     assert not trainer.incidents and not trainer._metrics["train"]
@@ -97,15 +96,17 @@ def test_a_response_that_every_function_left_out_is_no_fault(monkeypatch, later)
     monkeypatch.setattr(CheckpointTrainer, "_calculate_rewards", rewards_of)
     trainer = guarded()
     trainer.reward_funcs = functions = [function("one"), function("other")]
+    trainer._generation = Generation()
     found = trainer._calculate_rewards([], ["p"] * 4, [], [])
     assert trainer.reward_funcs is functions
     assert found[0].isnan().all()
     assert found[1].tolist() == found[3].tolist() == [0.0, 0.0]
-    assert trainer._unscored.tolist() == [True, True, True, True]
+    assert trainer._generation.unscored.tolist() == [True, True, True, True]
+    trainer._generation = Generation()
     said["one"], said["other"] = [None, None, 1.0, 2.0], [None, None, None, None]
     found = trainer._calculate_rewards([], ["p"] * 4, [], [])
     assert found.isnan().tolist() == [[True, True], [True, True], [False, True], [False, True]]
-    assert trainer._unscored is None and len(trainer.incidents) == 1
+    assert trainer._generation.unscored is None and len(trainer.incidents) == 1
 
 
 def test_a_process_leaves_out_its_own_rows(monkeypatch):
