@@ -156,12 +156,13 @@ def test_of_two_who_begin_a_run_of_one_name_one_trains(before):
     assert seen == {True, False}, "both the busy and the finished run were met"
 
 
+@MANY_ORDERS
 @pytest.mark.parametrize("fails", ["before", "begun"])
 @pytest.mark.parametrize("before", [nothing, killed_before_it_began])
-def test_who_fails_leaves_alone_what_the_other_has_begun(before, fails):
+def test_who_fails_leaves_alone_what_the_other_has_begun(before, fails, preemptions):
     starters = [Starter("a", "name=x", fails), Starter("b", "name=x", "never")]
     seen = set()
-    for bad, good in orders(before, starters):
+    for bad, good in orders(before, starters, preemptions):
         assert bad == "bad" or REFUSED in bad
         assert good == "done" or (bad == "bad" and REFUSED in good)
         assert left() == (["x"] if good == "done" else [])
@@ -169,10 +170,11 @@ def test_who_fails_leaves_alone_what_the_other_has_begun(before, fails):
     assert seen == {(True, True), (True, False), (False, True)}
 
 
+@MANY_ORDERS
 @pytest.mark.parametrize("fails", [("before", "before"), ("before", "begun"), ("begun", "begun")])
-def test_where_both_fail_nothing_is_left(fails):
+def test_where_both_fail_nothing_is_left(fails, preemptions):
     starters = [Starter(me, "name=x", when) for me, when in zip("ab", fails, strict=True)]
-    for ends in orders(nothing, starters):
+    for ends in orders(nothing, starters, preemptions):
         assert "bad" in ends
         assert all(end == "bad" or REFUSED in end for end in ends)
         assert left() == []
