@@ -20,6 +20,10 @@ from toolrest.runs.folder import RunFolder, begin_run
 RUN = RunFolder(Path("runs") / "x")
 PREEMPTIONS = int(os.environ.get("TOOLREST_PREEMPTIONS", "2"))
 """How often a process may be stopped in the middle; 3 takes minutes."""
+MANY_ORDERS = pytest.mark.parametrize(
+    "preemptions", [1, pytest.param(PREEMPTIONS, marks=pytest.mark.slow)]
+)
+"""Of pairs of processes with the most orders, each is stopped once in the quick tests."""
 
 
 @pytest.fixture(autouse=True)
@@ -152,12 +156,13 @@ def test_of_two_who_begin_a_run_of_one_name_one_trains(before):
     assert seen == {True, False}, "both the busy and the finished run were met"
 
 
+@MANY_ORDERS
 @pytest.mark.parametrize("fails", ["before", "begun"])
 @pytest.mark.parametrize("before", [nothing, killed_before_it_began])
-def test_who_fails_leaves_alone_what_the_other_has_begun(before, fails):
+def test_who_fails_leaves_alone_what_the_other_has_begun(before, fails, preemptions):
     starters = [Starter("a", "name=x", fails), Starter("b", "name=x", "never")]
     seen = set()
-    for bad, good in orders(before, starters):
+    for bad, good in orders(before, starters, preemptions):
         assert bad == "bad" or REFUSED in bad
         assert good == "done" or (bad == "bad" and REFUSED in good)
         assert left() == (["x"] if good == "done" else [])
@@ -165,10 +170,11 @@ def test_who_fails_leaves_alone_what_the_other_has_begun(before, fails):
     assert seen == {(True, True), (True, False), (False, True)}
 
 
+@MANY_ORDERS
 @pytest.mark.parametrize("fails", [("before", "before"), ("before", "begun"), ("begun", "begun")])
-def test_where_both_fail_nothing_is_left(fails):
+def test_where_both_fail_nothing_is_left(fails, preemptions):
     starters = [Starter(me, "name=x", when) for me, when in zip("ab", fails, strict=True)]
-    for ends in orders(nothing, starters):
+    for ends in orders(nothing, starters, preemptions):
         assert "bad" in ends
         assert all(end == "bad" or REFUSED in end for end in ends)
         assert left() == []
@@ -182,21 +188,23 @@ def test_what_was_done_stays_where_both_fail():
         assert json.loads(RUN.metrics.read_text())["by"] == "ab"[ends.index("bad")]
 
 
+@MANY_ORDERS
 @pytest.mark.parametrize("fails", ["never", "begun"])
-def test_default_names_never_meet(fails):
+def test_default_names_never_meet(fails, preemptions):
     starters = [Starter("a", "default", fails), Starter("b", "default", "never")]
-    for ends in orders(nothing, starters):
+    for ends in orders(nothing, starters, preemptions):
         assert ends == ["done" if fails == "never" else "bad", "done"]
         assert len(left()) == (2 if fails == "never" else 1)
 
 
+@MANY_ORDERS
 @pytest.mark.parametrize(
     ("fails", "default_fails"),
     [("never", "never"), ("before", "never"), ("never", "before"), ("begun", "begun")],
 )
-def test_a_name_and_the_same_default_name_do_not_meet(fails, default_fails):
+def test_a_name_and_the_same_default_name_do_not_meet(fails, default_fails, preemptions):
     starters = [Starter("a", "name=x", fails), Starter("b", "default", default_fails)]
-    for named, default in orders(nothing, starters):
+    for named, default in orders(nothing, starters, preemptions):
         assert default == ("done" if default_fails == "never" else "bad")
         assert named == ("done" if fails == "never" else "bad") or REFUSED in named
         assert len(left()) == [named, default].count("done")

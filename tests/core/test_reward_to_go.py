@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from toolrest.core.credit import group_normalise, reward_to_go
+from toolrest.core.credit import Decided, group_normalise, reward_to_go
 
 pytestmark = pytest.mark.stored_numbers
 
@@ -17,7 +17,10 @@ def num_decided(rows):
 def test_by_hand_without_scale():
     """Two responses; the first locks in 1 of its 3 before its second token, the other 2 of 2."""
     found = reward_to_go(
-        torch.tensor([3.0, 2.0]), [[1.0], [2.0]], num_decided([[0, 1], [0, 1]]), 2, scale="none"
+        torch.tensor([3.0, 2.0]),
+        Decided([[1.0], [2.0]], num_decided([[0, 1], [0, 1]])),
+        2,
+        scale="none",
     )
     # stage 0: 3 - 2.5, 2 - 2.5; stage 1: undecided 2 and 0, mean 1
     assert found.tolist() == [[0.5, 1.0], [-0.5, -1.0]]
@@ -25,7 +28,10 @@ def test_by_hand_without_scale():
 
 def test_by_hand_with_the_groups_scale():
     found = reward_to_go(
-        torch.tensor([3.0, 2.0]), [[1.0], [2.0]], num_decided([[0, 1], [0, 1]]), 2, delta=0.0
+        torch.tensor([3.0, 2.0]),
+        Decided([[1.0], [2.0]], num_decided([[0, 1], [0, 1]])),
+        2,
+        delta=0.0,
     )
     spread = 2**0.5  # of 2 and 0, greater than that of 3 and 2
     assert torch.allclose(found, torch.tensor([[0.5, 1.0], [-0.5, -1.0]]) / spread)
@@ -34,8 +40,7 @@ def test_by_hand_with_the_groups_scale():
 def test_a_response_that_decides_less_keeps_its_last_stage():
     found = reward_to_go(
         torch.tensor([4.0, 0.0]),
-        [[1.0, 3.0], []],
-        num_decided([[0, 1, 2], [0, 0, 0]]),
+        Decided([[1.0, 3.0], []], num_decided([[0, 1, 2], [0, 0, 0]])),
         2,
         scale="none",
     )
@@ -46,10 +51,8 @@ def test_a_discount_by_hand():
     """G_1 = (1 + 0.5 (2 + 0.5 * -1), 2 + 0.5 * -1, -1); the other has nothing but its -1 left."""
     found = reward_to_go(
         torch.tensor([4.0, 1.0]),
-        [[1.0, 3.0], []],
-        num_decided([[0, 1, 2], [0, 0, 0]]),
+        Decided([[1.0, 3.0], []], num_decided([[0, 1, 2], [0, 0, 0]]), [2.0, 2.0]),
         2,
-        no_call=[2.0, 2.0],
         discount=0.5,
         scale="none",
     )
@@ -63,7 +66,7 @@ def test_without_a_discount_what_a_plain_reply_earns_does_not_matter():
     potentials = [[0.5], [0.2, 0.9], [], [1.0], [], [0.1, 0.2]]
     stage = num_decided([[0, 1, 1], [0, 1, 2], [0, 0, 0], [0, 0, 1], [0, 0, 0], [0, 1, 2]])
     plain, shifted = (
-        reward_to_go(rewards, potentials, stage, 3, no_call=[c] * 6) for c in (0.0, 5.0)
+        reward_to_go(rewards, Decided(potentials, stage, [c] * 6), 3) for c in (0.0, 5.0)
     )
     assert torch.allclose(plain, shifted, atol=1e-6)
 
@@ -72,7 +75,7 @@ def test_without_decisions_it_is_grpo():
     rewards = torch.randn(12, generator=torch.Generator().manual_seed(0))
     for scale in ("group", "none"):
         found = reward_to_go(
-            rewards, [[]] * 12, torch.zeros(12, 3, dtype=torch.long), 4, scale=scale
+            rewards, Decided([[]] * 12, torch.zeros(12, 3, dtype=torch.long)), 4, scale=scale
         )
         centred = (rewards.view(-1, 4) - rewards.view(-1, 4).mean(1, keepdim=True)).view(-1)
         plain = group_normalise(rewards, 4) if scale == "group" else centred
@@ -81,7 +84,9 @@ def test_without_decisions_it_is_grpo():
 
 def test_a_group_of_equal_rewards_stays_bounded():
     """One was right first, the other last: the sum says nothing, the parts do."""
-    found = reward_to_go(torch.tensor([1.0, 1.0]), [[1.0], [0.0]], num_decided([[0, 1], [0, 1]]), 2)
+    found = reward_to_go(
+        torch.tensor([1.0, 1.0]), Decided([[1.0], [0.0]], num_decided([[0, 1], [0, 1]])), 2
+    )
     assert found.abs().max() < 1
     assert found[:, 0].abs().max() < 1e-6
     assert found[0, 1] < 0 < found[1, 1]
@@ -89,7 +94,7 @@ def test_a_group_of_equal_rewards_stays_bounded():
 
 def test_groups_must_be_whole():
     with pytest.raises(ValueError, match="multiple of the group size"):
-        reward_to_go(torch.zeros(3), [[]] * 3, torch.zeros(3, 1, dtype=torch.long), 2)
+        reward_to_go(torch.zeros(3), Decided([[]] * 3, torch.zeros(3, 1, dtype=torch.long)), 2)
 
 
 P1, P2 = 0.3, 0.6
@@ -114,7 +119,7 @@ def estimates(to_go: bool):
         rewards = torch.tensor([2.0 * a + b for a, b in group], dtype=torch.float64)
         potentials = [[2.0 * a] if to_go else [] for a, _ in group]
         stage = torch.tensor([[0, int(to_go)]] * GROUP)
-        advantages = reward_to_go(rewards, potentials, stage, GROUP, scale="none")
+        advantages = reward_to_go(rewards, Decided(potentials, stage), GROUP, scale="none")
         per_token = torch.stack([scores(a, b) for a, b in group])
         yield chance, (advantages * per_token).mean(0)
 

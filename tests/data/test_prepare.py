@@ -10,6 +10,7 @@ from test_formats import MESSAGES, TOOLACE, XLAM
 
 from toolrest.data.check import check
 from toolrest.data.decompose import Rendering
+from toolrest.data.findings import Limits
 from toolrest.data.overlap import Questions
 from toolrest.data.prepare import manifest_path, prepare
 from toolrest.data.sources import Skipped, Source, iterate_samples
@@ -155,8 +156,7 @@ def test_check_measures_lengths(tmp_path):
     (report,) = check(
         [Source(lines(tmp_path / "c.jsonl", rows))],
         Rendering(),
-        length=lambda sample: len(sample.prompt[-1]["content"]),
-        max_prompt_tokens=200,
+        limits=Limits(lambda sample: len(sample.prompt[-1]["content"]), 200),
     )
     assert len(report.lengths) == 2
     assert [row for row, _ in report.findings["too long"]] == ["1"]
@@ -176,7 +176,9 @@ def test_check_finds_overlaps_between_sources_and_with_benchmarks(tmp_path):
     overlaps = reports[1].findings["overlap"]
     assert [row for row, _ in overlaps] == ["0", "2"]
     assert overlaps[0][1].startswith("near to") and overlaps[1][1].startswith("equal to")
-    (report,) = check([Source(one)], Rendering(), against=Questions([("bench 5", LONG)]))
+    (report,) = check(
+        [Source(one)], Rendering(), limits=Limits(against=Questions([("bench 5", LONG)]))
+    )
     assert report.findings["overlap"] == [("0", "equal to bench 5")]
 
 

@@ -17,7 +17,7 @@ from toolrest.data.wording import Prompt
 from toolrest.errors import InputError
 from toolrest.evaluate.backends.findings import Findings
 from toolrest.evaluate.backends.hf import PromptCodec
-from toolrest.evaluate.backends.openai import OpenAIBackend
+from toolrest.evaluate.backends.openai import OpenAIBackend, Served
 from toolrest.evaluate.episode import Request
 
 POLICY = str(Path(toolrest.__file__).parent / "world" / "policy")
@@ -39,7 +39,7 @@ def asked(url, *texts, tools=None, codec=None, **options):
     """(answers by text, what was noted, what was found)."""
     notes = []
     findings = Findings(notes.append)
-    backend = OpenAIBackend("m", url, 50, at_once=4, codec=codec, findings=findings, **options)
+    backend = OpenAIBackend(Served("m", url, **options), 50, 4, codec, findings)
     prompts = [Request(t, Prompt([{"role": "user", "content": t}], tools)) for t in texts]
     return dict(backend.answer(prompts)), notes, findings.record()
 

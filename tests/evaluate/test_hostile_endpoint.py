@@ -35,7 +35,7 @@ from toolrest.evaluate.answers import AnswerStore
 from toolrest.evaluate.backends import connection, endpoint
 from toolrest.evaluate.backends.connection import Unreadable
 from toolrest.evaluate.backends.findings import Findings
-from toolrest.evaluate.backends.openai import OpenAIBackend
+from toolrest.evaluate.backends.openai import OpenAIBackend, Served
 from toolrest.evaluate.backends.openai_reply import chat_answer, completion_answer
 from toolrest.evaluate.episode import Answer, Request, read
 from toolrest.evaluate.run_episodes import run_episodes
@@ -56,7 +56,7 @@ def asked(url, count=1, **options):
         Request(f"item{n}/0", Prompt([{"role": "user", "content": f"question {n}"}]))
         for n in range(count)
     ]
-    return dict(OpenAIBackend("m", url, 50, api_key=KEY, **options).answer(prompts))
+    return dict(OpenAIBackend(Served("m", url, KEY), 50, **options).answer(prompts))
 
 
 def kept(answer, folder):
@@ -142,7 +142,7 @@ def test_the_key_and_the_name_in_an_address_are_sent_as_such():
     with serving("as it should be") as (url, served):
         asked(url)
         list(
-            OpenAIBackend("m", url.replace("//", "//me:p%40ss@"), 5).answer(
+            OpenAIBackend(Served("m", url.replace("//", "//me:p%40ss@")), 5).answer(
                 [Request("a", Prompt([{"role": "user", "content": "\ud800 é"}]))]
             )
         )
@@ -154,7 +154,7 @@ def test_the_key_and_the_name_in_an_address_are_sent_as_such():
 @pytest.mark.parametrize("key", ["a\nb", "a\rb", "clé", "a\x1bb"])
 def test_a_key_that_is_none_is_refused_and_not_shown(key):
     with pytest.raises(InputError, match="no key has") as caught:
-        OpenAIBackend("m", "http://127.0.0.1:9/v1", 5, api_key=key)
+        OpenAIBackend(Served("m", "http://127.0.0.1:9/v1", key), 5)
     assert key not in str(caught.value)
 
 
@@ -164,7 +164,7 @@ def test_a_key_that_is_none_is_refused_and_not_shown(key):
 )
 def test_what_is_no_address_is_refused(url):
     with pytest.raises(InputError, match="not an address"):
-        OpenAIBackend("m", url, 5)
+        OpenAIBackend(Served("m", url), 5)
 
 
 def test_a_proxy_is_asked_for_the_whole_address(monkeypatch):
@@ -213,7 +213,9 @@ class Item:
 
 def played(url, count, folder):
     with AnswerStore(folder, {}) as store:
-        return run_episodes([Item(n) for n in range(count)], OpenAIBackend("m", url, 5), store)
+        return run_episodes(
+            [Item(n) for n in range(count)], OpenAIBackend(Served("m", url), 5), store
+        )
 
 
 def test_one_odd_answer_of_many_is_counted(tmp_path):
@@ -363,7 +365,7 @@ def test_a_connection_is_kept_for_the_next_request():
     modes = lambda n: lambda client: (opened.add(client.getpeername()), client.sendall(data))  # noqa: E731
     data = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(GOOD) + GOOD
     with serving(modes) as (url, _):
-        backend = OpenAIBackend("m", url, 5, at_once=1)
+        backend = OpenAIBackend(Served("m", url), 5, at_once=1)
         prompts = [Request(f"{n}", Prompt([{"role": "user", "content": "x"}])) for n in range(10)]
         assert len(list(backend.answer(prompts))) == 10
     assert len(opened) == 1

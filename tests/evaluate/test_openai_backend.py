@@ -24,9 +24,9 @@ TOOLREST = [sys.executable, "-c", "from toolrest.cli.main import main; main()", 
 
 
 def backend(url, model="scripted", **options):
-    from toolrest.evaluate.backends.openai import OpenAIBackend
+    from toolrest.evaluate.backends.openai import OpenAIBackend, Served
 
-    return OpenAIBackend(model, url, 50, **options)
+    return OpenAIBackend(Served(model, url, **options), 50)
 
 
 def requests(count):

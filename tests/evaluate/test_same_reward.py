@@ -1,14 +1,13 @@
 """Training and evaluation give equal scores on equal replies, whatever the reward's options."""
 
-from types import SimpleNamespace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from toolrest.core.dialects import get_dialect
+from toolrest.core.rewards.turns import written_turns
 from toolrest.core.vocabulary import Vocabulary
-from toolrest.engines.common.reward import recipe_reward
+from toolrest.engines.common.reward import Asked, recipe_reward
 from toolrest.engines.verl.overrides import run_paths, verl_overrides
 from toolrest.engines.verl.reward_function import compute_score
 from toolrest.evaluate import heldout
@@ -66,14 +65,13 @@ def test_training_and_evaluation_score_alike(
     recipe = recipe_of(chosen)
     trained, evaluated = recipe_reward(recipe), recipe_reward(recipe, "constant")
     replies, truths = [reply for reply, _ in said], [truth for _, truth in said]
-    trained.bind(vocabulary)
     ids = embedded_tokenizer(replies, add_special_tokens=False)["input_ids"]
-    state = SimpleNamespace(global_step=int(progress * 10), max_steps=10)
-    trained([""] * len(said), truths, ids, trainer_state=state)
+    turns = [written_turns(each, None, vocabulary, trained.dialect, "") for each in ids]
+    given = trained.score_batch(turns, list(map(Asked, truths)), progress)
     found = [evaluated.score(reply, truth) for reply, truth in said]
-    assert scores(trained.breakdowns) == scores(found)
+    assert scores(given) == scores(found)
     if chosen["schedule"] == "constant":
-        assert trained.breakdowns == found
+        assert given == found
 
 
 @given(chosen=options, said=pairs)

@@ -27,7 +27,7 @@ from toolrest.data.check import KINDS
 from toolrest.data.check import check as check_sources
 from toolrest.data.decompose import Rendering
 from toolrest.data.pick import pick_row
-from toolrest.data.prepare import manifest_path, prepare
+from toolrest.data.prepare import Options, manifest_path, prepare
 from toolrest.data.sources import Skipped, Source, iterate_samples
 from toolrest.errors import InputError
 
@@ -258,7 +258,10 @@ def check(path: Path, output: Path, rng: random.Random, counts: Counter[str]) ->
         ("strict", lambda: list(iterate_samples(source, rendering, 0))),
         ("lenient", lambda: list(iterate_samples(source, rendering, 0, Skipped()))),
         ("check", lambda: [report.to_dict() for report in check_sources([source], rendering)]),
-        ("prepare", lambda: prepare([source], rendering, output, 0, drop=rng.choice(DROPS))),
+        (
+            "prepare",
+            lambda: prepare([source], rendering, output, 0, options=Options(rng.choice(DROPS))),
+        ),
         ("show", lambda: list(pick_row([source], rendering, 0, str(rng.randrange(4))))),
     ):
         try:

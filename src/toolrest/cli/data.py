@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from toolrest.cli.data_inputs import dropped_kinds, findings_options, origin_of_rows, read_inputs
+from toolrest.cli.data_inputs import dropped_kinds, findings_limits, origin_of_rows, read_inputs
 from toolrest.cli.errors import one_line_errors
 from toolrest.io.terminal import require_shown, say, say_lost
 
@@ -70,14 +70,14 @@ def prepare(
     with one_line_errors():
         from rich.progress import Progress, TimeElapsedColumn
 
-        from toolrest.data.prepare import manifest_path
+        from toolrest.data.prepare import Options, manifest_path
         from toolrest.data.prepare import prepare as run_prepare
         from toolrest.errors import printable
         from toolrest.io.console import console, text_column
 
         recipe, sources, rendering, tokenizer = read_inputs(inputs, policy)
-        options = findings_options(recipe, rendering, tokenizer, max_prompt_tokens, against)
-        kinds = dropped_kinds(drop or [], options, len(sources))
+        limits = findings_limits(recipe, rendering, tokenizer, max_prompt_tokens, against)
+        kinds = dropped_kinds(drop or [], limits, len(sources))
         made_by = origin_of_rows(recipe, policy, against or [])
         view = console(stderr=True)
         bar = Progress(
@@ -95,9 +95,7 @@ def prepare(
                     output,
                     recipe.seed,
                     lambda count: bar.update(task, completed=count),
-                    drop=kinds,
-                    made_by=made_by,
-                    **options,
+                    Options(kinds, limits, made_by),
                 )
         except KeyboardInterrupt:
             say(f"stopped; {output} is as it was, or whole. The same command begins anew", err=True)
@@ -130,8 +128,8 @@ def check(
         from toolrest.data.check import check as run_check
 
         recipe, sources, rendering, tokenizer = read_inputs(inputs, policy)
-        options = findings_options(recipe, rendering, tokenizer, max_prompt_tokens, against)
-        reports = run_check(sources, rendering, seed=recipe.seed, **options)
+        limits = findings_limits(recipe, rendering, tokenizer, max_prompt_tokens, against)
+        reports = run_check(sources, rendering, seed=recipe.seed, limits=limits)
         if output is not None:
             from toolrest.errors import InputError
             from toolrest.runs.folder import write_json

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from toolrest.data.decompose import Rendering
+    from toolrest.data.findings import Limits
     from toolrest.data.sources import Source
     from toolrest.recipe import Recipe
 
@@ -85,14 +86,15 @@ def _fitted(
     return recipe, tokenizer if policy is not None else None
 
 
-def findings_options(
+def findings_limits(
     recipe: "Recipe",
     rendering: "Rendering",
     tokenizer: Any,
     max_prompt_tokens: int | None,
     against: list[str] | None,
-) -> dict[str, Any]:
-    """The arguments of `check` and `prepare` that say what to look for."""
+) -> "Limits":
+    """What `check` and `prepare` look for."""
+    from toolrest.data.findings import Limits
     from toolrest.data.prompts import render_prompt
     from toolrest.policy.sizing import is_sized
     from toolrest.recipe import says
@@ -101,28 +103,28 @@ def findings_options(
     # training takes a limit from the data where the recipe says none
     if longest is None and (says(recipe, "data.max_prompt_tokens") or not is_sized(recipe)):
         longest = recipe.data.max_prompt_tokens
-    return {
-        "length": None if tokenizer is None else lambda s: len(render_prompt(s, tokenizer)),
-        "max_prompt_tokens": longest,
-        "against": _questions(against or [], rendering, recipe.seed),
-    }
+    return Limits(
+        length=None if tokenizer is None else lambda s: len(render_prompt(s, tokenizer)),
+        max_prompt_tokens=longest,
+        against=_questions(against or [], rendering, recipe.seed),
+    )
 
 
-def dropped_kinds(drop: list[str], options: dict[str, Any], sources: int) -> list[str]:
+def dropped_kinds(drop: list[str], limits: "Limits", sources: int) -> list[str]:
     """The kinds of findings that `--drop` names.
 
     Raises:
-        InputError: a kind that is unknown, or that these options do not look for.
+        InputError: a kind that is unknown, or that these limits do not look for.
     """
     from toolrest.data.findings import KINDS, REFUSED
     from toolrest.errors import InputError, unknown_name
 
     needs = {}
-    if options["length"] is None:
+    if limits.length is None:
         needs |= dict.fromkeys((REFUSED, "too long"), "--policy")
-    elif options["max_prompt_tokens"] is None:
+    elif limits.max_prompt_tokens is None:
         needs |= {"too long": "--max-prompt-tokens"}
-    if options["against"] is None and sources < 2:
+    if limits.against is None and sources < 2:
         needs["overlap"] = "--against, or several sources"
     asked = [kind.replace("-", " ") for text in drop for kind in text.split(",")]
     if "all" in asked:

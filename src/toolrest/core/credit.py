@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What the responses of a batch decide of their rewards, and where."""
+
+    potentials: Sequence[Sequence[float]]
+    """phi_i(1), .., phi_i(S_i) of each response, [B] lists of length S_i."""
+    num_decided: torch.Tensor
+    """s(i, t), the number of decisions before each token, int64, [B, T]."""
+    no_call: Sequence[float] | None = None
+    """c_i, the reward of a well-formed reply without calls, [B]; None: 0. Only matters with a
+    discount below 1.
+    """
 
 
 def group_normalise(rewards: torch.Tensor, group_size: int, delta: float = 1e-4) -> torch.Tensor:
@@ -49,11 +64,9 @@ def apply(weights: torch.Tensor, advantages: torch.Tensor) -> torch.Tensor:
 
 def reward_to_go(
     rewards: torch.Tensor,
-    potentials: Sequence[Sequence[float]],
-    num_decided: torch.Tensor,
+    decided: Decided,
     group_size: int,
     *,
-    no_call: Sequence[float] | None = None,
     discount: float = 1.0,
     scale: str = "group",
     delta: float = 1e-4,
@@ -78,11 +91,8 @@ def reward_to_go(
 
     Args:
         rewards: one reward a response, [B]; a group's responses stand next to each other.
-        potentials: phi_i(1), .., phi_i(S_i) of each response, [B] lists of length S_i.
-        num_decided: s(i, t), the number of decisions before each token, int64, [B, T].
+        decided: phi, s and c. With c, 0 is left at the end of a well-formed reply.
         group_size: responses to one prompt; B is a multiple of it.
-        no_call: c_i, the reward of a well-formed reply without calls, so that 0 is left at the end
-            of a well-formed reply; None: 0. Only matters with gamma < 1.
         discount: gamma, in [0, 1].
         scale: what sigma is. `group`: the greatest standard deviation over s of G in the group, so
             that a group of equal rewards, whose parts can still differ, stays bounded. `batch`: of
@@ -99,11 +109,10 @@ def reward_to_go(
             f"rewards must be [B] with B a multiple of the group size; got "
             f"{tuple(rewards.shape)} and {group_size}"
         )
-    most = max(map(len, potentials), default=0)
+    most = max(map(len, decided.potentials), default=0)
+    no_call = decided.no_call or [0.0] * len(decided.potentials)
     to_go = []
-    for reward, phi, start in zip(
-        rewards.tolist(), potentials, no_call or [0.0] * len(potentials), strict=True
-    ):
+    for reward, phi, start in zip(rewards.tolist(), decided.potentials, no_call, strict=True):
         values = [0.0, *phi]
         left = reward - start - values[-1]
         row = [left] * (most + 1)
@@ -118,4 +127,4 @@ def reward_to_go(
         centred = centred / (spread + delta)
     elif scale == "batch" and rewards.numel() > 1:
         centred = centred / (rewards.double().std() + delta)
-    return centred.view(-1, most + 1).gather(1, num_decided).to(rewards.dtype)
+    return centred.view(-1, most + 1).gather(1, decided.num_decided).to(rewards.dtype)

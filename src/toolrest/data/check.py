@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toolrest.data.decompose import Rendering
-from toolrest.data.findings import KINDS, Checker, question
-from toolrest.data.overlap import Questions
-from toolrest.data.sample import Sample
+from toolrest.data.findings import KINDS, NO_LIMITS, Checker, Limits, question
 from toolrest.data.sources import Source, read_rows
 
 __all__ = ["KINDS", "Report", "check", "questions_of"]
@@ -53,26 +51,20 @@ def check(
     rendering: Rendering,
     *,
     seed: int = 0,
-    length: Callable[[Sample], int] | None = None,
-    max_prompt_tokens: int | None = None,
-    against: Questions | None = None,
+    limits: Limits = NO_LIMITS,
     on_row: Callable[[int], object] = lambda count: None,
 ) -> list[Report]:
     """Check every row of every source.
 
-    A question counts as overlapping where another source given here, or `against`, has it.
-
     Args:
-        length: the prompt tokens of a sample under the policy's tokenizer, which may raise
-            `TemplateRefusal`; None: not measured.
-        max_prompt_tokens: longer prompts are noted.
-        against: questions of benchmarks.
+        limits: what else is looked for; a question counts as overlapping where another source
+            given here, or `limits.against`, has it.
         on_row: called with the number of rows so far.
 
     Raises:
         InputError: a source cannot be read.
     """
-    checker = Checker(rendering.dialect, length, max_prompt_tokens, against)
+    checker = Checker(rendering.dialect, limits)
     reports = []
     done = 0
     for source in sources:

@@ -47,18 +47,31 @@ class Finding:
     """Which of the row's samples has it; None: the row as a whole."""
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What is looked for beyond what a row shows by itself."""
+
+    length: Callable[[Sample], int] | None = None
+    """The prompt tokens of a sample under the policy's tokenizer, which may raise
+    `TemplateRefusal`; None: not measured.
+    """
+    max_prompt_tokens: int | None = None
+    """Longer prompts are found; None: none is."""
+    against: Questions | None = None
+    """Questions of benchmarks; None: of none."""
+
+
+NO_LIMITS = Limits()
+
+
 @dataclass
 class Checker:
     """Checks rows and remembers them, to find duplicates and overlaps."""
 
     dialect: str
     """That ground truths are written in."""
-    length: Callable[[Sample], int] | None = None
-    """The prompt tokens of a sample under the policy's tokenizer; None: not measured."""
-    max_prompt_tokens: int | None = None
-    """Longer prompts are found; None: none is."""
-    against: Questions | None = None
-    """Questions of benchmarks."""
+    limits: Limits = NO_LIMITS
+    """What else is looked for."""
     lengths: list[int] = field(default_factory=list)
     """Prompt tokens of each sample so far that the template writes."""
     _seen: dict[bytes, str] = field(default_factory=dict)
@@ -92,15 +105,16 @@ class Checker:
         return found
 
     def _length(self, sample: Sample) -> Iterator[tuple[str, str]]:
-        if self.length is None:
+        if self.limits.length is None:
             return
         try:
-            tokens = self.length(sample)
+            tokens = self.limits.length(sample)
         except TemplateRefusal as refused:
             yield REFUSED, str(refused)
             return
         self.lengths.append(tokens)
-        if self.max_prompt_tokens is not None and tokens > self.max_prompt_tokens:
+        longest = self.limits.max_prompt_tokens
+        if longest is not None and tokens > longest:
             yield "too long", f"{tokens} tokens"
 
     def _twice(self, sample: Sample, here: str) -> Iterator[tuple[str, str]]:
@@ -116,7 +130,8 @@ class Checker:
         yield from problems(calls, tools, "" if tools else _own_words(read, sample))
 
     def _overlap(self, asked: str) -> list[Finding]:
-        for index in (*([self.against] if self.against else ()), *self._earlier):
+        against = self.limits.against
+        for index in (*([against] if against else ()), *self._earlier):
             found = index.find(asked)
             if found is not None:
                 return [Finding("overlap", f"{found[1]} to {found[0]}")]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from toolrest.data.decompose import Rendering
-from toolrest.data.findings import REFUSED, Checker, Finding
-from toolrest.data.overlap import Questions
+from toolrest.data.findings import NO_LIMITS, REFUSED, Checker, Finding, Limits
 from toolrest.data.sample import Sample
 from toolrest.data.sources import Read, Sift, Skipped, Source, answers_beside, iterate_samples
 from toolrest.errors import InputError
@@ -26,18 +25,30 @@ def manifest_path(output: Path) -> Path:
     return output.with_name(output.name + ".manifest.json")
 
 
+@dataclass(frozen=True)
+class Options:
+    """What `prepare` leaves out, and what the manifest keeps beside the rows' origin."""
+
+    drop: Collection[str] = ()
+    """The kinds of findings (see `toolrest.data.findings`) that are left out."""
+    limits: Limits = NO_LIMITS
+    """What else is looked for. With a `length`, a sample whose prompt the template refuses
+    (`TemplateRefusal`) is left out, whatever `drop` says.
+    """
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+    """What else the rows depend on."""
+
+
+_DEFAULTS = Options()
+
+
 def prepare(
     sources: Sequence[Source],
     rendering: Rendering,
     output: Path,
     seed: int,
     on_sample: Callable[[int], object] = lambda count: None,
-    *,
-    drop: Collection[str] = (),
-    length: Callable[[Sample], int] | None = None,
-    max_prompt_tokens: int | None = None,
-    against: Questions | None = None,
-    made_by: Mapping[str, Any] | None = None,
+    options: Options = _DEFAULTS,
 ) -> dict[str, Any]:
     """Write the samples of all sources to one file, atomically; return the manifest.
 
@@ -46,12 +57,7 @@ def prepare(
 
     Args:
         on_sample: called with the number of samples now and then.
-        drop: the kinds of findings (see `toolrest.data.findings`) that are left out.
-        length: the prompt tokens of a sample under the policy's tokenizer; where its template
-            refuses a prompt (`TemplateRefusal`), the sample is left out.
-        max_prompt_tokens: longer prompts are a finding.
-        against: questions of benchmarks; a row with one of them is a finding.
-        made_by: what else the rows depend on, which the manifest keeps.
+        options: what is left out.
 
     Returns:
         The manifest, which is written beside the file: sources with their hashes, rows left out by
@@ -65,7 +71,8 @@ def prepare(
     for source in sources:
         if output.exists() and Path(source.path).exists() and output.samefile(source.path):
             raise InputError(f"{output}: the output would overwrite a source")
-    checker = Checker(rendering.dialect, length, max_prompt_tokens, against)
+    limits, drop = options.limits, options.drop
+    checker = Checker(rendering.dialect, limits)
     skipped = {number: Skipped() for number in range(len(sources))}
     counts = [0] * len(sources)
     part = output.with_name(output.name + ".part")
@@ -73,7 +80,7 @@ def prepare(
 
     def samples() -> Iterator[Sample]:
         for number, source in enumerate(sources):
-            sift = _sift(checker, drop, source.path) if drop or length is not None else None
+            sift = _sift(checker, drop, source.path) if drop or limits.length is not None else None
             for sample in iterate_samples(source, rendering, seed, skipped[number], sift):
                 counts[number] += 1
                 yield sample
@@ -91,8 +98,8 @@ def prepare(
                     "samples": sum(counts),
                     "seed": seed,
                     "drop": sorted(drop),
-                    "max_prompt_tokens": max_prompt_tokens,
-                    "made_by": dict(made_by or {}),
+                    "max_prompt_tokens": limits.max_prompt_tokens,
+                    "made_by": dict(options.made_by),
                     "rendering": asdict(rendering),
                     "sources": [
                         _described(source, counts[number], skipped[number])

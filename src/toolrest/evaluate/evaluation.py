@@ -205,7 +205,7 @@ def _backend(
     reader = get_dialect(dialect)
     if options.backend == "openai":
         from toolrest.evaluate.backends.hf import PromptCodec
-        from toolrest.evaluate.backends.openai import OpenAIBackend
+        from toolrest.evaluate.backends.openai import OpenAIBackend, Served
 
         assert options.base_url is not None
         codec = None
@@ -214,16 +214,13 @@ def _backend(
             codec = PromptCodec(
                 prompt_tokenizer(target, options), reader, load_generation_config(recipe)
             )
-        return OpenAIBackend(
+        served = Served(
             target.recipe.policy,
             options.base_url,
-            max_tokens,
-            options.batch_size,
-            codec,
             options.api_key,
             target.recipe.data.template_options,
-            findings,
         )
+        return OpenAIBackend(served, max_tokens, options.batch_size, codec, findings)
     if options.backend == "vllm":
         from toolrest.evaluate.backends.vllm import VLLMBackend
 

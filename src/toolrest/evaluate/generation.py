@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -17,18 +18,30 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+@dataclass(frozen=True)
+class Decoding:
+    """How responses are sampled, and when they end."""
+
+    end_ids: Sequence[int]
+    """A response ends with one of them."""
+    max_response_tokens: int
+    """One that has not ended by then is cut."""
+    temperature: float | None
+    """None for greedy decoding."""
+    seed: int = 0
+    """Of the sampling; the process's random state is left as it was."""
+    batch_size: int = 128
+    """Responses that are sampled together."""
+    sampler: Sampler = "auto"
+    """See `toolrest.rollout.sampler`."""
+
+
 @torch.no_grad()
 def generate(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     samples: Sequence[Sample],
-    *,
-    end_ids: Sequence[int],
-    max_response_tokens: int,
-    temperature: float | None,
-    seed: int = 0,
-    batch_size: int = 128,
-    sampler: Sampler = "auto",
+    decoding: Decoding,
     on_batch: Callable[[int], object] = lambda done: None,
     ranks: Ranks = ALONE,
 ) -> list[list[int]]:
@@ -38,10 +51,6 @@ def generate(
     prefixes they are those that one process samples.
 
     Args:
-        end_ids: a response ends with one of them.
-        temperature: None for greedy decoding.
-        seed: of the sampling; the process's random state is left as it was.
-        sampler: see `toolrest.rollout.sampler`.
         on_batch: called with the number of samples done so far.
     """
     prompts = [render_prompt(sample, tokenizer) for sample in samples]
@@ -50,26 +59,26 @@ def generate(
     responses: list[list[int]] = [[] for _ in prompts]
     was_training = model.training
     model.eval()
-    shared = shares_prefix(model, sampler)
+    shared = shares_prefix(model, decoding.sampler)
     uniforms = torch.rand(
         len(prompts) if shared else 0,
-        max_response_tokens,
+        decoding.max_response_tokens,
         dtype=torch.float64,
-        generator=torch.Generator().manual_seed(seed),
+        generator=torch.Generator().manual_seed(decoding.seed),
     )
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed + ranks.index)
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
+        torch.manual_seed(decoding.seed + ranks.index)
+        for start in range(0, len(order), decoding.batch_size):
+            chosen = order[start : start + decoding.batch_size]
             if shared:
                 batch = sample_groups(
                     model,
                     [prompts[i] for i in chosen],
                     group_size=1,
-                    max_tokens=max_response_tokens,
-                    end_ids=end_ids,
-                    temperature=temperature,
+                    max_tokens=decoding.max_response_tokens,
+                    end_ids=decoding.end_ids,
+                    temperature=decoding.temperature,
                     uniforms=uniforms[chosen],
                 )
             else:
@@ -77,9 +86,9 @@ def generate(
                     model,
                     tokenizer,
                     [prompts[i] for i in chosen],
-                    max_response_tokens,
-                    temperature,
-                    end_ids,
+                    decoding.max_response_tokens,
+                    decoding.temperature,
+                    decoding.end_ids,
                 )
             for index, response in zip(chosen, batch, strict=True):
                 responses[index] = response

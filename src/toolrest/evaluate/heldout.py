@@ -10,7 +10,7 @@ from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
 from toolrest.engines.common.ranks import ALONE, Ranks
 from toolrest.engines.common.reward import recipe_reward
-from toolrest.evaluate.generation import generate
+from toolrest.evaluate.generation import Decoding, generate
 from toolrest.policy.speech import read_speech
 from toolrest.recipe import Recipe
 
@@ -63,14 +63,16 @@ def evaluate_heldout(
             model,
             tokenizer,
             samples,
-            end_ids=speech.stop_ids,
-            max_response_tokens=recipe.rollout.max_response_tokens,
-            temperature=temperature,
-            seed=recipe.seed,
-            batch_size=recipe.evaluation.batch_size,
-            sampler=recipe.rollout.sampler,
-            on_batch=lambda done, before=before: on_progress(before + done),
-            ranks=ranks,
+            Decoding(
+                speech.stop_ids,
+                recipe.rollout.max_response_tokens,
+                temperature,
+                seed=recipe.seed,
+                batch_size=recipe.evaluation.batch_size,
+                sampler=recipe.rollout.sampler,
+            ),
+            lambda done, before=before: on_progress(before + done),
+            ranks,
         )
         texts = [speech.vocabulary.text(ids) for ids in responses]
         scores = [

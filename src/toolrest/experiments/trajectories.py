@@ -12,7 +12,7 @@ from toolrest.core.credit import group_normalise
 from toolrest.core.regions import label_tokens
 from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
-from toolrest.engines.common.reward import recipe_reward
+from toolrest.engines.common.reward import Asked, recipe_reward, totals
 from toolrest.policy.speech import read_speech
 from toolrest.recipe import Recipe
 from toolrest.rollout.shared_prefix import sample_groups
@@ -64,21 +64,20 @@ def sample_trajectories(
         temperature=recipe.rollout.temperature,
         uniforms=uniforms,
     )
-    reward.bind(speech.vocabulary)
-    truths = [sample.ground_truth for sample in samples for _ in range(group)]
     openings = [speech.opening(prompt) for prompt in prompts for _ in range(group)]
-    totals = reward(
-        [""] * len(responses),
-        truths,
-        responses,
-        prompt_opening=openings,
-        tools=[sample.declared for sample in samples for _ in range(group)],
-    )
+    asked = [
+        Asked(sample.ground_truth, opening, sample.declared)
+        for sample, opening in zip(
+            (sample for sample in samples for _ in range(group)), openings, strict=True
+        )
+    ]
+    texts = [speech.vocabulary.text(ids) for ids in responses]
+    rewards = totals(reward.score_batch(texts, asked))
     regions = []
     for ids, opening in zip(responses, openings, strict=True):
         row = torch.tensor([ids])
         mask = torch.ones_like(row)
         labels = label_tokens(row, mask, speech.vocabulary, speech.dialect, openings=[opening])
         regions.append(labels[0])
-    advantages = group_normalise(torch.tensor(totals, dtype=torch.float64), group)
+    advantages = group_normalise(torch.tensor(rewards, dtype=torch.float64), group)
     return Trajectories(prompts, responses, advantages, regions, group)

@@ -154,7 +154,7 @@ class _PromptCache:
         return rows if self.plain else rows[self.slots]
 
 
-def _attend(
+def _attend(  # noqa: PLR0913 -- the arguments of transformers' attention functions
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -229,7 +229,7 @@ def sample_groups(
 
 
 @torch.no_grad()
-def sample(
+def sample(  # noqa: PLR0913 -- the policy, its prompts, and how each token is drawn
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     *,

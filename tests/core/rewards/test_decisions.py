@@ -7,7 +7,7 @@ from replies import calls, prose, spoiled
 
 from toolrest.core.dialects import ToolCall, dialect_names, get_dialect
 from toolrest.core.rewards.decisions import Potentials, decision_values, find_decisions
-from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.common.reward import Asked, ToolReward
 from toolrest.errors import InputError
 
 RLLA = get_dialect("rlla")
@@ -132,7 +132,7 @@ def test_what_is_locked_in_adds_up_to_the_reward():
     """Of a well-formed reply only the format is left at the end; 1 - 3 are there at the start."""
     truth = RLLA.render(thought="", calls=[ToolCall("f", {"a": 12, "b": "y"})], response=None)
     reward = ToolReward(schedule="constant")
-    found = reward.potentials(TEXT.encode(), truth, 0.0)
+    found = reward.potentials(TEXT.encode(), Asked(truth), 0.0)
     assert found.positions == sorted(found.positions)
     assert found.no_call == 1 - 3
     assert reward.score(TEXT, truth).total == pytest.approx(found.no_call + found.values[-1])
@@ -141,12 +141,12 @@ def test_what_is_locked_in_adds_up_to_the_reward():
 def test_rewards_that_are_not_partial_lock_nothing_in():
     truth = RLLA.render(thought="", calls=[ToolCall("f", {})], response=None)
     reward = ToolReward(correctness="exact")
-    assert set(reward.potentials(TEXT.encode(), truth, 0.0).values) == {0.0}
+    assert set(reward.potentials(TEXT.encode(), Asked(truth), 0.0).values) == {0.0}
     unpunished = ToolReward(punish_over_calls=False)
     no_call = RLLA.render(thought="", calls=[], response="r")
-    assert unpunished.potentials(TEXT.encode(), no_call, 0.0) == Potentials([], [], 2.0)
+    assert unpunished.potentials(TEXT.encode(), Asked(no_call), 0.0) == Potentials([], [], 2.0)
 
 
 def test_no_call_where_none_is_due_earns_the_most():
     no_call = RLLA.render(thought="", calls=[], response="r")
-    assert ToolReward(schedule="constant").potentials(b"x", no_call, 0.0).no_call == 4.0
+    assert ToolReward(schedule="constant").potentials(b"x", Asked(no_call), 0.0).no_call == 4.0

@@ -13,7 +13,7 @@ from toolrest.core.rewards.correctness import (
     parse_weights,
 )
 from toolrest.core.rewards.values import equal
-from toolrest.engines.common.reward import ToolReward, reward_parts
+from toolrest.engines.common.reward import Asked, ToolReward, reward_parts
 from toolrest.engines.verl.reward_function import compute_score
 from toolrest.errors import InputError
 
@@ -280,8 +280,8 @@ def test_over_calls_that_are_not_punished_earn_0_of_correctness_alone():
 
 def test_every_part_is_logged_under_its_name():
     reward = ToolReward(schedule="constant")
-    reward([CALLS, CALLS.replace("1", "2"), NO_CALL], ground_truth=[TRUTH, TRUTH, TRUTH])
-    assert reward_parts(reward.breakdowns) == {
+    texts = [CALLS, CALLS.replace("1", "2"), NO_CALL]
+    assert reward_parts(reward.score_batch(texts, [Asked(TRUTH)] * 3)) == {
         "reward/exact_match": [1.0, 0.0, 0.0],
         "reward/format": [1.0, 1.0, 0.0],
         "reward/correctness": pytest.approx([1.0, 2 / 3, 0.0]),
@@ -290,9 +290,8 @@ def test_every_part_is_logged_under_its_name():
         "reward/values": [1.0, 0.0, 0.0],
         "reward/over_called": [0.0, 0.0, 0.0],
     }
-    over = ToolReward()
-    over([CALLS], ground_truth=[NO_CALL])
-    assert reward_parts(over.breakdowns)["reward/over_called"] == [1.0]
+    over = ToolReward().score_batch([CALLS], [Asked(NO_CALL)])
+    assert reward_parts(over)["reward/over_called"] == [1.0]
 
 
 def test_verl_compares_strings_as_they_are_unless_told_otherwise():

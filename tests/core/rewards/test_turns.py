@@ -7,7 +7,7 @@ import pytest
 from toolrest.core.dialects import ParseStatus, ToolCall, dialect_names, get_dialect
 from toolrest.core.rewards.turns import one_reply, written_turns
 from toolrest.core.vocabulary import Vocabulary
-from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.common.reward import Asked, ToolReward
 from toolrest.errors import InputError
 
 BYTES = Vocabulary.from_table([bytes([byte]) for byte in range(256)])
@@ -52,17 +52,19 @@ def test_a_thought_that_the_prompt_has_ended_is_not_asked_for():
         assert reward.score(right("hermes"), right("hermes", thought), prompt=prompt).exact
 
 
-@pytest.mark.parametrize("bound", [False, True])
-def test_each_row_is_read_after_its_own_prompt(bound):
+def test_each_row_is_read_after_its_own_prompt():
     reward = ToolReward("hermes", "constant")
     texts = ["Hi!", "so.\n</think>\n\nHi!", "Hi!"]
     prompts = ["assistant\n", "assistant\n<think>\n", "assistant\n<think>\n"]
-    keywords = {"prompts": prompts}
-    if bound:
-        reward.bind(BYTES)
-        keywords["prompt_opening"] = ["", "<think>\n", "<think>\n"]
-        keywords["completion_ids"] = [list(text.encode()) for text in texts]
-    assert reward(completions=texts, ground_truth=["Hi!"] * 3, **keywords) == [4.0, 4.0, 3.0]
+    totals = [4.0, 4.0, 3.0]
+    assert reward(completions=texts, ground_truth=["Hi!"] * 3, prompts=prompts) == totals
+    asked = [Asked("Hi!", opening) for opening in ("", "<think>\n", "<think>\n")]
+    turns = [
+        written_turns(list(text.encode()), None, BYTES, reward.dialect, each.opening)
+        for text, each in zip(texts, asked, strict=True)
+    ]
+    for completions in (texts, turns):
+        assert [each.total for each in reward.score_batch(completions, asked)] == totals
 
 
 ONE = {"type": "function", "function": {"name": "f", "arguments": {"x": "a"}}}
@@ -99,9 +101,8 @@ def test_thoughts_of_messages():
     with_thought = [{"role": "assistant", "reasoning_content": "I go.", "tool_calls": [ONE]}]
     without = [{"role": "assistant", "tool_calls": [ONE]}]
     assert reward(completions=[with_thought, without], ground_truth=[truth] * 2) == [4.0, 3.0]
-    assert reward(
-        completions=[without], ground_truth=[right("hermes")], prompt_opening=["<think>\n"]
-    ) == [4.0]
+    (found,) = reward.score_batch([without], [Asked(right("hermes"), "<think>\n")])
+    assert found.total == 4.0
 
 
 def test_a_thought_apart_from_a_text_that_calls():
@@ -133,8 +134,7 @@ def test_text_in_parts_counts_as_one_text():
 def test_a_call_that_is_none_is_a_bad_one(call):
     reward = ToolReward("hermes", "constant")
     completion = [{"role": "assistant", "tool_calls": [ONE, {"function": call}]}]
-    reward(completions=[completion], ground_truth=[right("hermes")])
-    (found,) = reward.breakdowns
+    (found,) = reward.score_batch([completion], [Asked(right("hermes"))])
     assert (found.status, found.exact) == (ParseStatus.BAD_CALL, False)
 
 
@@ -168,14 +168,9 @@ def test_what_a_tool_says_earns_nothing():
         {"role": "assistant", "content": done},
     ]
     (by_messages,) = reward(completions=[as_messages], ground_truth=[right("hermes")])
-    reward.bind(BYTES)
-    (by_ids,) = reward(
-        completions=[""],
-        ground_truth=[right("hermes")],
-        completion_ids=[list(text.encode())],
-        sampled_mask=[mask],
-    )
-    assert by_ids == by_messages == reward.score(wrong, right("hermes")).total < 0
+    turns = written_turns(list(text.encode()), mask, BYTES, reward.dialect, "")
+    (by_ids,) = reward.score_batch([turns], [Asked(right("hermes"))])
+    assert by_ids.total == by_messages == reward.score(wrong, right("hermes")).total < 0
 
 
 def test_the_calls_of_all_turns_count():
@@ -196,14 +191,12 @@ def test_the_calls_of_all_turns_count():
         *[True] * len("All done."),
     ]
     turns = written_turns(list(text.encode()), mask, BYTES, dialect, "")
-    assert turns == [first, second, "All done."]
+    assert turns == (first, second, "All done.")
     reward = ToolReward("hermes", "constant")
-    reward.bind(BYTES)
-    keywords = {"completion_ids": [list(text.encode())], "sampled_mask": [mask]}
-    assert reward(completions=[""], ground_truth=[both], **keywords) == [4.0]
     answered = dialect.render(thought=None, calls=(CALL, ToolCall("g", {})), response="ok")
-    assert reward(completions=[""], ground_truth=[answered], **keywords) == [4.0]
-    assert reward(completions=[""], ground_truth=["Hello!"], **keywords)[0] < 0
+    asked = [Asked(truth) for truth in (both, answered, "Hello!")]
+    totals = [each.total for each in reward.score_batch([turns] * 3, asked)]
+    assert totals[:2] == [4.0, 4.0] and totals[2] < 0
 
 
 def test_a_broken_turn_spoils_the_reply():
@@ -221,7 +214,7 @@ def test_later_turns_begin_where_the_tokens_between_left_off():
     between = "<result>1</result>assistant\n<think>\n"
     ids = list(("Hi" + between + "go").encode())
     mask = [True] * 2 + [False] * len(between) + [True] * 2
-    assert written_turns(ids, mask, BYTES, dialect, "") == ["Hi", "<think>\ngo"]
+    assert written_turns(ids, mask, BYTES, dialect, "") == ("Hi", "<think>\ngo")
 
 
 def test_the_declared_types_of_each_row():
@@ -256,11 +249,10 @@ def test_a_thought_in_the_content_beside_parsed_calls_is_the_thought(name):
         ("<think>I go.</think>", ""),
         ("I go.\n</think>\n\n", "<think>\n"),
     ):
-        reward([parsed(content)], ground_truth=[truth], prompt_opening=[opening], tools=[TOOLS])
-        (found,) = reward.breakdowns
+        (found,) = reward.score_batch([parsed(content)], [Asked(truth, opening, TOOLS)])
         assert (found.format, found.exact) == (1.0, True), content
-    reward([parsed("So </think> it is")], ground_truth=[right(name)], tools=[TOOLS])
-    assert reward.breakdowns[0].format == 0.0
+    (found,) = reward.score_batch([parsed("So </think> it is")], [Asked(right(name), "", TOOLS)])
+    assert found.format == 0.0
 
 
 @pytest.mark.parametrize("arguments", [{"x": "a"}, '{"x": "a"}'])

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from toolrest.engines.common.guarded_reward import GuardedReward, RewardError, load_reward_function
+from toolrest.engines.common.ranks import Ranks
 from toolrest.errors import InputError
 
 TWO = ["a", "b"]
@@ -54,11 +55,30 @@ def test_faults_are_said_and_skipped(function, text):
     assert len(said) == 1
 
 
-def test_a_fault_of_another_process_counts_here_too():
-    reward = GuardedReward(lambda completions, **columns: [1.0, 2.0])
-    reward.agree = lambda fault: "process 1 failed"
-    with pytest.raises(RewardError, match="process 1 failed"):
-        reward(completions=TWO)
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ((None, None, None), None),
+        ((None, "theirs", "others"), "theirs"),
+        (("mine", None, "others"), "mine"),
+        ((None, None, "others"), "others"),
+    ],
+)
+def test_the_first_fault_of_any_process_is_everyone_s(found, said):
+    told = []
+
+    class Three(Ranks):
+        def each(self, value):
+            told.append(value)
+            return list(found)
+
+    reward = GuardedReward(lambda completions, **columns: [1.0, 2.0], ranks=Three(0, 3))
+    if said is None:
+        assert reward(completions=TWO) == [1.0, 2.0]
+    else:
+        with pytest.raises(RewardError, match=said):
+            reward(completions=TWO)
+    assert told == [None], "what went wrong here, nothing, is told to the others"
 
 
 def test_a_function_is_loaded_by_its_file_and_name(tmp_path):

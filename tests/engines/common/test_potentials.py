@@ -7,7 +7,7 @@ from datasets import Dataset
 from toolrest.core.dialects import ToolCall, get_dialect
 from toolrest.core.vocabulary import Vocabulary
 from toolrest.engines.common.potentials import batch_potentials
-from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.common.reward import Asked, ToolReward
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
 from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
@@ -26,18 +26,18 @@ def test_stages_and_worth_by_hand():
     truth = RLLA.render(thought="", calls=[ToolCall("f", {"a": 12, "b": "y"})], response=None)
     ids = torch.tensor([[*range(8), 0, 0], [*range(3), 7, 7, *range(3, 8)], [7] * 10])
     mask = torch.tensor([[1] * 8 + [0] * 2, [1] * 3 + [0] * 2 + [1] * 5, [1] * 10]).bool()
-    potentials, num_decided = batch_potentials(
-        *(ids, mask, [truth] * 3, ToolReward(schedule="constant")),
+    found = batch_potentials(
+        *(ids, mask, [Asked(truth)] * 3, ToolReward(schedule="constant")),
         *(Vocabulary.from_table(TOKENS), 0.0),
     )
-    assert num_decided.tolist() == [
+    assert found.num_decided.tolist() == [
         [*STAGES, 0, 0],
         [*STAGES[:3], 0, 0, *STAGES[3:]],
         [0] * 10,
     ]
-    assert num_decided.dtype == torch.int64
-    assert [each.values for each in potentials] == [pytest.approx([1.5, 3.75, 4.5])] * 2 + [[]]
-    assert [each.no_call for each in potentials] == [-2.0] * 3
+    assert found.num_decided.dtype == torch.int64
+    assert found.potentials == [pytest.approx([1.5, 3.75, 4.5])] * 2 + [[]]
+    assert found.no_call == [-2.0] * 3
 
 
 HEAD = [(0, "<think>"), (0, " t "), (0, "</think>"), (0, "\n"), (0, "<tool_call>"), (0, "\n")]

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolrest.core.dialects import ToolCall, get_dialect
+from toolrest.core.rewards.turns import written_turns
 from toolrest.core.vocabulary import Vocabulary
-from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.common.reward import Asked, ToolReward, totals
 from toolrest.errors import InputError
 
 RLLA = get_dialect("rlla")
@@ -36,7 +37,7 @@ def at(step, steps):
 def test_without_progress_the_ranges_are_those_of_the_start(state, least):
     reward = ToolReward()
     assert reward([RIGHT], ground_truth=[TRUTH], trainer_state=state) == [4.0]
-    [breakdown] = reward.breakdowns
+    [breakdown] = reward.score_batch([RIGHT], [Asked(TRUTH)])
     assert (breakdown.format_reward, breakdown.correctness_reward) == (2.0, 2.0)
     assert reward(["nothing"], ground_truth=[TRUTH], trainer_state=state) == [least]
 
@@ -44,9 +45,13 @@ def test_without_progress_the_ranges_are_those_of_the_start(state, least):
 @pytest.mark.parametrize(("step", "steps", "expected"), [(1, 4, 1.75), (1, 1, 1.0), (3, 4, 1.25)])
 def test_the_format_s_reward_follows_the_steps(step, steps, expected):
     reward = ToolReward()
-    reward([RIGHT], ground_truth=[TRUTH], trainer_state=at(step, steps))
-    assert reward.breakdowns[0].format_reward == pytest.approx(expected)
-    assert reward.breakdowns[0].correctness_reward == pytest.approx(4 - expected)
+    [found] = reward.score_batch([RIGHT], [Asked(TRUTH)], step / steps)
+    assert found.format_reward == pytest.approx(expected)
+    assert found.correctness_reward == pytest.approx(4 - expected)
+    texts, truths = [WRONG, NO_CALL], [TRUTH] * 2
+    given = reward.score_batch(texts, [Asked(TRUTH)] * 2, step / steps)
+    rewards = reward(texts, ground_truth=truths, trainer_state=at(step, steps))
+    assert rewards == [each.total for each in given]
 
 
 def test_all_turns_of_a_completion_count_and_a_text_is_itself():
@@ -57,15 +62,11 @@ def test_all_turns_of_a_completion_count_and_a_text_is_itself():
     assert wrong < both < right, "a right call after a wrong one is one call too many"
 
 
-def test_sampled_ids_are_read_by_their_bytes_once_the_vocabulary_is_known():
+def test_sampled_ids_are_read_by_their_bytes():
     vocabulary = Vocabulary.from_table([RIGHT.encode(), WRONG.encode(), b""])
-    reward = ToolReward(schedule="constant")
-    ids = [[0], [2, 1, 2]]
-    texts = ["nothing", "nothing"]
-    assert reward(texts, ground_truth=[TRUTH] * 2, completion_ids=ids) == [-3.0, -3.0]
-    reward.bind(vocabulary)
-    assert reward(texts, ground_truth=[TRUTH] * 2, completion_ids=ids) == pytest.approx([4.0, 2.0])
-    assert reward([RIGHT], ground_truth=[TRUTH]) == [4.0]
+    turns = [written_turns(ids, None, vocabulary, RLLA, "") for ids in ([0], [2, 1, 2], [])]
+    found = ToolReward(schedule="constant").score_batch(turns, [Asked(TRUTH)] * 3)
+    assert totals(found) == pytest.approx([4.0, 2.0, -3.0])
 
 
 def test_what_is_logged_is_the_mean_of_the_parts():
@@ -86,12 +87,13 @@ def test_what_is_logged_is_the_mean_of_the_parts():
     )
 
 
-def test_breakdowns_are_of_the_latest_call_alone_and_shared_by_what_says_the_same():
+def test_replies_that_say_the_same_share_a_breakdown():
     reward = ToolReward(schedule="constant")
-    reward([WRONG], ground_truth=[TRUTH])
-    reward([RIGHT, RIGHT.replace(" t ", " u ")], ground_truth=[TRUTH] * 2)
-    one, other = reward.breakdowns
-    assert one is other and one.exact
+    texts = [RIGHT, WRONG, RIGHT.replace(" t ", " u ")]
+    one, wrong, other = reward.score_batch(texts, [Asked(TRUTH)] * 3)
+    assert one is other and one.exact and not wrong.exact
+    with pytest.raises(ValueError, match="shorter"):
+        reward.score_batch(texts, [Asked(TRUTH)])
 
 
 def test_possible_answers_go_with_their_responses():
@@ -108,7 +110,9 @@ def test_possible_answers_go_with_their_responses():
 
 
 def test_correctness_by_name_or_by_weights():
-    assert ToolReward().correctness == ToolReward(correctness={"partial": 1}).correctness
+    assert (
+        ToolReward().rules.correctness == ToolReward(correctness={"partial": 1}).rules.correctness
+    )
     halves = ToolReward(schedule="constant", correctness={"partial": 1.0, "exact": 1.0})
     assert halves.score(WRONG, TRUTH).correctness == pytest.approx(1 / 3)
     with pytest.raises(InputError, match="did you mean 'exact'"):
@@ -136,26 +140,26 @@ def test_its_name_is_what_trainers_log_it_under():
 )
 def test_what_decisions_lock_in_by_hand(schedule, progress, correctness, plain, worth):
     reward = ToolReward(schedule=schedule, correctness=correctness)
-    found = reward.potentials(RIGHT.encode(), TRUTH, progress)
+    found = reward.potentials(RIGHT.encode(), Asked(TRUTH), progress)
     assert found.no_call == pytest.approx(plain)
     assert found.values == pytest.approx(worth)
     assert found.positions == [RIGHT.index('f"') + 1, RIGHT.index("1}") + 1]
 
 
 def test_where_no_call_is_due_a_call_loses_all_unless_it_is_not_punished():
-    found = ToolReward(schedule="constant").potentials(RIGHT.encode(), NO_CALL, 0.0)
+    found = ToolReward(schedule="constant").potentials(RIGHT.encode(), Asked(NO_CALL), 0.0)
     assert found.no_call == 4.0
     assert found.values == [-6.0, -6.0]
     free = ToolReward(schedule="constant", punish_over_calls=False)
-    assert free.potentials(RIGHT.encode(), NO_CALL, 0.0).values == []
-    assert free.potentials(RIGHT.encode(), NO_CALL, 0.0).no_call == 1.0
-    assert free.potentials(RIGHT.encode(), TRUTH, 0.0).values == pytest.approx([2.0, 6.0])
+    assert free.potentials(RIGHT.encode(), Asked(NO_CALL), 0.0).values == []
+    assert free.potentials(RIGHT.encode(), Asked(NO_CALL), 0.0).no_call == 1.0
+    assert free.potentials(RIGHT.encode(), Asked(TRUTH), 0.0).values == pytest.approx([2.0, 6.0])
 
 
 @given(st.sampled_from(["rest", "constant", "official"]), st.floats(0, 1))
 def test_what_is_locked_in_is_what_a_well_formed_reply_earns(schedule, progress):
     reward = ToolReward(schedule=schedule)
     for text in (RIGHT, WRONG):
-        found = reward.potentials(text.encode(), TRUTH, progress)
+        found = reward.potentials(text.encode(), Asked(TRUTH), progress)
         earned = reward.score(text, TRUTH, progress).total
         assert found.no_call + found.values[-1] == pytest.approx(earned)

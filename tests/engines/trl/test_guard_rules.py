@@ -9,6 +9,7 @@ import torch
 
 from toolrest.engines.common.incidents import NonFiniteError
 from toolrest.engines.trl.checkpoints import CheckpointTrainer
+from toolrest.engines.trl.generation import Generation
 from toolrest.engines.trl.guards import GuardedTrainer
 
 NAN, INF = float("nan"), float("inf")
@@ -38,7 +39,6 @@ def guarded(rule="skip", accelerator=None, group=2, **state):
     trainer.incidents = []
     trainer._on_incident = trainer.incidents.append
     trainer._batch = {}
-    trainer._unscored = None
     trainer._metrics = defaultdict(lambda: defaultdict(list))
     trainer.state = SimpleNamespace(global_step=7, log_history=[], **state)
     return trainer
@@ -48,8 +48,9 @@ def rewarded(monkeypatch, rewards, trainer, prompts):
     monkeypatch.setattr(
         CheckpointTrainer, "_calculate_rewards", lambda *arguments: torch.tensor(rewards)
     )
+    trainer._generation = Generation()
     found = trainer._calculate_rewards([], ["p"] * prompts, [], [])
-    return found, trainer._unscored
+    return found, trainer._generation.unscored
 
 
 def test_a_group_with_a_response_without_a_reward_is_left_out(monkeypatch):
@@ -68,7 +69,6 @@ def test_a_group_with_a_response_without_a_reward_is_left_out(monkeypatch):
 
 def test_rewards_that_are_numbers_leave_nothing_out(monkeypatch):
     trainer = guarded()
-    trainer._unscored = torch.tensor([True])
     _, unscored = rewarded(monkeypatch, [[1.0], [2.0]], trainer, 2)
     assert unscored is None
     assert not trainer.incidents and not trainer._metrics["train"]
@@ -96,15 +96,17 @@ def test_a_response_that_every_function_left_out_is_no_fault(monkeypatch, later)
     monkeypatch.setattr(CheckpointTrainer, "_calculate_rewards", rewards_of)
     trainer = guarded()
     trainer.reward_funcs = functions = [function("one"), function("other")]
+    trainer._generation = Generation()
     found = trainer._calculate_rewards([], ["p"] * 4, [], [])
     assert trainer.reward_funcs is functions
     assert found[0].isnan().all()
     assert found[1].tolist() == found[3].tolist() == [0.0, 0.0]
-    assert trainer._unscored.tolist() == [True, True, True, True]
+    assert trainer._generation.unscored.tolist() == [True, True, True, True]
+    trainer._generation = Generation()
     said["one"], said["other"] = [None, None, 1.0, 2.0], [None, None, None, None]
     found = trainer._calculate_rewards([], ["p"] * 4, [], [])
     assert found.isnan().tolist() == [[True, True], [True, True], [False, True], [False, True]]
-    assert trainer._unscored is None and len(trainer.incidents) == 1
+    assert trainer._generation.unscored is None and len(trainer.incidents) == 1
 
 
 def test_a_process_leaves_out_its_own_rows(monkeypatch):
@@ -229,14 +231,3 @@ def test_a_parameter_that_is_not_finite_stops_by_any_rule_and_is_not_saved(monke
         trainer._save_checkpoint(trainer.model, None)
     assert saved == [1]
     assert [incident.what for incident in trainer.incidents] == ["parameter"]
-
-
-def test_the_first_fault_of_any_process_is_everyone_s(monkeypatch):
-    trainer = guarded()
-    assert trainer._first_fault(None) is None
-    assert trainer._first_fault("mine") == "mine"
-    gathered = [None, "theirs", "others"]
-    monkeypatch.setattr("toolrest.engines.trl.guards.gather_object", lambda mine: gathered)
-    assert trainer._first_fault("mine") == "mine"
-    trainer.accelerator = Accelerator(processes=3)
-    assert trainer._first_fault(None) == "theirs"

@@ -336,7 +336,7 @@ def test_marks_that_are_special_tokens_are_text(tmp_path):
         scales={},
         speech=read_speech(tokenizer, get_dialect("rlla")),
     )
-    read = (made.vocabulary, made.reward_funcs[0].vocabulary, taught.speech.vocabulary)
+    read = (made.vocabulary, taught.speech.vocabulary)
     for vocabulary in read:
         ids = tokenizer.convert_tokens_to_ids(marks)
         assert vocabulary.text([*ids, tokenizer.pad_token_id]) == "".join(marks)

@@ -1,13 +1,19 @@
 """What the trainer takes for the policy's reply: after what the prompt has begun, its own ids."""
 
+import numpy as np
 import pytest
 from datasets import Dataset
 from trl_settings import settings
 
 from toolrest.core.dialects import ParseStatus, get_dialect
 from toolrest.core.regions import Region
+from toolrest.data.prompts import render_prompt
+from toolrest.data.sample import Sample
 from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.trl.launch import _row
+from toolrest.engines.trl.rollout import shared_prefix_rollout
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
+from toolrest.errors import InputError
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
@@ -130,3 +136,96 @@ def test_the_policys_own_ends_end_its_responses(tmp_path, own, monkeypatch):
     ends = trainer.eos_token_ids if own is None else 5
     assert trainer.generation_config.eos_token_id == ends
     assert trainer.generation_kwargs["eos_token_id"] == ends
+
+
+SPELT = ["<|im_start|>user\n  two spaces, <|im_end|> as text .", " do n't , is n't"]
+"""Texts that a tokenizer reads otherwise than letter by letter."""
+
+
+@pytest.mark.parametrize("rollout", [None, shared_prefix_rollout])
+@pytest.mark.parametrize("messages", [False, True])
+def test_the_policy_goes_on_from_the_ids_that_the_data_set_has(tmp_path, rollout, messages):
+    """Whatever the prompt is as a text, for the sampler that shares prompts and for TRL's."""
+    tokenizer = load_tokenizer(Recipe())
+    given = {}
+    for text in SPELT:
+        ids = [i for letter in text for i in tokenizer(letter, add_special_tokens=False).input_ids]
+        assert tokenizer(tokenizer.decode(ids)).input_ids != ids
+        given[text] = ids
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": text}] if messages else text,
+            "prompt_ids": np.array(ids, dtype=np.int32),
+            "ground_truth": TRUTH,
+        }
+        for text, ids in given.items()
+    ]
+    sampled_from = []
+
+    class Spy(ResTTrainer):
+        def _generate_and_score_completions(self, inputs):
+            output = super()._generate_and_score_completions(inputs)
+            for row, ids, mask in zip(
+                inputs, output["prompt_ids"], output["prompt_mask"].bool(), strict=True
+            ):
+                text = row["prompt"][0]["content"] if messages else row["prompt"]
+                sampled_from.append((text, ids[mask].tolist()))
+            return output
+
+    Spy(
+        model=load_policy(Recipe()),
+        processing_class=tokenizer,
+        reward_funcs=[ToolReward("rlla", "constant")],
+        train_dataset=Dataset.from_list(rows),
+        args=ResTConfig(
+            **settings(tmp_path, max_steps=1, num_generations=2, per_device_train_batch_size=4)
+        ),
+        rollout_func=rollout,
+    ).train()
+    assert {text for text, _ in sampled_from} == set(SPELT)
+    assert all(ids == given[text] for text, ids in sampled_from)
+
+
+@pytest.mark.parametrize("style", ["template", "rlla"])
+def test_a_run_samples_from_the_ids_that_its_prompts_are_rendered_to(tmp_path, style):
+    """Also where the template lists the tools, with a token that the tokenizer adds itself."""
+    tokenizer = load_tokenizer(Recipe())
+    tokenizer.chat_template = "{{ bos_token }}" + (
+        "{% for tool in tools or [] %}{{ tool.function.name }} <|im_end|>{% endfor %}"
+        + str(tokenizer.chat_template)
+    )
+    tokenizer.bos_token = tokenizer.eos_token
+    tool = {"type": "function", "function": {"name": " f ", "parameters": {}}}
+    sample = Sample(
+        prompt=({"role": "user", "content": "  <think> , ."},),
+        ground_truth=TRUTH,
+        source="s",
+        identity="0",
+        tools=(tool,) if style == "template" else None,
+    )
+    row = _row(sample, tokenizer)
+    assert row["prompt_ids"].tolist() == render_prompt(sample, tokenizer)
+    kept = Dataset.from_list([row] * 2)
+    assert kept.features["prompt_ids"].feature.dtype == "int32"
+    assert kept[1]["prompt_ids"] == render_prompt(sample, tokenizer)
+
+
+def test_an_environment_that_writes_prompts_refuses_ids(tmp_path):
+    """It adds to the prompts' messages, which the ids would not have."""
+    rows = [
+        {"prompt": [{"role": "user", "content": "a"}], "prompt_ids": [1], "ground_truth": TRUTH}
+    ]
+
+    class Environment:
+        def reset(self, **row):
+            return "more"
+
+    with pytest.raises(InputError, match=r"prompt_ids.*environment_factory"):
+        ResTTrainer(
+            model=load_policy(Recipe()),
+            processing_class=load_tokenizer(Recipe()),
+            reward_funcs=[ToolReward()],
+            train_dataset=Dataset.from_list(rows * 2),
+            args=ResTConfig(**settings(tmp_path)),
+            environment_factory=Environment,
+        )

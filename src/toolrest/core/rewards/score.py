@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from toolrest.core.dialects import Block, ParseStatus, Reply, Scan
@@ -44,39 +44,48 @@ class RewardBreakdown:
     """How far the reply could be read."""
 
 
+@dataclass(frozen=True)
+class RewardRules:
+    """How every reply of a run is scored."""
+
+    schedule: RewardSchedule
+    """The ranges of the two rewards."""
+    correctness: Mapping[str, float] = field(default_factory=lambda: PARTIAL)
+    """Weights of the kinds of correctness; see `toolrest.core.rewards.correctness`."""
+    punish_over_calls: bool = True
+    """Where the ground truth has no call, earn the greatest correctness by calling nothing and the
+    least by calling. Off, as in the released code: such a ground truth gives a correctness reward
+    of 0 whatever is called.
+    """
+    same: Callable[[Any, Any], bool] = equal
+    """When a value is right; see `toolrest.core.rewards.values`."""
+
+
 def score_reply(
     reply: Reply | Scan,
     truth: Reply | Scan,
-    schedule: RewardSchedule,
+    rules: RewardRules,
     *,
     progress: float = 0.0,
-    punish_over_calls: bool = True,
-    weights: Mapping[str, float] = PARTIAL,
     possible: Sequence[PossibleCall] | None = None,
-    same: Callable[[Any, Any], bool] = equal,
 ) -> RewardBreakdown:
     """Score a reply against the ground truth (ResT, section 4).
 
     Args:
         reply: what the policy wrote.
         truth: the ground truth, read in the same dialect.
-        schedule: the ranges of the two rewards.
+        rules: the run's.
         progress: step / max_steps, in [0, 1].
-        punish_over_calls: where the ground truth has no call, earn the greatest correctness by
-            calling nothing and the least by calling. Off, as in the released code: such a ground
-            truth gives a correctness reward of 0 whatever is called.
-        weights: of the kinds of correctness; see `toolrest.core.rewards.correctness`.
         possible: for the kind `ast`, what is acceptable for each call; None: the truth's values.
-        same: when a value is right; see `toolrest.core.rewards.values`.
     """
     format = format_score(reply, truth)
     owed, called = bool(truth.calls), Block.CALLS in reply.blocks
     calls, right = _NOTHING, 0.0
     if reply.calls_intact and owed == called:
-        calls = call_score(reply.calls, truth.calls, same)
-        right = correctness(calls, reply.calls, truth.calls, possible, weights)
-    format_reward, correctness_reward = schedule.rewards(format, right, progress)
-    if not truth.calls and not punish_over_calls:
+        calls = call_score(reply.calls, truth.calls, rules.same)
+        right = correctness(calls, reply.calls, truth.calls, possible, rules.correctness)
+    format_reward, correctness_reward = rules.schedule.rewards(format, right, progress)
+    if not truth.calls and not rules.punish_over_calls:
         correctness_reward = 0.0
     return RewardBreakdown(
         total=format_reward + correctness_reward,

@@ -16,20 +16,26 @@ from toolrest.errors import InputError
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 
 
+class Turns(tuple[str, ...]):
+    """What the policy wrote, turn by turn, each with its part that the template has written."""
+
+
 def written_turns(
     ids: Sequence[int],
-    written: Sequence[bool],
+    written: Sequence[bool] | None,
     vocabulary: Vocabulary,
     dialect: Dialect,
     opening: str,
-) -> list[str]:
-    """The turns of a rollout, [text], each with its part that the template has written.
+) -> Turns:
+    """The turns of a rollout.
 
     Args:
         ids: the completion's token ids, tool results included.
-        written: which of them the policy sampled.
+        written: which of them the policy sampled; None: all, in one turn.
         opening: what the prompt has written of the first turn.
     """
+    if written is None:
+        return Turns([opening + vocabulary.text(ids)])
     turns: list[str] = []
     before = opening
     runs = groupby(zip(ids, written, strict=True), key=lambda pair: bool(pair[1]))
@@ -39,7 +45,7 @@ def written_turns(
             turns.append(before + text)
         else:
             before = dialect.opening(text)
-    return turns
+    return Turns(turns)
 
 
 def one_reply(turns: Sequence[Scan], truth: Scan) -> Scan:

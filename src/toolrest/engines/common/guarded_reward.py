@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+from toolrest.engines.common.ranks import ALONE, Ranks
 from toolrest.errors import InputError
 from toolrest.io.foreign import user_path
 
@@ -30,10 +31,8 @@ class GuardedReward:
             nothing, and goes on.
         timeout: seconds after which a call counts as failed. Its thread is not stopped.
         notify: called with the error message of a call that is skipped.
+        ranks: the processes of the run, which fail together.
     """
-
-    agree: Callable[[str | None], str | None] = staticmethod(lambda fault: fault)
-    """Shares an error between the processes of a run: the local one in, any one out."""
 
     def __init__(
         self,
@@ -41,11 +40,13 @@ class GuardedReward:
         on_error: str = "stop",
         timeout: float = 600.0,
         notify: Callable[[str], None] = lambda text: None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.function = function
         self.on_error = on_error
         self.timeout = timeout
         self.notify = notify
+        self.ranks = ranks
         self.__name__ = getattr(function, "__name__", type(function).__name__)
 
     def __call__(self, completions: Sequence[Any], **columns: Any) -> list[float | None]:
@@ -62,7 +63,7 @@ class GuardedReward:
             rewards = self._checked(said, len(completions))
         except RewardError as error:
             fault = str(error)
-        fault = self.agree(fault)
+        fault = next((said for said in self.ranks.each(fault) if said is not None), None)
         if fault is None:
             return rewards
         if self.on_error == "stop":

@@ -3,48 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 
+from toolrest.core.credit import Decided
 from toolrest.core.rewards.decisions import Potentials
 from toolrest.core.vocabulary import Vocabulary
-from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.common.reward import Asked, ToolReward
 
 
 def batch_potentials(
     ids: torch.Tensor,
     mask: torch.Tensor,
-    truths: Sequence[str],
+    asked: Sequence[Asked],
     reward: ToolReward,
     vocabulary: Vocabulary,
     progress: float,
-    *,
-    openings: Sequence[str] | None = None,
-    tools: Sequence[Any] | None = None,
-) -> tuple[list[Potentials], torch.Tensor]:
-    """The potentials of a batch, as `toolrest.core.credit.reward_to_go` takes them.
+) -> Decided:
+    """What the responses of a batch decide, and the token that each decision follows.
 
     Args:
         ids: sampled token ids, [B, T].
         mask: which of them the policy sampled, bool, [B, T].
-        truths: the ground truth of each response.
-        openings: the part of each reply that its prompt has written already; None: nothing.
-        tools: those of each row; see `ToolReward.score`.
+        asked: what each response is scored by, [B].
+        progress: as in `ToolReward.score`.
 
     Returns:
-        (potentials of each response, [B]; number of decisions before each token, int64, [B, T]).
-        The token with a decision's byte still counts as before it.
+        The potentials; a token with a decision's byte still counts as before it.
     """
     potentials: list[Potentials] = []
     num_decided = torch.zeros_like(ids)
-    for row, truth in enumerate(truths):
+    for row, each in enumerate(asked):
         blob, offsets = vocabulary.concatenate(ids[row][mask[row]].cpu().numpy())
-        opening = "" if openings is None else openings[row]
-        known = None if tools is None else tools[row]
-        potentials.append(reward.potentials(blob, truth, progress, opening, known))
+        potentials.append(reward.potentials(blob, each, progress))
         deciding = np.searchsorted(offsets, potentials[-1].positions, side="right") - 1
         passed = np.searchsorted(deciding, np.arange(len(offsets) - 1), side="left")
         num_decided[row, mask[row]] = torch.from_numpy(passed).to(num_decided)
-    return potentials, num_decided
+    return Decided(
+        [each.values for each in potentials], num_decided, [each.no_call for each in potentials]
+    )

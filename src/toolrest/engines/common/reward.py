@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +15,47 @@ from toolrest.core.rewards.ast import normalise, read_possible_answer
 from toolrest.core.rewards.correctness import PARTIAL, check_correctness
 from toolrest.core.rewards.decisions import Potentials, decision_values, find_decisions
 from toolrest.core.rewards.schedule import get_schedule
-from toolrest.core.rewards.score import RewardBreakdown, score_reply
+from toolrest.core.rewards.score import RewardBreakdown, RewardRules, score_reply
 from toolrest.core.rewards.truth import check_truth, read_tools
-from toolrest.core.rewards.turns import one_reply, read_messages, written_turns
+from toolrest.core.rewards.turns import Turns, one_reply, read_messages
 from toolrest.core.rewards.values import equal
-from toolrest.core.vocabulary import Vocabulary
 from toolrest.errors import InputError
 
 if TYPE_CHECKING:
     from toolrest.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one response is scored by."""
+
+    ground_truth: str
+    """A right reply, written in the dialect."""
+    opening: str = ""
+    """What the prompt has written of the reply already."""
+    tools: Tools | str = None
+    """Those that could be called, or their JSON text; see `ToolReward.score`."""
+    possible_answer: str | None = None
+    """See `ToolReward.score`."""
+
+
+_NO_TRUTH = (
+    "the rewards need a data set column `ground_truth` with a right reply a row; found {found}"
+)
+
+
+def asked_by(row: Mapping[str, Any], opening: str) -> Asked:
+    """What a response to a row of the data set is scored by.
+
+    Args:
+        opening: what the prompt has written of the reply already.
+
+    Raises:
+        InputError: the row has no `ground_truth`.
+    """
+    if "ground_truth" not in row:
+        raise InputError(_NO_TRUTH.format(found=sorted(row)))
+    return Asked(row["ground_truth"], opening, row.get("tools"), row.get("possible_answer"))
 
 
 class ToolReward:
@@ -38,7 +70,7 @@ class ToolReward:
         dialect: the dialect of the policy and of the ground truth.
         schedule: `rest`, `constant` or `official`; see `toolrest.core.rewards.schedule`.
         correctness: `partial` (the paper's), `exact`, `ast`, or a weight for each of several.
-        punish_over_calls: see `score_reply`.
+        punish_over_calls: see `RewardRules`.
         normalise_strings: compare strings as BFCL does, without case and punctuation.
         lenient_types: let "5" equal 5.
         opening: what the chat template writes of every reply, such as `<think>\\n`, where prompts
@@ -50,7 +82,7 @@ class ToolReward:
 
     __name__ = "tool_reward"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- named options of the public class
         self,
         dialect: str = "rlla",
         schedule: str = "rest",
@@ -63,29 +95,19 @@ class ToolReward:
     ) -> None:
         self.dialect = get_dialect(dialect)
         self.opening = opening
-        self.schedule = get_schedule(schedule)
+        ranges = get_schedule(schedule)
         weights = {correctness: 1.0} if isinstance(correctness, str) else dict(correctness)
         check_correctness(weights)
-        self.correctness = PARTIAL if weights == PARTIAL else weights
-        self.punish_over_calls = punish_over_calls
-        self._same: Callable[[Any, Any], bool] = equal
+        same: Callable[[Any, Any], bool] = equal
         if normalise_strings or lenient_types:
             normaliser = normalise if normalise_strings else None
-            self._same = partial(equal, normalise=normaliser, lenient=lenient_types)
+            same = partial(equal, normalise=normaliser, lenient=lenient_types)
+        weights = PARTIAL if weights == PARTIAL else weights
+        self.rules = RewardRules(ranges, weights, punish_over_calls, same)
         self._possible = lru_cache(maxsize=65536)(read_possible_answer)
-        self.vocabulary: Vocabulary | None = None
-        self.breakdowns: list[RewardBreakdown] = []
         self._scan_truth = lru_cache(maxsize=65536)(self.dialect.scan)
         self._check_truth = lru_cache(maxsize=65536)(partial(check_truth, dialect))
         self._declared = lru_cache(maxsize=65536)(read_tools)
-
-    def bind(self, vocabulary: Vocabulary) -> None:
-        """From now on read replies from token ids as sampled, special tokens left out.
-
-        Args:
-            vocabulary: the bytes of every token id.
-        """
-        self.vocabulary = vocabulary
 
     def score(
         self,
@@ -122,12 +144,9 @@ class ToolReward:
         return score_reply(
             reply,
             truth,
-            self.schedule,
+            self.rules,
             progress=progress,
-            punish_over_calls=self.punish_over_calls,
-            weights=self.correctness,
             possible=None if possible_answer is None else self._possible(possible_answer),
-            same=self._same,
         )
 
     def _read(self, turn: str, tools: Declared | None) -> Scan:
@@ -139,30 +158,22 @@ class ToolReward:
             return None
         return self._declared(tools) if isinstance(tools, str) else declared(tools)
 
-    def potentials(
-        self,
-        response: bytes,
-        ground_truth: str,
-        progress: float,
-        opening: str = "",
-        tools: Tools | str = None,
-    ) -> Potentials:
+    def potentials(self, response: bytes, asked: Asked, progress: float) -> Potentials:
         """The potentials of one response: where it decides a part of the reward, and how much.
 
         Args:
             response: the sampled tokens' bytes.
-            ground_truth: a right reply, written in the dialect.
+            asked: what it is scored by.
             progress: as in `score`.
-            opening: what the prompt has written of the reply already.
-            tools: as in `score`.
         """
-        truth = self.truth(ground_truth, opening, self._tools(tools)).calls
-        format_reward, nothing = self.schedule.rewards(1.0, 0.0 if truth else 1.0, progress)
-        if not truth and not self.punish_over_calls:
+        tools = self._tools(asked.tools)
+        rules, truth = self.rules, self.truth(asked.ground_truth, asked.opening, tools).calls
+        format_reward, nothing = rules.schedule.rewards(1.0, 0.0 if truth else 1.0, progress)
+        if not truth and not rules.punish_over_calls:
             return Potentials([], [], format_reward)
-        least, most = (self.schedule.rewards(0.0, c, progress)[1] for c in (0.0, 1.0))
-        share = self.correctness.get("partial", 0.0) / sum(self.correctness.values())
-        decisions = find_decisions(response, self.dialect, opening)
+        least, most = (rules.schedule.rewards(0.0, c, progress)[1] for c in (0.0, 1.0))
+        share = rules.correctness.get("partial", 0.0) / sum(rules.correctness.values())
+        decisions = find_decisions(response, self.dialect, asked.opening)
         return Potentials(
             [decision.position for decision in decisions],
             decision_values(decisions, truth, share * (most - least)),
@@ -194,100 +205,87 @@ class ToolReward:
             return replace(scan, blocks=(Block.THOUGHT, *scan.blocks))
         return scan
 
+    def score_batch(
+        self, completions: Sequence[Any], asked: Sequence[Asked], progress: float = 0.0
+    ) -> list[RewardBreakdown]:
+        """Score many replies, [B]; texts that say the same share a breakdown.
+
+        Args:
+            completions: texts, `Turns`, or lists of messages, whose `tool_calls` are read where
+                there are some.
+            asked: what each is scored by.
+            progress: as in `score`.
+
+        Raises:
+            InputError: a completion or a ground truth cannot be read.
+        """
+        scored: dict[Any, tuple[RewardBreakdown, Declared | None]] = {}
+        found: list[RewardBreakdown] = []
+        for completion, each in zip(completions, asked, strict=True):
+            known = self._tools(each.tools)
+            owed = self.truth(each.ground_truth, each.opening, known)
+            possible = each.possible_answer
+            if isinstance(completion, str):
+                turns = Turns([each.opening + completion])
+            elif isinstance(completion, Turns):
+                turns = completion
+            else:
+                reply = read_messages(completion, self.dialect, owed, each.opening, known)
+                found.append(self._scored(reply, owed, progress, possible))
+                continue
+            turns = [self.dialect.without_thought(turn) for turn in turns]
+            said = (*turns, each.ground_truth, possible, each.opening, id(known))
+            if said not in scored:
+                reply = one_reply([self._read(turn, known) for turn in turns], owed)
+                # `known` stays referenced, so that its id is no other's
+                scored[said] = self._scored(reply, owed, progress, possible), known
+            found.append(scored[said][0])
+        return found
+
     def __call__(
         self,
         completions: Sequence[Any],
         ground_truth: Sequence[str] | None = None,
-        completion_ids: Sequence[Sequence[int]] | None = None,
-        possible_answer: Sequence[str | None] | None = None,
+        *,
         prompts: Sequence[Any] | None = None,
-        prompt_opening: Sequence[str] | None = None,
-        sampled_mask: Sequence[Sequence[bool] | None] | None = None,
-        tools: Sequence[Tools | str] | None = None,
         trainer_state: Any = None,
-        log_metric: Any = None,
+        log_metric: Callable[[str, float], object] | None = None,
         **columns: Any,
     ) -> list[float]:
-        """One reward a completion. `breakdowns` holds the parts of the latest call.
+        """One reward a completion, [B].
 
         Args:
-            completions: texts, or lists of messages, whose `tool_calls` are read where there are
-                some. Once `bind` was called, `completion_ids` are read in their place.
+            completions: texts, or lists of messages; see `score_batch`.
             ground_truth: a right reply a row, from the data set's column.
-            completion_ids: the ids of each completion.
-            possible_answer: see `score`.
             prompts: those that are texts show what they have written of the reply.
-            prompt_opening: what each prompt has written of the reply, where it is known already.
-            sampled_mask: which of the completion's ids the policy sampled; None: all of them.
-            tools: those of each row; see `score`.
             trainer_state: of which the share of the run that is done is read.
             log_metric: is told the mean of each part of the reward.
-            columns: other columns of the data set, which are not read.
+            columns: `tools` and `possible_answer`, a value a row, see `score`; others are not read.
 
         Raises:
             InputError: the data set has no `ground_truth` column, or a completion cannot be read.
         """
         if ground_truth is None:
-            raise InputError(
-                "the rewards need a data set column `ground_truth` with a right reply a row; "
-                f"found {sorted(columns)}"
-            )
+            raise InputError(_NO_TRUTH.format(found=sorted(columns)))
         progress = 0.0
         if trainer_state is not None and trainer_state.max_steps > 0:
             progress = trainer_state.global_step / trainer_state.max_steps
-        count = len(completions)
-        possible_answers = possible_answer or [None] * count
-        openings = prompt_opening or self._openings(prompts, count)
-        scored: dict[Any, RewardBreakdown] = {}
-        self.breakdowns = []
-        for row in range(count):
-            truth, possible = ground_truth[row], possible_answers[row]
-            known = self._tools(tools[row] if tools is not None else None)
-            owed = self.truth(truth, openings[row], known)
-            turns = self._turns(row, completions, completion_ids, sampled_mask, openings[row])
-            if turns is None:
-                reply = read_messages(completions[row], self.dialect, owed, openings[row], known)
-                self.breakdowns.append(self._scored(reply, owed, progress, possible))
-                continue
-            said = (*turns, truth, possible, openings[row], id(known))
-            found = scored.get(said)
-            if found is None:
-                scans = [self._read(turn, known) for turn in turns]
-                found = self._scored(one_reply(scans, owed), owed, progress, possible)
-                scored[said] = found
-            self.breakdowns.append(found)
-        if log_metric is not None:
-            for name, values in reward_parts(self.breakdowns).items():
-                log_metric(name, float(np.mean(values)))
-        return [breakdown.total for breakdown in self.breakdowns]
+        nothing = [None] * len(completions)
+        asked = map(
+            Asked,
+            ground_truth,
+            self._openings(prompts or nothing),
+            columns.get("tools") or nothing,
+            columns.get("possible_answer") or nothing,
+        )
+        return totals(self.score_batch(completions, list(asked), progress), log_metric)
 
-    def _openings(self, prompts: Sequence[Any] | None, count: int) -> list[str]:
+    def _openings(self, prompts: Sequence[Any]) -> list[str]:
         """What each prompt has written of the reply, as far as it is known here."""
         return [
             self.dialect.opening(prompt) if isinstance(prompt, str) else self.opening
-            for prompt in (prompts or [None] * count)
+            for prompt in prompts
         ]
-
-    def _turns(
-        self,
-        row: int,
-        completions: Sequence[Any],
-        completion_ids: Sequence[Sequence[int]] | None,
-        sampled_mask: Sequence[Sequence[bool] | None] | None,
-        opening: str,
-    ) -> list[str] | None:
-        """What the policy wrote, turn by turn, thoughts emptied; None where it is messages."""
-        without_thought = self.dialect.without_thought
-        if self.vocabulary is not None and completion_ids is not None:
-            ids = completion_ids[row]
-            mask = sampled_mask[row] if sampled_mask is not None else None
-            if mask is None:
-                return [without_thought(opening + self.vocabulary.text(ids))]
-            turns = written_turns(ids, mask, self.vocabulary, self.dialect, opening)
-            return [without_thought(turn) for turn in turns]
-        if isinstance(completions[row], str):
-            return [without_thought(opening + completions[row])]
-        return None
 
 
 def recipe_reward(recipe: Recipe, schedule: str | None = None, opening: str = "") -> ToolReward:
@@ -320,6 +318,17 @@ PARTS: Mapping[str, Callable[[RewardBreakdown], float]] = {
     "over_called": lambda found: float(found.over_called),
 }
 """The parts of a reward that both engines average into metrics, by name."""
+
+
+def totals(
+    breakdowns: Sequence[RewardBreakdown],
+    log_metric: Callable[[str, float], object] | None = None,
+) -> list[float]:
+    """The rewards, [B]; `log_metric` is told the mean of each of their parts."""
+    if log_metric is not None:
+        for name, values in reward_parts(breakdowns).items():
+            log_metric(name, float(np.mean(values)))
+    return [breakdown.total for breakdown in breakdowns]
 
 
 def reward_parts(breakdowns: Sequence[RewardBreakdown]) -> dict[str, list[float]]:

@@ -206,7 +206,8 @@ def check_credit(args: ResTConfig, rewards: Sequence[Any], tools: object) -> Non
     """
     if args.credit == Credit.RESPONSE:
         return
-    if len(rewards) != 1 or not isinstance(rewards[0], ToolReward):
+    known = len(rewards) == 1 and isinstance(rewards[0], ToolReward)
+    if not known or type(rewards[0]).__call__ is not ToolReward.__call__:
         raise InputError(
             "credit='spans' needs one reward, a ToolReward, whose parts it knows; use "
             "credit='response' with other rewards"
@@ -250,3 +251,19 @@ def check_save_steps(args: ResTConfig) -> None:
             f"for {window} batches, {args.gradient_accumulation_steps} a step); use a multiple of "
             f"{fits}"
         )
+
+
+def check_prompt_ids(datasets: Sequence[Any], environment_factory: Any) -> None:
+    """Refuse prompts' ids beside an environment, whose `reset` adds to the prompts' messages.
+
+    Args:
+        datasets: for training and for evaluation; None where there is none.
+    """
+    if environment_factory is None:
+        return
+    for each in datasets:
+        if "prompt_ids" in (getattr(each, "column_names", None) or ()):
+            raise InputError(
+                "the data set's column prompt_ids cannot be used with environment_factory, which "
+                "adds to the prompts; remove the column"
+            )

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import torch
-from accelerate.utils import gather, gather_object
+from accelerate.utils import gather
 from trl.trainer.utils import is_async_callable
 
-from toolrest.engines.common.guarded_reward import GuardedReward
 from toolrest.engines.common.incidents import Incident, NonFiniteError, describe_tensors
 from toolrest.engines.trl.checkpoints import CheckpointTrainer
+from toolrest.engines.trl.generation import Generation
 
 _LED_TO_A_GRADIENT = ("advantages", "old_per_token_logps", "importance_sampling_ratio")
 """Of the last micro-batch, what an incident describes."""
@@ -59,19 +59,11 @@ class GuardedTrainer(CheckpointTrainer):
         self.non_finite = non_finite
         self._on_incident = on_incident
         self._batch: dict[str, torch.Tensor] = {}
-        self._unscored: torch.Tensor | None = None
-        for reward in self.reward_funcs:
-            if isinstance(reward, GuardedReward):
-                reward.agree = self._first_fault
+        self._generation = Generation()
 
     def _compute_loss(self, model, inputs):
         self._batch = inputs
         return super()._compute_loss(model, inputs)
-
-    def _first_fault(self, fault: str | None) -> str | None:
-        """What is wrong in the first process in which something is."""
-        faults = gather_object([fault]) if self.accelerator.num_processes > 1 else [fault]
-        return next((said for said in faults if said is not None), None)
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         """The parent's; responses without any finite reward stop the run or leave out their group.
@@ -90,14 +82,13 @@ class GuardedTrainer(CheckpointTrainer):
         if missing.any():
             missing &= ~cast(torch.Tensor, gather(left_out.to(rewards.device)))
         broken = torch.isinf(rewards).any(dim=1) | missing
-        self._unscored = None
         if cast(torch.nn.Module, self.model).training and broken.any():
             self._incident("reward", {"rewards": rewards})
             rewards = rewards.masked_fill(broken[:, None], 0.0)
             groups = broken.view(-1, cast(int, self.num_generations)).any(dim=1)
             mine = self.accelerator.process_index * len(prompts)
             rows = groups.repeat_interleave(cast(int, self.num_generations))
-            self._unscored = rows[mine : mine + len(prompts)]
+            self._generation.unscored = rows[mine : mine + len(prompts)]
         return rewards
 
     def _finite_rows(self, what: str, values: torch.Tensor) -> torch.Tensor:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from datasets import Dataset
 from transformers import (
@@ -18,7 +19,7 @@ from transformers import (
 
 from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import Region
-from toolrest.data.prompts import render_prompt, takes_system, without_system
+from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
 from toolrest.engines.common.guarded_reward import GuardedReward, load_reward_function
 from toolrest.engines.common.job import Job
@@ -131,28 +132,23 @@ class _Follow(Progress):
             control.should_training_stop = True
 
 
-def _prompt(sample: Sample, tokenizer: PreTrainedTokenizerBase, system: bool) -> Any:
-    """Messages, or their text where the chat template has to list tools or write calls; TRL knows
-    no tools of single rows. A text begins without the token that the tokenizer adds itself.
-
-    Args:
-        system: whether the chat template takes a system message.
+def _prompt(sample: Sample, ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> Any:
+    """What rewards and rollouts show of a prompt: its messages, or its text where the chat template
+    has to list tools or write calls.
     """
     if sample.tools is None and all(set(m) == {"role", "content"} for m in sample.prompt):
-        return list(sample.prompt) if system else without_system(sample.prompt)
-    ids = render_prompt(sample, tokenizer)
-    added = tokenizer("")["input_ids"]
-    if added and ids[: len(added)] == added:
-        ids = ids[len(added) :]
-    return tokenizer.decode(ids)
+        return list(sample.prompt)
+    return tokenizer.decode(list(ids))
 
 
-def _row(sample: Sample, tokenizer: PreTrainedTokenizerBase, system: bool) -> dict[str, Any]:
-    """A row of the data set, with what the rewards need. Tools are JSON text: Arrow would give
-    every row's the keys of all others.
+def _row(sample: Sample, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """A row of the data set: what is sampled from, and what the rewards need. Tools are JSON text:
+    Arrow would give every row's the keys of all others.
     """
+    ids = np.array(render_prompt(sample, tokenizer), dtype=np.int32)
     row = {
-        "prompt": _prompt(sample, tokenizer, system),
+        "prompt": _prompt(sample, ids.tolist(), tokenizer),
+        "prompt_ids": ids,
         "ground_truth": sample.ground_truth,
         "identity": sample.identity,
     }
@@ -176,8 +172,7 @@ def train_with_trl(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> 
         The optimiser steps done; fewer than the recipe's if it was interrupted.
     """
     recipe, run, tokenizer = job.recipe, job.run, job.tokenizer
-    system = takes_system(tokenizer)
-    rows = [_row(sample, tokenizer, system) for sample in job.samples.train]
+    rows = [_row(sample, tokenizer) for sample in job.samples.train]
     follow = _Follow(job, evaluate)
     trainer = ResTTrainer(
         model=model,
@@ -209,7 +204,7 @@ def _rewards(job: Job) -> list[Any]:
     if recipe.reward.function is not None:
         function = load_reward_function(recipe.reward.function)
         rule, timeout = recipe.guards.reward_error, recipe.reward.timeout
-        rewards.append(GuardedReward(function, rule, timeout, job.monitor.say))
+        rewards.append(GuardedReward(function, rule, timeout, job.monitor.say, job.ranks))
     return rewards
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from accelerate.utils import broadcast_object_list
 
-from toolrest.io.deadline import apply_template
 from toolrest.rollout.shared_prefix import sample
 
 STATISTICS = "sampling_statistics"
@@ -28,14 +27,7 @@ def shared_prefix_rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str,
     Args:
         prompts: chat messages or texts, each as often as it has responses, next to each other.
     """
-    tokenizer = cast(Any, trainer.processing_class)
-    if isinstance(prompts[0], str):
-        encoded = tokenizer(prompts)
-    else:
-        encoded = apply_template(
-            tokenizer, prompts, add_generation_prompt=True, tokenize=True, return_dict=True
-        )
-    prompt_ids: list[list[int]] = encoded["input_ids"]
+    prompt_ids: list[list[int]] = cast(Any, trainer)._tokenize_prompts(prompts)[0]
     group = _group_size(prompt_ids)
     trainer_model = cast(Any, trainer.model)
     accelerator = trainer.accelerator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard, cast
 
 import torch
 from trl.trainer.utils import add_fused_lm_head
@@ -12,6 +12,7 @@ from trl.trainer.utils import add_fused_lm_head
 from toolrest.core import credit as advantage_rules
 from toolrest.core.dialects import detect_dialect, get_dialect
 from toolrest.core.regions import label_tokens
+from toolrest.core.rewards.turns import written_turns
 from toolrest.core.weights import (
     RegionEntropy,
     Statistic,
@@ -22,11 +23,12 @@ from toolrest.engines.common.batch import RolloutBatch, entropy_metrics, signal_
 from toolrest.engines.common.entropy import EntropyTracker
 from toolrest.engines.common.incidents import Incident
 from toolrest.engines.common.potentials import batch_potentials
-from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.common.reward import ToolReward, asked_by, totals
 from toolrest.engines.trl.config import (
     Credit,
     ResTConfig,
     check_credit,
+    check_prompt_ids,
     check_reward_dialect,
     check_save_steps,
     check_settings,
@@ -34,6 +36,7 @@ from toolrest.engines.trl.config import (
     chosen_scheme,
     own_settings,
 )
+from toolrest.engines.trl.generation import Generation
 from toolrest.engines.trl.prefix.trainer import PrefixSharingTrainer
 from toolrest.engines.trl.rollout import STATISTICS
 from toolrest.policy.speech import read_speech
@@ -61,7 +64,9 @@ class ResTTrainer(PrefixSharingTrainer):
         model: the policy, or its folder or name on the hub.
         reward_funcs: reward functions as TRL takes them, such as a `ToolReward`.
         args: a `ResTConfig`; None: its defaults, with checkpoints in `MODEL-ResT`.
-        train_dataset: rows with a column `prompt`, and `ground_truth` for a `ToolReward`.
+        train_dataset: rows with a column `prompt`, and `ground_truth` for a `ToolReward`. Where
+            there is a column `prompt_ids`, a list of token ids a row, the policy goes on from these
+            and no prompt is tokenised.
         eval_dataset: rows of the same columns.
         processing_class: the policy's tokenizer; None: the one that lies beside the policy.
         reward_processing_classes: tokenizers of rewards that are models.
@@ -100,7 +105,7 @@ class ResTTrainer(PrefixSharingTrainer):
         ),
     }
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the arguments of TRL's trainer, and two
         self,
         model: str | PreTrainedModel | PeftModel,
         reward_funcs: RewardFunc | list[RewardFunc] | None = None,
@@ -132,6 +137,7 @@ class ResTTrainer(PrefixSharingTrainer):
         if args.dialect != "auto":
             get_dialect(args.dialect)
         check_settings(args, self.scheme)
+        check_prompt_ids((train_dataset, eval_dataset), environment_factory)
         super().__init__(
             model,
             reward_funcs,
@@ -166,13 +172,9 @@ class ResTTrainer(PrefixSharingTrainer):
         )
         self.vocabulary = self.speech.vocabulary
         self._end_turns()
-        self._openings: list[str] = []
-        self._sampled: list[list[bool]] | None = None
-        self._drawn: list[torch.Tensor] | None = None
         for reward in self.reward_funcs:
             if isinstance(reward, ToolReward):
                 check_reward_dialect(reward.dialect.name, self.dialect.name)
-                reward.bind(self.vocabulary)
         self._on_rollouts = on_rollouts
         self.entropy = EntropyTracker(
             args.entropy_source, args.entropy_decay, self.accelerator.device
@@ -200,29 +202,53 @@ class ResTTrainer(PrefixSharingTrainer):
             self.generation_kwargs["eos_token_id"] = stops
 
     def _generate(self, prompts):
-        """As the parent. Keeps, for this generation, each prompt's opening of the reply, [B], which
-        tokens the policy sampled, [B, T], and what the sampler tells of them, [B, T, 3].
-        """
+        """As the parent; notes each prompt's opening of the reply, and what the sampler tells."""
         output = super()._generate(prompts)
         drawn = output[5].pop(STATISTICS, None)
         told = drawn is not None and list(map(len, drawn)) == list(map(len, output[1]))
-        self._drawn = drawn if told else None
-        self._openings = [self.speech.opening(ids) for ids in output[0]]
-        masks = output[2]
-        self._sampled = None if masks is None else [[bool(m) for m in mask] for mask in masks]
+        generation, masks = self._generation, output[2]
+        generation.drawn = drawn if told else None
+        generation.openings = [self.speech.opening(ids) for ids in output[0]]
+        if masks is not None:
+            generation.sampled = [[bool(m) for m in mask] for mask in masks]
         return output
 
+    def _tokenize_prompts(self, prompts):
+        """The data set's `prompt_ids` where it has them, as they are; else as the parent."""
+        if self._generation.prompt_ids is None:
+            return super()._tokenize_prompts(prompts)
+        return self._generation.prompt_ids, None, {}
+
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
-        """As the parent; `ToolReward` also gets prompt openings and sampled masks as columns."""
-        if any(isinstance(reward, ToolReward) for reward in self.reward_funcs):
-            known: list[dict[str, Any]] = [
-                {"prompt_opening": opening} for opening in self._openings
+        """As the parent; a `ToolReward` reads the ids that the policy sampled."""
+        functions = self.reward_funcs
+        self.reward_funcs = [
+            self._scoring(each, inputs) if _scores_by_parts(each) else each for each in functions
+        ]
+        try:
+            return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        finally:
+            self.reward_funcs = functions
+
+    def _scoring(self, reward: ToolReward, inputs: Sequence[dict[str, Any]]) -> Callable[..., Any]:
+        """A reward function of TRL that reads sampled ids after what their prompts have begun, and
+        leaves the parts of the rewards in the generation's record.
+        """
+        generation = self._generation
+
+        def score(*, completion_ids: Sequence[Sequence[int]], log_metric: Any, **columns: Any):
+            asked = list(map(asked_by, inputs, generation.openings))
+            turns = [
+                written_turns(ids, generation.mask(row), self.vocabulary, self.dialect, opening)
+                for row, (ids, opening) in enumerate(
+                    zip(completion_ids, generation.openings, strict=True)
+                )
             ]
-            if self._sampled is not None:
-                for row, mask in zip(known, self._sampled, strict=True):
-                    row["sampled_mask"] = mask
-            inputs = [{**sample, **row} for sample, row in zip(inputs, known, strict=True)]
-        return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+            found = reward.score_batch(turns, asked, self._progress())
+            generation.breakdowns = generation.breakdowns or found
+            return totals(found, log_metric)
+
+        return score
 
     def _return_collisions(self) -> None:
         """Make the fused head also return log sum_v p_v^2; a hook collects 1 - sum_v p_v^2."""
@@ -279,13 +305,14 @@ class ResTTrainer(PrefixSharingTrainer):
         )
 
     def _generate_and_score_completions(self, inputs):
+        self._generation = generation = Generation.of(inputs)
         if not self._policy.training:
             return super()._generate_and_score_completions(inputs)
         self._captured = None
         with self._capture() if self._runs_old_forward() else nullcontext():
             output = super()._generate_and_score_completions(inputs)
-        if self._unscored is not None:
-            output["advantages"] = output["advantages"].masked_fill(self._unscored, 0.0)
+        if generation.unscored is not None:
+            output["advantages"] = output["advantages"].masked_fill(generation.unscored, 0.0)
         mask = output["completion_mask"].bool()
         if "tool_mask" in output:
             mask &= output["tool_mask"].bool()
@@ -294,7 +321,7 @@ class ResTTrainer(PrefixSharingTrainer):
             mask,
             self.vocabulary,
             self.dialect,
-            openings=self._openings,
+            openings=generation.openings,
             scaffolding=self.scheme.scaffolding,
         )
         advantages = output["advantages"]
@@ -314,9 +341,6 @@ class ResTTrainer(PrefixSharingTrainer):
             output["sampler_logps"] = drawn[..., 0]
         self._log_weights(regions, mask, weights, credited)
         if self._on_rollouts is not None:
-            breakdowns = next(
-                (r.breakdowns for r in self.reward_funcs if isinstance(r, ToolReward)), []
-            )
             self._on_rollouts(
                 RolloutBatch(
                     step=self.state.global_step,
@@ -327,8 +351,8 @@ class ResTTrainer(PrefixSharingTrainer):
                     weights=weights,
                     advantages=advantages,
                     entropies=None if tokens is None else tokens.entropy,
-                    breakdowns=breakdowns,
-                    openings=self._openings,
+                    breakdowns=generation.breakdowns,
+                    openings=generation.openings,
                 )
             )
         return output
@@ -337,10 +361,11 @@ class ResTTrainer(PrefixSharingTrainer):
         """What the sampler told of the tokens `ids`, [B, T] -> [B, T, 3], kept as `_captured`; None
         if it told nothing.
         """
-        if self._drawn is None:
+        drawn = self._generation.drawn
+        if drawn is None:
             return None
         found = torch.zeros(*ids.shape, 3, device=ids.device)
-        for row, values in zip(found, self._drawn, strict=True):
+        for row, values in zip(found, drawn, strict=True):
             row[: len(values)] = values.to(ids.device)
         self._captured = found[..., 2 if self.scheme.statistic is Statistic.COLLISION else 1]
         return found
@@ -365,24 +390,14 @@ class ResTTrainer(PrefixSharingTrainer):
     ) -> torch.Tensor:
         """Per-token advantages by `toolrest.core.credit.reward_to_go`, [B, T]."""
         reward = cast(ToolReward, self.reward_funcs[0])
-        truths = [sample["ground_truth"] for sample in inputs]
-        potentials, num_decided = batch_potentials(
-            ids,
-            mask,
-            truths,
-            reward,
-            self.vocabulary,
-            self._progress(),
-            openings=self._openings,
-            tools=[sample.get("tools") for sample in inputs],
-        )
-        rewards = torch.tensor([b.total for b in reward.breakdowns], device=ids.device)
+        generation = self._generation
+        asked = list(map(asked_by, inputs, generation.openings))
+        decided = batch_potentials(ids, mask, asked, reward, self.vocabulary, self._progress())
+        rewards = torch.tensor(totals(generation.breakdowns), device=ids.device)
         return advantage_rules.reward_to_go(
             rewards,
-            [each.values for each in potentials],
-            num_decided,
+            decided,
             self._group_size,
-            no_call=[each.no_call for each in potentials],
             discount=self.config.credit_discount,
             scale=self.scale_rewards,
         )
@@ -505,6 +520,11 @@ class ResTTrainer(PrefixSharingTrainer):
     def take_state(self, state: dict[str, Any]) -> None:
         """Restore what `extra_state` gave."""
         self.entropy.from_dict(state)
+
+
+def _scores_by_parts(reward: object) -> TypeGuard[ToolReward]:
+    """Whether a reward is a `ToolReward` whose call is not another's."""
+    return isinstance(reward, ToolReward) and type(reward).__call__ is ToolReward.__call__
 
 
 __all__ = ["ResTConfig", "ResTTrainer", "RolloutBatch"]

@@ -47,7 +47,7 @@ from toolrest.policy.speech import read_speech
 def _reporting(loss: Callable[..., Any]) -> Callable[..., Any]:
     """The same loss, with what it saw of the advantages among its metrics."""
 
-    def report(
+    def report(  # noqa: PLR0913 -- the arguments of verl's losses
         old_log_prob: torch.Tensor,
         log_prob: torch.Tensor,
         advantages: torch.Tensor,

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from toolrest.data.wording import Prompt
@@ -30,18 +30,29 @@ _HARMLESS = Prompt([{"role": "user", "content": "Hi"}])
 _TOO_LONG = ("context length", "context_length", "maximum context", "too long", "max_model_len")
 
 
+@dataclass(frozen=True)
+class Served:
+    """A model behind an endpoint."""
+
+    model: str
+    """Its name there."""
+    base_url: str
+    """Of the endpoint, such as http://localhost:8000/v1."""
+    api_key: str | None = field(default=None, repr=False)
+    """The endpoint's key; None: it needs none, as local servers."""
+    template_options: Mapping[str, Any] = field(default_factory=dict)
+    """What the server's chat template is told, as vLLM and SGLang take it."""
+
+
 class OpenAIBackend:
     """Answers at temperature 0 through the chat or the completions interface.
 
     Args:
-        model: its name at the endpoint.
-        base_url: of the endpoint, such as http://localhost:8000/v1.
+        served: the model that answers.
         max_tokens: an answer that has not ended by then is cut.
         at_once: requests in flight.
-        api_key: the endpoint's key; None: it needs none, as local servers.
         codec: writes the prompt for the completions interface; None: the chat interface, whose
             server writes it.
-        template_options: what the server's chat template is told, as vLLM and SGLang take it.
         findings: takes what the server does otherwise than it is asked.
 
     Raises:
@@ -50,24 +61,21 @@ class OpenAIBackend:
 
     def __init__(
         self,
-        model: str,
-        base_url: str,
+        served: Served,
         max_tokens: int,
         at_once: int = 16,
         codec: PromptCodec | None = None,
-        api_key: str | None = None,
-        template_options: Mapping[str, Any] | None = None,
         findings: Findings | None = None,
     ) -> None:
         self._findings = findings or Findings()
-        self._endpoint = Endpoint(base_url, api_key, _TRIES, self._findings.note)
-        self._model = model
-        self._base_url = redacted(base_url)
+        self._endpoint = Endpoint(served.base_url, served.api_key, _TRIES, self._findings.note)
+        self._model = served.model
+        self._base_url = redacted(served.base_url)
         self._looked = False
         self._max_tokens = max_tokens
         self._at_once = at_once
         self._codec = codec
-        self._template_options = dict(template_options or {})
+        self._template_options = dict(served.template_options)
 
     @property
     def window(self) -> int:

@@ -20,7 +20,7 @@ BACKEND = "toolrest_packed_prefix"
 """Its name among transformers' attention implementations."""
 
 
-def attend(
+def attend(  # noqa: PLR0913 -- transformers' attention interface
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,

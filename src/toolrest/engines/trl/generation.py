@@ -1,0 +1,44 @@
+"""What the trainer knows of the generation that it samples and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from toolrest.core.rewards import RewardBreakdown
+
+
+@dataclass
+class Generation:
+    """One generation's responses on this process, as far as they are known yet.
+
+    TRL's trainer calls its hooks one after the other and passes on what it knows itself; this
+    record passes on the rest. Each generation begins with a new one.
+    """
+
+    prompt_ids: list[list[int]] | None = None
+    """Ids of each prompt, [B] lists, where the data set has them; None: TRL tokenises."""
+    openings: list[str] = field(default_factory=list)
+    """What each prompt has written of the reply already, [B]."""
+    sampled: list[list[bool]] | None = None
+    """Which tokens the policy sampled, [B] lists; None: all of them."""
+    drawn: list[torch.Tensor] | None = None
+    """What the sampler tells of the tokens, [B] tensors [T, 3]; None: nothing."""
+    breakdowns: list[RewardBreakdown] = field(default_factory=list)
+    """Parts of the first `ToolReward`'s rewards, [B]; empty where there is none."""
+    unscored: torch.Tensor | None = None
+    """Rows that a fault leaves out of the loss, bool, [B]; None: none."""
+
+    @classmethod
+    def of(cls, inputs: Sequence[dict[str, Any]]) -> Generation:
+        """The beginning of a generation of responses to rows of the data set."""
+        if any("prompt_ids" not in row for row in inputs):
+            return cls()
+        return cls(prompt_ids=[row["prompt_ids"] for row in inputs])
+
+    def mask(self, row: int) -> list[bool] | None:
+        """Which tokens of a response the policy sampled; None: all of them."""
+        return None if self.sampled is None else self.sampled[row]
