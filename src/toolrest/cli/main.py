@@ -6,6 +6,7 @@ from toolrest.cli.compare import compare
 from toolrest.cli.data import data
 from toolrest.cli.doctor import doctor
 from toolrest.cli.evaluate import evaluate
+from toolrest.cli.export import export
 from toolrest.cli.inspect import inspect
 from toolrest.cli.report import report
 from toolrest.cli.score import score
@@ -26,6 +27,7 @@ app.add_typer(data)
 app.command()(doctor)
 app.command()(inspect)
 app.command()(report)
+app.command()(export)
 app.command()(score)
 app.command()(compare)
 app.command()(variance)

@@ -23,6 +23,7 @@ from toolrest.engines.common.entropy import EntropyTracker
 from toolrest.engines.common.incidents import Incident
 from toolrest.engines.common.potentials import batch_potentials
 from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.trl.card import trainer_card
 from toolrest.engines.trl.config import (
     Credit,
     ResTConfig,
@@ -37,6 +38,7 @@ from toolrest.engines.trl.config import (
 from toolrest.engines.trl.guards import GuardedTrainer
 from toolrest.engines.trl.rollout import STATISTICS
 from toolrest.policy.speech import read_speech
+from toolrest.runs.model_card import ModelCard
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
@@ -73,6 +75,8 @@ class ResTTrainer(GuardedTrainer):
         rollout_func: samples in TRL's place.
         environment_factory: makes what answers the policy's calls.
         on_rollouts: called with each generation's `RolloutBatch`.
+        model_card: the card of the policy after so many steps, for the checkpoints; None: by what
+            is known here.
         on_incident: called in process 0 when a reward, a weight or a gradient is not finite, before
             the rule `non_finite` is followed.
 
@@ -82,23 +86,6 @@ class ResTTrainer(GuardedTrainer):
 
     _tag_names: ClassVar = ["trl", "grpo", "rest", "toolrest"]
     _name = "ResT"
-    _paper: ClassVar = {
-        "title": (
-            "ResT: Reshaping Token-Level Policy Gradients for Tool-Use Large Language Models"
-        ),
-        "id": "2509.21826",
-        "citation": (
-            "@inproceedings{lin2026rest,\n"
-            "    title        = {{ResT: Reshaping Token-Level Policy Gradients for Tool-Use Large "
-            "Language Models}},\n"
-            "    author       = {Zihan Lin and Xiaohan Wang and Jie Cao and Jiajun Chai and "
-            "Guojun Yin and Wei Lin and Ran He},\n"
-            "    booktitle    = {International Conference on Learning Representations},\n"
-            "    year         = 2026,\n"
-            "    eprint       = {arXiv:2509.21826},\n"
-            "}"
-        ),
-    }
 
     def __init__(
         self,
@@ -126,6 +113,7 @@ class ResTTrainer(GuardedTrainer):
         *,
         on_rollouts: Callable[[RolloutBatch], None] | None = None,
         on_incident: Callable[[Incident], None] = lambda incident: None,
+        model_card: Callable[[int], ModelCard] | None = None,
     ) -> None:
         args = own_settings(args, model)
         self.scheme = chosen_scheme(args)
@@ -173,6 +161,7 @@ class ResTTrainer(GuardedTrainer):
                 check_reward_dialect(reward.dialect.name, self.dialect.name)
                 reward.bind(self.vocabulary)
         self._on_rollouts = on_rollouts
+        self._model_card = model_card
         self.entropy = EntropyTracker(
             args.entropy_source, args.entropy_decay, self.accelerator.device
         )
@@ -473,6 +462,12 @@ class ResTTrainer(GuardedTrainer):
             for name, value in found.items():
                 self._metrics["train"][name].append(value)
         super().log(logs, start_time)
+
+    def model_card(self, name: str, dataset: str | None) -> ModelCard:
+        """See `CheckpointTrainer`."""
+        if self._model_card is not None:
+            return self._model_card(self.state.global_step)
+        return trainer_card(self, name, dataset)
 
     def extra_state(self) -> dict[str, Any]:
         """The region entropies so far."""
