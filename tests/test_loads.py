@@ -62,6 +62,7 @@ ROWS = {
             "report/supervised.py",
         ),
         "cli/train.py:_reasons_left",
+        "policy/wording.py:read_wording",
         "export/results.py",
         "export/write.py:_card",
     ),
@@ -71,6 +72,7 @@ ROWS = {
     ),
     "data": ("data/rows.py", "evaluate/apibank.py", "evaluate/score_file.py"),
     "a reward function": ("engines/common/guarded_reward.py",),
+    "tools of a chat": ("chat/tools.py",),
     "bfcl-eval": (
         "evaluate/bfcl/worker.py",
         "evaluate/bfcl/questions.py",

@@ -2,6 +2,7 @@
 
 import typer
 
+from toolrest.cli.chat import chat
 from toolrest.cli.compare import compare
 from toolrest.cli.data import data
 from toolrest.cli.doctor import doctor
@@ -27,6 +28,7 @@ app.add_typer(data)
 app.command()(doctor)
 app.command()(inspect)
 app.command()(report)
+app.command()(chat)
 app.command()(export)
 app.command()(score)
 app.command()(compare)

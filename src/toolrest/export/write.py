@@ -17,6 +17,7 @@ from toolrest.policy.folder import whole_policy
 from toolrest.policy.speech import Speech, read_speech
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.policy.weights import load_generation_config, load_policy, plain_generation
+from toolrest.policy.wording import wording_of, write_wording
 from toolrest.recipe import Recipe
 from toolrest.runs.card_of_run import base_licence, run_card
 from toolrest.runs.model_card import CARD, render_card
@@ -61,6 +62,7 @@ def export_policy(
             model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         _generation_config(config, speech, tokenizer).save_pretrained(folder)
+        write_wording(folder, wording_of(taken.recipe))
         text = _card(taken, tokenizer, speech, target.name, adapter, repository)
         write_whole(folder / CARD, text)
 
