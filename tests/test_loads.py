@@ -63,6 +63,7 @@ ROWS = {
         ),
         "cli/train.py:_reasons_left",
         "policy/wording.py:read_wording",
+        "runs/extension.py",
         "export/results.py",
         "export/write.py:_card",
     ),

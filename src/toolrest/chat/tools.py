@@ -78,7 +78,7 @@ def _tool(value: Any, where: str) -> Tool:
 
 
 def _from_python(path: Path) -> list[ChatTool]:
-    from transformers.utils import get_json_schema
+    from transformers.utils.chat_template_utils import get_json_schema
 
     name = f"tools_of_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
