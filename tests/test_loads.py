@@ -62,12 +62,18 @@ ROWS = {
             "report/supervised.py",
         ),
         "cli/train.py:_reasons_left",
+        "policy/wording.py:read_wording",
+        "runs/extension.py",
+        "export/results.py",
+        "export/write.py:_card",
     ),
+    "a policy's model card": ("runs/card_of_run.py:kept_licence",),
     "an evaluation's files": (
         *("evaluate/answers.py", "evaluate/results.py", "evaluate/backends/findings.py"),
     ),
     "data": ("data/rows.py", "evaluate/apibank.py", "evaluate/score_file.py"),
     "a reward function": ("engines/common/guarded_reward.py",),
+    "tools of a chat": ("chat/tools.py",),
     "bfcl-eval": (
         "evaluate/bfcl/worker.py",
         "evaluate/bfcl/questions.py",
@@ -83,6 +89,7 @@ OURS = {
     "__init__.py": "our own modules by their names",
     "report/page_of_runs/write.py": "files of the package",
     "report/page.py": "templates of the package",
+    "runs/model_card.py": "a template of the package",
     "engines/trl/processes.py": "a number that our own process wrote",
     "evaluate/backends/vllm.py": "the package vllm",
 }

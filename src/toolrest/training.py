@@ -87,6 +87,11 @@ def run_training(
     return summary
 
 
+def steps_done(recipe: Recipe, run: RunFolder) -> int:
+    """The optimiser steps done in the checkpoint that a run would go on from."""
+    return _ENGINES[recipe.engine.name].first_step(recipe, run)
+
+
 def _look_ahead(
     recipe: Recipe, samples: Samples, tokenizer: PreTrainedTokenizerBase, view: View
 ) -> None:

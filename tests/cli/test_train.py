@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -162,7 +163,7 @@ def test_wrong_input_is_one_line(tmp_path):
     assert "no such recipe" in refused("none.yaml")
     assert "unknown weighting scheme" in refused("weighting.scheme=rset")
     assert "no run in runs is unfinished" in refused("--resume", "auto")
-    assert "may be changed" in refused("--resume", "auto", "max_steps=3")
+    assert "may be changed" in refused("--resume", "auto", "seed=3")
 
 
 def test_a_policy_without_weights_or_with_a_slow_tokenizer_is_one_line(tmp_path):
@@ -309,3 +310,89 @@ def test_data_without_demonstrations_cannot_warm_start(tmp_path):
     assert failed.exit_code == 2
     assert "no row has a demonstration" in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+def more(*arguments):
+    done = run_here("train", *arguments)
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_a_run_that_is_done_is_trained_for_longer(tmp_path):
+    """It goes on from its last step; the steps that were done stay as they were."""
+    assert more(*SMALL, "max_steps=2", "name=x", "evaluation.every=1", "--quiet")[0] == 0
+    folder = tmp_path / "runs" / "x"
+    first, end = records(folder), (folder / "evaluation" / "after.json").read_text()
+    code, out, err = more("--resume", "runs/x", "max_steps=4", "--quiet")
+    assert code == 0, err
+    (said,) = [line for line in out.splitlines() if "progress" in line]
+    assert "max_steps 2 -> 4 after step 2" in said and "from 1.000 to 0.500" in said
+    steps = records(folder)
+    assert [each["step"] for each in steps] == [1, 2, 3, 4]
+    assert steps[:2] == first
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["steps"] == 4
+    assert (folder / "evaluation" / "after-2.json").read_text() == end
+    curve = (folder / "evaluation" / "curve.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in curve] == [0, 1, 2, 3, 4]
+    assert (folder / "checkpoints" / "checkpoint-4" / "model.safetensors").is_file()
+    warnings = (folder / "warnings.jsonl").read_text()
+    assert said in [json.loads(line)["text"] for line in warnings.splitlines()]
+    text = (folder / "recipe.yaml").read_text()
+    assert "max_steps: 4  # worked out: it was 2, and was raised after step 2" in text
+    again = more("--resume", "runs/x", "max_steps=6", "--quiet", "--dry-run")
+    assert again[0] == 0 and "raised after step 2" in (folder / "recipe.yaml").read_text()
+
+
+def test_the_longer_run_has_its_progress_counted_to_the_new_end(tmp_path):
+    """As a run of that length that began with the checkpoint: the weights of step 3 are of 2/4."""
+    assert more(*SMALL, "max_steps=2", "name=x", "--quiet")[0] == 0
+    assert more(*SMALL, "max_steps=4", "name=straight", "--quiet")[0] == 0
+    assert more("--resume", "runs/x", "max_steps=4", "--quiet")[0] == 0
+    rollouts = [
+        (tmp_path / "runs" / name / "rollouts" / "step-000000.jsonl").read_text()
+        for name in ("x", "straight")
+    ]
+    assert rollouts[0] == rollouts[1]  # the first step has progress 0 in both
+    assert len(list((tmp_path / "runs" / "x" / "rollouts").iterdir())) == 4
+
+
+def test_a_run_that_was_stopped_can_be_extended_and_one_tried_before_goes_on(tmp_path):
+    assert more(*SMALL, "max_steps=4", "name=x", "--quiet")[0] == 0
+    folder = tmp_path / "runs" / "x"
+    shutil.rmtree(folder / "checkpoints" / "checkpoint-4")
+    (folder / "summary.json").unlink()
+    code, out, err = more("--resume", "auto", "max_steps=6", "--quiet")
+    assert code == 0, err
+    assert "max_steps 4 -> 6 after step 2" in out
+    assert [each["step"] for each in records(folder)] == [1, 2, 3, 4, 5, 6]
+    shutil.rmtree(folder / "checkpoints" / "checkpoint-6")
+    code, out, err = more("--resume", "runs/x", "max_steps=6", "--quiet")
+    assert code == 0 and "progress" not in out, err
+    assert records(folder)[-1]["step"] == 6
+
+
+def test_fewer_steps_are_refused_and_change_nothing(tmp_path):
+    assert more(*SMALL, "max_steps=2", "name=x", "--quiet")[0] == 0
+    folder = tmp_path / "runs" / "x"
+    before = {
+        path: path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "lock"
+    }
+    for steps in (1, 2):
+        code, _, err = more("--resume", "runs/x", f"max_steps={steps}")
+        assert code == 2 and "2 steps done of 2, and can be given more alone" in err
+        assert err.count("\n") == 1
+    code, _, err = more("--resume", "runs/x")
+    assert code == 2 and "a larger max_steps" in err
+    code, _, err = more("--resume", "runs/x", "max_steps=4", "seed=1")
+    assert code == 2 and "may be changed" in err
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_recipe_that_was_edited_is_none_to_extend(tmp_path):
+    assert more(*SMALL, "max_steps=2", "name=x", "--quiet")[0] == 0
+    recipe = tmp_path / "runs" / "x" / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("seed: 0", "seed: 1"))
+    code, _, err = more("--resume", "runs/x", "max_steps=4", "--quiet")
+    assert code == 2 and "the recipe has changed" in err

@@ -8,6 +8,7 @@ from typer.core import TyperCommand
 
 from toolrest.cli.data_inputs import dropped_kinds, findings_limits, origin_of_rows, read_inputs
 from toolrest.cli.errors import one_line_errors
+from toolrest.cli.examples import HELP_OPTIONS, example
 from toolrest.io.terminal import require_shown, say, say_lost
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ data = typer.Typer(
     help="Prepare, check and show data sets.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings=HELP_OPTIONS,
+    epilog=example("data"),
 )
 _POLICY = typer.Option(
     help="Whose chat template writes the prompts and whose tokens are counted; neither without it."
@@ -49,7 +52,7 @@ def _is_data(text: str) -> bool:
     return Path(text).suffix != "" or Path(text).exists()
 
 
-@data.command(cls=_Prepare)
+@data.command(cls=_Prepare, epilog=example("prepare"))
 def prepare(
     inputs: Annotated[list[str], _INPUTS],
     output: Annotated[Path, typer.Option(help="The .parquet file to write.")],
@@ -111,7 +114,7 @@ def prepare(
         say_lost(f"{output} is written")
 
 
-@data.command()
+@data.command(epilog=example("check"))
 def check(
     inputs: Annotated[list[str], _INPUTS],
     policy: Annotated[str | None, _POLICY] = None,
@@ -148,7 +151,7 @@ def check(
         raise typer.Exit(1)
 
 
-@data.command()
+@data.command(epilog=example("show"))
 def show(
     inputs: Annotated[list[str], _INPUTS],
     row: Annotated[

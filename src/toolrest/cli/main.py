@@ -2,10 +2,13 @@
 
 import typer
 
+from toolrest.cli.chat import chat
 from toolrest.cli.compare import compare
 from toolrest.cli.data import data
 from toolrest.cli.doctor import doctor
 from toolrest.cli.evaluate import evaluate
+from toolrest.cli.examples import HELP_OPTIONS, example
+from toolrest.cli.export import export
 from toolrest.cli.inspect import inspect
 from toolrest.cli.report import report
 from toolrest.cli.score import score
@@ -18,17 +21,20 @@ app = typer.Typer(
     help="Train language models to use tools, with token weights from region entropies (ResT).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings=HELP_OPTIONS,
+    epilog=example("toolrest"),
 )
-app.command()(train)
-app.command()(evaluate)
+app.command(epilog=example("train"))(train)
+app.command(epilog=example("evaluate"))(evaluate)
 app.add_typer(data)
-app.command()(doctor)
-app.command()(inspect)
-app.command()(report)
-app.command()(score)
-app.command()(compare)
-app.command()(variance)
+app.command(epilog=example("doctor"))(doctor)
+app.command(epilog=example("inspect"))(inspect)
+app.command(epilog=example("report"))(report)
+app.command(epilog=example("chat"))(chat)
+app.command(epilog=example("export"))(export)
+app.command(epilog=example("score"))(score)
+app.command(epilog=example("compare"))(compare)
+app.command(epilog=example("variance"))(variance)
 
 
 @app.callback(invoke_without_command=True)

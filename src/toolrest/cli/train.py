@@ -10,6 +10,7 @@ from toolrest.cli.plan import default_name, print_plan
 from toolrest.cli.recipes import ARGUMENTS, split_arguments
 from toolrest.cli.work import train_in_this_process
 from toolrest.errors import InputError
+from toolrest.io.terminal import say
 
 if TYPE_CHECKING:
     from toolrest.engines.common.ranks import Ranks
@@ -98,6 +99,7 @@ def _resume(
         check_resumable,
         check_trusted,
         dump_recipe,
+        extends,
         load_recipe,
         load_run_recipe,
     )
@@ -105,20 +107,41 @@ def _resume(
     from toolrest.runs.folder import RunFolder
 
     check_resumable(overrides)
+    longer = extends(overrides)
     if dry_run:
-        print_plan(load_run_recipe(find_run(resume).recipe, overrides, trusted=trusted))
+        found = find_run(resume, extended=longer)
+        print_plan(load_run_recipe(found.recipe, overrides, trusted=trusted))
         return
     ranks = join_ranks()
     with ExitStack() as held:
-        run = RunFolder(ranks.first(lambda: held.enter_context(resumed_run(resume)).path))
+        going_on = resumed_run(resume, extended=longer)
+        run = RunFolder(ranks.first(lambda: held.enter_context(going_on).path))
         recipe = load_recipe(run.recipe, overrides)
         if not trusted:
             check_trusted(recipe, run.recipe)
         if overrides:
             reasons = _reasons_left(run, overrides)
+            if longer:
+                reasons |= ranks.first(lambda: _extended(run, recipe))
             written = dump_recipe(recipe, reasons, said=True)
             ranks.first(lambda: write_whole(run.recipe, written))
         _run(recipe, run, ranks, resume=True, quiet=quiet, accept=accept)
+
+
+def _extended(run: "RunFolder", recipe: "Recipe") -> dict[str, str]:
+    """Make a run one that goes on to more steps, and say what that means; the reason of its new
+    end, for its recipe.
+    """
+    from toolrest.recipe import load_recipe
+    from toolrest.runs.extension import extend_run
+    from toolrest.training import steps_done
+
+    before = load_recipe(run.recipe, [])
+    extension = extend_run(run, before, recipe, steps_done(before, run))
+    if extension is None:
+        return {}
+    say(str(extension))
+    return {"max_steps": extension.reason}
 
 
 def _reasons_left(run: "RunFolder", overrides: list[str]) -> dict[str, str]:

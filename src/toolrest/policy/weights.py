@@ -126,7 +126,14 @@ def load_policy(
 
 
 def _keep_sampling(model: Any) -> None:
-    """Keep only special tokens and sampling numbers of the generation configuration.
+    """Replace the model's generation configuration by its `plain_generation`."""
+    own = getattr(model, "generation_config", None)
+    if own is not None:
+        model.generation_config = plain_generation(own)
+
+
+def plain_generation(own: Any) -> GenerationConfig:
+    """Only special tokens and sampling numbers of a generation configuration.
 
     Servers of the checkpoint read them. Sampling numbers without `do_sample` switch it on; with
     `do_sample=false` they are dropped, and so are invalid ones, since transformers refuses to save
@@ -134,9 +141,6 @@ def _keep_sampling(model: Any) -> None:
     """
     from transformers import GenerationConfig
 
-    own = getattr(model, "generation_config", None)
-    if own is None:
-        return
     known = {name: getattr(own, name, None) for name in _SAMPLING}
     said = {name: value for name, value in known.items() if value is not None}
     tokens = {name: value for name, value in said.items() if name.endswith("_token_id")}
@@ -145,7 +149,8 @@ def _keep_sampling(model: Any) -> None:
     if not said.get("do_sample"):
         said = tokens | {name: said[name] for name in ("repetition_penalty",) if name in said}
     try:
-        model.generation_config = GenerationConfig(**said)
-        model.generation_config.validate(strict=True)
+        config = GenerationConfig(**said)
+        config.validate(strict=True)
     except ValueError:
-        model.generation_config = GenerationConfig(**tokens)
+        config = GenerationConfig(**tokens)
+    return config

@@ -2,7 +2,7 @@
 
 from toolrest.recipe.keys import changed, says, value_of
 from toolrest.recipe.load import load_recipe, load_run_recipe, override, parse_recipe
-from toolrest.recipe.resume import RESUMABLE, check_resumable, may_change
+from toolrest.recipe.resume import RESUMABLE, check_resumable, extends, may_change
 from toolrest.recipe.schema import EMBEDDED, SHIPPED_SHARDING, Data, Engine, Recipe
 from toolrest.recipe.trust import check_trusted, names_code
 from toolrest.recipe.write import dump_recipe, read_reasons
@@ -18,6 +18,7 @@ __all__ = [
     "check_resumable",
     "check_trusted",
     "dump_recipe",
+    "extends",
     "load_recipe",
     "load_run_recipe",
     "may_change",

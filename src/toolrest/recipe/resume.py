@@ -19,6 +19,15 @@ RESUMABLE = (
 """What a resumed run may change: how it is computed, not what."""
 
 
+EXTENSION = "max_steps"
+"""What a run that goes on may raise: it is trained for longer; see `toolrest.runs.extension`."""
+
+
+def extends(overrides: list[str]) -> bool:
+    """Whether overrides ask for a longer run."""
+    return any(written.partition("=")[0] == EXTENSION for written in overrides)
+
+
 def may_change(key: str) -> bool:
     """Whether a resumed run may change a key."""
     return any(key == known or key.startswith(known + ".") for known in RESUMABLE)
@@ -32,8 +41,8 @@ def check_resumable(overrides: list[str]) -> None:
     """
     for written in overrides:
         key = written.partition("=")[0]
-        if not may_change(key):
+        if key != EXTENSION and not may_change(key):
             raise InputError(
                 f"--resume {written}: a run goes on with its own recipe; only "
-                f"{', '.join(RESUMABLE)} may be changed"
+                f"{', '.join(RESUMABLE)} may be changed, and {EXTENSION} raised"
             )

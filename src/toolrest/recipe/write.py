@@ -14,6 +14,8 @@ from toolrest.recipe.versions import SCHEMA
 _WORKED_OUT = "# worked out: "
 _OWN_KEY = re.compile(r"  [a-z_]+: ")
 """A line of YAML with a section's own key and a plain value."""
+_TOP_KEY = re.compile(r"[a-z_]+: \S")
+"""A line of YAML with a key of no section and a plain value."""
 
 
 def dump_recipe(
@@ -22,7 +24,8 @@ def dump_recipe(
     """The resolved recipe as YAML.
 
     Args:
-        reasons: where values come from, by keys such as `rollout.group_size`; written as comments.
+        reasons: where values come from, by keys such as `rollout.group_size` or `max_steps`;
+            written as comments.
         said: only the keys that the recipe says, for processes that work out the rest.
     """
     values = {"schema": SCHEMA, **recipe.model_dump(mode="json", exclude_unset=said)}
@@ -34,7 +37,7 @@ def dump_recipe(
         name = line.strip().partition(":")[0]
         if not line.startswith((" ", "-")):
             section = name
-        known = reasons.get(f"{section}.{name}") if _OWN_KEY.match(line) else None
+        known = reasons.get(_key(line, section))
         lines.append(f"{line}  {_WORKED_OUT}{known}" if known else line)
     return "\n".join(lines) + "\n"
 
@@ -46,6 +49,14 @@ def read_reasons(text: str) -> dict[str, str]:
         if line and not line.startswith((" ", "-")):
             section = line.partition(":")[0]
         before, mark, why = line.partition(_WORKED_OUT)
-        if mark and _OWN_KEY.match(before):
-            found[f"{section}.{before.strip().partition(':')[0]}"] = why.strip()
+        if mark and (key := _key(before, section)):
+            found[key] = why.strip()
     return found
+
+
+def _key(line: str, section: str) -> str:
+    """The key whose plain value a line of YAML has; empty where it has none."""
+    name = line.strip().partition(":")[0]
+    if _TOP_KEY.match(line):
+        return name
+    return f"{section}.{name}" if _OWN_KEY.match(line) else ""

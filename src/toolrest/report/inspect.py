@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ from toolrest.runs.folder import RunFolder
 from toolrest.runs.origins import changed_files, read_origins
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _MOST_ID = 1 << 31
 
@@ -265,8 +266,20 @@ def _measured(
     before = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     if not before:
         raise InputError("the prompt is empty")
+    return token_entropies(model, before, ids, recipe.rollout.temperature)
+
+
+def token_entropies(
+    model: PreTrainedModel, before: Sequence[int], ids: Sequence[int], temperature: float
+) -> list[float]:
+    """The entropies of a policy's distributions over a response, nats.
+
+    Args:
+        before: the prompt's tokens, at least one.
+        ids: the response's.
+    """
     row = torch.tensor([[*before, *ids]], device=model.device)
     with torch.no_grad():
         logits = model(input_ids=row).logits[0, len(before) - 1 : -1].float()
-    logps = torch.log_softmax(logits / recipe.rollout.temperature, dim=-1)
+    logps = torch.log_softmax(logits / temperature, dim=-1)
     return [float(each) for each in -(logps.exp() * logps).sum(-1)]

@@ -45,34 +45,40 @@ def new_run(name: str | None, default: str) -> Iterator[RunFolder]:
 
 
 @contextmanager
-def resumed_run(resume: str) -> Iterator[RunFolder]:
+def resumed_run(resume: str, *, extended: bool = False) -> Iterator[RunFolder]:
     """Find the run to resume (see `find_run`), and hold it to the end.
+
+    Args:
+        extended: whether it is to be trained for longer, so that it may be done.
 
     Raises:
         TakenError: another process trains there.
         InputError: there is none, or it cannot be held.
     """
-    run = find_run(resume)
+    run = find_run(resume, extended=extended)
     with ExitStack() as holding:
         try:
             holding.enter_context(run.held())
         except InputError:
-            _check_unfinished(run, resume)
+            _check_unfinished(run, resume, extended)
             raise
-        _check_unfinished(run, resume)  # who held it before may have ended or removed it
+        _check_unfinished(run, resume, extended)  # who held it before may have ended or removed it
         run.drop_parts()
         yield run
 
 
-def find_run(resume: str) -> RunFolder:
+def find_run(resume: str, *, extended: bool = False) -> RunFolder:
     """The run to resume: a run's folder, or `auto` for the newest one that is not done.
+
+    Args:
+        extended: whether a run that is named may be done.
 
     Raises:
         InputError: there is none.
     """
     if resume != "auto":
         run = RunFolder(Path(resume))
-        _check_unfinished(run, resume)
+        _check_unfinished(run, resume, extended)
         return run
     undone = []
     for recipe in RUNS.glob("*/recipe.yaml"):
@@ -95,11 +101,13 @@ def remove_run(run: RunFolder) -> None:
         _take_away(run)
 
 
-def _check_unfinished(run: RunFolder, resume: str) -> None:
+def _check_unfinished(run: RunFolder, resume: str, extended: bool) -> None:
     if not run.recipe.is_file():
         raise InputError(f"--resume {resume}: no run is there (it has no recipe.yaml)")
-    if run.summary.is_file():
-        raise InputError(f"--resume {resume}: that run is done")
+    if run.summary.is_file() and not extended:
+        raise InputError(
+            f"--resume {resume}: that run is done; train it for longer by a larger max_steps=..."
+        )
 
 
 def _claim(name: str, holding: ExitStack) -> RunFolder:

@@ -47,7 +47,7 @@ def origins(
     template = json.dumps(tokenizer.chat_template, sort_keys=True)
     return (
         file_origins(recipe)
-        | {RECIPE: _recipe_hash(recipe)}
+        | {RECIPE: recipe_hash(recipe)}
         | {TEMPLATE: hashlib.sha256(template.encode("utf-8", "replace")).hexdigest()}
         | {ROWS: _rows_hash(rows)}
     )
@@ -66,7 +66,7 @@ def file_origins(recipe: Recipe) -> dict[str, str]:
     return found
 
 
-def _recipe_hash(recipe: Recipe) -> str:
+def recipe_hash(recipe: Recipe) -> str:
     """Of what it asks for: not how that is computed, nor defaults, to which newer versions add."""
     values: dict[str, Any] = recipe.model_dump(mode="json", exclude_defaults=True)
     for key in (*RESUMABLE, "name", "trust_remote_code"):

@@ -8,6 +8,7 @@ held-out tasks only if it has learned to read the prompt.
 import json
 import random
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -68,6 +69,19 @@ class Tool:
         return f"{self.verb} a {self.noun.lower()}."
 
 
+def tools_text(tools: Iterable[tuple[str, str, dict[str, str]]]) -> str:
+    """The system message that lists tools.
+
+    Args:
+        tools: (name, description, {parameter: type}) of each.
+    """
+    listing = "\n".join(
+        f"{index}. Name: {name}\nDescription: {description}\nParameters: {json.dumps(parameters)}"
+        for index, (name, description, parameters) in enumerate(tools, start=1)
+    )
+    return f"You can use these tools:\n{listing}\nThink, then call tools or respond."
+
+
 @dataclass(frozen=True)
 class Task:
     """One prompt and what a right answer to it is."""
@@ -83,12 +97,10 @@ class Task:
 
     @property
     def system(self) -> str:
-        listing = "\n".join(
-            f"{index}. Name: {tool.name}\nDescription: {tool.describe()}\nParameters: "
-            + json.dumps({p: TYPES[PARAMETERS[p]] for p in tool.parameters})
-            for index, tool in enumerate(self.tools, start=1)
+        return tools_text(
+            (tool.name, tool.describe(), {p: TYPES[PARAMETERS[p]] for p in tool.parameters})
+            for tool in self.tools
         )
-        return f"You can use these tools:\n{listing}\nThink, then call tools or respond."
 
     def sample(self, identity: str) -> Sample:
         """The task as a training sample in the RLLA dialect."""

@@ -7,6 +7,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,12 +18,13 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from toolrest.engines.trl.trainer_state import check_trainer_state
 from toolrest.errors import InputError
-from toolrest.io.files import read_json, sync_tree, write_json
+from toolrest.io.files import read_json, sync_tree, write_json, write_whole
 from toolrest.io.redaction import first_line
 from toolrest.policy.adapters import check_weights, has_adapters, read_adapters, read_weights
 from toolrest.policy.finite import check_finite_files, tensor_names
 from toolrest.policy.safe_folder import check_policy_folder, refuse_inner_adapters
 from toolrest.runs.folder import CHECKPOINT_STATE, checkpoint_step
+from toolrest.runs.model_card import CARD, ModelCard, render_card
 
 
 class CheckpointTrainer(GRPOTrainer):
@@ -34,6 +36,26 @@ class CheckpointTrainer(GRPOTrainer):
 
     def take_state(self, state: dict[str, Any]) -> None:
         """Go on with what `extra_state` gave."""
+
+    def model_card(self, name: str, dataset: str | None) -> ModelCard:
+        """The card of the policy as it is now.
+
+        Args:
+            name: of the policy.
+            dataset: the data set's, where the caller names one.
+        """
+        raise NotImplementedError
+
+    def create_model_card(self, model_name=None, dataset_name=None, tags=None):
+        """See TRL's; the card is `model_card`'s, in the output folder."""
+        if not self.is_world_process_zero():
+            return
+        folder = Path(cast(str, self.args.output_dir))
+        card = self.model_card(model_name or folder.name, dataset_name)
+        more = [tags] if isinstance(tags, str) else tags or []
+        every = dict.fromkeys([*card.tags, *self._tag_names, *more])
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / CARD, render_card(replace(card, tags=list(every))))
 
     def _save_checkpoint(self, model, trial):
         """The parent's files, then ours, which says that all are there; older ones go after it."""
@@ -48,7 +70,9 @@ class CheckpointTrainer(GRPOTrainer):
             folder = Path(self._get_output_dir(trial=trial))
             folder /= f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
             (folder / CHECKPOINT_STATE).unlink(missing_ok=True)
+            shutil.copyfile(Path(cast(str, self.args.output_dir)) / CARD, folder / CARD)
             sizes = sync_tree(folder)
+            del sizes[CARD]  # a user may well write in it, and the checkpoint stays whole
             write_json(folder / CHECKPOINT_STATE, own | {"files": sizes})
             self._prune(folder, limit)
 

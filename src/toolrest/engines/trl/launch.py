@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,6 +35,8 @@ from toolrest.policy.folder import adapted_policy
 from toolrest.policy.speech import read_speech
 from toolrest.recipe import Recipe
 from toolrest.rollout.sampler import check_vllm, shares_prefix
+from toolrest.runs.card_of_run import kept_licence, run_card
+from toolrest.runs.model_card import ModelCard, Results
 
 _KEPT_CHECKPOINTS = 2
 
@@ -185,6 +188,7 @@ def train_with_trl(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> 
         on_rollouts=_rollout_writer(job, model) if job.ranks.main else None,
         peft_config=lora_config(recipe),
         on_incident=job.monitor.keep,
+        model_card=partial(_card, job, model),
     )
     trainer.remove_callback(PrinterCallback)
     if recipe.lora.rank:
@@ -195,6 +199,26 @@ def train_with_trl(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> 
     with stopped_by_signals(follow.ask_to_stop):
         trainer.train(resume_from_checkpoint=checkpoint)
     return trainer.state.global_step
+
+
+def _card(job: Job, model: PreTrainedModel, step: int) -> ModelCard:
+    """The card of a checkpoint of the run."""
+    recipe, name = job.recipe, job.run.path.resolve().name
+    speech = read_speech(job.tokenizer, get_dialect(recipe.dialect), model.generation_config)
+    return run_card(
+        recipe,
+        job.origin.hashes,
+        job.tokenizer,
+        speech,
+        name=f"{name}, checkpoint {step}",
+        steps=f"{step} of {recipe.max_steps}",
+        results=Results(
+            "A checkpoint is not evaluated when it is written; `toolrest evaluate` does that."
+        ),
+        rows={"train": len(job.samples.train), "heldout": len(job.samples.heldout)},
+        licence=kept_licence(recipe),
+        adapter=recipe.lora.rank > 0,
+    )
 
 
 def _rewards(job: Job) -> list[Any]:

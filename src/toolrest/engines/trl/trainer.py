@@ -24,6 +24,7 @@ from toolrest.engines.common.entropy import EntropyTracker
 from toolrest.engines.common.incidents import Incident
 from toolrest.engines.common.potentials import batch_potentials
 from toolrest.engines.common.reward import ToolReward, asked_by, totals
+from toolrest.engines.trl.card import trainer_card
 from toolrest.engines.trl.config import (
     Credit,
     ResTConfig,
@@ -40,6 +41,7 @@ from toolrest.engines.trl.generation import Generation
 from toolrest.engines.trl.prefix.trainer import PrefixSharingTrainer
 from toolrest.engines.trl.rollout import STATISTICS
 from toolrest.policy.speech import read_speech
+from toolrest.runs.model_card import ModelCard
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
@@ -78,6 +80,8 @@ class ResTTrainer(PrefixSharingTrainer):
         rollout_func: samples in TRL's place.
         environment_factory: makes what answers the policy's calls.
         on_rollouts: called with each generation's `RolloutBatch`.
+        model_card: the card of the policy after so many steps, for the checkpoints; None: by what
+            is known here.
         on_incident: called in process 0 when a reward, a weight or a gradient is not finite, before
             the rule `non_finite` is followed.
 
@@ -87,23 +91,6 @@ class ResTTrainer(PrefixSharingTrainer):
 
     _tag_names: ClassVar = ["trl", "grpo", "rest", "toolrest"]
     _name = "ResT"
-    _paper: ClassVar = {
-        "title": (
-            "ResT: Reshaping Token-Level Policy Gradients for Tool-Use Large Language Models"
-        ),
-        "id": "2509.21826",
-        "citation": (
-            "@inproceedings{lin2026rest,\n"
-            "    title        = {{ResT: Reshaping Token-Level Policy Gradients for Tool-Use Large "
-            "Language Models}},\n"
-            "    author       = {Zihan Lin and Xiaohan Wang and Jie Cao and Jiajun Chai and "
-            "Guojun Yin and Wei Lin and Ran He},\n"
-            "    booktitle    = {International Conference on Learning Representations},\n"
-            "    year         = 2026,\n"
-            "    eprint       = {arXiv:2509.21826},\n"
-            "}"
-        ),
-    }
 
     def __init__(  # noqa: PLR0913 -- the arguments of TRL's trainer, and two
         self,
@@ -131,6 +118,7 @@ class ResTTrainer(PrefixSharingTrainer):
         *,
         on_rollouts: Callable[[RolloutBatch], None] | None = None,
         on_incident: Callable[[Incident], None] = lambda incident: None,
+        model_card: Callable[[int], ModelCard] | None = None,
     ) -> None:
         args = own_settings(args, model)
         self.scheme = chosen_scheme(args)
@@ -176,6 +164,7 @@ class ResTTrainer(PrefixSharingTrainer):
             if isinstance(reward, ToolReward):
                 check_reward_dialect(reward.dialect.name, self.dialect.name)
         self._on_rollouts = on_rollouts
+        self._model_card = model_card
         self.entropy = EntropyTracker(
             args.entropy_source, args.entropy_decay, self.accelerator.device
         )
@@ -512,6 +501,12 @@ class ResTTrainer(PrefixSharingTrainer):
             for name, value in found.items():
                 self._metrics["train"][name].append(value)
         super().log(logs, start_time)
+
+    def model_card(self, name: str, dataset: str | None) -> ModelCard:
+        """See `CheckpointTrainer`."""
+        if self._model_card is not None:
+            return self._model_card(self.state.global_step)
+        return trainer_card(self, name, dataset)
 
     def extra_state(self) -> dict[str, Any]:
         """The region entropies so far."""

@@ -1,0 +1,111 @@
+"""What a run has measured of the policy that is taken out of it, for its card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from toolrest.evaluate.intervals import bootstrap_mean, wilson
+from toolrest.evaluate.results import RESULT
+from toolrest.io.files import iterate_lines, read_json, whole_lines
+from toolrest.io.foreign import parse_object
+from toolrest.runs.folder import RunFolder
+from toolrest.runs.model_card import Results, code
+from toolrest.runs.origins import UNKNOWN, fingerprint
+
+_BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+_LABELS = (
+    ("exact_match", "exact match, sampled"),
+    ("greedy_exact_match", "exact match, greedy"),
+    ("reward", "reward, sampled (-3 to 4)"),
+    ("greedy_reward", "reward, greedy (-3 to 4)"),
+)
+_COLUMNS = ("before training", "this policy")
+
+
+def run_results(run: RunFolder, folder: Path, when: str | None, step: int | None) -> Results:
+    """The results of a policy of a run. Files that cannot be read have none.
+
+    Args:
+        folder: the policy's, by whose fingerprint benchmarks are known to be its own.
+        when: the run's evaluation of it: `after` or `warm_start`; None: there is none.
+        step: of the checkpoint, which can have been evaluated on the way.
+    """
+    lines = _benchmarks(run, folder)
+    own = _whole(run, when) if when is not None else None
+    if own is None and step is not None:
+        own = _on_the_way(run, step)
+    if own is None:
+        words = "This policy was not evaluated on the run's held-out rows."
+        return Results(words, lines=lines)
+    before = _whole(run, "before") or {}
+    rows = [(label, before.get(key, "-"), own[key]) for key, label in _LABELS if key in own]
+    words = (
+        f"On {own['n']} held-out rows of the run's own data, by the run's rules; in brackets 95 % "
+        "intervals (Wilson's of shares, the bootstrap's of means)."
+    )
+    return Results(words, rows, _COLUMNS, lines)
+
+
+def _whole(run: RunFolder, when: str) -> dict[str, str] | None:
+    """{figure: value with its interval} of one of the run's evaluations."""
+    try:
+        return _cells(read_json(run.evaluation / f"{when}.json"), run.evaluation / f"{when}.jsonl")
+    except _BROKEN:
+        return None
+
+
+def _on_the_way(run: RunFolder, step: int) -> dict[str, str] | None:
+    try:
+        points = [parse_object(line) for line in whole_lines(run.curve)]
+        return _cells(next(point for point in points if point["step"] == step), None)
+    except (*_BROKEN, StopIteration):
+        return None
+
+
+def _cells(found: dict[str, Any], responses: Path | None) -> dict[str, str]:
+    n = int(found["n"])
+    cells = {"n": str(n)}
+    for key, _ in _LABELS:
+        if key not in found:
+            continue
+        value = float(found[key])
+        if "exact" in key:
+            low, high = wilson(round(value * n), n)
+            cells[key] = f"{value:.1%} ({low:.1%} to {high:.1%})"
+        else:
+            cells[key] = f"{value:.2f}{_interval(responses, key)}"
+    return cells
+
+
+def _interval(responses: Path | None, key: str) -> str:
+    """Of a mean reward, from the responses that it is of; empty without them."""
+    if responses is None or not responses.is_file():
+        return ""
+    decoding = "greedy" if key.startswith("greedy") else "sampled"
+    rows = map(parse_object, iterate_lines(responses))
+    values = [float(row["reward"]["total"]) for row in rows if row["decoding"] == decoding]
+    low, high = bootstrap_mean(values)
+    return f" ({low:.2f} to {high:.2f})"
+
+
+def _benchmarks(run: RunFolder, folder: Path) -> list[str]:
+    """`toolrest evaluate`'s results of exactly this policy, a line each."""
+    paths = sorted(run.evaluation.glob(f"*/{RESULT}"))
+    own = fingerprint(folder) if paths else UNKNOWN
+    lines = []
+    for path in paths:
+        try:
+            found = read_json(path)
+            if own == UNKNOWN or found["settings"]["weights"] != own:
+                continue
+            name = found["settings"].get("version") or found["settings"]["benchmark"]
+            lines += [
+                f"{code(str(name))}, {code(category)}: {float(each['accuracy']):.1%} "
+                f"(95 % {float(each['low']):.1%} to {float(each['high']):.1%}, n = "
+                f"{int(each['n'])})" + ("" if each["whole"] else ", not all of its items")
+                for category, each in found["categories"].items()
+            ]
+        except _BROKEN:
+            continue
+    return lines

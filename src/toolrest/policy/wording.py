@@ -1,0 +1,75 @@
+"""How a policy's prompts are worded, kept beside a policy that was taken out of its run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from toolrest.core.dialects import get_dialect
+from toolrest.data.wording import style_names
+from toolrest.errors import InputError, unknown_name
+from toolrest.io.files import read_json, write_json
+from toolrest.recipe import EMBEDDED, Recipe
+from toolrest.recipe.sources import recipe_rendering
+
+WORDING = "toolrest.json"
+"""The file's name."""
+WORLD = "world"
+"""The wording of the embedded tasks, besides those of `toolrest.data.wording`."""
+
+
+@dataclass(frozen=True)
+class Wording:
+    """Dialect and wording of a policy's prompts."""
+
+    dialect: str
+    """How it writes calls."""
+    style: str
+    """See `toolrest.data.wording`; or `WORLD`."""
+    think: bool = False
+    """Whether a prompt in plain words asks for a thought."""
+    max_tokens: int = 1024
+    """Most tokens of a reply in training."""
+
+
+def wording_of(recipe: Recipe) -> Wording:
+    """The wording of a run's prompts.
+
+    Args:
+        recipe: the run's resolved one.
+    """
+    world = recipe.data.path is None and not recipe.data.sources and recipe.policy == EMBEDDED
+    rendering = recipe_rendering(recipe)
+    limit = recipe.rollout.max_response_tokens
+    style = WORLD if world else rendering.style
+    return Wording(recipe.dialect, style, bool(recipe.data.think), limit)
+
+
+def write_wording(folder: Path, wording: Wording) -> None:
+    """Keep the wording in a policy's folder."""
+    write_json(folder / WORDING, asdict(wording))
+
+
+def read_wording(folder: Path) -> Wording | None:
+    """The wording that a folder keeps; None where it keeps none.
+
+    Raises:
+        InputError: it is of another form, or names what is not known.
+    """
+    path = folder / WORDING
+    try:
+        found = read_json(path)
+        wording = Wording(**found)
+        if not isinstance(wording.think, bool) or not isinstance(wording.max_tokens, int):
+            raise TypeError("think or max_tokens is of another kind")
+        if wording.max_tokens < 1:
+            raise ValueError("max_tokens is below 1")
+        get_dialect(str(wording.dialect))
+        known = (*style_names(), WORLD)
+        if wording.style not in known:
+            raise InputError(unknown_name("prompt", str(wording.style), known))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); take it out") from error
+    return wording

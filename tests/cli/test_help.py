@@ -1,0 +1,100 @@
+"""Help and completion of every command."""
+
+import os
+import re
+import resource
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from toolrest.cli.main import app
+
+ROOT = typer.main.get_command(app)
+COMMANDS = [
+    *((name,) for name in ROOT.commands),
+    *(("data", name) for name in ROOT.commands["data"].commands),
+]
+
+
+def parsed(words):
+    """Parse a command's arguments as the command line does; nothing is done."""
+    command, info = ROOT, "toolrest"
+    context = None
+    while True:
+        context = command.make_context(info, list(words), parent=context)
+        if not hasattr(command, "commands"):
+            return
+        rest = [*context._protected_args, *context.args]
+        info, command, words = rest[0], command.commands[rest[0]], rest[1:]
+
+
+def helped(*words):
+    done = CliRunner().invoke(app, [*words], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.mark.parametrize("command", [(), *COMMANDS], ids=" ".join)
+def test_every_command_has_short_help_and_examples_that_parse(command):
+    text = helped(*command, "-h")
+    assert text == helped(*command, "--help")
+    lines = [line.strip() for line in text.split("Examples:")[1].splitlines()]
+    shown = [line for line in lines if line.startswith("toolrest ")]
+    assert 1 <= len(shown) <= 2
+    for line in shown:
+        words = re.findall(r"'([^']*)'|(\S+)", line)
+        words = [quoted or bare for quoted, bare in words][1:]
+        assert words[: len(command)] == list(command)
+        parsed(words)
+
+
+def test_an_option_that_is_not_there_does_not_parse():
+    """Else the test above could not fail."""
+    with pytest.raises(Exception, match="--nothing"):
+        parsed(["train", "--nothing"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("toolrest tr", "train"),
+        ("toolrest data ch", "check"),
+        ("toolrest export --ada", "--adapter"),
+        ("toolrest chat --wei", "--weights"),
+    ],
+)
+def test_the_shell_completes(typed, found):
+    code = "import sys; sys.argv[0] = 'toolrest'; from toolrest.cli.main import main; main()"
+    words = {"_TOOLREST_COMPLETE": "complete_bash", "COMP_WORDS": typed}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | words | {"COMP_CWORD": str(typed.count(" "))},
+        capture_output=True,
+        text=True,
+    )
+    assert found in done.stdout.split(), done.stdout + done.stderr
+    assert "Usage" not in done.stdout
+
+
+def test_the_script_of_a_shell_is_shown():
+    shown = CliRunner().invoke(app, ["--show-completion", "bash"], prog_name="toolrest")
+    assert "_TOOLREST_COMPLETE" in shown.output
+
+
+def test_help_loads_no_engine_and_is_there_at_once():
+    code = (
+        "import sys\nfrom toolrest.cli.main import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print([n for n in ('torch', 'transformers', 'trl', 'datasets') if n in sys.modules])"
+    )
+    seconds = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert done.stdout.splitlines()[-1] == "[]"
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(seconds) < 0.5  # of the processor, whatever else the machine does
