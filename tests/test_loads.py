@@ -67,7 +67,7 @@ ROWS = {
         *("evaluate/answers.py", "evaluate/results.py", "evaluate/backends/findings.py"),
     ),
     "data": ("data/rows.py", "evaluate/apibank.py", "evaluate/score_file.py"),
-    "a reward function": ("engines/common/guarded_reward.py",),
+    "a reward function": ("engines/common/guarded_reward.py", "recipe/reward_file.py"),
     "bfcl-eval": (
         "evaluate/bfcl/worker.py",
         "evaluate/bfcl/questions.py",

@@ -17,16 +17,23 @@ def default_name(recipe: "Recipe") -> str:
     return f"{file_name(f'{scheme}-{policy}')}-seed{recipe.seed}"
 
 
-def print_plan(recipe: "Recipe") -> None:
-    """Print what would be done; nothing is.
+def print_plan(recipe: "Recipe", name: str | None = None) -> None:
+    """Print what would be done, after the checks that a run begins with; nothing is done.
+
+    The command of verl can be meant for another machine: what this one lacks for it is printed.
+
+    Args:
+        name: the new run's, where the user gave one.
 
     Raises:
         InputError: it could not be.
     """
     from toolrest.core.dialects import AUTO
-    from toolrest.core.weights import get_scheme
+    from toolrest.preflight import preflight
     from toolrest.recipe import dump_recipe
 
+    if recipe.engine.name != "verl":
+        preflight(recipe, name=name)
     if recipe.dialect == AUTO:
         from toolrest.policy.fitting import fit_recipe
         from toolrest.policy.tokenizer import load_tokenizer
@@ -35,7 +42,6 @@ def print_plan(recipe: "Recipe") -> None:
     if recipe.engine.name == "verl":
         _print_verl_command(recipe)
         return
-    get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
     recipe, reasons, ahead = _sized(recipe)
     say(dump_recipe(recipe, reasons).rstrip("\n"))
     for line in ahead:
@@ -63,30 +69,17 @@ def print_plan(recipe: "Recipe") -> None:
 
 
 def _sized(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str]]:
-    """The recipe with what follows from its policy, from what, and what to expect of the run; one
-    whose policy or data are not here is left as it is, and says so.
-    """
-    from toolrest.doctor.hub import is_cached, is_hub_name, why_unreachable
+    """The recipe with what follows from its policy, from what, and what to expect of the run."""
     from toolrest.policy.fitting import fit_recipe
     from toolrest.policy.sizing import count_recipe, is_sized, refuse_memory, say_time, size_recipe
     from toolrest.policy.tokenizer import load_tokenizer
-    from toolrest.recipe.sources import recipe_sources
 
     if not is_sized(recipe):
         return recipe, {}, []
-    try:
-        asked = [source.path for source in recipe_sources(recipe)]
-        away = [name for name in (recipe.policy, *asked) if is_hub_name(name)]
-        away = [name for name in away if name != recipe.policy or not is_cached(name)]
-        if away and (why := why_unreachable()) is not None:
-            raise InputError(f"{away[0]} is not here, and {why}")
-        tokenizer = load_tokenizer(recipe)
-        recipe, _ = fit_recipe(recipe, tokenizer)
-        recipe, settings = size_recipe(recipe, tokenizer)
-        lengths = count_recipe(recipe, tokenizer)
-    except InputError as error:
-        later = "what the recipe does not say is worked out as the run starts, not here"
-        return recipe, {}, [f"{later} ({error})"]
+    tokenizer = load_tokenizer(recipe)
+    recipe, _ = fit_recipe(recipe, tokenizer)
+    recipe, settings = size_recipe(recipe, tokenizer)
+    lengths = count_recipe(recipe, tokenizer)
     refuse_memory(recipe, max(lengths.prompts, default=None))
     line = say_time(recipe, lengths)
     return recipe, {each.key: each.why for each in settings}, [line] if line else []
@@ -108,4 +101,19 @@ def _print_verl_command(recipe: "Recipe") -> None:
     )
     for note in verl_notes(recipe):
         say(f"# note: {note}")
+    for line in _not_here(recipe):
+        say(line, err=True)
     say(shell_command(environment, command))
+
+
+def _not_here(recipe: "Recipe") -> list[str]:
+    """What would stop the run on this machine, a line each; what is not asked of it is left out."""
+    from toolrest.preflight import checks_of
+
+    found = []
+    for check in checks_of(recipe):
+        try:
+            check(recipe)
+        except InputError as error:
+            found.append(f"here `toolrest train` would not start: {error}")
+    return found

@@ -76,8 +76,11 @@ def train(
 
         recipe = load_recipe(path, overrides)
         if dry_run:
-            print_plan(recipe)
+            print_plan(recipe, name=recipe.name)
             return
+        from toolrest.preflight import preflight
+
+        preflight(recipe, name=recipe.name)
         from toolrest.engines.common.ranks import join_ranks
         from toolrest.runs.claims import new_run
         from toolrest.runs.folder import RunFolder
@@ -94,6 +97,7 @@ def _resume(
 ) -> None:
     from toolrest.engines.common.ranks import join_ranks
     from toolrest.io.files import write_whole
+    from toolrest.preflight import preflight
     from toolrest.recipe import (
         check_resumable,
         check_trusted,
@@ -114,6 +118,7 @@ def _resume(
         recipe = load_recipe(run.recipe, overrides)
         if not trusted:
             check_trusted(recipe, run.recipe)
+        preflight(recipe)
         if overrides:
             reasons = _reasons_left(run, overrides)
             written = dump_recipe(recipe, reasons, said=True)
@@ -142,20 +147,7 @@ def _run(
 ) -> None:
     """Do the job of a recipe here, or in the processes that it asks for."""
     engine = recipe.engine
-    if engine.name == "verl":
-        train_in_this_process(recipe, run, ranks, resume=resume, quiet=quiet, accept=accept)
-        return
-    if ranks.count not in (1, engine.processes * engine.nodes):
-        raise InputError(
-            f"engine.processes={engine.processes}, engine.nodes={engine.nodes}, but the launcher "
-            f"has started {ranks.count} processes; say the same to both"
-        )
-    if engine.nodes > ranks.count:
-        raise InputError(
-            f"engine.nodes={engine.nodes}: TRL's processes have to be started on every machine "
-            "(docs/scaling.md shows how); or use engine=verl"
-        )
-    if ranks.count > 1 or engine.processes == 1:
+    if engine.name == "verl" or ranks.count > 1 or engine.processes == 1:
         train_in_this_process(recipe, run, ranks, resume=resume, quiet=quiet, accept=accept)
         return
     from toolrest.engines.trl.processes import run_processes

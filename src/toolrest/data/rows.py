@@ -25,6 +25,8 @@ LONGEST_LINE = 64 * 1024**2
 """Most bytes of a JSONL line, and characters of a CSV cell."""
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _BATCH = 256
+_LISTED = 4
+"""Files that a message names at most."""
 
 
 _LONGEST_REASON = 400
@@ -53,11 +55,6 @@ def iterate_rows(source: str) -> Iterator[tuple[int, Row]]:
         InputError: no such file or data set, another kind of file, not UTF-8, or an empty one.
     """
     path = user_path(source, f"data {source}")
-    if not path.is_file():
-        if _HUB.fullmatch(source) and not path.exists():
-            yield from _hub_rows(source)
-            return
-        raise InputError(f"data {source}: there is no such file")
     kind = path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]
     readers = {
         ".json": _json_rows,
@@ -66,6 +63,14 @@ def iterate_rows(source: str) -> Iterator[tuple[int, Row]]:
         ".parquet": _parquet_rows,
     }
     reader = readers.get(kind[0].lower()) if kind else None
+    if path.is_dir():
+        raise InputError(f"data {source}: a folder; name a file in it{_files_in(path, readers)}")
+    if not path.is_file():
+        if _HUB.fullmatch(source) and reader is None and not path.exists():
+            yield from _hub_rows(source)
+            return
+        near = _files_in(path.parent, readers) if path.parent.is_dir() else ""
+        raise InputError(f"data {source}: there is no such file{near}")
     if reader is None or (path.suffix == ".gz" and reader is _parquet_rows):
         raise InputError(f"data {source}: expected .json, .jsonl, .csv (each .gz too) or .parquet")
     none = True
@@ -74,6 +79,16 @@ def iterate_rows(source: str) -> Iterator[tuple[int, Row]]:
         yield number, row
     if none:
         raise InputError(f"data {source}: the file holds no rows")
+
+
+def _files_in(folder: Path, kinds: Mapping[str, object]) -> str:
+    """`; FOLDER has a.json, b.parquet`: the first files of these kinds, or nothing."""
+    try:
+        names = sorted(p.name for p in folder.iterdir() if kinds.keys() & set(p.suffixes))
+    except OSError:
+        return ""
+    shown = ", ".join(names[:_LISTED]) + (", .." if len(names) > _LISTED else "")
+    return f"; {'here is' if folder == Path() else f'{folder} has'} {shown}" if names else ""
 
 
 def _binary(path: Path) -> IO[bytes]:

@@ -81,7 +81,7 @@ class Scheme(ABC):
     statistic: Statistic | None = field(default=None, init=False, repr=False)
     """What `batch.entropy` must have measured; None: the scheme does not read it."""
     reads_tokens: bool = field(default=False, init=False, repr=False)
-    """Whether the scheme reads `batch.tokens`, which cost one more forward where the sampler tells none."""
+    """Whether the scheme reads `batch.tokens`, a forward more where the sampler tells none."""
 
     @abstractmethod
     def weights(self, batch: TokenBatch) -> torch.Tensor:
