@@ -6,6 +6,7 @@ from toolrest.cli.compare import compare
 from toolrest.cli.data import data
 from toolrest.cli.doctor import doctor
 from toolrest.cli.evaluate import evaluate
+from toolrest.cli.group import OneLineGroup
 from toolrest.cli.inspect import inspect
 from toolrest.cli.report import report
 from toolrest.cli.score import score
@@ -15,6 +16,7 @@ from toolrest.io.terminal import keep_streams, say
 
 app = typer.Typer(
     name="toolrest",
+    cls=OneLineGroup,
     help="Train language models to use tools, with token weights from region entropies (ResT).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

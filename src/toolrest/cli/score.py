@@ -39,13 +39,16 @@ def score(
     """Score responses against ground truths."""
     with one_line_errors():
         from toolrest.core.rewards.correctness import parse_weights
+
+        _check_file(rollouts)
+        weights = parse_weights(reward or ["partial"])
         from toolrest.engines.common.reward import ToolReward
         from toolrest.evaluate.score_file import score_file
 
         tool_reward = ToolReward(
             dialect,
             schedule,
-            correctness=parse_weights(reward or ["partial"]),
+            correctness=weights,
             punish_over_calls=punish_over_calls,
             normalise_strings=normalise_strings,
             lenient_types=lenient_types,
@@ -81,3 +84,15 @@ def score(
             view.print(f"every row    {output}", soft_wrap=True)
         else:
             require_shown()
+
+
+def _check_file(path: Path) -> None:
+    """Refuse a folder, naming the files of a run's that can be scored, and what is not there."""
+    from toolrest.errors import InputError
+
+    if path.is_dir():
+        found = sorted(path.glob("evaluation/*.jsonl")) + sorted(path.glob("rollouts/*.jsonl"))
+        name = found[0] if found else path / "evaluation/after.jsonl"
+        raise InputError(f"{path}: a folder; name a file of responses, such as {name}")
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")

@@ -111,7 +111,7 @@ def _check_engine(recipe: Recipe) -> None:
     if engine.name == "verl":
         return
     if recipe.optimizer.loss not in LOSSES:
-        raise InputError(f"optimizer.{unknown_name('loss', recipe.optimizer.loss, LOSSES)}")
+        raise InputError(unknown_name("optimizer.loss", recipe.optimizer.loss, LOSSES))
     for key, value, usual in (("mode", engine.mode, "sync"), ("options", engine.options, {})):
         if value != usual:
             raise InputError(f"engine.{key} is a setting of verl; use it with engine=verl")

@@ -28,6 +28,7 @@ from toolrest.report.inspection import (
     inspect_response,
 )
 from toolrest.runs.folder import RunFolder
+from toolrest.runs.missing import no_run
 from toolrest.runs.origins import changed_files, read_origins
 
 if TYPE_CHECKING:
@@ -146,7 +147,9 @@ def _record(subject: Subject, run: RunFolder | None) -> dict[str, Any]:
     if run is not None:
         path = _rollouts_of(run, subject.step)
     if path.is_dir():
-        raise InputError(f"{path}: neither a run (it has no recipe.yaml) nor a file")
+        raise InputError(f"{path}: neither a run nor a file: {no_run(path)}")
+    if not path.exists():
+        raise InputError(f"{path}: neither a run nor a file: {no_run(path)}")
     if path.suffix != ".jsonl":
         return {"response": _text(path)}
     rows = [line for line in split_lines(_text(path)) if line.strip()]

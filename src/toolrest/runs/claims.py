@@ -15,6 +15,7 @@ from toolrest.errors import InputError
 from toolrest.io.files import TakenError
 from toolrest.io.foreign import user_path
 from toolrest.runs.folder import RUNS, RunFolder
+from toolrest.runs.missing import no_run
 
 _OTHERWISE = "choose another name (name=...), or wait for it"
 
@@ -149,7 +150,7 @@ def remove_run(run: RunFolder) -> None:
 
 def _check_unfinished(run: RunFolder, resume: str) -> None:
     if not run.recipe.is_file():
-        raise InputError(f"--resume {resume}: no run is there (it has no recipe.yaml)")
+        raise InputError(f"--resume {resume}: {no_run(run.path)}")
     if run.summary.is_file():
         raise InputError(f"--resume {resume}: that run is done")
 
