@@ -69,6 +69,9 @@ LIGHT = {
     "train reward.schedule=rset": "'rest'",
     # files and folders
     "train nowhere.yaml": "no such recipe",
+    "train smollm2-rla": "did you mean smollm2-rlla?",
+    "smollm2-rlla": "toolrest train smollm2-rlla",
+    "recipes smolm2-rlla": "did you mean smollm2-rlla?",
     "train folder": "name a recipe",
     "train runs/done": "--resume runs/done",
     "train rows.jsonl": "data.path=rows.jsonl",

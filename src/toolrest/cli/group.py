@@ -64,11 +64,17 @@ def explain_usage(error: Any, words: Sequence[str]) -> str:
         name = next((word for word in words if word not in command), "")
         known = list(getattr(context.command, "commands", {}))
         near = difflib.get_close_matches(name, known, n=1)
-        if name.endswith((".yaml", ".yml")) or "=" in name:
+        if name.endswith((".yaml", ".yml")) or "=" in name or _is_recipe(name):
             return f"{short(name)} is no command; write toolrest train {name}"
         hint = f"did you mean {near[0]}? " if near else ""
         return f"no such command {short(name)}: {hint}known: {', '.join(known)}"
     return f"{said[:1].lower()}{said[1:]}; {asked} shows how"
+
+
+def _is_recipe(name: str) -> bool:
+    from toolrest.recipe.shipped import shipped_recipes
+
+    return name in shipped_recipes()
 
 
 def _names(context: Any) -> list[str]:

@@ -10,6 +10,7 @@ from toolrest.cli.group import OneLineGroup
 from toolrest.cli.inspect import inspect
 from toolrest.cli.report import report
 from toolrest.cli.score import score
+from toolrest.cli.shipped import recipes
 from toolrest.cli.train import train
 from toolrest.cli.variance import variance
 from toolrest.io.terminal import keep_streams, say
@@ -31,6 +32,7 @@ app.command()(report)
 app.command()(score)
 app.command()(compare)
 app.command()(variance)
+app.command()(recipes)
 
 
 @app.callback(invoke_without_command=True)

@@ -8,7 +8,8 @@ from toolrest.errors import InputError, short
 
 ARGUMENTS = typer.Argument(
     metavar="[RECIPE] [KEY=VALUE]...",
-    help="A recipe file, then overrides such as max_steps=5 or rollout.group_size=4.",
+    help="A recipe file, or a name that `toolrest recipes` lists; then overrides such as "
+    "max_steps=5 or rollout.group_size=4.",
     show_default=False,
 )
 
@@ -21,7 +22,9 @@ def split_arguments(arguments: list[str]) -> tuple[Path | None, list[str]]:
     """
     path, overrides = None, list(arguments)
     if overrides and "=" not in overrides[0] and not _is_key(overrides[0]):
-        path = Path(overrides.pop(0))
+        from toolrest.recipe.shipped import find_recipe
+
+        path = find_recipe(overrides.pop(0))
     for at, text in enumerate(overrides):
         if "=" in text and text != "=":
             continue

@@ -16,6 +16,7 @@ from toolrest.recipe.checks import check_recipe
 from toolrest.recipe.mends import explain_key, explain_section, explain_value, key_meant
 from toolrest.recipe.paths import with_whole_paths
 from toolrest.recipe.schema import Recipe
+from toolrest.recipe.shipped import nearest_recipe
 from toolrest.recipe.versions import upgrade
 
 _KEYLESS = (
@@ -116,7 +117,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         text = read_text(path)
     except FileNotFoundError:
-        raise InputError(f"{path}: there is no such recipe") from None
+        raise InputError(f"{path}: there is no such recipe; {nearest_recipe(str(path))}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: the recipe cannot be read ({error})") from error
     values = plain_values(text, str(path))
