@@ -9,6 +9,7 @@ from toolrest.cli.evaluate import evaluate
 from toolrest.cli.group import OneLineGroup
 from toolrest.cli.inspect import inspect
 from toolrest.cli.report import report
+from toolrest.cli.runs import runs
 from toolrest.cli.score import score
 from toolrest.cli.shipped import recipes
 from toolrest.cli.train import train
@@ -27,6 +28,7 @@ app.command()(train)
 app.command()(evaluate)
 app.add_typer(data)
 app.command()(doctor)
+app.command()(runs)
 app.command()(inspect)
 app.command()(report)
 app.command()(score)

@@ -10,20 +10,28 @@ if TYPE_CHECKING:
     from toolrest.recipe import Recipe
 
 
-def default_name(recipe: "Recipe") -> str:
-    """A run's name of its scheme, policy and seed."""
+def default_name(recipe: "Recipe", path: Path | None = None) -> str:
+    """A run's name of its recipe's file, scheme, policy, data and seed; what is said twice is left
+    out once, and the embedded world is not said.
+    """
     policy = Path(recipe.policy).name or "policy"
     scheme = recipe.weighting.scheme.replace("*", "-") if recipe.method == "rl" else recipe.method
-    return f"{file_name(f'{scheme}-{policy}')}-seed{recipe.seed}"
+    sources = [recipe.data.path] if recipe.data.path else [s.path for s in recipe.data.sources]
+    data = Path(sources[0]).name.partition(".")[0] if len(sources) == 1 else "mixture"
+    parts = [path.stem if path is not None and path.name != "recipe.yaml" else "", scheme]
+    parts += [policy, data if sources else ""]
+    words = dict.fromkeys(part for part in parts if part)
+    return f"{file_name('-'.join(words))}-seed{recipe.seed}"
 
 
-def print_plan(recipe: "Recipe", name: str | None = None) -> None:
+def print_plan(recipe: "Recipe", path: Path | None = None, *, new: bool = True) -> None:
     """Print what would be done, after the checks that a run begins with; nothing is done.
 
     The command of verl can be meant for another machine: what this one lacks for it is printed.
 
     Args:
-        name: the new run's, where the user gave one.
+        path: the recipe's file.
+        new: whether the run would begin, rather than go on.
 
     Raises:
         InputError: it could not be.
@@ -33,14 +41,14 @@ def print_plan(recipe: "Recipe", name: str | None = None) -> None:
     from toolrest.recipe import dump_recipe
 
     if recipe.engine.name != "verl":
-        preflight(recipe, name=name)
+        preflight(recipe, name=recipe.name if new else None)
     if recipe.dialect == AUTO:
         from toolrest.policy.fitting import fit_recipe
         from toolrest.policy.tokenizer import load_tokenizer
 
         recipe, _ = fit_recipe(recipe, load_tokenizer(recipe))
     if recipe.engine.name == "verl":
-        _print_verl_command(recipe)
+        _print_verl_command(recipe, path)
         return
     recipe, reasons, ahead = _sized(recipe)
     say(dump_recipe(recipe, reasons).rstrip("\n"))
@@ -85,13 +93,13 @@ def _sized(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str]]:
     return recipe, {each.key: each.why for each in settings}, [line] if line else []
 
 
-def _print_verl_command(recipe: "Recipe") -> None:
+def _print_verl_command(recipe: "Recipe", path: Path | None) -> None:
     from toolrest.engines.verl.checks import verl_notes
     from toolrest.engines.verl.hydra import shell_command
     from toolrest.engines.verl.overrides import run_paths, verl_command, verl_steps
     from toolrest.runs.folder import RUNS
 
-    name = recipe.name or default_name(recipe)
+    name = recipe.name or default_name(recipe, path)
     paths = run_paths(RUNS / name, evaluated=recipe.evaluation.samples > 0)
     environment, command = verl_command(recipe, name, paths)
     say(

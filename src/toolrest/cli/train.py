@@ -76,7 +76,7 @@ def train(
 
         recipe = load_recipe(path, overrides)
         if dry_run:
-            print_plan(recipe, name=recipe.name)
+            print_plan(recipe, path)
             return
         from toolrest.preflight import preflight
 
@@ -87,7 +87,7 @@ def train(
 
         ranks = join_ranks()
         with ExitStack() as held:
-            claim = new_run(recipe.name, default_name(recipe))
+            claim = new_run(recipe.name, default_name(recipe, path))
             run = RunFolder(ranks.first(lambda: held.enter_context(claim).path))
             _run(recipe, run, ranks, resume=False, quiet=quiet)
 
@@ -110,7 +110,8 @@ def _resume(
 
     check_resumable(overrides)
     if dry_run:
-        print_plan(load_run_recipe(find_run(resume).recipe, overrides, trusted=trusted))
+        recipe = load_run_recipe(find_run(resume).recipe, overrides, trusted=trusted)
+        print_plan(recipe, new=False)
         return
     ranks = join_ranks()
     with ExitStack() as held:
