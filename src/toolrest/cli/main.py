@@ -5,6 +5,7 @@ import typer
 from toolrest.cli.compare import compare
 from toolrest.cli.data import data
 from toolrest.cli.doctor import doctor
+from toolrest.cli.estimate import estimate
 from toolrest.cli.evaluate import evaluate
 from toolrest.cli.group import OneLineGroup
 from toolrest.cli.inspect import inspect
@@ -28,6 +29,7 @@ app.command()(train)
 app.command()(evaluate)
 app.add_typer(data)
 app.command()(doctor)
+app.command()(estimate)
 app.command()(runs)
 app.command()(inspect)
 app.command()(report)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolrest.errors import InputError, file_name
+from toolrest.errors import InputError, counted, file_name
 from toolrest.io.terminal import say
 
 if TYPE_CHECKING:
@@ -58,15 +58,16 @@ def print_plan(recipe: "Recipe", path: Path | None = None, *, new: bool = True) 
     data = recipe.data.path or sources or "the embedded world's tasks"
     if recipe.method != "rl":
         say(
-            f"# plan: {recipe.method}, {recipe.warm_start.steps} steps of "
+            f"# plan: {recipe.method}, {counted(recipe.warm_start.steps, 'step')} of "
             f"{recipe.warm_start.batch_size} demonstrations from {data}; evaluation before and "
             f"after on up to {recipe.evaluation.samples} held-out samples"
         )
         return
     say(
-        f"# plan: {recipe.max_steps} steps of {recipe.rollout.prompts_per_step} prompts x "
+        f"# plan: {counted(recipe.max_steps, 'step')} of "
+        f"{counted(recipe.rollout.prompts_per_step, 'prompt')} x "
         f"{recipe.rollout.group_size} responses from {data}; a checkpoint every "
-        f"{recipe.save_steps} steps; evaluation before and after on up to "
+        f"{counted(recipe.save_steps, 'step')}; evaluation before and after on up to "
         f"{recipe.evaluation.samples} held-out samples"
     )
     if recipe.engine.processes > 1:

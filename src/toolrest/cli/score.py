@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from toolrest.cli.errors import one_line_errors
+from toolrest.errors import printable
 from toolrest.io.terminal import require_shown
 
 
@@ -70,12 +71,15 @@ def score(
         told |= {"punish_over_calls": punish_over_calls, "normalise_strings": normalise_strings}
         told |= {"lenient_types": lenient_types}
         view = console()
-        view.print(f"{rollouts}, n = {summary.pop('n'):.0f}", soft_wrap=True)
+        counts = {name or "mean": own.pop("n") for name, own in summary.items()}
+        said = ", ".join(f"{n:.0f}{'' if k == 'mean' else ' ' + k}" for k, n in counts.items())
+        view.print(f"{rollouts}, n = {said}", soft_wrap=True)
         table = Table()
         table.add_column("")
-        table.add_column("mean", justify="right")
-        for name, value in summary.items():
-            table.add_row(name, f"{value:.4f}")
+        for heading in counts:
+            table.add_column(printable(heading), justify="right")
+        for name in next(iter(summary.values())):
+            table.add_row(name, *(f"{own[name]:.4f}" for own in summary.values()))
         view.print(table)
         settings = ", ".join(f"{name} {value}" for name, value in told.items())
         view.print(f"scored by    {by}: {settings}", soft_wrap=True)
