@@ -22,7 +22,7 @@ LOADERS = {
 """Names of calls that read what is not in the call."""
 WRITES = ("w", "a", "x", "wb", "ab", "xb")
 ROWS = {
-    "recipe": ("recipe/load.py", "experiments/plan.py"),
+    "recipe": ("recipe/load.py", "experiments/plan.py", "runs/listing.py"),
     "config.json, and the index of weights": (
         "policy/weights.py:load_config",
         "policy/safe_folder.py",
@@ -72,20 +72,22 @@ ROWS = {
         *("evaluate/answers.py", "evaluate/results.py", "evaluate/backends/findings.py"),
     ),
     "data": ("data/rows.py", "evaluate/apibank.py", "evaluate/score_file.py"),
-    "a reward function": ("engines/common/guarded_reward.py",),
+    "a reward function": ("engines/common/guarded_reward.py", "recipe/reward_file.py"),
     "tools of a chat": ("chat/tools.py",),
     "bfcl-eval": (
         "evaluate/bfcl/worker.py",
         "evaluate/bfcl/questions.py",
         "evaluate/evaluation.py",
     ),
-    "sizes": ("policy/sizing.py", "estimate/__main__.py"),
+    "sizes": ("policy/sizing.py", "estimate/show.py"),
 }
 """The table's rows, and the places that load them: files, or functions in them."""
 OURS = {
     "io/files.py": "the readers themselves",
     "engines/trl/__init__.py": "our own modules by their names",
     "io/terminal.py": "the standard streams",
+    "recipe/shipped.py": "our own recipes",
+    "cli/shipped.py": "our own recipes",
     "__init__.py": "our own modules by their names",
     "report/page_of_runs/write.py": "files of the package",
     "report/page.py": "templates of the package",

@@ -58,6 +58,11 @@ def short_list(parts: Sequence[str]) -> str:
     return "; ".join(parts[:_SHOWN]) + more
 
 
+def counted(count: int, one: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{count:,} {one}" if count == 1 else f"{count:,} {one}s"
+
+
 def printable(text: str, keep: str = "") -> str:
     """The text with control characters escaped, so that it cannot move a terminal's cursor.
 

@@ -149,7 +149,7 @@ def test_hostile_text_is_text_in_the_page_and_in_the_terminal():
         (("--text", "x", "--entropy", "format=x"), "give nats"),
         (("--text", "x", "--scheme", "rset"), "did you mean 'rest'"),
         (("--text", "x", "--scheme", "gtpo"), "inspect a run"),
-        (("none.txt",), "cannot be read"),
+        (("none.txt",), "neither a run nor a file"),
         ((".",), "neither a run"),
         (("runs/a", "--row", "9"), "2 responses"),
         (("runs/a", "--step", "7"), "no rollouts of step 7"),

@@ -144,3 +144,20 @@ def test_a_disk_that_takes_no_more_is_a_line(error, capsys):
 def test_other_errors_are_not_hidden(error):
     with pytest.raises(type(error)), one_line_errors():
         raise error
+
+
+def test_sampled_and_greedy_are_kept_apart(tmp_path):
+    good = f"<think> t </think>\n{TRUTH}"
+    rows = [
+        {"response": text, "ground_truth": good, "decoding": decoding}
+        for text, decoding in ((good, "greedy"), (good, "greedy"), ("no", "sampled"))
+    ]
+    path = tmp_path / "after.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shown = score(path, "--output", tmp_path / "out.jsonl").stdout
+    assert "n = 2 greedy, 1 sampled" in shown
+    (line,) = (line for line in shown.splitlines() if "│ reward " in line)
+    greedy, sampled = (float(cell) for cell in line.split("│")[2:4])
+    assert greedy == 4 and sampled < 0
+    kept = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["decoding"] for row in kept] == ["greedy", "greedy", "sampled"]

@@ -205,7 +205,7 @@ def test_a_full_disk_is_one_line(monkeypatch, error):
     assert "the disk is full" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert result.stderr.endswith("go on with: the same command\n")
-    assert not list(Path("runs").iterdir())
+    assert not Path("runs").exists()
 
 
 @pytest.mark.parametrize("where", ["training.load_samples", "engines.trl.job.load_policy"])

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from toolrest.cli.main import app
 from toolrest.estimate import Estimate, estimate, get_gpu, get_shape
-from toolrest.estimate.__main__ import machines
+from toolrest.estimate.show import machines
 from toolrest.estimate.table import header, row, summary
 from toolrest.recipe import load_recipe
 
@@ -61,16 +63,29 @@ def test_the_documents_growth_is_the_computed_one():
         assert rest.strip("| ").split(" | ") == computed[2:-1], arguments
 
 
-def test_the_command_line(capsys, monkeypatch):
-    from toolrest.estimate.__main__ import main
+def test_the_command_line(capsys):
+    from toolrest.estimate.show import main
 
     path = str(ROOT / "recipes/verl-qwen3-8b.yaml")
-    monkeypatch.setattr("sys.argv", ["estimate", path, "--gpu", "a100", "--gpus", "16"])
-    main()
+    main([path, "--gpu", "a100", "--gpus", "16"])
     shown = capsys.readouterr().out
     assert "16 x A100" in " ".join(shown.split())
     assert "optimizer" in shown
-    monkeypatch.setattr("sys.argv", ["estimate", path, "rollout.vllm.memory=0.1"])
-    with pytest.raises(SystemExit):
-        main()
-    assert capsys.readouterr().err.startswith("error: rollout.vllm.memory=0.1")
+    for words, said in (
+        ([path, "rollout.vllm.memory=0.1"], "rollout.vllm.memory=0.1"),
+        (["policy=some/one"], "unknown policy of known shape"),
+        (["verl-qwen3-8b", "--gpus", "12"], "whole machines"),
+        (["verl-qwen3-8b", "--gpu", "h1"], "unknown GPU"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 2
+        told = capsys.readouterr()
+        assert told.err.startswith("toolrest: ") and said in told.err and not told.out
+        found = CliRunner().invoke(app, ["estimate", *words])
+        assert (found.exit_code, found.stderr, found.stdout) == (2, told.err, "")
+
+
+def test_overrides_alone_are_of_the_default_recipe():
+    found = CliRunner().invoke(app, ["estimate", "policy=Qwen/Qwen3-0.6B"])
+    assert found.exit_code == 0 and "the default recipe" in found.stdout

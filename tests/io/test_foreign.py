@@ -6,12 +6,12 @@ import math
 import pytest
 
 from toolrest.data.rows import iterate_rows
-from toolrest.doctor.hub import is_hub_name
 from toolrest.engines.common.guarded_reward import load_reward_function
 from toolrest.errors import InputError
 from toolrest.evaluate.target import find_target
 from toolrest.io.files import read_json
 from toolrest.io.foreign import is_number, parse_json, parse_object, require_numbers, user_path
+from toolrest.io.hub import is_hub_name
 from toolrest.policy.folder import kept_policy, policy_path
 from toolrest.recipe import Recipe, load_recipe
 

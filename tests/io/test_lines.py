@@ -110,7 +110,7 @@ def test_rollouts_are_scored_shown_and_inspected_as_they_were_written(text, tmp_
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
     path = folder / "step-000001.jsonl"
     files.write_whole(path, "".join(lines))
-    assert score_file(path, ToolReward("rlla", "constant"), folder / "out.jsonl")["n"] == 3
+    assert score_file(path, ToolReward("rlla", "constant"), folder / "out.jsonl")[""]["n"] == 3
     assert len(list(files.iterate_lines(folder / "out.jsonl"))) == 3
     assert len(best_and_worst(folder, 1)) == 2
     with pytest.raises(InputError, match="has 3 responses"):

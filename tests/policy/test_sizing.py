@@ -197,8 +197,9 @@ def test_a_containers_memory_is_what_is_free(monkeypatch, tmp_path, limit, used,
     assert sizing.free_memory() == left
 
 
-def test_a_dry_run_of_a_policy_that_is_not_here_says_so(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    for policy in ("./nowhere", "somebody/else"):
-        shown = CliRunner().invoke(app, ["train", f"policy={policy}", "--dry-run"])
-        assert shown.exit_code == 0 and "is worked out as the run starts, not here" in shown.stdout
+def test_a_dry_run_of_a_policy_that_is_not_here_is_refused_as_the_run_is(monkeypatch):
+    monkeypatch.setattr("toolrest.io.hub.why_unreachable", lambda: "there is no network")
+    for policy, said in (("./nowhere", "no such folder"), ("somebody/else", "hf download")):
+        for more in ((), ("--dry-run",)):
+            found = CliRunner().invoke(app, ["train", f"policy={policy}", *more])
+            assert found.exit_code == 2 and said in found.stderr, found.output

@@ -73,8 +73,8 @@ def test_the_best_and_the_worst_saved_response(tmp_path):
         {"response": f"r{total}\n\x1b[31m", "reward": {"total": total}}
         for total in (1.0, 4.0, -2.0)
     ]
-    (tmp_path / "step-000009.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    best, worst = best_and_worst(tmp_path, 9)
+    (tmp_path / "step-000010.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    best, worst = best_and_worst(tmp_path, 10)
     assert best.startswith("best saved response, reward 4.00: r4.0⏎") and "\x1b" not in best
     assert worst.startswith("worst saved response, reward -2.00")
     assert best_and_worst(tmp_path, 8) == []

@@ -24,7 +24,7 @@ def test_vllm_samples_where_it_is_and_takes_new_weights(
     monkeypatch, rollout, more, installed, gpu, words
 ):
     spec = object() if installed else None
-    monkeypatch.setattr("toolrest.rollout.sampler.find_spec", lambda name: spec)
+    monkeypatch.setattr("toolrest.recipe.extras.find_spec", lambda name: spec)
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
     recipe = Recipe.model_construct(**(dict(Recipe(rollout=rollout)) | more))
     if words is None:
@@ -36,7 +36,7 @@ def test_vllm_samples_where_it_is_and_takes_new_weights(
 
 def test_it_is_refused_before_anything_is_spent(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("toolrest.rollout.sampler.find_spec", lambda name: object())
+    monkeypatch.setattr("toolrest.recipe.extras.find_spec", lambda name: object())
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr(
         "toolrest.engines.trl.job.load_policy", lambda recipe: pytest.fail("was loaded")

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from toolrest.errors import InputError
-from toolrest.runs.folder import RunFolder, write_whole
+from toolrest.runs.folder import RunFolder, rollouts_file, steps_before, write_whole
 
 
 @pytest.fixture(autouse=True)
@@ -195,3 +195,23 @@ def test_two_changed_trees_of_one_commit_are_two_sources(tmp_path, monkeypatch):
         monkeypatch.setattr(runs, "__file__", str(tmp_path / name / "runs" / "folder.py"))
         found.append(runs.describe_environment(0)["source"])
     assert found[0] == found[2] != found[1]
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_rollouts_are_named_by_the_step_that_is_on_them(old):
+    """Runs of earlier versions began with step 0, and are read and gone on with as they are."""
+    run = start("a")
+    run.rollouts.mkdir()
+    for step in range(1, 4):
+        name = f"step-{step - old:06d}.jsonl"
+        (run.rollouts / name).write_text("{}\n")
+    assert rollouts_file(run.rollouts, 3).is_file()
+    assert not rollouts_file(run.rollouts, 4).exists()
+    run.rewind(2)
+    assert rollouts_file(run.rollouts, 2).is_file()
+    assert not rollouts_file(run.rollouts, 3).exists()
+
+
+def test_what_was_done_before_a_rollout():
+    assert steps_before({"step": 3, "steps_done": 2}) == steps_before({"step": 2}) == 2
+    assert steps_before({}) == steps_before({"step": "x"}) == 0

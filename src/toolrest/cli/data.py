@@ -164,8 +164,9 @@ def show(
 ) -> None:
     """Print a row's samples as the policy sees them, and their ground truths."""
     with one_line_errors():
-        from toolrest.data.pick import pick_row
+        from toolrest.data.pick import pick_row, read_place
 
+        read_place(row)
         recipe, sources, rendering, tokenizer = read_inputs(inputs, policy)
         for place, sample in pick_row(sources, rendering, recipe.seed, row):
             say(f"{place}\n{_sample_text(sample, tokenizer)}\n")

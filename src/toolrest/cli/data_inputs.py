@@ -35,24 +35,33 @@ def read_inputs(
 ) -> "tuple[Recipe, list[Source], Rendering, PreTrainedTokenizerBase | None]":
     """(recipe with overrides, sources, rendering, the tokenizer of `--policy` or None)."""
     from toolrest.cli.work import quiet_libraries
+    from toolrest.data.rows import find_file
     from toolrest.data.sources import Source
     from toolrest.errors import InputError
     from toolrest.recipe import load_recipe
+    from toolrest.recipe.shipped import find_recipe, shipped_recipes
     from toolrest.recipe.sources import recipe_rendering, recipe_sources
 
-    quiet_libraries()
     overrides = [text for text in inputs if "=" in text and not Path(text).exists()]
     files = [text for text in inputs if text not in overrides]
-    recipes = [text for text in files if text.endswith((".yaml", ".yml"))]
+    shipped = shipped_recipes()
+    recipes = [
+        text
+        for text in files
+        if text.endswith((".yaml", ".yml")) or (text in shipped and not Path(text).exists())
+    ]
     paths = [text for text in files if text not in recipes]
     if len(recipes) > 1:
         raise InputError(f"{recipes[1]}: one recipe is enough")
+    for path in paths:
+        find_file(path)
     # the dialect is checked against the data that the arguments name
     own = ["data.path=" + paths[0]] if paths else []
-    recipe = load_recipe(Path(recipes[0]) if recipes else None, [*overrides, *own])
+    recipe = load_recipe(find_recipe(recipes[0]) if recipes else None, [*overrides, *own])
     sources = [Source(path) for path in paths] or recipe_sources(recipe)
     if not sources:
         raise InputError("no data: name files, or a recipe with data.path or data.sources")
+    quiet_libraries()
     recipe, tokenizer = _fitted(recipe, policy)
     return recipe, sources, recipe_rendering(recipe), tokenizer
 

@@ -80,7 +80,7 @@ def _calm() -> None:
     from contextlib import suppress
 
     from toolrest.cli.work import quiet_libraries
-    from toolrest.doctor.hub import calm_hub
+    from toolrest.io.hub import calm_hub
 
     with suppress(ImportError):
         calm_hub()

@@ -20,6 +20,9 @@ _EXAMPLES = {
     ),
     "show": ("toolrest data show rows.jsonl --row 3",),
     "doctor": ("toolrest doctor recipe.yaml",),
+    "estimate": ("toolrest estimate verl-qwen3-8b --gpu h200", "toolrest estimate smollm2-rlla"),
+    "runs": ("toolrest runs --json",),
+    "recipes": ("toolrest recipes", "toolrest recipes smollm2-rlla"),
     "inspect": (
         "toolrest inspect runs/NAME --step 10 --row 3",
         "toolrest inspect --text 'Hello' --entropy response=0.4",

@@ -3,39 +3,53 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolrest.errors import InputError, file_name
+from toolrest.errors import InputError, counted, file_name
 from toolrest.io.terminal import say
 
 if TYPE_CHECKING:
     from toolrest.recipe import Recipe
 
 
-def default_name(recipe: "Recipe") -> str:
-    """A run's name of its scheme, policy and seed."""
+def default_name(recipe: "Recipe", path: Path | None = None) -> str:
+    """A run's name of its recipe's file, scheme, policy, data and seed; what is said twice is left
+    out once, and the embedded world is not said.
+    """
     policy = Path(recipe.policy).name or "policy"
     scheme = recipe.weighting.scheme.replace("*", "-") if recipe.method == "rl" else recipe.method
-    return f"{file_name(f'{scheme}-{policy}')}-seed{recipe.seed}"
+    sources = [recipe.data.path] if recipe.data.path else [s.path for s in recipe.data.sources]
+    data = Path(sources[0]).name.partition(".")[0] if len(sources) == 1 else "mixture"
+    parts = [path.stem if path is not None and path.name != "recipe.yaml" else "", scheme]
+    parts += [policy, data if sources else ""]
+    words = dict.fromkeys(part for part in parts if part)
+    return f"{file_name('-'.join(words))}-seed{recipe.seed}"
 
 
-def print_plan(recipe: "Recipe") -> None:
-    """Print what would be done; nothing is.
+def print_plan(recipe: "Recipe", path: Path | None = None, *, new: bool = True) -> None:
+    """Print what would be done, after the checks that a run begins with; nothing is done.
+
+    The command of verl can be meant for another machine: what this one lacks for it is printed.
+
+    Args:
+        path: the recipe's file.
+        new: whether the run would begin, rather than go on.
 
     Raises:
         InputError: it could not be.
     """
     from toolrest.core.dialects import AUTO
-    from toolrest.core.weights import get_scheme
+    from toolrest.preflight import preflight
     from toolrest.recipe import dump_recipe
 
+    if recipe.engine.name != "verl":
+        preflight(recipe, name=recipe.name if new else None)
     if recipe.dialect == AUTO:
         from toolrest.policy.fitting import fit_recipe
         from toolrest.policy.tokenizer import load_tokenizer
 
         recipe, _ = fit_recipe(recipe, load_tokenizer(recipe))
     if recipe.engine.name == "verl":
-        _print_verl_command(recipe)
+        _print_verl_command(recipe, path)
         return
-    get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
     recipe, reasons, ahead = _sized(recipe)
     say(dump_recipe(recipe, reasons).rstrip("\n"))
     for line in ahead:
@@ -44,15 +58,16 @@ def print_plan(recipe: "Recipe") -> None:
     data = recipe.data.path or sources or "the embedded world's tasks"
     if recipe.method != "rl":
         say(
-            f"# plan: {recipe.method}, {recipe.warm_start.steps} steps of "
+            f"# plan: {recipe.method}, {counted(recipe.warm_start.steps, 'step')} of "
             f"{recipe.warm_start.batch_size} demonstrations from {data}; evaluation before and "
             f"after on up to {recipe.evaluation.samples} held-out samples"
         )
         return
     say(
-        f"# plan: {recipe.max_steps} steps of {recipe.rollout.prompts_per_step} prompts x "
+        f"# plan: {counted(recipe.max_steps, 'step')} of "
+        f"{counted(recipe.rollout.prompts_per_step, 'prompt')} x "
         f"{recipe.rollout.group_size} responses from {data}; a checkpoint every "
-        f"{recipe.save_steps} steps; evaluation before and after on up to "
+        f"{counted(recipe.save_steps, 'step')}; evaluation before and after on up to "
         f"{recipe.evaluation.samples} held-out samples"
     )
     if recipe.engine.processes > 1:
@@ -63,42 +78,29 @@ def print_plan(recipe: "Recipe") -> None:
 
 
 def _sized(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str]]:
-    """The recipe with what follows from its policy, from what, and what to expect of the run; one
-    whose policy or data are not here is left as it is, and says so.
-    """
-    from toolrest.doctor.hub import is_cached, is_hub_name, why_unreachable
+    """The recipe with what follows from its policy, from what, and what to expect of the run."""
     from toolrest.policy.fitting import fit_recipe
     from toolrest.policy.sizing import count_recipe, is_sized, refuse_memory, say_time, size_recipe
     from toolrest.policy.tokenizer import load_tokenizer
-    from toolrest.recipe.sources import recipe_sources
 
     if not is_sized(recipe):
         return recipe, {}, []
-    try:
-        asked = [source.path for source in recipe_sources(recipe)]
-        away = [name for name in (recipe.policy, *asked) if is_hub_name(name)]
-        away = [name for name in away if name != recipe.policy or not is_cached(name)]
-        if away and (why := why_unreachable()) is not None:
-            raise InputError(f"{away[0]} is not here, and {why}")
-        tokenizer = load_tokenizer(recipe)
-        recipe, _ = fit_recipe(recipe, tokenizer)
-        recipe, settings = size_recipe(recipe, tokenizer)
-        lengths = count_recipe(recipe, tokenizer)
-    except InputError as error:
-        later = "what the recipe does not say is worked out as the run starts, not here"
-        return recipe, {}, [f"{later} ({error})"]
+    tokenizer = load_tokenizer(recipe)
+    recipe, _ = fit_recipe(recipe, tokenizer)
+    recipe, settings = size_recipe(recipe, tokenizer)
+    lengths = count_recipe(recipe, tokenizer)
     refuse_memory(recipe, max(lengths.prompts, default=None))
     line = say_time(recipe, lengths)
     return recipe, {each.key: each.why for each in settings}, [line] if line else []
 
 
-def _print_verl_command(recipe: "Recipe") -> None:
+def _print_verl_command(recipe: "Recipe", path: Path | None) -> None:
     from toolrest.engines.verl.checks import verl_notes
     from toolrest.engines.verl.hydra import shell_command
     from toolrest.engines.verl.overrides import run_paths, verl_command, verl_steps
     from toolrest.runs.folder import RUNS
 
-    name = recipe.name or default_name(recipe)
+    name = recipe.name or default_name(recipe, path)
     paths = run_paths(RUNS / name, evaluated=recipe.evaluation.samples > 0)
     environment, command = verl_command(recipe, name, paths)
     say(
@@ -108,4 +110,19 @@ def _print_verl_command(recipe: "Recipe") -> None:
     )
     for note in verl_notes(recipe):
         say(f"# note: {note}")
+    for line in _not_here(recipe):
+        say(line, err=True)
     say(shell_command(environment, command))
+
+
+def _not_here(recipe: "Recipe") -> list[str]:
+    """What would stop the run on this machine, a line each; what is not asked of it is left out."""
+    from toolrest.preflight import checks_of
+
+    found = []
+    for check in checks_of(recipe):
+        try:
+            check(recipe)
+        except InputError as error:
+            found.append(f"here `toolrest train` would not start: {error}")
+    return found

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from toolrest.cli.errors import one_line_errors
+from toolrest.errors import printable
 from toolrest.io.terminal import require_shown
 
 
@@ -39,13 +40,16 @@ def score(
     """Score responses against ground truths."""
     with one_line_errors():
         from toolrest.core.rewards.correctness import parse_weights
+
+        _check_file(rollouts)
+        weights = parse_weights(reward or ["partial"])
         from toolrest.engines.common.reward import ToolReward
         from toolrest.evaluate.score_file import score_file
 
         tool_reward = ToolReward(
             dialect,
             schedule,
-            correctness=parse_weights(reward or ["partial"]),
+            correctness=weights,
             punish_over_calls=punish_over_calls,
             normalise_strings=normalise_strings,
             lenient_types=lenient_types,
@@ -67,12 +71,15 @@ def score(
         told |= {"punish_over_calls": punish_over_calls, "normalise_strings": normalise_strings}
         told |= {"lenient_types": lenient_types}
         view = console()
-        view.print(f"{rollouts}, n = {summary.pop('n'):.0f}", soft_wrap=True)
+        counts = {name or "mean": own.pop("n") for name, own in summary.items()}
+        said = ", ".join(f"{n:.0f}{'' if k == 'mean' else ' ' + k}" for k, n in counts.items())
+        view.print(f"{rollouts}, n = {said}", soft_wrap=True)
         table = Table()
         table.add_column("")
-        table.add_column("mean", justify="right")
-        for name, value in summary.items():
-            table.add_row(name, f"{value:.4f}")
+        for heading in counts:
+            table.add_column(printable(heading), justify="right")
+        for name in next(iter(summary.values())):
+            table.add_row(name, *(f"{own[name]:.4f}" for own in summary.values()))
         view.print(table)
         settings = ", ".join(f"{name} {value}" for name, value in told.items())
         view.print(f"scored by    {by}: {settings}", soft_wrap=True)
@@ -81,3 +88,15 @@ def score(
             view.print(f"every row    {output}", soft_wrap=True)
         else:
             require_shown()
+
+
+def _check_file(path: Path) -> None:
+    """Refuse a folder, naming the files of a run's that can be scored, and what is not there."""
+    from toolrest.errors import InputError
+
+    if path.is_dir():
+        found = sorted(path.glob("evaluation/*.jsonl")) + sorted(path.glob("rollouts/*.jsonl"))
+        name = found[0] if found else path / "evaluation/after.jsonl"
+        raise InputError(f"{path}: a folder; name a file of responses, such as {name}")
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")

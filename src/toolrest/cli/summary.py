@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolrest.errors import InputError
+from toolrest.errors import InputError, counted
 from toolrest.io.terminal import say
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
                 table.add_row(label, form.format(before[key]), form.format(after[key]))
         console.print(table)
     console.print(
-        f"{summary['scheme']}, seed {summary['seed']}: {summary['steps']} steps, "
+        f"{summary['scheme']}, seed {summary['seed']}: {counted(summary['steps'], 'step')}, "
         f"{summary['seconds']:.0f} s"
     )
     if "changed_data" in summary:

@@ -77,15 +77,18 @@ def train(
 
         recipe = load_recipe(path, overrides)
         if dry_run:
-            print_plan(recipe)
+            print_plan(recipe, path)
             return
+        from toolrest.preflight import preflight
+
+        preflight(recipe, name=recipe.name)
         from toolrest.engines.common.ranks import join_ranks
         from toolrest.runs.claims import new_run
         from toolrest.runs.folder import RunFolder
 
         ranks = join_ranks()
         with ExitStack() as held:
-            claim = new_run(recipe.name, default_name(recipe))
+            claim = new_run(recipe.name, default_name(recipe, path))
             run = RunFolder(ranks.first(lambda: held.enter_context(claim).path))
             _run(recipe, run, ranks, resume=False, quiet=quiet)
 
@@ -95,6 +98,7 @@ def _resume(
 ) -> None:
     from toolrest.engines.common.ranks import join_ranks
     from toolrest.io.files import write_whole
+    from toolrest.preflight import preflight
     from toolrest.recipe import (
         check_resumable,
         check_trusted,
@@ -110,7 +114,8 @@ def _resume(
     longer = extends(overrides)
     if dry_run:
         found = find_run(resume, extended=longer)
-        print_plan(load_run_recipe(found.recipe, overrides, trusted=trusted))
+        recipe = load_run_recipe(found.recipe, overrides, trusted=trusted)
+        print_plan(recipe, new=False)
         return
     ranks = join_ranks()
     with ExitStack() as held:
@@ -119,6 +124,7 @@ def _resume(
         recipe = load_recipe(run.recipe, overrides)
         if not trusted:
             check_trusted(recipe, run.recipe)
+        preflight(recipe)
         if overrides:
             reasons = _reasons_left(run, overrides)
             if longer:
@@ -165,20 +171,7 @@ def _run(
 ) -> None:
     """Do the job of a recipe here, or in the processes that it asks for."""
     engine = recipe.engine
-    if engine.name == "verl":
-        train_in_this_process(recipe, run, ranks, resume=resume, quiet=quiet, accept=accept)
-        return
-    if ranks.count not in (1, engine.processes * engine.nodes):
-        raise InputError(
-            f"engine.processes={engine.processes}, engine.nodes={engine.nodes}, but the launcher "
-            f"has started {ranks.count} processes; say the same to both"
-        )
-    if engine.nodes > ranks.count:
-        raise InputError(
-            f"engine.nodes={engine.nodes}: TRL's processes have to be started on every machine "
-            "(docs/scaling.md shows how); or use engine=verl"
-        )
-    if ranks.count > 1 or engine.processes == 1:
+    if engine.name == "verl" or ranks.count > 1 or engine.processes == 1:
         train_in_this_process(recipe, run, ranks, resume=resume, quiet=quiet, accept=accept)
         return
     from toolrest.engines.trl.processes import run_processes

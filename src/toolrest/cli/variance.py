@@ -99,7 +99,9 @@ def _policies(
         return recipe, [(recipe.policy, None)]
     folder = RunFolder(run)
     if not folder.recipe.is_file():
-        raise InputError(f"--run {run}: no run is there (it has no recipe.yaml)")
+        from toolrest.runs.missing import no_run
+
+        raise InputError(f"--run {run}: {no_run(run)}")
     if path is not None:
         raise InputError(f"{path}: with --run the recipe is the run's own")
     recipe = kept_recipe(load_run_recipe(folder.recipe, overrides, trusted=False), folder.recipe)

@@ -14,6 +14,18 @@ from toolrest.errors import InputError
 _NAME = re.compile(r"(\d{1,18})(?:\.(\d{1,18}))?")
 
 
+def read_place(row: str) -> tuple[int, int | None]:
+    """(row, sample of it) of a label such as `3.1`; None: all of the row's samples.
+
+    Raises:
+        InputError: it is written in another way.
+    """
+    found = _NAME.fullmatch(row)
+    if found is None:
+        raise InputError(f"--row {row[:100]}: there is no such sample; name one as 3, or as 3.1")
+    return int(found[1]), None if found[2] is None else int(found[2])
+
+
 def pick_row(
     sources: Sequence[Source], rendering: Rendering, seed: int, row: str
 ) -> Iterator[tuple[str, Sample]]:
@@ -26,10 +38,7 @@ def pick_row(
     Raises:
         InputError: no source has it, or the row cannot be used.
     """
-    found = _NAME.fullmatch(row)
-    if found is None:
-        raise InputError(f"--row {row[:100]}: there is no such sample; name one as 3, or as 3.1")
-    number, step = int(found[1]), None if found[2] is None else int(found[2])
+    number, step = read_place(row)
     none, most = True, 0
     for source in sources:
         for read in read_rows(replace(source, share=1.0), rendering, seed):

@@ -12,7 +12,7 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -25,6 +25,8 @@ LONGEST_LINE = 64 * 1024**2
 """Most bytes of a JSONL line, and characters of a CSV cell."""
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _BATCH = 256
+_LISTED = 4
+"""Files that a message names at most."""
 
 
 _LONGEST_REASON = 400
@@ -41,6 +43,42 @@ class BadRow(Exception):
 Row = dict[str, Any] | BadRow
 
 
+def find_file(source: str) -> Path | None:
+    """The file of rows that a source names; None: a data set on the hub.
+
+    Raises:
+        InputError: there is no such file, or it is of another kind.
+    """
+    path = user_path(source, f"data {source}")
+    if path.is_dir():
+        raise InputError(f"data {source}: a folder; name a file in it{_files_in(path)}")
+    if not path.is_file():
+        if _HUB.fullmatch(source) and _reader(path) is None and not path.exists():
+            return None
+        near = _files_in(path.parent) if path.parent.is_dir() else ""
+        raise InputError(f"data {source}: there is no such file{near}")
+    if _reader(path) is None:
+        raise InputError(f"data {source}: expected .json, .jsonl, .csv (each .gz too) or .parquet")
+    return path
+
+
+def _reader(path: Path) -> Callable[[Path], Iterator[Row]] | None:
+    """What reads a file of this name; None: nothing does."""
+    gzipped = path.suffix == ".gz"
+    kind = path.suffixes[-2:] if gzipped else path.suffixes[-1:]
+    reader = _readers().get(kind[0].lower()) if kind else None
+    return None if gzipped and reader is _parquet_rows else reader
+
+
+def _readers() -> dict[str, Callable[[Path], Iterator[Row]]]:
+    return {
+        ".json": _json_rows,
+        ".jsonl": _jsonl_rows,
+        ".csv": _csv_rows,
+        ".parquet": _parquet_rows,
+    }
+
+
 def iterate_rows(source: str) -> Iterator[tuple[int, Row]]:
     """(number from 0, row) of a `.json`, `.jsonl`, `.csv` or `.parquet` file, the first three
     gzipped or not, or of the training split of a data set on the hub, which is streamed.
@@ -52,28 +90,27 @@ def iterate_rows(source: str) -> Iterator[tuple[int, Row]]:
     Raises:
         InputError: no such file or data set, another kind of file, not UTF-8, or an empty one.
     """
-    path = user_path(source, f"data {source}")
-    if not path.is_file():
-        if _HUB.fullmatch(source) and not path.exists():
-            yield from _hub_rows(source)
-            return
-        raise InputError(f"data {source}: there is no such file")
-    kind = path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]
-    readers = {
-        ".json": _json_rows,
-        ".jsonl": _jsonl_rows,
-        ".csv": _csv_rows,
-        ".parquet": _parquet_rows,
-    }
-    reader = readers.get(kind[0].lower()) if kind else None
-    if reader is None or (path.suffix == ".gz" and reader is _parquet_rows):
-        raise InputError(f"data {source}: expected .json, .jsonl, .csv (each .gz too) or .parquet")
+    path = find_file(source)
+    reader = None if path is None else _reader(path)
+    if path is None or reader is None:
+        yield from _hub_rows(source)
+        return
     none = True
     for number, row in enumerate(reader(path)):
         none = False
         yield number, row
     if none:
         raise InputError(f"data {source}: the file holds no rows")
+
+
+def _files_in(folder: Path) -> str:
+    """`; FOLDER has a.json, b.parquet`: the first files of these kinds, or nothing."""
+    try:
+        names = sorted(p.name for p in folder.iterdir() if _reader(p) is not None)
+    except OSError:
+        return ""
+    shown = ", ".join(names[:_LISTED]) + (", .." if len(names) > _LISTED else "")
+    return f"; {'here is' if folder == Path() else f'{folder} has'} {shown}" if names else ""
 
 
 def _binary(path: Path) -> IO[bytes]:

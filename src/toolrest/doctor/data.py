@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from toolrest.data.prompts import TemplateRefusal, hold_out, render_prompt
 from toolrest.data.sample import Sample
-from toolrest.data.sources import Read, Source, read_rows
 from toolrest.doctor.check import Check, Status
-from toolrest.doctor.hub import is_hub_name, why_unreachable
 from toolrest.errors import InputError
 from toolrest.estimate.settings import Lengths, response_tokens
+from toolrest.preflight import ROWS, first_rows
 from toolrest.recipe import Recipe
-from toolrest.recipe.sources import recipe_rendering, recipe_sources
+from toolrest.recipe.sources import recipe_sources
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-ROWS = 64
-"""Rows of each source that are looked at."""
 _CUT = 0.05
 """Share of the replies that may be longer than a response."""
 
@@ -42,7 +37,7 @@ def check_rows(recipe: Recipe) -> tuple[list[Sample], list[Check]]:
     checks, whole = [], True
     for source in sources:
         try:
-            read = _first_rows(source, recipe)
+            read = first_rows(source, recipe)
         except InputError as error:
             mend = "data.path=FILE, or data.sources, for rows that are there (docs/data.md)"
             checks.append(Check("data", Status.PROBLEM, str(error), mend))
@@ -66,14 +61,6 @@ def check_rows(recipe: Recipe) -> tuple[list[Sample], list[Check]]:
     if whole and not any(check.status is Status.PROBLEM for check in checks):
         checks += _enough(samples, recipe)
     return samples, checks
-
-
-def _first_rows(source: Source, recipe: Recipe) -> list[Read]:
-    why = why_unreachable() if is_hub_name(source.path) else None
-    if why is not None:
-        raise InputError(f"data {source.path}: there is no such file, and for the hub {why}")
-    rows = read_rows(replace(source, take=None), recipe_rendering(recipe), recipe.seed)
-    return list(islice(rows, ROWS))
 
 
 def _enough(samples: list[Sample], recipe: Recipe) -> list[Check]:

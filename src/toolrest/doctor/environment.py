@@ -17,6 +17,7 @@ from toolrest.doctor.versions import (
     pip_line,
 )
 from toolrest.recipe import Recipe
+from toolrest.recipe.extras import EXTRAS, REPORTERS, asked_for
 
 _TRL_ALONE = ("trl", "accelerate", "datasets", "peft")
 """Packages that the engine verl does not use."""
@@ -33,30 +34,6 @@ class Torch:
     """(name, bytes of memory) of each GPU that it can use."""
 
 
-@dataclass(frozen=True)
-class Extra:
-    """An optional part of toolrest."""
-
-    package: str
-    """The module that it brings."""
-    purpose: str
-    """What it is for."""
-    install: str
-    """How it is had."""
-
-
-EXTRAS = {
-    "lora": Extra("peft", "low-rank adapters (lora.rank)", "pip install 'toolrest[lora]'"),
-    "vllm": Extra("vllm", "vLLM as sampler and backend", "pip install 'toolrest[vllm]'"),
-    "bfcl": Extra(
-        "bfcl_eval",
-        "evaluation on BFCL",
-        "pip install --no-deps bfcl-eval==2025.8.5 (docs/evaluate.md)",
-    ),
-    "verl": Extra("verl", "the engine verl", "pip install 'toolrest[verl]' (docs/verl.md)"),
-}
-
-
 def check_environment(recipe: Recipe) -> list[Check]:
     """Everything that does not depend on the policy or the data.
 
@@ -71,7 +48,8 @@ def check_environment(recipe: Recipe) -> list[Check]:
     checks += guarded("versions fit", lambda: [check_fit()])
     checks += guarded("torch build", lambda: check_torch(look_at_torch(), nvidia_gpus()))
     apart = ("vllm", "verl") if verl else ()
-    return checks + [check_extra(name, recipe) for name in EXTRAS if name not in apart]
+    checks += [check_extra(name, recipe) for name in EXTRAS if name not in apart]
+    return checks + [check_reporter(name) for name in recipe.report_to]
 
 
 def _package(package: str, verl: bool) -> Check:
@@ -180,11 +158,11 @@ def check_extra(name: str, recipe: Recipe) -> Check:
         present = find_spec(extra.package) is not None
     except (ImportError, ValueError) as error:
         return Check(f"extra {name}", Status.UNKNOWN, f"could not be checked ({reason(error)})")
-    asked = _asked_for(name, recipe)
+    asked = asked_for(name, recipe)
     if present:
         version, broken = check_extra_version(extra.package)
         found = f"{extra.purpose}: {version or 'present'}"
-        if broken is None and name == "vllm" and asked is not None and not _has_gpu():
+        if broken is None and name == "vllm" and asked is not None and _lacks_gpu(recipe):
             found += f"; {asked} needs a GPU too, and there is none"
             return Check(f"extra {name}", Status.PROBLEM, found, "leave rollout.sampler out")
         if broken is None:
@@ -199,23 +177,20 @@ def check_extra(name: str, recipe: Recipe) -> Check:
     return Check(f"extra {name}", Status.PROBLEM, f"absent, and {asked} needs it", extra.install)
 
 
-def _has_gpu() -> bool:
+def check_reporter(name: str) -> Check:
+    """Whether the package is there that a name in `report_to` needs; a problem where not."""
+    extra = REPORTERS[name]
+    if extra.is_there():
+        return Check(name, Status.OK, extra.purpose)
+    mend = f"{extra.install}, or leave {name} out"
+    return Check(name, Status.PROBLEM, f"absent, and report_to={name} needs it", mend)
+
+
+def _lacks_gpu(recipe: Recipe) -> bool:
+    """Whether a colocated vLLM has no GPU here."""
     import torch
 
-    return torch.cuda.is_available()
-
-
-def _asked_for(extra: str, recipe: Recipe) -> str | None:
-    """The setting for which the recipe needs an extra, or None."""
-    if extra == "lora" and recipe.lora.rank and recipe.engine.name == "trl":
-        return f"lora.rank={recipe.lora.rank}"
-    if (
-        extra == "vllm"
-        and recipe.rollout.sampler == "vllm"
-        and recipe.rollout.vllm.mode != "server"
-    ):
-        return "rollout.sampler=vllm"
-    return None
+    return recipe.rollout.vllm.mode == "colocate" and not torch.cuda.is_available()
 
 
 def check_verl_engine() -> list[Check]:

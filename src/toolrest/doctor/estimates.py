@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,17 +11,15 @@ from toolrest.doctor.environment import Torch
 from toolrest.errors import InputError
 from toolrest.estimate import (
     GPUS,
-    KEPT,
     Gpu,
     Memory,
     ModelShape,
-    checkpoint_bytes,
     estimate,
     get_gpu,
 )
 from toolrest.estimate.needs import Device, needed
 from toolrest.estimate.settings import Lengths
-from toolrest.io.foreign import user_path
+from toolrest.policy.disk import checkpoint_room
 from toolrest.policy.folder import policy_path
 from toolrest.policy.sizing import (
     find_shape,
@@ -33,6 +30,7 @@ from toolrest.policy.sizing import (
     say_time,
 )
 from toolrest.recipe import Recipe
+from toolrest.runs.claims import check_writable, existing
 from toolrest.runs.folder import RUNS
 
 _CLOSE = 0.9
@@ -103,11 +101,12 @@ def check_folder(folder: Path) -> Check:
     Returns:
         A problem where they cannot.
     """
-    place = _existing(folder)
-    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
-        return Check("runs folder", Status.OK, f"{folder.resolve()} can be written")
-    mend = f"make {place} writable, or run toolrest in another folder"
-    return Check("runs folder", Status.PROBLEM, f"{place} cannot be written", mend)
+    try:
+        check_writable(folder)
+    except InputError as error:
+        found, _, mend = str(error).partition("; ")
+        return Check("runs folder", Status.PROBLEM, found, mend)
+    return Check("runs folder", Status.OK, f"{folder.resolve()} can be written")
 
 
 def check_count(recipe: Recipe, found: int) -> Check:
@@ -142,13 +141,8 @@ def check_disk(recipe: Recipe, shape: ModelShape, free: int, cache_free: int) ->
     Returns:
         Problems where they have not.
     """
-    one = checkpoint_bytes(recipe, shape)
-    needed = KEPT * one
-    found = f"{KEPT} checkpoints of {_size(one)}; {_size(free)} free"
-    if needed > free:
-        mend = "make room, or run in a folder on a larger disk"
-        if not recipe.lora.rank:
-            mend += ", or lora.rank=32, whose checkpoints are small"
+    found, mend = checkpoint_room(recipe, shape, free)
+    if mend is not None:
         checks = [Check("disk", Status.PROBLEM, found, mend)]
     else:
         checks = [Check("disk", Status.OK, found)]
@@ -223,16 +217,8 @@ def _largest(parts: Memory) -> str:
     return ", ".join(f"{name} {_size(getattr(parts, name))}" for name in ordered[:3])
 
 
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
-    place = user_path(str(folder), str(folder)).resolve()
-    while not place.exists():
-        place = place.parent
-    return place
-
-
 def _free(folder: Path) -> int:
-    return shutil.disk_usage(_existing(folder)).free
+    return shutil.disk_usage(existing(folder)).free
 
 
 def _hub_cache() -> Path:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from toolrest.core.dialects import Dialect, get_dialect
 from toolrest.doctor.check import Check, Status
-from toolrest.doctor.hub import is_cached, is_hub_name, why_unreachable
 from toolrest.errors import InputError
 from toolrest.estimate import get_gpu
 from toolrest.estimate.needs import Device
 from toolrest.io.files import read_json
+from toolrest.io.hub import is_cached, is_hub_name, why_absent, why_unreachable
 from toolrest.policy.adapters import has_adapters
 from toolrest.policy.finite import check_finite_files
 from toolrest.policy.fitting import fit_recipe
@@ -53,16 +53,10 @@ def check_files(recipe: Recipe) -> list[Check]:
 def _check_hub(policy: str) -> Check:
     if is_cached(policy):
         return Check("policy", Status.OK, f"{policy}, in the hub's cache")
-    why = why_unreachable()
-    if why is None:
+    absent = why_absent(policy)
+    if absent is None:
         return Check("policy", Status.OK, f"{policy}, on the hub; not downloaded yet")
-    return Check(
-        "policy",
-        Status.PROBLEM,
-        f"{policy} is neither a folder nor in the hub's cache, and {why}",
-        f"hf download {policy} where there is a network; then copy the cache (HF_HOME), or the "
-        "folder and give policy=FOLDER",
-    )
+    return Check("policy", Status.PROBLEM, *absent)
 
 
 def _read_json(file: Path) -> dict:

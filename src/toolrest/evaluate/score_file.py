@@ -15,7 +15,9 @@ from toolrest.io.files import iterate_lines
 from toolrest.io.redaction import refuse_keys
 
 
-def score_file(rollouts: Path, reward: ToolReward, output: Path | None) -> dict[str, float]:
+def score_file(
+    rollouts: Path, reward: ToolReward, output: Path | None
+) -> dict[str, dict[str, float]]:
     """Score every row; one row is in memory at a time.
 
     Args:
@@ -25,7 +27,8 @@ def score_file(rollouts: Path, reward: ToolReward, output: Path | None) -> dict[
             identity where it has one, and the breakdown.
 
     Returns:
-        `n`, the mean `reward`, and the mean of every part by name.
+        By the rows' `decoding` (sampled, greedy), which are never put together; empty for rows
+        that name none: `n`, the mean `reward`, and the mean of every part by name.
 
     Raises:
         InputError: no such file, an empty one, or a row that does not fit, by its number.
@@ -34,7 +37,7 @@ def score_file(rollouts: Path, reward: ToolReward, output: Path | None) -> dict[
         raise InputError(f"{rollouts}: there is no such file")
     if output is not None and output.exists() and output.samefile(rollouts):
         raise InputError(f"{output}: the output would overwrite the rollouts; name another file")
-    totals: defaultdict[str, float] = defaultdict(float)
+    totals: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
     count = 0
     with ExitStack() as files:
         write = None if output is None else files.enter_context(_writing(output))
@@ -44,19 +47,25 @@ def score_file(rollouts: Path, reward: ToolReward, output: Path | None) -> dict[
             number, count = count, count + 1
             row = _row(line, f"{rollouts}, row {number}")
             found = _score(row, reward, f"{rollouts}, row {number}")
-            totals["reward"] += found.total
+            told = row.get("decoding")
+            decoding = told if isinstance(told, str) else ""
+            own = totals[decoding]
+            own["n"] += 1
+            own["reward"] += found.total
             for name, values in reward_parts([found]).items():
-                totals[name.removeprefix("reward/")] += values[0]
+                own[name.removeprefix("reward/")] += values[0]
             if write is not None:
-                kept = {"row": number} | (
-                    {"identity": row["identity"]} if "identity" in row else {}
-                )
+                named = {key: row[key] for key in ("identity", "decoding") if key in row}
+                kept = {"row": number} | named
                 text = json.dumps(kept | asdict(found))
                 refuse_keys(text, f"{output}, row {number}")
                 write(text + "\n")
     if count == 0:
         raise InputError(f"{rollouts}: it holds no row")
-    return {"n": float(count)} | {name: total / count for name, total in totals.items()}
+    return {
+        decoding: {name: total if name == "n" else total / own["n"] for name, total in own.items()}
+        for decoding, own in totals.items()
+    }
 
 
 @contextmanager

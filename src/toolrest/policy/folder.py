@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 
 from toolrest.errors import InputError, short
 from toolrest.io.foreign import user_path
+from toolrest.io.hub import is_cached
 from toolrest.io.redaction import first_line
 from toolrest.policy.adapters import adapter_values, has_adapters
 from toolrest.policy.safe_folder import check_policy_folder
@@ -14,6 +17,10 @@ from toolrest.recipe import EMBEDDED, Recipe
 
 _FETCHED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 """Files that are downloaded from the hub; `*.py` too if the policy's code is trusted."""
+_HUB = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
+"""A name that the hub can have."""
+_SHOWN = 6
+"""Folders that a message names at most."""
 _OF_A_RUN = ("warm_start", "base")
 """Folders of a run that can hold the base of its adapters."""
 
@@ -22,28 +29,78 @@ def policy_path(recipe: Recipe) -> str:
     """The recipe's policy as a folder or a hub name.
 
     Raises:
-        InputError: the policy looks like a folder and is not one with a checkpoint.
+        InputError: the policy looks like a folder and is not one with a checkpoint, or is no name
+            that the hub could know.
     """
     if recipe.policy == EMBEDDED:
         return str(files("toolrest.world") / "policy")
     path = user_path(recipe.policy, f"policy={recipe.policy}")
     if path.is_dir():
-        if not (path / "config.json").is_file() and not has_adapters(path):
-            _refuse_run(recipe, path)
-            raise InputError(
-                f"policy={recipe.policy}: not a checkpoint folder (it has no config.json)"
-            )
-        if not any(path.glob("*.safetensors")):
-            raise InputError(f"policy={recipe.policy}: the folder has no .safetensors weights")
-        if not (path / "tokenizer_config.json").is_file() and not has_adapters(path):
-            raise InputError(
-                f"policy={recipe.policy}: the folder has no tokenizer (tokenizer_config.json)"
-            )
+        _check_complete(recipe, path)
         return str(path)
-    looks_local = recipe.policy.startswith((".", "/", "~")) or recipe.policy.count("/") > 1
-    if path.exists() or looks_local:
-        raise InputError(f"policy={recipe.policy}: there is no such folder")
+    if path.exists():
+        raise InputError(
+            f"policy={recipe.policy}: a file; there is no such folder. Give the folder that "
+            "config.json and the weights lie in"
+        )
+    if is_mistyped_path(recipe.policy):
+        raise InputError(
+            f"policy={recipe.policy}: there is no such folder{_what_is_there(recipe.policy)}"
+        )
     return recipe.policy
+
+
+def is_mistyped_path(name: str) -> bool:
+    """Whether a name of nothing here is meant as a path: the hub is not asked for it.
+
+    A name such as `runs/x` is one where the first folder is here and the hub's cache does not have
+    the policy; one that the hub cannot know is one too.
+    """
+    if name.startswith((".", "/", "~")) or _HUB.fullmatch(name) is None:
+        return True
+    owner, slash, _ = name.partition("/")
+    return bool(slash) and (owner == "runs" or Path(owner).is_dir()) and not is_cached(name)
+
+
+def _what_is_there(name: str) -> str:
+    """What the nearest folder that is there holds, by name, and the nearest to what was given."""
+    above = user_path(name, name).parent
+    while not above.exists() and above != above.parent:
+        above = above.parent
+    if not above.is_dir() or above == Path():
+        return "; give a folder with a checkpoint, or a name on the hub, such as Qwen/Qwen3-0.6B"
+    try:
+        names = sorted(each.name for each in above.iterdir() if each.is_dir())
+    except OSError:
+        return f" ({above} cannot be read)"
+    here = [each for each in names if not each.startswith(".")]
+    if not here:
+        return f"; {above} has no folders"
+    near = get_close_matches(Path(name).name, here, n=1)
+    hint = f"did you mean {above / near[0]}? " if near else ""
+    more = ", .." if len(here) > _SHOWN else ""
+    return f"; {hint}{above} has: {', '.join(here[:_SHOWN])}{more}"
+
+
+def _check_complete(recipe: Recipe, path: Path) -> None:
+    """Refuse a folder that lacks a policy's files.
+
+    Raises:
+        InputError: naming what is missing.
+    """
+    if not (path / "config.json").is_file() and not has_adapters(path):
+        _refuse_run(recipe, path)
+        inner = sorted((each.parent for each in path.glob("*/config.json")), key=_step)
+        mend = f"; take policy={inner[-1]}" if inner else "; copy the whole folder"
+        raise InputError(
+            f"policy={recipe.policy}: not a checkpoint folder (it has no config.json){mend}"
+        )
+    if not any(path.glob("*.safetensors")):
+        raise InputError(f"policy={recipe.policy}: the folder has no .safetensors weights")
+    if not (path / "tokenizer_config.json").is_file() and not has_adapters(path):
+        raise InputError(
+            f"policy={recipe.policy}: the folder has no tokenizer (tokenizer_config.json)"
+        )
 
 
 def _refuse_run(recipe: Recipe, path: Path) -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from toolrest.errors import InputError, short
+from toolrest.errors import InputError, short, unknown_name
 
 if TYPE_CHECKING:
     from toolrest.recipe.schema import Recipe
 
 _MODULE = re.compile(r"[A-Za-z0-9_.-]{1,200}+")
+
+LOSSES = ("bnpo", "cispo", "dapo", "dr_grpo", "grpo", "sapo")
+"""TRL's losses in which an advantage weighs its token exactly; luspo has one ratio a response, and
+asks for a setting that recipes have not.
+"""
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -22,6 +27,7 @@ def check_recipe(recipe: Recipe) -> None:
     from toolrest.core.dialects import AUTO, get_dialect
     from toolrest.core.rewards.correctness import check_correctness
     from toolrest.core.rewards.schedule import get_schedule
+    from toolrest.data.formats import format_names
 
     own = recipe.data.path is not None or bool(recipe.data.sources)
     if recipe.dialect != AUTO and get_dialect(recipe.dialect).name != "rlla" and not own:
@@ -35,6 +41,10 @@ def check_recipe(recipe: Recipe) -> None:
             f"method={recipe.method} with warm_start.method={recipe.warm_start.method}: a warm "
             "start comes before reinforcement learning; leave it out, or use method=rl"
         )
+    for number, source in enumerate(recipe.data.sources):
+        if source.format is not None and source.format not in format_names():
+            said = unknown_name("format", source.format, format_names())
+            raise InputError(f"data.sources.{number}.format: {said}")
     _check_template_options(recipe)
     _check_modules(recipe)
     get_schedule(recipe.reward.schedule)
@@ -105,6 +115,8 @@ def _check_engine(recipe: Recipe) -> None:
     engine = recipe.engine
     if engine.name == "verl":
         return
+    if recipe.optimizer.loss not in LOSSES:
+        raise InputError(unknown_name("optimizer.loss", recipe.optimizer.loss, LOSSES))
     for key, value, usual in (("mode", engine.mode, "sync"), ("options", engine.options, {})):
         if value != usual:
             raise InputError(f"engine.{key} is a setting of verl; use it with engine=verl")

@@ -7,20 +7,23 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from toolrest.errors import InputError, short, unknown_name
+from toolrest.errors import InputError, short
 from toolrest.io.files import read_text
 from toolrest.io.plain_yaml import plain_values
 from toolrest.io.redaction import holds_key, key_in
 from toolrest.io.terminal import say
 from toolrest.recipe.checks import check_recipe
+from toolrest.recipe.mends import explain_key, explain_section, explain_value, key_meant
 from toolrest.recipe.paths import with_whole_paths
 from toolrest.recipe.schema import Recipe
+from toolrest.recipe.shipped import nearest_recipe
 from toolrest.recipe.versions import upgrade
 
 _KEYLESS = (
     "looks like a key or a password, which a recipe must not hold; give it in the environment "
     "(OPENAI_API_KEY, HF_TOKEN, WANDB_API_KEY) or in ~/.netrc"
 )
+_OF_DATA = (".parquet", ".jsonl", ".csv", ".gz")
 _DEEPEST_KEY = 20
 """Dots of an override's key."""
 
@@ -70,10 +73,7 @@ def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        said = first["msg"][0].lower() + first["msg"][1:]
-        raise InputError(f"{source}: {key[:200]}={short(first['input'])}: {said}") from error
+        raise InputError(f"{source}: {explain_value(error)}") from error
     recipe = with_whole_paths(recipe)
     check_recipe(recipe)
     _check_keyless(recipe.model_dump(mode="json"), "")
@@ -87,6 +87,8 @@ def override(values: dict[str, Any], written: str) -> None:
         InputError: it is not written so.
     """
     key, equals, text = written.partition("=")
+    if not equals and (meant := key_meant(key)) is not None:
+        raise InputError(f"{short(written)}: a setting is written KEY=VALUE; write {meant}=VALUE")
     if not equals or not key or key.count(".") > _DEEPEST_KEY:
         raise InputError(f"{short(written)}: an override is written key=value, as in max_steps=5")
     value = plain_values(text, f"{short(written)}: the value")
@@ -108,10 +110,14 @@ def override(values: dict[str, Any], written: str) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        raise InputError(f"{path}: {_folder(path)}")
+    if path.suffix in _OF_DATA:
+        raise InputError(f"{path}: a file of data, not a recipe; write data.path={path}")
     try:
         text = read_text(path)
     except FileNotFoundError:
-        raise InputError(f"{path}: there is no such recipe") from None
+        raise InputError(f"{path}: there is no such recipe; {nearest_recipe(str(path))}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: the recipe cannot be read ({error})") from error
     values = plain_values(text, str(path))
@@ -120,6 +126,16 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(f"{path}: a recipe is a mapping of keys, not a {type(values).__name__}")
     return values
+
+
+def _folder(path: Path) -> str:
+    """What to do with a folder that is given as a recipe."""
+    if not (path / "recipe.yaml").is_file():
+        return "a folder; name a recipe (.yaml)"
+    return (
+        f"the folder of a run; go on with it by --resume {path}, or begin anew by its recipe, "
+        f"{path / 'recipe.yaml'}"
+    )
 
 
 def _number(text: str) -> str | float:
@@ -134,13 +150,12 @@ def _check_keys(values: dict[str, Any], model: type[BaseModel], prefix: str) -> 
     for key, value in values.items():
         if key not in model.model_fields:
             known = [prefix + name for name in model.model_fields]
-            raise InputError(unknown_name("recipe key", f"{prefix}{key}", known))
+            raise InputError(explain_key(f"{prefix}{key}", known))
         section = model.model_fields[key].annotation
         if isinstance(section, type) and issubclass(section, BaseModel):
             if not isinstance(value, dict):
-                raise InputError(
-                    f"recipe key {prefix}{key} is a section with keys, not {short(value)}"
-                )
+                inner = list(section.model_fields)
+                raise InputError(explain_section(f"{prefix}{key}", value, inner))
             _check_keys(value, section, f"{prefix}{key}.")
 
 

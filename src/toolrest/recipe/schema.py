@@ -23,6 +23,14 @@ def _takes_bool(annotation: Any) -> bool:
     return annotation in (bool, Any) or any(map(_takes_bool, get_args(annotation)))
 
 
+def _texts(value: Any) -> list[str] | None:
+    """The texts of `a,b` or of a list of texts; None: something else."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",")]
+    whole = isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return value if whole else None
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
@@ -143,6 +151,14 @@ class Reward(_Section):
 
     correctness: dict[str, float] = Field(default_factory=lambda: {"partial": 1.0})
     """Weights of the kinds of correctness: `partial` (the paper's), `exact` and `ast`."""
+
+    @field_validator("correctness", mode="before")
+    @classmethod
+    def _kinds_alone(cls, value: Any) -> Any:
+        """`exact`, `exact,partial` or a list of kinds: each with the weight 1."""
+        kinds = _texts(value)
+        return value if kinds is None else dict.fromkeys(kinds, 1.0)
+
     normalise_strings: bool = False
     """Whether strings are compared without case and punctuation, as BFCL does."""
     lenient_types: bool = False
@@ -307,6 +323,14 @@ class Recipe(_Section):
     """Steps between checkpoints."""
     report_to: list[Literal["tensorboard", "wandb", "trackio"]] = Field(default_factory=list)
     """Where TRL sends metrics besides the run's own files; each needs its package."""
+
+    @field_validator("report_to", mode="before")
+    @classmethod
+    def _names_alone(cls, value: Any) -> Any:
+        """`wandb` is [wandb], and `none` nobody, as in TRL."""
+        names = _texts(value)
+        return value if names is None else [] if names in (["none"], [""]) else names
+
     data: Data = Data()
     warm_start: WarmStart = WarmStart()
     rollout: Rollout = Rollout()

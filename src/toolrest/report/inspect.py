@@ -28,7 +28,8 @@ from toolrest.report.inspection import (
     inspect_recorded,
     inspect_response,
 )
-from toolrest.runs.folder import RunFolder
+from toolrest.runs.folder import RunFolder, rollouts_file, steps_before
+from toolrest.runs.missing import no_run
 from toolrest.runs.origins import changed_files, read_origins
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def look(subject: Subject) -> Inspection:
             raise InputError(f"the recorded tokens do not fit together ({error})") from error
     progress = subject.progress
     if progress is None:
-        progress = min(1.0, _step(record) / max(1, recipe.max_steps))
+        progress = min(1.0, steps_before(record) / max(1, recipe.max_steps))
     region_entropy = _region_entropy(subject, run, record)
     if region_entropy is None and entropies is not None:
         labels, mask = response.label(scheme.scaffolding)
@@ -147,7 +148,9 @@ def _record(subject: Subject, run: RunFolder | None) -> dict[str, Any]:
     if run is not None:
         path = _rollouts_of(run, subject.step)
     if path.is_dir():
-        raise InputError(f"{path}: neither a run (it has no recipe.yaml) nor a file")
+        raise InputError(f"{path}: neither a run nor a file: {no_run(path)}")
+    if not path.exists():
+        raise InputError(f"{path}: neither a run nor a file: {no_run(path)}")
     if path.suffix != ".jsonl":
         return {"response": _text(path)}
     rows = [line for line in split_lines(_text(path)) if line.strip()]
@@ -191,12 +194,19 @@ def _check_record(record: dict[str, Any]) -> None:
 
 def _rollouts_of(run: RunFolder, step: int | None) -> Path:
     files = sorted(run.rollouts.glob("step-*.jsonl"))
-    if step is not None:
-        files = [file for file in files if file.stem == f"step-{step:06d}"]
     if not files:
-        which = "" if step is None else f" of step {step}"
-        raise InputError(f"{run.path}: it has no rollouts{which}")
-    return files[-1]
+        raise InputError(f"{run.path}: it has no rollouts")
+    if step is None:
+        return files[-1]
+    path = rollouts_file(run.rollouts, step)
+    if path not in files:
+        shift = 1 if rollouts_file(run.rollouts, 1).stem == "step-000000" else 0
+        known = [str(int(n) + shift) for f in files if (n := f.stem[5:]).isdecimal()]
+        raise InputError(
+            f"{run.path}: it has no rollouts of step {step}; it has those of steps "
+            f"{', '.join(known[:3])}{f' .. {known[-1]}' if len(known) > 3 else ''}"
+        )
+    return path
 
 
 def _text(path: Path) -> str:
@@ -214,7 +224,7 @@ def _region_entropy(
     if not found and run is not None and run.metrics.is_file():
         for line in whole_lines(run.metrics):
             metrics = _object(line)
-            if _step(metrics) > _step(record):
+            if _step(metrics) > steps_before(record):
                 shares = {r: metrics.get(f"share/{r.name.lower()}", 0.0) for r in Region}
                 means = {r: metrics.get(f"entropy/{r.name.lower()}") for r in Region}
                 found = {r: (m, shares[r]) for r, m in means.items() if m is not None}

@@ -20,6 +20,7 @@ from toolrest.io.files import iterate_lines
 from toolrest.io.foreign import parse_object
 from toolrest.io.terminal import say
 from toolrest.report.shading import visible
+from toolrest.runs.folder import rollouts_file
 
 _REGIONS = ("format", "name", "parameters", "reasoning", "response")
 _BARS = "▁▂▃▄▅▆▇█"
@@ -150,7 +151,7 @@ class LiveView:
         if self._live is None:
             self.note(f"step {step}/{self._total}  {describe_step(metrics)}")
         if self._rollouts is not None and step % _EVERY == 0 and not self._quiet:
-            for line in best_and_worst(self._rollouts, step - 1):
+            for line in best_and_worst(self._rollouts, step):
                 self.note(line)
 
     def _remember(self, metrics: dict[str, Any]) -> None:
@@ -205,7 +206,7 @@ class LiveView:
 def best_and_worst(rollouts: Path, step: int) -> list[str]:
     """The best and the worst of the responses that were saved at a step, a line each."""
     try:
-        path = rollouts / f"step-{step:06d}.jsonl"
+        path = rollouts_file(rollouts, step)
         rows = [parse_object(line) for line in iterate_lines(path, "strict")]
         ranked = sorted(rows, key=lambda row: row["reward"]["total"])
         pairs = (("best", ranked[-1]), ("worst", ranked[0]))

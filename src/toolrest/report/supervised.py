@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from toolrest.errors import InputError
+from toolrest.errors import InputError, counted
 from toolrest.io.files import whole_lines
 from toolrest.recipe import load_recipe
 from toolrest.report.live import describe_step, sparkline
@@ -43,7 +43,7 @@ def describe_supervised(run: RunFolder) -> list[str]:
     losses = [float(row["loss"]) for row in known]
     stride = max(1, -(-len(losses) // 24))
     return [
-        f"supervised   {len(known)} steps, {path}",
+        f"supervised   {counted(len(known), 'step')}, {path}",
         f"loss         {sparkline(losses[::stride])} {losses[0]:.4f} to {losses[-1]:.4f}",
         *(f"step {known[place]['step']:<8}{describe_step(known[place])}" for place in places),
     ]

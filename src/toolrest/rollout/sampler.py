@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from toolrest.errors import InputError
+from toolrest.recipe.extras import check_extras
 from toolrest.rollout.shared_prefix import can_share_prefix
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ def check_vllm(recipe: Recipe) -> None:
     rollout = recipe.rollout
     if rollout.sampler != "vllm" or recipe.method != "rl":
         return
-    if find_spec("vllm") is None:
-        raise InputError("rollout.sampler=vllm needs vLLM: pip install 'toolrest[vllm]'")
+    check_extras(recipe)
     if rollout.vllm.mode == "colocate" and not torch.cuda.is_available():
         raise InputError(
             "rollout.sampler=vllm needs a GPU: on a CPU vLLM packs its weights as it loads them "

@@ -40,7 +40,7 @@ _HEX = 16
 _SECONDS = 10.0
 
 
-def run_card(
+def run_card(  # noqa: PLR0913 -- the facts of a card, each by its name
     recipe: Recipe,
     origins: Mapping[str, str],
     tokenizer: PreTrainedTokenizerBase,

@@ -13,7 +13,11 @@ from pathlib import Path
 
 from toolrest.errors import InputError
 from toolrest.io.files import TakenError
+from toolrest.io.foreign import user_path
 from toolrest.runs.folder import RUNS, RunFolder
+from toolrest.runs.missing import no_run
+
+_OTHERWISE = "choose another name (name=...), or wait for it"
 
 
 @contextmanager
@@ -30,6 +34,7 @@ def new_run(name: str | None, default: str) -> Iterator[RunFolder]:
         TakenError: a run of the user's name is there already, or begins at this moment.
         InputError: the folder cannot be made.
     """
+    first = not RUNS.exists()
     with ExitStack() as holding:
         try:
             run = _claim(name, holding) if name is not None else _claim_free(default, holding)
@@ -41,6 +46,8 @@ def new_run(name: str | None, default: str) -> Iterator[RunFolder]:
             with suppress(OSError):  # the error that ended the run is the one to be told
                 if not run.is_used():
                     _take_away(run)
+                    if first:
+                        RUNS.rmdir()  # not where another run has begun meanwhile
             raise
 
 
@@ -90,6 +97,52 @@ def find_run(resume: str, *, extended: bool = False) -> RunFolder:
     return RunFolder(max(undone)[1])
 
 
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    place = user_path(str(folder), str(folder)).resolve()
+    while not place.exists():
+        place = place.parent
+    return place
+
+
+def check_writable(folder: Path = RUNS) -> None:
+    """Check that folders of runs can be made; none is.
+
+    Raises:
+        InputError: they cannot.
+    """
+    place = existing(folder)
+    if not place.is_dir():
+        raise InputError(f"{place} is a file, and runs are kept in a folder there; move it away")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{place} cannot be written; make it writable, or run toolrest in another folder"
+        )
+
+
+def check_free(name: str | None) -> None:
+    """Check that no run has this name yet; nothing is made or held.
+
+    Raises:
+        TakenError: one has it, or begins at this moment.
+    """
+    if name is None:
+        return
+    run = RunFolder(RUNS / name)
+    if run.lock.is_file():
+        with run.held(_OTHERWISE):
+            pass
+    if _has_run(run):
+        raise _taken(run)
+
+
+def _taken(run: RunFolder) -> TakenError:
+    return TakenError(
+        f"name={run.path.name}: {run.path} is there already; choose another name, or go on with "
+        f"it: toolrest train --resume {run.path}"
+    )
+
+
 def remove_run(run: RunFolder) -> None:
     """Take a run's folder away with all that is in it.
 
@@ -103,7 +156,7 @@ def remove_run(run: RunFolder) -> None:
 
 def _check_unfinished(run: RunFolder, resume: str, extended: bool) -> None:
     if not run.recipe.is_file():
-        raise InputError(f"--resume {resume}: no run is there (it has no recipe.yaml)")
+        raise InputError(f"--resume {resume}: {no_run(run.path)}")
     if run.summary.is_file() and not extended:
         raise InputError(
             f"--resume {resume}: that run is done; train it for longer by a larger max_steps=..."
@@ -116,10 +169,7 @@ def _claim(name: str, holding: ExitStack) -> RunFolder:
     Each turn of the loop is one in which another process has taken the folder away.
     """
     run = RunFolder(RUNS / name)
-    there = TakenError(
-        f"name={name}: {run.path} is there already; choose another name, or go on with it: "
-        f"toolrest train --resume {run.path}"
-    )
+    there = _taken(run)
     while True:
         try:
             run.path.mkdir(parents=True, exist_ok=True)
@@ -132,7 +182,7 @@ def _claim(name: str, holding: ExitStack) -> RunFolder:
             raise there
         with ExitStack() as trying:
             try:
-                trying.enter_context(run.held("choose another name (name=...), or wait for it"))
+                trying.enter_context(run.held(_OTHERWISE))
             except InputError as error:
                 if isinstance(error.__cause__, FileNotFoundError):
                     continue
@@ -164,7 +214,7 @@ def _has_run(run: RunFolder) -> bool:
 def _contents(run: RunFolder) -> list[Path]:
     try:
         return list(run.path.iterdir())
-    except FileNotFoundError:  # taken away since
+    except (FileNotFoundError, NotADirectoryError):  # taken away since, or none yet
         return []
 
 

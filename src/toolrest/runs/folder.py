@@ -231,9 +231,10 @@ class RunFolder:
             if path.is_file():
                 kept = [line for line in whole_lines(path) if _step_of(line, path) <= step]
                 write_whole(path, "".join(kept))
+        last = int(rollouts_file(self.rollouts, step).stem.split("-")[1])
         for file in self.rollouts.glob("step-*.jsonl"):
             written = file.stem.split("-")[1]
-            if written.isdecimal() and int(written) >= step:
+            if written.isdecimal() and int(written) > last:
                 file.unlink()
         for folder in self._checkpoints():
             if checkpoint_step(folder) > step or not is_whole(folder):
@@ -248,6 +249,22 @@ class RunFolder:
             return float(json.loads(lines[-1]).get("seconds", 0.0)) if lines else 0.0
         except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             return 0.0
+
+
+def rollouts_file(folder: Path, step: int) -> Path:
+    """The file of the rollouts that optimiser step `step`, from 1, was the first to be on.
+
+    Earlier versions named it by the steps done before; such a run has one of step 0, and goes on
+    as it began.
+    """
+    number = step - 1 if (folder / "step-000000.jsonl").exists() else step
+    return folder / f"step-{number:06d}.jsonl"
+
+
+def steps_before(rollout: dict[str, Any]) -> int:
+    """The optimiser steps that were done before a rollout of a run was sampled."""
+    done = rollout.get("steps_done", rollout.get("step", 0))  # earlier versions called it step
+    return done if isinstance(done, int) and done >= 0 else 0
 
 
 def checkpoint_step(folder: Path) -> int:

@@ -213,8 +213,9 @@ def test_wrong_input_is_said_once(tmp_path):
         timeout=120,
     )
     assert done.returncode == 2
-    assert done.stderr == f"toolrest: policy={tmp_path}/nowhere: there is no such folder\n"
-    assert not list((tmp_path / "runs").iterdir())
+    assert done.stderr.startswith(f"toolrest: policy={tmp_path}/nowhere: there is no such folder")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_launcher_s_count_must_be_the_recipe_s(tmp_path):

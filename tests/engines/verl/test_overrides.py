@@ -221,7 +221,7 @@ def test_the_command_survives_the_shell():
 def test_dry_run_of_every_shipped_recipe(path):
     result = CliRunner().invoke(app, ["train", str(path), "--dry-run"])
     assert result.exit_code == 0, result.output
-    comment, command = result.output.split("\n", 1)
+    comment, command = result.stdout.split("\n", 1)
     assert comment.startswith("# ")
     words = shlex.split(command.replace("\\\n", " "))
     assert "verl.trainer.main_ppo" in words

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from toolrest.engines.common.ranks import ALONE, Ranks
 from toolrest.errors import InputError
-from toolrest.io.foreign import user_path
+from toolrest.recipe.reward_file import split_reward
 
 RewardFunction = Callable[..., Sequence[float | None]]
 
@@ -119,12 +119,7 @@ def load_reward_function(named: str) -> RewardFunction:
         InputError: the name has another form, the file or function is missing, or the import
             fails.
     """
-    file, colon, name = named.rpartition(":")
-    path = user_path(file, f"reward.function={named}")
-    if not colon or path.suffix != ".py":
-        raise InputError(f"reward.function={named}: written FILE.py:NAME")
-    if not path.is_file():
-        raise InputError(f"reward.function={named}: there is no file {path}")
+    path, name = split_reward(named)
     spec = importlib.util.spec_from_file_location(f"reward_of_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise InputError(f"reward.function={named}: {path} is no Python file (.py)")

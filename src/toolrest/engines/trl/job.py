@@ -8,13 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from toolrest.core.weights import get_scheme
+from toolrest.data.sample import Sample
 from toolrest.engines.common.job import Evaluation, Interrupted, Job, Outcome
-from toolrest.errors import InputError
+from toolrest.errors import InputError, unknown_name
 from toolrest.policy.adapters import has_adapters
 from toolrest.policy.folder import policy_folder
 from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
-from toolrest.rollout.sampler import check_vllm
+from toolrest.rollout.sampler import check_vllm, shares_prefix
 from toolrest.runs.folder import RunFolder, checkpoint_step
 from toolrest.runs.reproducibility import record_machine
 
@@ -52,8 +53,11 @@ class TrlEngine:
             changed = record_machine(job.run, recipe.seed, job.ranks.count)
             if changed:
                 job.view.note(f"the rest may differ from an undisturbed run: {'; '.join(changed)}")
+        if _supervised(recipe) != "none":
+            _demonstrated(job)
         job.view.stage("loading the policy and the training engine")
         model = load_policy(recipe)
+        _check_fits(recipe, model)
         from toolrest.engines.trl.launch import train_with_trl
 
         before = start = evaluation.whole(model, "before")
@@ -85,19 +89,50 @@ class TrlEngine:
         return Outcome(before, after, steps)
 
 
+def _supervised(recipe: Recipe) -> str:
+    """The supervised method of a run, before reinforcement learning or alone; or `none`."""
+    return recipe.warm_start.method if recipe.method == "rl" else recipe.method
+
+
+def _demonstrated(job: Job) -> list[Sample]:
+    """The rows with a demonstration.
+
+    Raises:
+        InputError: there are none.
+    """
+    shown = [sample for sample in job.samples.train if sample.demonstration is not None]
+    if not shown:
+        raise InputError(
+            f"{_supervised(job.recipe)}: no row has a demonstration; sources with thoughts "
+            "have them (an RLLA .json file, messages with reasoning_content), and any source "
+            "with data.think=false"
+        )
+    return shown
+
+
+def _check_fits(recipe: Recipe, model: PreTrainedModel) -> None:
+    """Check, before anything is sampled, that the policy has what the recipe names of it.
+
+    Raises:
+        InputError: it has no module of a name in `lora.target_modules`, or its attention is none
+            that the recipe's sampler computes.
+    """
+    if recipe.method == "rl" and recipe.rollout.sampler != "vllm":
+        shares_prefix(model, recipe.rollout.sampler)
+    for named in recipe.lora.names or () if recipe.lora.rank else ():
+        layers = [name for name, _ in model.named_modules()]
+        if not any(name == named or name.endswith(f".{named}") for name in layers):
+            known = sorted({name.rpartition(".")[2] for name in layers if "proj" in name})
+            said = unknown_name("module", named, known)
+            raise InputError(f"lora.target_modules: the policy has none such: {said}, all-linear")
+
+
 def _warm_started(job: Job, model: PreTrainedModel) -> PreTrainedModel:
     """The policy after the warm start; one that was finished before the run was stopped is read."""
     from toolrest.engines.trl.warm_start import warm_start_with_trl
 
     if not job.ranks.first(job.run.warm_start.is_dir):
-        warm = job.recipe.warm_start
-        shown = [sample for sample in job.samples.train if sample.demonstration is not None]
-        if not shown:
-            raise InputError(
-                f"{warm.method}: no row has a demonstration; sources with thoughts "
-                "have them (an RLLA .json file, messages with reasoning_content), and any source "
-                "with data.think=false"
-            )
+        warm, shown = job.recipe.warm_start, _demonstrated(job)
         job.view.stage(f"warm start ({warm.method})", warm.steps)
         warm_start_with_trl(job, model, shown)
     return load_policy(job.recipe, job.run.warm_start)

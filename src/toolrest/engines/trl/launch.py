@@ -36,6 +36,7 @@ from toolrest.policy.speech import read_speech
 from toolrest.recipe import Recipe
 from toolrest.rollout.sampler import check_vllm, shares_prefix
 from toolrest.runs.card_of_run import kept_licence, run_card
+from toolrest.runs.folder import rollouts_file
 from toolrest.runs.model_card import ModelCard, Results
 
 _KEPT_CHECKPOINTS = 2
@@ -261,7 +262,8 @@ def _rollout_writer(job: Job, model: PreTrainedModel) -> Callable[[RolloutBatch]
             kept = batch.mask[row]
             ids = batch.completion_ids[row][kept].tolist()
             record = {
-                "step": batch.step,
+                "step": batch.step + 1,
+                "steps_done": batch.step,
                 "identity": batch.inputs[row]["identity"],
                 "ground_truth": batch.inputs[row]["ground_truth"],
                 "opening": batch.openings[row] if batch.openings else "",
@@ -279,7 +281,7 @@ def _rollout_writer(job: Job, model: PreTrainedModel) -> Callable[[RolloutBatch]
             if row % recipe.rollout.group_size == 0:
                 record["prompt"] = _prompt_text(batch.inputs[row]["prompt"])
             lines.append(json.dumps(record, ensure_ascii=False) + "\n")
-        path = run.rollouts / f"step-{batch.step:06d}.jsonl"
+        path = rollouts_file(run.rollouts, batch.step + 1)
         write_whole(path, "".join(lines))
 
     return write

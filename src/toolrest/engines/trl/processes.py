@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
@@ -16,6 +15,7 @@ import psutil
 
 from toolrest.errors import InputError, unknown_name
 from toolrest.recipe import SHIPPED_SHARDING, Engine
+from toolrest.recipe.extras import check_deepspeed
 from toolrest.runs.folder import RunFolder
 
 
@@ -26,8 +26,8 @@ def accelerate_config(engine: Engine) -> Path:
         InputError: there is no such configuration, or what it needs is not installed.
     """
     name = engine.sharding
-    if name.startswith("zero") and find_spec("deepspeed") is None:
-        raise InputError(f"engine.sharding={name} needs DeepSpeed: pip install deepspeed")
+    if name.startswith("zero"):
+        check_deepspeed(name)
     if name in SHIPPED_SHARDING:
         return Path(str(files("toolrest.engines.trl") / "accelerate" / f"{name}.yaml"))
     if name.endswith((".yaml", ".yml", ".json")):

@@ -46,6 +46,12 @@ def check_recipe(recipe: Recipe) -> None:
             "runs/<name>/warm_start as policy",
         ),
         (
+            recipe.reward.function is not None,
+            "reward.function is added by the TRL engine; with verl a function of your own is the "
+            "whole reward: engine.options={reward.custom_reward_function.path: FILE.py, "
+            "reward.custom_reward_function.name: NAME}",
+        ),
+        (
             recipe.advantage.credit != "response",
             f"advantage.credit={recipe.advantage.credit}: the verl engine credits whole responses; "
             "use credit=response, or engine=trl",

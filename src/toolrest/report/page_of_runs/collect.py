@@ -21,6 +21,7 @@ from toolrest.report.page_of_runs.reading import (
 from toolrest.report.page_of_runs.rollouts import TokenTexts, rollout_groups
 from toolrest.report.shading import visible
 from toolrest.runs.folder import RunFolder
+from toolrest.runs.missing import no_run
 
 _MOST_INCIDENTS = 20
 MOST_POINTS = 400
@@ -48,7 +49,7 @@ def collect(folder: Path, share: float = 1.0) -> dict[str, Any]:
     """
     run = RunFolder(folder)
     if not run.recipe.is_file():
-        raise InputError(f"{folder}: no run is there (it has no recipe.yaml)")
+        raise InputError(f"{folder}: {no_run(folder)}")
     missing: list[str] = []
     try:
         recipe: dict[str, Any] = load_recipe(run.recipe, []).model_dump(mode="json")

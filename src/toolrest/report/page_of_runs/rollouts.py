@@ -17,7 +17,7 @@ from toolrest.report.page_of_runs.reading import (
     shortened,
 )
 from toolrest.report.shading import visible
-from toolrest.runs.folder import RunFolder
+from toolrest.runs.folder import RunFolder, steps_before
 
 MOST_TOKENS = 3000
 """Tokens of a response that are shown."""
@@ -93,7 +93,7 @@ def rollout_groups(
 
 def _add(made: list[dict[str, Any]], row: dict[str, Any], texts: TokenTexts) -> None:
     """Add a response to the last group, or to a new one where step or identity differ."""
-    step, identity = row.get("step", 0), str(row.get("identity", "?"))
+    step, identity = steps_before(row) + 1, str(row.get("identity", "?"))
     last = made[-1] if made else None
     if last is None or (last["step"], last["identity"]) != (step, identity):
         last = {

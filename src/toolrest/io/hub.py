@@ -10,6 +10,8 @@ from toolrest.errors import InputError
 from toolrest.io.foreign import user_path
 
 _SECONDS = 5
+_OF_FILES = (".json", ".jsonl", ".csv", ".parquet", ".gz", ".yaml", ".yml")
+"""How names of files end."""
 
 
 def why_unreachable() -> str | None:
@@ -33,12 +35,29 @@ def is_cached(policy: str) -> bool:
     """Whether the hub's cache on this machine has the policy's config."""
     from huggingface_hub import try_to_load_from_cache
 
-    return isinstance(try_to_load_from_cache(policy, "config.json"), str)
+    try:
+        return isinstance(try_to_load_from_cache(policy, "config.json"), str)
+    except ValueError:  # no name that the hub could have
+        return False
+
+
+def why_absent(policy: str) -> tuple[str, str] | None:
+    """Why a policy of the hub cannot be had here, and what mends it; None where it can, or may."""
+    if is_cached(policy):
+        return None
+    why = why_unreachable()
+    if why is None:
+        return None
+    return (
+        f"{policy} is neither a folder nor in the hub's cache, and {why}",
+        f"hf download {policy} where there is a network; then copy the cache (HF_HOME), or the "
+        "folder and give policy=FOLDER",
+    )
 
 
 def is_hub_name(path: str) -> bool:
     """Whether a path names no file and may name something on the hub."""
-    if path.count("/") != 1 or path[0] in "./~":
+    if path.count("/") != 1 or path[0] in "./~" or path.lower().endswith(_OF_FILES):
         return False
     try:
         return not user_path(path, path).exists()

@@ -1,0 +1,165 @@
+"""What is looked at before anything is spent: before torch is imported where that can be, before a
+model is loaded, and before a run has a folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from toolrest.core.dialects import AUTO
+from toolrest.data.formats import detect_format
+from toolrest.data.rows import BadRow, iterate_rows
+from toolrest.data.sources import Read, Source, read_rows
+from toolrest.engines.common.ranks import started_ranks
+from toolrest.engines.trl.processes import accelerate_config
+from toolrest.errors import InputError
+from toolrest.io.hub import is_hub_name, why_absent, why_unreachable
+from toolrest.policy.folder import policy_folder, policy_path
+from toolrest.recipe import Recipe
+from toolrest.recipe.extras import check_extras
+from toolrest.recipe.reward_file import check_reward_file
+from toolrest.recipe.sources import recipe_rendering, recipe_sources
+from toolrest.runs.claims import check_free, check_writable, existing
+from toolrest.runs.folder import RUNS
+
+ROWS = 64
+"""Rows of each source that are looked at."""
+
+
+def preflight(recipe: Recipe, *, name: str | None = None) -> None:
+    """Check everything that a run needs and that can be seen without loading its policy.
+
+    Args:
+        name: the new run's, where the user gave one.
+
+    Raises:
+        InputError: the first thing that would stop the run.
+    """
+    if started_ranks() == 1:  # else the first process may have made the folder already
+        check_free(name)
+    for check in checks_of(recipe):
+        check(recipe)
+
+
+def checks_of(recipe: Recipe) -> tuple[Callable[[Recipe], None], ...]:
+    """The checks of a recipe, in their order; those that import torch come last."""
+    first = (_check_place, _check_processes, check_extras, _check_reward, _check_place_of_policy)
+    return (*first, _check_data, _check_policy, _check_engine, _check_disk)
+
+
+def _check_place(recipe: Recipe) -> None:
+    check_writable(RUNS)
+
+
+def _check_processes(recipe: Recipe) -> None:
+    """Whether the processes that a launcher has started are those that the recipe asks for."""
+    engine, count = recipe.engine, started_ranks()
+    if engine.name == "verl":
+        return
+    accelerate_config(engine)
+    if count not in (1, engine.processes * engine.nodes):
+        raise InputError(
+            f"engine.processes={engine.processes}, engine.nodes={engine.nodes}, but the launcher "
+            f"has started {count} processes; say the same to both"
+        )
+    if engine.nodes > count:
+        raise InputError(
+            f"engine.nodes={engine.nodes}: TRL's processes have to be started on every machine "
+            "(docs/scaling.md shows how); or use engine=verl"
+        )
+
+
+def _check_reward(recipe: Recipe) -> None:
+    if recipe.reward.function is not None:
+        check_reward_file(recipe.reward.function)
+
+
+def _check_place_of_policy(recipe: Recipe) -> None:
+    """Whether the policy is a folder with a checkpoint, or can be had from the hub."""
+    if Path(policy_path(recipe)).is_dir():
+        return
+    absent = why_absent(recipe.policy)
+    if absent is not None:
+        raise InputError(f"policy={'; '.join(absent)}")
+
+
+def _check_data(recipe: Recipe) -> None:
+    """Whether the first rows of every source can be read."""
+    for source in recipe_sources(recipe):
+        if is_hub_name(source.path):
+            check_reachable(source)
+            continue
+        for read in first_rows(source, recipe):
+            if read.bad is not None:
+                raise InputError(
+                    f"data {source.path}: row {read.number}: {read.bad}; mend the row, or let "
+                    "toolrest data prepare leave such rows out"
+                )
+
+
+def check_reachable(source: Source) -> None:
+    """Check that the hub can be asked for a source that is no file.
+
+    Raises:
+        InputError: it cannot.
+    """
+    why = why_unreachable() if is_hub_name(source.path) else None
+    if why is not None:
+        raise InputError(f"data {source.path}: there is no such file, and for the hub {why}")
+
+
+def first_rows(source: Source, recipe: Recipe) -> list[Read]:
+    """The first rows of a source, read as training reads them; with `dialect=auto`, which the
+    policy's chat template settles, only their format is looked at.
+
+    Raises:
+        InputError: it cannot be read, or its format is not known.
+    """
+    check_reachable(source)
+    if recipe.dialect == AUTO:
+        return [_seen(number, row) for number, row in islice(iterate_rows(source.path), ROWS)]
+    rows = read_rows(replace(source, take=None), recipe_rendering(recipe), recipe.seed)
+    return list(islice(rows, ROWS))
+
+
+def _seen(number: int, row: object) -> Read:
+    try:
+        if isinstance(row, dict):
+            detect_format(row)
+    except BadRow as bad:
+        return Read(number, [], bad=bad)
+    return Read(number, [], bad=row if isinstance(row, BadRow) else None)
+
+
+def _check_policy(recipe: Recipe) -> None:
+    """Whether the files of a policy in a folder are those of one."""
+    if Path(policy_path(recipe)).is_dir():
+        policy_folder(recipe)
+
+
+def _check_engine(recipe: Recipe) -> None:
+    """What the engine and its sampler need of this machine."""
+    if recipe.engine.name == "verl":
+        from toolrest.engines.verl.checks import check_recipe
+        from toolrest.engines.verl.launch import check_machine
+
+        check_recipe(recipe)
+        check_machine()
+        return
+    from toolrest.core.weights import get_scheme
+
+    get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
+    if recipe.rollout.sampler == "vllm":
+        from toolrest.rollout.sampler import check_vllm
+
+        check_vllm(recipe)
+
+
+def _check_disk(recipe: Recipe) -> None:
+    from toolrest.policy.disk import refuse_disk
+
+    refuse_disk(recipe, shutil.disk_usage(existing(RUNS)).free)

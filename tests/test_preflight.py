@@ -1,0 +1,172 @@
+"""What is found before anything is spent: a table of mistakes, and that no folder is made."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from toolrest.cli.main import app
+from toolrest.engines.trl.config import EXACT_LOSS_TYPES
+from toolrest.errors import InputError
+from toolrest.recipe import Recipe
+from toolrest.recipe.checks import LOSSES
+from toolrest.recipe.extras import REPORTERS, check_extras
+from toolrest.recipe.reward_file import check_reward_file
+
+FUNCTION = "def brevity(completions, **rest):\n    return [0.0] * len(completions)\n"
+LIGHT = (
+    (["report_to=[tensorboard]"], "pip install tensorboard"),
+    (["rollout.sampler=vllm"], "toolrest[vllm]"),
+    (["reward.function=reward.py:brief"], "did you mean 'brevity'"),
+    (["reward.function=none.py:brevity"], "there is no file"),
+    (["reward.function=brevity"], "FILE.py:NAME"),
+    (["data.path=none.json"], "there is no such file"),
+    (["data.path=folder"], "name a file in it"),
+    (["data.sources=[{path: a.json, format: mesages}]"], "did you mean 'messages'"),
+    (["policy=runs/nope"], "there is no such folder"),
+    (["policy=./nope"], "there is no such folder"),
+    (["policy=~/nope"], "there is no such folder"),
+    (["policy=folder"], "no config.json"),
+    (["policy=some/body"], "hf download some/body"),
+    (["engine.sharding=zero2"], "DeepSpeed"),
+    (["engine.sharding=ddd"], "did you mean 'ddp'"),
+    (["engine.nodes=2"], "TRL's processes"),
+    (["optimizer.loss=grop"], "did you mean 'grpo'"),
+)
+"""Mistakes that are found without torch, and words of what is said."""
+
+
+@pytest.fixture
+def absent(monkeypatch):
+    """No optional package is here, and no hub."""
+    monkeypatch.setattr("toolrest.recipe.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("toolrest.io.hub.why_unreachable", lambda: "there is no network")
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("reward.py").write_text(FUNCTION)
+    Path("folder").mkdir()
+
+
+@pytest.mark.parametrize(("words", "said"), LIGHT)
+def test_a_mistake_is_met_before_a_folder_is_made_and_in_a_dry_run_alike(absent, words, said):
+    before = sorted(Path().rglob("*"))
+    found = [CliRunner().invoke(app, ["train", *words, *more]) for more in ((), ("--dry-run",))]
+    for each in found:
+        assert each.exit_code == 2, each.output
+        assert each.stderr.startswith("toolrest: ") and each.stderr.count("\n") == 1
+        assert said in each.stderr
+    assert found[0].stderr == found[1].stderr
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_torch_is_not_imported_for_them():
+    code = (
+        "import sys\n"
+        "from toolrest import preflight, io\n"
+        "from toolrest.cli.main import app\n"
+        "from toolrest.recipe import extras\n"
+        "from typer.testing import CliRunner\n"
+        "extras.find_spec = lambda name: None\n"
+        "import toolrest.io.hub as hub\n"
+        "hub.why_unreachable = lambda: 'there is no network'\n"
+        f"for words in {[words for words, _ in LIGHT]!r}:\n"
+        "    assert CliRunner().invoke(app, ['train', *words]).exit_code == 2, words\n"
+        "    heavy = {'torch', 'transformers', 'trl', 'datasets'} & set(sys.modules)\n"
+        "    assert not heavy, (words, heavy)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("name", sorted(REPORTERS))
+def test_each_reporter_needs_its_package(name, monkeypatch):
+    recipe = Recipe(report_to=[name])
+    monkeypatch.setattr("toolrest.recipe.extras.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=f"pip install {name}"):
+        check_extras(recipe)
+    monkeypatch.setattr("toolrest.recipe.extras.find_spec", lambda name: object())
+    check_extras(recipe)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (FUNCTION, None),
+        ("class brevity:\n    pass\n", None),
+        ("from json import loads as brevity\n", None),
+        ("from json import *\n", None),
+        ("import functools\nbrevity = functools.partial(max)\n", None),
+        ("try:\n    import nowhere\nexcept ImportError:\n    pass\n" + FUNCTION, None),
+        ("import sys\nsys.path.append('.')\nimport nowhere\n" + FUNCTION, None),
+        ("if True:\n    def brevity(): pass\n", None),
+        ("import nowhere.inner\n" + FUNCTION, "imports nowhere, which is not installed"),
+        ("from nowhere import x\n" + FUNCTION, "imports nowhere, which is not installed"),
+        ("brevity = 3\n", "a value"),
+        ("", "defines no function"),
+        ("def other():\n    def brevity(): pass\n", "known: other"),
+        ("def brevity(:\n", "line 1"),
+        ("x = '\\d'\n\0", "not Python|cannot be read"),
+    ],
+)
+def test_a_reward_file_is_read_and_not_run(text, said, recwarn):
+    Path("mine.py").write_text(text)
+    if said is None:
+        check_reward_file("mine.py:brevity")
+    else:
+        with pytest.raises(InputError, match=said):
+            check_reward_file("mine.py:brevity")
+    assert not recwarn.list
+
+
+def test_a_reward_file_is_not_run():
+    Path("mine.py").write_text("open('ran', 'w')\n" + FUNCTION)
+    check_reward_file("mine.py:brevity")
+    assert not Path("ran").exists()
+
+
+def test_a_disk_without_room_is_refused(monkeypatch):
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    found = CliRunner().invoke(app, ["train"])
+    assert found.exit_code == 2 and "the disk has no room for 3 checkpoints" in found.stderr
+    assert not Path("runs").exists()
+
+
+def test_a_file_where_runs_should_be():
+    Path("runs").write_text("")
+    found = CliRunner().invoke(app, ["train", "--dry-run"])
+    assert found.exit_code == 2 and "is a file" in found.stderr
+
+
+def test_losses_are_those_that_weigh_tokens():
+    assert {*LOSSES, "luspo"} == set(EXACT_LOSS_TYPES)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("lora.rank=2", "lora.target_modules=[q_prjo]"), "did you mean 'q_proj'"),
+        (("warm_start.method=sft", "data.path=rows.jsonl"), "no row has a demonstration"),
+    ],
+)
+def test_what_the_policy_or_the_rows_lack_is_met_before_the_first_evaluation(
+    words, said, monkeypatch
+):
+    monkeypatch.setattr("toolrest.policy.adapters.find_spec", lambda name: object())
+    monkeypatch.setattr("toolrest.recipe.extras.find_spec", lambda name: object())
+    row = (
+        '{"prompt": [{"role": "user", "content": "q"}], "reward_model": {"ground_truth": '
+        '"<think> t </think>\\n<response> r </response>"}}\n'
+    )
+    Path("rows.jsonl").write_text(row * 4)
+    monkeypatch.setattr(
+        "toolrest.evaluate.of_run.RunEvaluation.whole", lambda *a: pytest.fail("evaluated")
+    )
+    small = ("rollout.prompts_per_step=1", "rollout.group_size=2", "max_steps=1")
+    found = CliRunner().invoke(app, ["train", *small, *words])
+    assert found.exit_code == 2 and said in found.stderr, found.output
+    assert not Path("runs").exists()
