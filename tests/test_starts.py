@@ -137,7 +137,7 @@ def orders(before, starters, preemptions=PREEMPTIONS):
 
 
 def left():
-    return sorted(path.name for path in Path("runs").iterdir())
+    return sorted(path.name for path in Path("runs").glob("*"))
 
 
 REFUSED = "choose another name"

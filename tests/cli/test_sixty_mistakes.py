@@ -89,7 +89,7 @@ LIGHT = {
     "train --resume runs/nope": "no run is there",
     "train --resume runs/done/checkpoints/checkpoint-2": "--resume runs/done",
     "train --resume runs/done": "is done",
-    "train --resume auto max_steps=9": "may be changed",
+    "train --resume auto seed=9": "may be changed",
     "train recipe.yaml --resume auto": "give no other",
     # commands and options
     "trian": "did you mean train?",

@@ -349,7 +349,7 @@ def test_the_longer_run_has_its_progress_counted_to_the_new_end(tmp_path):
     assert more(*SMALL, "max_steps=4", "name=straight", "--quiet")[0] == 0
     assert more("--resume", "runs/x", "max_steps=4", "--quiet")[0] == 0
     rollouts = [
-        (tmp_path / "runs" / name / "rollouts" / "step-000000.jsonl").read_text()
+        (tmp_path / "runs" / name / "rollouts" / "step-000001.jsonl").read_text()
         for name in ("x", "straight")
     ]
     assert rollouts[0] == rollouts[1]  # the first step has progress 0 in both

@@ -19,10 +19,20 @@ def byte_level(*tokens):
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
 
 
+class Stated:
+    """A decoder that says what it is, as those of tokenizers do."""
+
+    def __init__(self, state):
+        self.state = state
+
+    def __getstate__(self):
+        return self.state
+
+
 def decoded_by(decoder, *tokens):
     """A vocabulary read from a backend that says no more than its decoder and its tokens."""
     backend = SimpleNamespace(
-        to_str=lambda: json.dumps({"decoder": decoder}),
+        decoder=None if decoder is None else Stated(json.dumps(decoder).encode()),
         get_vocab=lambda with_added_tokens: {token: at for at, token in enumerate(tokens)},
     )
     return Vocabulary.from_tokenizer(
@@ -94,7 +104,7 @@ def test_added_tokens_special_and_plain():
 
 def test_ids_that_no_token_has_stand_for_no_bytes():
     backend = SimpleNamespace(
-        to_str=lambda: json.dumps({"decoder": {"type": "ByteLevel"}}),
+        decoder=Stated(b'{"type": "ByteLevel"}'),
         get_vocab=lambda with_added_tokens: {"a": 1, "b": 4},
     )
     vocabulary = Vocabulary.from_tokenizer(

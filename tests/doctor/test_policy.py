@@ -52,7 +52,8 @@ def test_a_missing_shard(folder):
 )
 def test_a_policy_on_the_hub(monkeypatch, cached, why, status):
     monkeypatch.setattr(policy, "is_cached", lambda name: cached)
-    monkeypatch.setattr(policy, "why_unreachable", lambda: why)
+    mend = "download it by hf download Qwen/Qwen3-0.6B"
+    monkeypatch.setattr(policy, "why_absent", lambda name: None if why is None else (why, mend))
     (check,) = policy.check_files(Recipe(policy="Qwen/Qwen3-0.6B"))
     assert check.status is status
     assert ("hf download Qwen/Qwen3-0.6B" in check.mend) == (status is Status.PROBLEM)

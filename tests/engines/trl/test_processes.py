@@ -103,7 +103,8 @@ def test_region_entropies_and_weights_are_those_of_all_processes(split_runs, oth
         assert one.keys() == two.keys()
         assert any(key.startswith("entropy/") for key in one)
         for key in one.keys() - ALONE_TOO:
-            assert two[key] == pytest.approx(one[key], rel=1e-4, abs=1e-6), key
+            nothing = 1e-4 if key.startswith("sampling/") else 1e-6  # rounding, at its greatest
+            assert two[key] == pytest.approx(one[key], rel=1e-4, abs=nothing), key
 
 
 def test_evaluations_do_not_depend_on_the_split(split_runs):
@@ -244,7 +245,7 @@ def test_shipped_deepspeed_configurations_are_read_by_accelerate(name, stage, mo
 
     with pytest.raises(InputError, match="pip install deepspeed"):
         accelerate_config(Engine(sharding=name))
-    monkeypatch.setattr("toolrest.engines.trl.processes.find_spec", lambda package: True)
+    monkeypatch.setattr("toolrest.recipe.extras.find_spec", lambda package: True)
     config = load_config_from_file(str(accelerate_config(Engine(sharding=name))))
     assert config.distributed_type.value == "DEEPSPEED"
     assert config.deepspeed_config["zero_stage"] == stage

@@ -273,7 +273,8 @@ def arguments(tmp_path, monkeypatch, embedded_tokenizer):
         written_out=False,
     )
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("toolrest.engines.verl.job.check_machine", lambda: None)
+    for place in ("job", "launch"):
+        monkeypatch.setattr(f"toolrest.engines.verl.{place}.check_machine", lambda: None)
     policy = policy_path(Recipe())
     return ["train", "engine=verl", f"policy={policy}", f"data.path={rows}", "name=one",
             "max_steps=4", "save_steps=2", "optimizer.iterations=2", "--quiet"]  # fmt: skip
@@ -316,7 +317,7 @@ def test_a_run_that_cannot_start_leaves_no_folder(tmp_path, arguments, monkeypat
     def refuse():
         raise InputError("engine=verl: GPUs missing")
 
-    monkeypatch.setattr("toolrest.engines.verl.job.check_machine", refuse)
+    monkeypatch.setattr("toolrest.engines.verl.launch.check_machine", refuse)
     found = CliRunner().invoke(app, arguments)
     assert found.exit_code == 2
     assert "GPUs missing" in found.output

@@ -458,13 +458,14 @@ class ResTTrainer(PrefixSharingTrainer):
         if "tool_mask" in inputs:
             mask = mask & inputs["tool_mask"].bool()
         self._logged += RegionEntropy.measure(self._captured, inputs["regions"], mask)
-        window = (self.config.steps_per_generation or 1) * self.num_iterations
-        if (
-            "sampler_logps" in inputs
-            and self._step % window < self.args.gradient_accumulation_steps
-        ):
+        if "sampler_logps" in inputs and self._sampled_by_this_policy():
             self._log_difference(inputs["sampler_logps"], mask)
         return loss
+
+    def _sampled_by_this_policy(self) -> bool:
+        """Whether no optimiser step has followed since this generation was sampled."""
+        window = (self.config.steps_per_generation or 1) * self.num_iterations
+        return self._step % window < self.config.gradient_accumulation_steps
 
     def _log_difference(self, sampler: torch.Tensor, mask: torch.Tensor) -> None:
         """How far the sampler's log-probabilities are from the policy's that it was, [B, T]; by the
