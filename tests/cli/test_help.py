@@ -79,7 +79,9 @@ def test_the_shell_completes(typed, found):
     assert "Usage" not in done.stdout
 
 
-def test_the_script_of_a_shell_is_shown():
+def test_the_script_of_a_shell_is_shown(monkeypatch):
+    # Else typer looks which shell the tests were started from.
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     shown = CliRunner().invoke(app, ["--show-completion", "bash"], prog_name="toolrest")
     assert "_TOOLREST_COMPLETE" in shown.output
 

@@ -106,7 +106,15 @@ def compare_logs(said, also, but=()):
                 assert two[key] == pytest.approx(one[key], rel=1e-2, abs=1e-4), key
 
 
-@pytest.mark.parametrize("name", CASES)
+def some(names, quick):
+    """Every name; those that are not in `quick` are slow tests."""
+    return [n if n in quick else pytest.param(n, marks=pytest.mark.slow) for n in names]
+
+
+@pytest.mark.parametrize(
+    "name",
+    some(CASES, ("one forward", "groups cut by micro-batches", "checkpointing in parts", "kl")),
+)
 def test_sharing_gives_what_single_rows_give(tmp_path, dataset, embedded_tokenizer, name):
     case = {"max_steps": 10, **CASES[name]}
     parts = {"micro_tokens": case.pop("micro_tokens")} if "micro_tokens" in case else {}
@@ -129,7 +137,7 @@ def test_sharing_gives_what_single_rows_give(tmp_path, dataset, embedded_tokeniz
     )
 
 
-@pytest.mark.parametrize("name", IN_PARTS)
+@pytest.mark.parametrize("name", some(IN_PARTS, ("grpo, on", "grpo, off", "bnpo, on")))
 def test_parts_by_tokens_give_what_all_rows_give(tmp_path, dataset, embedded_tokenizer, name):
     rollout = Fixed()
     case = {**IN_PARTS[name], "max_steps": 2, "weighting": "uniform"}
