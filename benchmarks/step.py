@@ -5,8 +5,8 @@
 Both trainers run on the embedded policy with the same data, batch and seed, one in this process
 after the other, window by window in turn; a ResT step has one forward more, for the entropies of
 the rollouts. The rollouts of both are the same tokens for the first step only, so times are
-compared over many steps. The ratio of each pair of steps is reported with its median, least and greatest,
-and so is the ratio of the time in the sum of all steps.
+compared over many steps. The ratio of each pair of steps is reported with its median, least and
+greatest, and so is the ratio of the time in the sum of all steps.
 """
 
 import argparse
