@@ -34,7 +34,6 @@ def new_run(name: str | None, default: str) -> Iterator[RunFolder]:
         TakenError: a run of the user's name is there already, or begins at this moment.
         InputError: the folder cannot be made.
     """
-    first = not RUNS.exists()
     with ExitStack() as holding:
         try:
             run = _claim(name, holding) if name is not None else _claim_free(default, holding)
@@ -46,8 +45,6 @@ def new_run(name: str | None, default: str) -> Iterator[RunFolder]:
             with suppress(OSError):  # the error that ended the run is the one to be told
                 if not run.is_used():
                     _take_away(run)
-                    if first:
-                        RUNS.rmdir()  # not where another run has begun meanwhile
             raise
 
 
