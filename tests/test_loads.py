@@ -72,8 +72,8 @@ ROWS = {
         *("evaluate/answers.py", "evaluate/results.py", "evaluate/backends/findings.py"),
     ),
     "data": ("data/rows.py", "evaluate/apibank.py", "evaluate/score_file.py"),
-    "a reward function": ("engines/common/guarded_reward.py", "recipe/reward_file.py"),
-    "tools of a chat": ("chat/tools.py",),
+    "a reward function": ("io/python_file.py", "recipe/reward_file.py"),
+    "tools of a chat": ("io/python_file.py", "chat/tools.py"),
     "bfcl-eval": (
         "evaluate/bfcl/worker.py",
         "evaluate/bfcl/questions.py",

@@ -102,6 +102,7 @@ def test_both_hold_what_is_needed_and_no_more(built):
         for path in package.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    source |= {f"toolrest/recipes/{path.name}" for path in ROOT.glob("recipes/*.yaml")}
     assert {name for name in names if ".dist-info/" not in name} == source
     assert {"toolrest/py.typed", "toolrest/world/policy/model.safetensors"} <= names
     assert metadata["Version"] == PROJECT["version"]

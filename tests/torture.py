@@ -184,7 +184,7 @@ def outcome(run: Path) -> dict[str, object]:
             *("summary.json", "trainer_state.json"),
         ):
             found[name] = untimed(path)
-        elif path.name == "recipe.yaml":
+        elif path.name in ("recipe.yaml", "README.md"):
             found[name] = path.read_text().replace(run.name, "NAME")
         elif path.name == "toolrest_state.json":
             state = json.loads(path.read_text())

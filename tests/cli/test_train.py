@@ -396,3 +396,7 @@ def test_a_recipe_that_was_edited_is_none_to_extend(tmp_path):
     recipe.write_text(recipe.read_text().replace("seed: 0", "seed: 1"))
     code, _, err = more("--resume", "runs/x", "max_steps=4", "--quiet")
     assert code == 2 and "the recipe has changed" in err
+    assert (tmp_path / "runs" / "x" / "summary.json").is_file()  # it is done, as before
+    assert (tmp_path / "runs" / "x" / "evaluation" / "after.jsonl").is_file()
+    code, _, err = more("--resume", "runs/x", "max_steps=4", "--quiet", "--accept-changed-data")
+    assert code == 0, err

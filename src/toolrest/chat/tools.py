@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import json
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from toolrest.data.dialogue import Tool
 from toolrest.errors import InputError, reason
 from toolrest.io.deadline import TooLong, within
 from toolrest.io.files import read_json
+from toolrest.io.python_file import run_python_file
 
 
 @dataclass(frozen=True)
@@ -81,16 +81,7 @@ def _from_python(path: Path) -> list[ChatTool]:
     from transformers.utils.chat_template_utils import get_json_schema
 
     name = f"tools_of_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"--tools {path}: no Python file")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise InputError(
-            f"--tools {path}: it cannot be run ({type(error).__name__}: {reason(error)})"
-        ) from error
+    module = run_python_file(path, name, f"--tools {path}")
     tools = []
     for function in vars(module).values():
         own = inspect.isfunction(function) and function.__module__ == name

@@ -128,13 +128,13 @@ def _resume(
         if overrides:
             reasons = _reasons_left(run, overrides)
             if longer:
-                reasons |= ranks.first(lambda: _extended(run, recipe))
+                reasons |= ranks.first(lambda: _extended(run, recipe, accept))
             written = dump_recipe(recipe, reasons, said=True)
             ranks.first(lambda: write_whole(run.recipe, written))
         _run(recipe, run, ranks, resume=True, quiet=quiet, accept=accept)
 
 
-def _extended(run: "RunFolder", recipe: "Recipe") -> dict[str, str]:
+def _extended(run: "RunFolder", recipe: "Recipe", accept: bool) -> dict[str, str]:
     """Make a run one that goes on to more steps, and say what that means; the reason of its new
     end, for its recipe.
     """
@@ -143,7 +143,7 @@ def _extended(run: "RunFolder", recipe: "Recipe") -> dict[str, str]:
     from toolrest.training import steps_done
 
     before = load_recipe(run.recipe, [])
-    extension = extend_run(run, before, recipe, steps_done(before, run))
+    extension = extend_run(run, before, recipe, steps_done(before, run), accept=accept)
     if extension is None:
         return {}
     say(str(extension))

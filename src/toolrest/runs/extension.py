@@ -36,7 +36,9 @@ class Extension:
         return f"it was {self.before}, and was raised after step {self.done}"
 
 
-def extend_run(run: RunFolder, before: Recipe, after: Recipe, done: int) -> Extension | None:
+def extend_run(
+    run: RunFolder, before: Recipe, after: Recipe, done: int, *, accept: bool = False
+) -> Extension | None:
     """Make a run, which is held, one that goes on to the steps of another recipe: it is done no
     more, its evaluation at the end that is none now is kept by its step, its hash is the new
     recipe's, and its warnings say so. The recipe itself is the caller's to write, after this.
@@ -45,12 +47,14 @@ def extend_run(run: RunFolder, before: Recipe, after: Recipe, done: int) -> Exte
         before: the run's recipe as it is.
         after: the same with more steps.
         done: the steps done.
+        accept: whether to go on though the recipe is not the one that the run began with.
 
     Returns:
         None where the run has that many steps already, such as after a first try.
 
     Raises:
-        InputError: there are fewer steps, or no steps to extend.
+        InputError: there are fewer steps, or no steps to extend, or the recipe has changed;
+            nothing is changed then.
     """
     if before.method != "rl":
         raise InputError(
@@ -62,10 +66,19 @@ def extend_run(run: RunFolder, before: Recipe, after: Recipe, done: int) -> Exte
             f"--resume max_steps={after.max_steps}: the run has {done} steps done of "
             f"{before.max_steps}, and can be given more alone"
         )
+    own = _began_with(run)
+    if own not in (None, recipe_hash(before), recipe_hash(after)) and not accept:
+        raise InputError(
+            f"{run.path}: since the run began, the recipe has changed; put back what was there, or "
+            "go on with it by --accept-changed-data, which the run's data.json keeps"
+        )
     _forget_end(run, done)
     if after.max_steps == before.max_steps:
         return None
-    _rehash(run, before, after)
+    if own == recipe_hash(before):
+        known = read_json(run.data)
+        known["origins"][RECIPE] = recipe_hash(after)
+        write_json(run.data, known)
     extension = Extension(before.max_steps, after.max_steps, done)
     advice = "weights and rewards by progress go back; evaluations on the way are comparable"
     row = {"name": "extended", "step": done, "text": str(extension), "advice": advice}
@@ -80,13 +93,11 @@ def _forget_end(run: RunFolder, done: int) -> None:
         path.replace(path.with_name(f"after-{done}{path.suffix}"))
 
 
-def _rehash(run: RunFolder, before: Recipe, after: Recipe) -> None:
-    """Know the longer recipe as the run's own, if the shorter one is what the run began with."""
+def _began_with(run: RunFolder) -> str | None:
+    """The hash of the recipe that the run began with; None: it is of an earlier version, or broken,
+    which is said as the run goes on.
+    """
     try:
-        known = read_json(run.data)
-        own = known["origins"][RECIPE]
+        return read_json(run.data)["origins"][RECIPE]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return  # of an earlier version, or broken, which is said as the run goes on
-    if own == recipe_hash(before):
-        known["origins"][RECIPE] = recipe_hash(after)
-        write_json(run.data, known)
+        return None

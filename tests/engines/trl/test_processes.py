@@ -77,11 +77,12 @@ def split_runs(tmp_path_factory):
     return {
         "one": train_here(folder, "name=one"),
         "two": train(folder, "name=two", "engine.processes=2"),
+        "parts": train(folder, "name=parts", "engine.processes=2", "optimizer.micro_tokens=300"),
         "accumulated": train_here(folder, "name=accumulated", "optimizer.micro_batch=4"),
     }
 
 
-@pytest.mark.parametrize("other", ["two", "accumulated"])
+@pytest.mark.parametrize("other", ["two", "parts", "accumulated"])
 def test_parameters_do_not_depend_on_the_split(split_runs, other):
     """1 process x 8 = 2 processes x 4 = 1 process x 4 with accumulation 2, up to how a CPU adds:
     1.2e-6 were seen without AVX-512. AdamW moves by 1e-5 a step whatever the gradient's size, so a
@@ -95,7 +96,7 @@ def test_parameters_do_not_depend_on_the_split(split_runs, other):
     assert apart < 2e-6
 
 
-@pytest.mark.parametrize("other", ["two", "accumulated"])
+@pytest.mark.parametrize("other", ["two", "parts", "accumulated"])
 def test_region_entropies_and_weights_are_those_of_all_processes(split_runs, other):
     lines = [split_runs[name].metrics.read_text().splitlines() for name in ("one", other)]
     assert len(lines[0]) == len(lines[1]) == 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import threading
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from typing import Any, cast
 
 from toolrest.engines.common.ranks import ALONE, Ranks
 from toolrest.errors import InputError
+from toolrest.io.python_file import run_python_file
 from toolrest.recipe.reward_file import split_reward
 
 RewardFunction = Callable[..., Sequence[float | None]]
@@ -120,16 +120,7 @@ def load_reward_function(named: str) -> RewardFunction:
             fails.
     """
     path, name = split_reward(named)
-    spec = importlib.util.spec_from_file_location(f"reward_of_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"reward.function={named}: {path} is no Python file (.py)")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise InputError(
-            f"reward.function={named}: {path} cannot be run ({type(error).__name__}: {error})"
-        ) from error
+    module = run_python_file(path, f"reward_of_{path.stem}", f"reward.function={named}")
     function = getattr(module, name, None)
     if not callable(function):
         raise InputError(f"reward.function={named}: {path} has no function {name}")

@@ -26,6 +26,7 @@ from toolrest.engines.common.guarded_reward import GuardedReward, load_reward_fu
 from toolrest.engines.common.job import Job
 from toolrest.engines.common.reward import recipe_reward
 from toolrest.engines.common.signals import stopped_by_signals
+from toolrest.engines.trl.prefix.support import has_router_loss
 from toolrest.engines.trl.progress import Progress
 from toolrest.engines.trl.rollout import shared_prefix_rollout
 from toolrest.engines.trl.settings import lora_config, uses_bfloat16
@@ -44,9 +45,13 @@ _KEPT_CHECKPOINTS = 2
 OnEvaluation = Callable[[int], None]
 
 
-def trl_config(recipe: Recipe, checkpoints: Path) -> ResTConfig:
-    """The trainer's arguments of a recipe."""
-    tokens = _micro_tokens(recipe)
+def trl_config(recipe: Recipe, checkpoints: Path, *, by_tokens: bool = True) -> ResTConfig:
+    """The trainer's arguments of a recipe.
+
+    Args:
+        by_tokens: whether the policy's forwards can be cut by tokens, where nobody asked for it.
+    """
+    tokens = _micro_tokens(recipe, by_tokens)
     micro = recipe.responses_per_forward if tokens is None else recipe.responses_per_process
     accumulated = recipe.responses_per_process // micro
     vllm = recipe.rollout.vllm
@@ -100,7 +105,7 @@ def trl_config(recipe: Recipe, checkpoints: Path) -> ResTConfig:
     )
 
 
-def _micro_tokens(recipe: Recipe) -> int | None:
+def _micro_tokens(recipe: Recipe, by_tokens: bool) -> int | None:
     """The tokens of one forward and backward; None: it is so many responses, as with shards, which
     would gather their gradients for each part.
     """
@@ -108,7 +113,8 @@ def _micro_tokens(recipe: Recipe) -> int | None:
     if optimizer.micro_tokens is not None:
         return optimizer.micro_tokens
     sharded = engine.processes * engine.nodes > 1 and engine.sharding != "ddp"
-    if optimizer.prefix_sharing == "off" or sharded or optimizer.micro_batch is None:
+    by_tokens = by_tokens and optimizer.prefix_sharing != "off" and not sharded
+    if not by_tokens or optimizer.micro_batch is None:
         return None
     return recipe.responses_per_forward * recipe.longest_sequence
 
@@ -183,7 +189,7 @@ def train_with_trl(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> 
         processing_class=tokenizer,
         reward_funcs=_rewards(job),
         train_dataset=Dataset.from_list(rows),
-        args=trl_config(recipe, run.checkpoints),
+        args=trl_config(recipe, run.checkpoints, by_tokens=not has_router_loss(model)),
         callbacks=[follow],
         rollout_func=_rollout_function(recipe, model),
         on_rollouts=_rollout_writer(job, model) if job.ranks.main else None,

@@ -33,6 +33,13 @@ def test_two_groups_by_hand():
     assert first.real.tolist() == [0, 1, 2]
 
 
+def test_a_response_without_tokens_is_there_and_counts_for_nothing():
+    packed = pack([[7, 8], [7, 8], [5]], [[], [1], []], 2)
+    assert packed.ids.tolist() == [[7, 8, 8, 5]]
+    assert packed.labels.numel() == packed.scored.numel() == 3
+    assert packed.unpack(torch.ones(1, 3)).tolist() == [[0, 0], [1, 0], [0, 0]]
+
+
 @given(ROWS)
 def test_each_row_reads_its_own_tokens(rows):
     """Every response token's prediction stands behind the row's tokens before it, in place."""

@@ -84,6 +84,7 @@ CASES = {
     "a scheme that reads tokens": {"weighting": "stare"},
     "kl": {"beta": 0.1},
     "adapters": {"lora": True},
+    "truncated rows left out": {"mask_truncated_completions": True, "max_completion_length": 40},
 }
 IN_PARTS = {
     f"{loss}, {sharing}": {"loss_type": loss, "prefix_sharing": sharing}
@@ -103,7 +104,11 @@ def compare_logs(said, also, but=()):
     for one, two in zip(said, also, strict=True):
         for key in one:
             if "time" not in key and "per_second" not in key and key not in but:
-                assert two[key] == pytest.approx(one[key], rel=1e-2, abs=1e-4), key
+                nothing = 1e-4 if key.startswith("sampling/") else 1e-5  # rounding alone
+                near = (
+                    one[key] if one[key] is None else pytest.approx(one[key], rel=1e-3, abs=nothing)
+                )
+                assert two[key] == near, key
 
 
 def some(names, quick):
@@ -113,7 +118,15 @@ def some(names, quick):
 
 @pytest.mark.parametrize(
     "name",
-    some(CASES, ("one forward", "groups cut by micro-batches", "checkpointing in parts", "kl")),
+    some(
+        CASES,
+        (
+            "one forward",
+            "groups cut by micro-batches",
+            "checkpointing in parts",
+            "truncated rows left out",
+        ),
+    ),
 )
 def test_sharing_gives_what_single_rows_give(tmp_path, dataset, embedded_tokenizer, name):
     case = {"max_steps": 10, **CASES[name]}

@@ -28,50 +28,46 @@ def without_padding(
     ids: torch.Tensor, mask: torch.Tensor, width: int
 ) -> tuple[list[list[int]], list[list[int]]]:
     """The ids of each prompt and each response, from [B, P + T] with T = `width`."""
-    rows, kept = ids.tolist(), mask.bool().tolist()
-    real = [[i for i, k in zip(*row, strict=True) if k] for row in zip(rows, kept, strict=True)]
-    counts = mask[:, -width:].sum(1).tolist() if width else [0] * len(rows)
-    cuts = [len(row) - int(count) for row, count in zip(real, counts, strict=True)]
+    ids, kept, start = ids.cpu(), mask.bool().cpu(), ids.size(1) - width
     return (
-        [row[:cut] for row, cut in zip(real, cuts, strict=True)],
-        [row[cut:] for row, cut in zip(real, cuts, strict=True)],
+        [row[own].tolist() for row, own in zip(ids[:, :start], kept[:, :start], strict=True)],
+        [row[own].tolist() for row, own in zip(ids[:, start:], kept[:, start:], strict=True)],
     )
 
 
 def take_rows(inputs: dict[str, Any], rows: Sequence[int]) -> dict[str, Any]:
     """Some rows of a micro-batch, without the columns that are padding in all of them."""
-    count, width = inputs["completion_ids"].shape
-    prompt = int(inputs["prompt_mask"][list(rows)].sum(1).max())
-    response = int(inputs["completion_mask"][list(rows)].sum(1).max())
-
-    def cut(name: str, value: Any) -> Any:
-        if not isinstance(value, torch.Tensor) or value.dim() == 0 or len(value) != count:
-            return value
-        value = value[list(rows)]
+    taken = _select(inputs, rows)
+    width = inputs["completion_ids"].size(1)
+    prompt = max(1, int(taken["prompt_mask"].sum(1).max()))
+    response = max(1, int(taken["completion_mask"].sum(1).max()))
+    for name, value in taken.items():
         if name in ("prompt_ids", "prompt_mask"):
-            return value[:, -prompt:]
-        return value[:, :response] if value.dim() > 1 and value.size(1) == width else value
-
-    return {name: cut(name, value) for name, value in inputs.items()}
+            taken[name] = value[:, -prompt:]
+        elif isinstance(value, torch.Tensor) and value.dim() > 1 and value.size(1) == width:
+            taken[name] = value[:, :response]
+    return taken
 
 
 def regroup(batches: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same rows in micro-batches of the same sizes, those of a prompt next to each other."""
     rows = len(batches[0]["completion_ids"])
     joined = {
-        name: torch.cat([batch[name] for batch in batches])
-        if isinstance(value, torch.Tensor) and value.dim() > 0 and len(value) == rows
-        else value
+        name: torch.cat([batch[name] for batch in batches]) if _by_row(value, rows) else value
         for name, value in batches[0].items()
     }
     prompts, _ = prompts_and_responses(joined)
     order = [row for group in group_rows(prompts) for row in group]
-    return [
-        {
-            name: value[order[start : start + rows]]
-            if isinstance(value, torch.Tensor) and value.dim() > 0 and len(value) == len(order)
-            else value
-            for name, value in joined.items()
-        }
-        for start in range(0, len(order), rows)
-    ]
+    return [_select(joined, order[start : start + rows]) for start in range(0, len(order), rows)]
+
+
+def _select(inputs: dict[str, Any], rows: Sequence[int]) -> dict[str, Any]:
+    count = len(inputs["completion_ids"])
+    return {
+        name: value[list(rows)] if _by_row(value, count) else value
+        for name, value in inputs.items()
+    }
+
+
+def _by_row(value: Any, rows: int) -> bool:
+    return isinstance(value, torch.Tensor) and value.dim() > 0 and len(value) == rows

@@ -6,7 +6,8 @@ A group of G rows with a prompt of P tokens and responses of R_1 .. R_G tokens b
 
 of P - 1 + sum R_g tokens in place of G * (P + max R). Each response begins with the prompt's last
 token, which predicts its first one; its last token predicts nothing that counts. Groups stand one
-behind the other, without padding.
+behind the other, without padding. A response without tokens, as one whose mask is empty, is the
+prompt's last token alone, and nothing of it counts.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Group:
     prompt: int
     """Tokens of the prompt but the last, P - 1."""
     lengths: tuple[int, ...]
-    """Tokens of each response, R_g."""
+    """Tokens of each response, R_g, at least 1."""
     padded: torch.Tensor
     """Place of each response token behind the prompt, int64, [G, W], W = max R; 0 for padding."""
     real: torch.Tensor
@@ -96,14 +97,16 @@ def pack(
         ids += shared
         positions += range(len(shared))
         for row in rows:
-            response = list(responses[row])
-            places[row, : len(response)] = torch.arange(len(labels), len(labels) + len(response))
+            count = len(responses[row])
+            counted[row, :count] = True
+            places[row, :count] = torch.arange(len(labels), len(labels) + count)
+            response = list(responses[row]) or [last]
             scored += range(len(ids), len(ids) + len(response))
-            counted[row, : len(response)] = True
             ids += [last, *response][: len(response)]
             positions += range(len(shared), len(shared) + len(response))
             labels += response
-        groups.append(_group(start, len(shared), [len(responses[row]) for row in rows], device))
+        lengths = [max(1, len(responses[row])) for row in rows]
+        groups.append(_group(start, len(shared), lengths, device))
 
     def tensor(values: list[int]) -> torch.Tensor:
         return torch.tensor([values], dtype=torch.long, device=device)

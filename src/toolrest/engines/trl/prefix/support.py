@@ -23,7 +23,7 @@ def why_not(trainer: GRPOTrainer) -> str | None:
     """Why a trainer cannot share prefixes and compute what it would without; None if it can."""
     policy: Any = trainer.accelerator.unwrap_model(trainer.model)
     args = trainer.args
-    config: Any = policy.config.get_text_config()
+    config: Any = policy.config
     if not full_attention(policy) or config.model_type not in ARCHITECTURES:
         return f"the attention of {type(policy).__name__} is not one that it computes"
     if policy.config._attn_implementation not in KERNELS:
@@ -43,6 +43,14 @@ def why_not(trainer: GRPOTrainer) -> str | None:
     if trainer.accelerator.distributed_type == DistributedType.MEGATRON_LM:
         return "Megatron-LM splits sequences itself"
     return None
+
+
+def has_router_loss(policy: Any) -> bool:
+    """Whether TRL adds a policy's own loss of its router, as it does by default."""
+    config = policy.config.get_text_config()
+    return hasattr(config, "output_router_logits") and bool(
+        getattr(config, "router_aux_loss_coef", 0.0)
+    )
 
 
 def _drops_out(policy: torch.nn.Module) -> bool:

@@ -161,6 +161,7 @@ class PrefixSharingTrainer(GuardedTrainer):
             earlier += loss.detach()
         loss = shares[-1] * super().compute_loss(model, take_rows(inputs, parts[-1]))
         self._join_metrics(lengths, token_shares(inputs, parts))
+        self._batch = inputs  # of which an incident tells: all of them led to the gradient
         return loss + earlier
 
     def _parts(self, inputs: dict[str, Any]) -> list[list[int]]:
