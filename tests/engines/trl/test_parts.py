@@ -280,7 +280,7 @@ def test_the_head_returns_collisions_as_it_computes_probabilities(monkeypatch, a
     """At the sampling temperature, in the precision that was asked for; 1 - sum p^2 is kept."""
     told = {}
     monkeypatch.setattr(
-        "toolrest.engines.trl.trainer.add_fused_lm_head",
+        "toolrest.engines.trl.measuring.add_fused_lm_head",
         lambda base, **options: told.update(options, base=base),
     )
     made = trainer(cast_lm_head_to_fp32=True)

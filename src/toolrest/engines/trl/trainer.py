@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard, cast
 
 import torch
-from trl.trainer.utils import add_fused_lm_head
 
 from toolrest.core import credit as advantage_rules
 from toolrest.core.dialects import detect_dialect, get_dialect
@@ -17,7 +16,6 @@ from toolrest.core.weights import (
     RegionEntropy,
     Statistic,
     TokenBatch,
-    TokenStatistics,
 )
 from toolrest.engines.common.batch import RolloutBatch, entropy_metrics, signal_metrics
 from toolrest.engines.common.entropy import EntropyTracker
@@ -38,7 +36,7 @@ from toolrest.engines.trl.config import (
     own_settings,
 )
 from toolrest.engines.trl.generation import Generation
-from toolrest.engines.trl.prefix.trainer import PrefixSharingTrainer
+from toolrest.engines.trl.measuring import MeasuringTrainer
 from toolrest.engines.trl.rollout import STATISTICS
 from toolrest.policy.speech import read_speech
 from toolrest.runs.model_card import ModelCard
@@ -57,7 +55,7 @@ if TYPE_CHECKING:
     from trl.trainer.grpo_trainer import EnvironmentFactory, RewardFunc, RolloutFunc
 
 
-class ResTTrainer(PrefixSharingTrainer):
+class ResTTrainer(MeasuringTrainer):
     """`GRPOTrainer` whose per-token advantages are w_t * A_i, [B, T].
 
     Takes what `GRPOTrainer` takes, in its order and with its defaults.
@@ -169,12 +167,7 @@ class ResTTrainer(PrefixSharingTrainer):
             args.entropy_source, args.entropy_decay, self.accelerator.device
         )
         self._logged = RegionEntropy.zero(self.accelerator.device)
-        self._capturing = False
-        self._captured: torch.Tensor | None = None
-        self._captured_logps: torch.Tensor | None = None
-        self._collisions: list[torch.Tensor] = []
-        if self.scheme.statistic is Statistic.COLLISION:
-            self._return_collisions()
+        self._start_measuring()
 
     def _end_turns(self) -> None:
         """Make every end-of-turn token end a response, with vLLM and with generate."""
@@ -239,60 +232,6 @@ class ResTTrainer(PrefixSharingTrainer):
 
         return score
 
-    def _return_collisions(self) -> None:
-        """Make the fused head also return log sum_v p_v^2; a hook collects 1 - sum_v p_v^2."""
-        model = self.accelerator.unwrap_model(self.model)
-        base = model.get_base_model() if hasattr(model, "get_base_model") else model
-        add_fused_lm_head(
-            base,
-            temperature=self.temperature,
-            cast_lm_head_to_fp32=self.config.cast_lm_head_to_fp32,
-            outputs=("log_probs", "entropy", "log_sum_sq_probs"),
-        )
-
-        def collect(module: torch.nn.Module, inputs: Any, output: Any) -> None:
-            if self._capturing and not self.shares_prefixes:
-                self._collisions.append(-torch.expm1(output.log_sum_sq_probs.detach()))
-
-        base.register_forward_hook(collect)
-
-    @contextmanager
-    def _capture(self) -> Iterator[None]:
-        """In the `with` block, store the first forward's statistic, [B, T], in `_captured`."""
-        self._capturing, self._captured = True, None
-        try:
-            yield
-        finally:
-            self._capturing = False
-
-    def _get_per_token_logps_and_entropies(
-        self, model, input_ids, attention_mask, logits_to_keep, *positional, **keywords
-    ):
-        capture = self._capturing and self._captured is None
-        if capture:
-            keywords["compute_entropy"] = True
-            self._collisions.clear()
-        logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(
-            model, input_ids, attention_mask, logits_to_keep, *positional, **keywords
-        )
-        if capture:
-            values = cast(torch.Tensor, entropies)
-            if self.scheme.statistic is Statistic.COLLISION:
-                values = self._packed_collisions
-                if values is None:
-                    values = torch.cat(self._collisions)[:, -logits_to_keep:]
-            self._captured, self._captured_logps = values.detach(), logps.detach()
-        if entropies is not None and not self._entropy_bonus_enabled:
-            entropies = entropies.detach()  # the entropy bonus alone has a gradient through them
-        return logps, entropies, aux_loss
-
-    def _runs_old_forward(self) -> bool:
-        """Whether TRL runs a forward of the old policy over the rollouts anyway."""
-        generate_every = (self.config.steps_per_generation or 1) * self.num_iterations
-        return self.config.gradient_accumulation_steps % generate_every != 0 or (
-            self.use_vllm and self.vllm_importance_sampling_correction
-        )
-
     def _generate_and_score_completions(self, inputs):
         self._generation = generation = Generation.of(inputs)
         if not self._policy.training:
@@ -314,7 +253,7 @@ class ResTTrainer(PrefixSharingTrainer):
             scaffolding=self.scheme.scaffolding,
         )
         advantages = output["advantages"]
-        drawn = self._sampler_statistics(output["completion_ids"])
+        drawn = self._sampler_statistics(generation.drawn, output["completion_ids"])
         tokens = None
         if self.scheme.reads_tokens or self.config.record_entropies:
             tokens = self._token_statistics(output, drawn)
@@ -345,34 +284,6 @@ class ResTTrainer(PrefixSharingTrainer):
                 )
             )
         return output
-
-    def _sampler_statistics(self, ids: torch.Tensor) -> torch.Tensor | None:
-        """What the sampler told of the tokens `ids`, [B, T] -> [B, T, 3], kept as `_captured`; None
-        if it told nothing.
-        """
-        drawn = self._generation.drawn
-        if drawn is None:
-            return None
-        found = torch.zeros(*ids.shape, 3, device=ids.device)
-        for row, values in zip(found, drawn, strict=True):
-            row[: len(values)] = values.to(ids.device)
-        self._captured = found[..., 2 if self.scheme.statistic is Statistic.COLLISION else 1]
-        return found
-
-    def _token_statistics(
-        self, output: dict[str, Any], drawn: torch.Tensor | None
-    ) -> TokenStatistics:
-        """Entropy and surprisal of every sampled token, [B, T]: `drawn`, or else by one forward
-        without gradient.
-        """
-        if drawn is not None:
-            logps, entropies, _ = drawn.unbind(-1)
-        else:
-            with self._capture():
-                logps, entropies, _ = self._forward_rollouts(output)
-        return TokenStatistics(
-            output["completion_ids"], entropies, -logps, output["advantages"], self._group_size
-        )
 
     def _reward_to_go(
         self, inputs: Sequence[dict[str, Any]], ids: torch.Tensor, mask: torch.Tensor
@@ -406,48 +317,6 @@ class ResTTrainer(PrefixSharingTrainer):
             return known
         return self.entropy.add(step, self._measure_rollouts(output, regions, mask))
 
-    def _measure_rollouts(
-        self, output: dict[str, Any], regions: torch.Tensor, mask: torch.Tensor
-    ) -> RegionEntropy:
-        """The old policy's region entropies over the rollouts; one more forward unless captured."""
-        if self._captured is None:
-            with self._capture():
-                self._forward_rollouts(output)
-        assert self._captured is not None
-        return self._reduce(RegionEntropy.measure(self._captured, regions, mask))
-
-    def _forward_rollouts(self, output: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, Any]:
-        """(log-probabilities, entropies) of the sampled tokens under the policy, [B, T]."""
-        ids = torch.cat((output["prompt_ids"], output["completion_ids"]), dim=1)
-        attention = torch.cat((output["prompt_mask"], output["completion_mask"]), dim=1)
-        with torch.no_grad():
-            found = self._get_per_token_logps_and_entropies(
-                self.model,
-                ids,
-                attention,
-                output["completion_ids"].size(1),
-                batch_size=self.config.per_device_train_batch_size,
-                compute_entropy=True,
-            )
-        return cast(tuple[torch.Tensor, torch.Tensor, Any], found)
-
-    def _reduce(self, entropy: RegionEntropy) -> RegionEntropy:
-        """The sums and counts over all processes."""
-        both = torch.stack((entropy.total, entropy.count))
-        total, count = self._sum_over_ranks(both)
-        return RegionEntropy(total, count)
-
-    def _sum_over_ranks(self, values: torch.Tensor) -> torch.Tensor:
-        return cast(torch.Tensor, self.accelerator.reduce(values, reduction="sum"))
-
-    @property
-    def _group_size(self) -> int:
-        return cast(int, self.num_generations)
-
-    @property
-    def _policy(self) -> torch.nn.Module:
-        return cast(torch.nn.Module, self.model)
-
     def _compute_loss(self, model, inputs):
         if not self._policy.training:
             return super()._compute_loss(model, inputs)
@@ -461,23 +330,6 @@ class ResTTrainer(PrefixSharingTrainer):
         if "sampler_logps" in inputs and self._sampled_by_this_policy():
             self._log_difference(inputs["sampler_logps"], mask)
         return loss
-
-    def _sampled_by_this_policy(self) -> bool:
-        """Whether no optimiser step has followed since this generation was sampled."""
-        window = (self.config.steps_per_generation or 1) * self.num_iterations
-        return self._step % window < self.config.gradient_accumulation_steps
-
-    def _log_difference(self, sampler: torch.Tensor, mask: torch.Tensor) -> None:
-        """How far the sampler's log-probabilities are from the policy's that it was, [B, T]; by the
-        names that TRL has for vLLM's.
-        """
-        assert self._captured_logps is not None
-        apart = (self._captured_logps - sampler).abs() * mask
-        total, count = self._sum_over_ranks(torch.stack((apart.sum(), mask.sum()))).tolist()
-        greatest = cast(torch.Tensor, self.accelerator.gather(apart.max().view(1))).max()
-        metrics = self._metrics["train"]
-        metrics["sampling/sampling_logp_difference/mean"].append(total / max(1.0, count))
-        metrics["sampling/sampling_logp_difference/max"].append(greatest.item())
 
     def _log_weights(
         self,
