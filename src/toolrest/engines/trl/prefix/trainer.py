@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -154,15 +156,38 @@ class PrefixSharingTrainer(GuardedTrainer):
         shares = self._loss_shares(inputs, parts)
         lengths = {name: len(values) for name, values in self._metrics["train"].items()}
         earlier = 0.0
-        for rows, share in zip(parts[:-1], shares[:-1], strict=True):
-            with self.accelerator.no_sync(model):
-                loss = share * super().compute_loss(model, take_rows(inputs, rows))
-                self.accelerator.backward(loss)
-            earlier += loss.detach()
-        loss = shares[-1] * super().compute_loss(model, take_rows(inputs, parts[-1]))
+        with self._gathering_uneven_rows():
+            for rows, share in zip(parts[:-1], shares[:-1], strict=True):
+                with self.accelerator.no_sync(model):
+                    loss = share * super().compute_loss(model, take_rows(inputs, rows))
+                    self.accelerator.backward(loss)
+                earlier += loss.detach()
+            loss = shares[-1] * super().compute_loss(model, take_rows(inputs, parts[-1]))
         self._join_metrics(lengths, token_shares(inputs, parts))
         self._batch = inputs  # of which an incident tells: all of them led to the gradient
         return loss + earlier
+
+    @contextmanager
+    def _gathering_uneven_rows(self) -> Iterator[None]:
+        """Let processes gather a value of each row while their parts have other numbers of rows.
+
+        TRL gathers the rows' shares of clipped tokens and leaves out NaN, which stands here for
+        the rows that a process has fewer than another.
+        """
+        accelerator: Any = self.accelerator
+        if accelerator.num_processes == 1:
+            yield
+            return
+        gather = accelerator.gather
+
+        def gather_padded(values: torch.Tensor) -> Any:
+            return gather(accelerator.pad_across_processes(values, pad_index=math.nan))
+
+        accelerator.gather = gather_padded
+        try:
+            yield
+        finally:
+            del accelerator.gather
 
     def _parts(self, inputs: dict[str, Any]) -> list[list[int]]:
         """The rows of each part; every process has as many parts, as their metrics are joined."""
