@@ -1,5 +1,7 @@
 """Sums worked out by hand, and what must hold for every recipe."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +10,7 @@ from toolrest.errors import InputError
 from toolrest.estimate import GPUS, PUBLISHED, ModelShape, estimate, get_gpu, get_shape
 from toolrest.estimate.gpus import Efficiency
 from toolrest.estimate.memory import layer_activation_bytes
-from toolrest.estimate.time import head_flops, layers_flops
+from toolrest.estimate.time import head_flops, layers_flops, responses_together, work
 from toolrest.recipe import Recipe, parse_recipe
 
 TINY = ModelShape(
@@ -211,3 +213,45 @@ def test_shorter_limits_never_take_longer(shape, engine, sampler, adapters, one,
     )
     assert low.seconds.total <= high.seconds.total
     assert low.memory.peak <= high.memory.peak
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "together"),
+    [
+        # Groups of 4, prompts of 100 tokens and responses of 50, each of at most 200 + 100.
+        ({}, 4),
+        ({"micro_tokens": 299}, 3),  # 100 + 3 x 50 <= 299 < 100 + 4 x 50
+        ({"micro_tokens": 300}, 4),
+        ({"micro_tokens": 120}, 1),
+        ({"micro_batch": 1}, 4),  # as many tokens as one of the longest has: 300
+    ],
+)
+def test_how_many_responses_share_a_forward_of_their_prompt(optimizer, together):
+    values = recipe(
+        {"rollout": {"group_size": 4, "max_response_tokens": 100}},
+        data={"max_prompt_tokens": 200},
+        optimizer=optimizer,
+    )
+    assert responses_together(values, 100, 50) == together
+    sharded = {"processes": 2, "sharding": "fsdp"}
+    by_rows = {"micro_batch": 2, "micro_tokens": None}
+    rows = recipe(values.model_dump(), engine=sharded, optimizer=by_rows)
+    assert responses_together(rows, 100, 50) == 2  # a forward has rows there, not tokens
+
+
+def test_a_policy_that_shares_nothing_is_not_counted_as_if_it_did():
+    """The tiny decoder's operations, shared and not: prompts count once a group, or each time."""
+    trl = {"name": "trl", "processes": 1}
+    update = {
+        name: work(
+            recipe(PAPER, engine=trl, lora=lora), shape, get_gpu("h100"), 300, 100
+        ).update_flops
+        for name, shape, lora in (
+            ("shared", TINY, {}),
+            ("other attention", replace(TINY, packs=False), {}),
+            ("dropout", TINY, {"rank": 8, "dropout": 0.1}),
+            ("adapters", TINY, {"rank": 8}),
+        )
+    }
+    assert update["shared"] < 0.5 * update["other attention"]
+    assert update["adapters"] < 0.5 * update["dropout"]

@@ -153,6 +153,9 @@ def test_the_fewest_changes_are_named_first():
     assert fitting_changes(recipe, SMOL, replace(CPU, memory=1e13)) == {}
     each = needed(changed(recipe, {"optimizer.micro_batch": 2}), SMOL, CPU).peak
     assert fitting_changes(recipe, SMOL, replace(CPU, memory=each)) == {"optimizer.micro_batch": 2}
+    by_tokens = changed(recipe, {"optimizer.micro_batch": None, "optimizer.micro_tokens": 10**6})
+    found = fitting_changes(by_tokens, SMOL, replace(CPU, memory=each))
+    assert found == {"optimizer.micro_tokens": 2 * recipe.longest_sequence}
     assert fitting_changes(recipe, SMOL, replace(CPU, memory=1e9)) is None, "2 GB are the process's"
 
 

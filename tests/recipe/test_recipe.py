@@ -121,3 +121,17 @@ def test_the_shipped_recipes_are_valid(name, request):
 
 def test_the_embedded_recipe_is_the_default(request):
     assert load_recipe(request.config.rootpath / "recipes" / "embedded.yaml", []) == Recipe()
+
+
+def test_one_size_of_a_forward_takes_the_place_of_the_other(tmp_path):
+    """Which the file has, worked out or said; two in one place are refused."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text("optimizer: {micro_batch: 4}\n")
+    found = load_recipe(path, ["optimizer.micro_tokens=2000"]).optimizer
+    assert (found.micro_batch, found.micro_tokens) == (None, 2000)
+    path.write_text("optimizer: {micro_tokens: 2000}\n")
+    found = load_recipe(path, ["optimizer.micro_batch=4"]).optimizer
+    assert (found.micro_batch, found.micro_tokens) == (4, None)
+    both = ["optimizer.micro_batch=4", "optimizer.micro_tokens=2000"]
+    with pytest.raises(InputError, match="both say how large a forward is"):
+        load_recipe(None, both)

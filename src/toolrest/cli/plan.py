@@ -73,7 +73,7 @@ def print_plan(recipe: "Recipe", path: Path | None = None, *, new: bool = True) 
     if recipe.engine.processes > 1:
         say(
             f"# {recipe.engine.processes} processes ({recipe.engine.sharding}), "
-            f"{recipe.responses_per_forward} responses a forward in each"
+            f"{recipe.responses_per_process} responses of each optimiser step in each"
         )
 
 

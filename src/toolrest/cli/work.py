@@ -145,10 +145,12 @@ def _out_of_memory(error: Exception, recipe: "Recipe") -> str | None:
     kinds = (torch.OutOfMemoryError, MemoryError)
     if not isinstance(error, kinds) and not any(text in str(error) for text in said):
         return None
+    key, now = "micro_batch", recipe.responses_per_forward
+    if recipe.optimizer.micro_tokens is not None:
+        key, now = "micro_tokens", recipe.optimizer.micro_tokens
     return (
-        f"out of memory ({first_line(error)}); lower optimizer.micro_batch "
-        f"(now {recipe.responses_per_forward}) or rollout.vllm.memory, or set "
-        "optimizer.gradient_checkpointing=true"
+        f"out of memory ({first_line(error)}); lower optimizer.{key} (now {now}) or "
+        "rollout.vllm.memory, or set optimizer.gradient_checkpointing=true"
     )
 
 

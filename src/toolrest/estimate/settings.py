@@ -148,7 +148,11 @@ def fitting_changes(
             found = _largest_micro(tried, fits)
             if found is not None:
                 wanted = base | {"rollout.prompts_per_step": prompts}
-                wanted |= {"optimizer.micro_batch": found, "optimizer.micro_tokens": None}
+                if recipe.optimizer.micro_tokens is None:
+                    wanted |= {"optimizer.micro_batch": found}
+                else:
+                    longest = changed(recipe, base).longest_sequence
+                    wanted |= {"optimizer.micro_tokens": found * longest}
                 return {key: value for key, value in wanted.items() if _differs(recipe, key, value)}
     return None
 

@@ -14,6 +14,8 @@ _NEAR = (
     *("phi3", "qwen2_moe", "qwen3_moe", "smollm3"),
 )
 """Of the same build but for a few norms, biases and routers, which are not counted."""
+PACKED = ("qwen2", "qwen3", "qwen3_moe", "llama", "mistral", "gemma")
+"""Model types whose attention over shared prefixes was tried, where it is full."""
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
 
@@ -47,6 +49,8 @@ class ModelShape:
     """MLPs of a layer."""
     active: int = 1
     """Of these, which a token goes through."""
+    packs: bool = True
+    """Whether the TRL engine forwards a prompt once for its responses by default."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ModelShape:
@@ -82,6 +86,7 @@ class ModelShape:
                 qkv_bias=kind == "qwen2",
                 experts=experts,
                 active=min(experts, int(config.get("num_experts_per_tok") or 1)),
+                packs=kind in PACKED and experts == 1 and not _has_window(config),
             )
         except (KeyError, TypeError, ValueError) as error:
             said = f"no {error.args[0]}" if isinstance(error, KeyError) else str(error)
@@ -180,6 +185,10 @@ PUBLISHED: dict[str, ModelShape] = {
 """Policies of the recipes by their names on the hub: the sizes of https://huggingface.co/NAME, file
 config.json. Their parameters equal the count that the hub shows for the safetensors (for
 Qwen3-0.6B and -1.7B, whose files hold the tied head twice, that count less V h)."""
+
+
+def _has_window(config: Mapping[str, Any]) -> bool:
+    return bool(config.get("sliding_window")) and bool(config.get("use_sliding_window", True))
 
 
 def get_shape(name: str) -> ModelShape:

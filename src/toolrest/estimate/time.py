@@ -109,11 +109,12 @@ def work(
     verl = recipe.engine.name == "verl"
     # verl packs sequences; shared prefixes stand once in a group; else TRL pads each sequence to
     # the generation's longest prompt and response
-    shared = not verl and recipe.optimizer.prefix_sharing != "off"
+    shared = not verl and shape.packs and shares_prefixes(recipe)
     trained = sequence if verl or shared else recipe.longest_sequence
     scored = responses * (sequence if verl else response_tokens)
-    prompts = recipe.rollout.prompts_per_step * prompt_tokens
-    forwarded = prompts + responses * response_tokens if shared else responses * trained
+    together = responses_together(recipe, prompt_tokens, response_tokens) if shared else 1.0
+    packed = responses * (prompt_tokens / together + response_tokens)
+    forwarded = packed if shared else responses * trained
     layers = layers_flops(shape, forwarded, trained)
     adapters = 2.0 * forwarded * trained_parameters(recipe, shape)
     adapters = adapters if recipe.lora.rank else 0.0
@@ -147,6 +148,28 @@ def work(
         ),
         forward_link_bytes=forwards * gathered,
     )
+
+
+def shares_prefixes(recipe: Recipe) -> bool:
+    """Whether the recipe lets a forward compute a prompt once; dropout does not."""
+    return recipe.optimizer.prefix_sharing != "off" and recipe.lora.dropout == 0
+
+
+def responses_together(recipe: Recipe, prompt_tokens: float, response_tokens: float) -> float:
+    """Responses of a group in one forward, behind their prompt.
+
+    Args:
+        prompt_tokens: of a prompt, on average.
+        response_tokens: of a response, on average.
+    """
+    engine, rows = recipe.engine, recipe.responses_per_process
+    if engine.processes * engine.nodes > 1 and engine.sharding != "ddp":
+        rows = recipe.responses_per_forward
+    elif recipe.optimizer.micro_tokens or recipe.optimizer.micro_batch:
+        tokens = recipe.optimizer.micro_tokens
+        tokens = tokens or recipe.responses_per_forward * recipe.longest_sequence
+        rows = math.floor((tokens - prompt_tokens) / response_tokens)
+    return float(max(1, min(recipe.rollout.group_size, rows)))
 
 
 def seconds(

@@ -28,6 +28,10 @@ _DEEPEST_KEY = 20
 """Dots of an override's key."""
 
 
+_INSTEAD = ("optimizer.micro_batch", "optimizer.micro_tokens")
+"""Both say how large a forward is."""
+
+
 def load_recipe(path: Path | None, overrides: list[str]) -> Recipe:
     """Read a recipe and apply `key=value` overrides, such as `rollout.group_size=4`.
 
@@ -38,8 +42,7 @@ def load_recipe(path: Path | None, overrides: list[str]) -> Recipe:
     values: dict[str, Any] = {}
     if path is not None:
         values = _read(path)
-    for text in overrides:
-        override(values, text)
+    override_all(values, overrides)
     source = str(path) if path is not None else "the recipe"
     return parse_recipe(values, source)
 
@@ -57,9 +60,21 @@ def load_run_recipe(path: Path, overrides: list[str], *, trusted: bool) -> Recip
         InputError: see `load_recipe`.
     """
     values = _read(path) | {"trust_remote_code": trusted}
+    override_all(values, overrides)
+    return parse_recipe(values, str(path))
+
+
+def override_all(values: dict[str, Any], overrides: list[str]) -> None:
+    """Apply overrides; one of two keys that say the same thing takes the other's place."""
+    given = {text.partition("=")[0].strip() for text in overrides}
+    for key, other in (_INSTEAD, _INSTEAD[::-1]):
+        if key in given and other not in given:
+            section, _, name = other.partition(".")
+            inside = values.get(section)
+            if isinstance(inside, dict):
+                inside.pop(name, None)
     for text in overrides:
         override(values, text)
-    return parse_recipe(values, str(path))
 
 
 def parse_recipe(values: dict[str, Any], source: str) -> Recipe:

@@ -8,7 +8,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from toolrest.engines.trl.prefix.attention import BACKEND, PackedForwards
 from toolrest.engines.trl.prefix.packing import pack
-from toolrest.engines.trl.prefix.support import ARCHITECTURES
+from toolrest.estimate.shape import PACKED
 from toolrest.rollout.shared_prefix import full_attention
 
 SIZES = {
@@ -57,7 +57,7 @@ def gradients(model, values):
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("kind", ARCHITECTURES)
+@pytest.mark.parametrize("kind", PACKED)
 def test_log_probs_and_gradients_are_those_of_single_rows(kind, checkpointing):
     model = make(kind).train()
     assert full_attention(model)
@@ -89,4 +89,4 @@ def test_log_probs_and_gradients_are_those_of_single_rows(kind, checkpointing):
 def test_other_attention_is_not_taken(kind, more):
     config = CONFIG_MAPPING[kind](**(SIZES | more))
     model = AutoModelForCausalLM.from_config(config)
-    assert not full_attention(model) or kind not in ARCHITECTURES
+    assert not full_attention(model) or kind not in PACKED

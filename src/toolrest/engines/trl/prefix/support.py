@@ -8,13 +8,12 @@ import torch
 from accelerate.utils import DistributedType
 
 from toolrest.errors import InputError
+from toolrest.estimate.shape import PACKED
 from toolrest.rollout.shared_prefix import full_attention
 
 if TYPE_CHECKING:
     from trl.trainer.grpo_trainer import GRPOTrainer
 
-ARCHITECTURES = ("qwen2", "qwen3", "qwen3_moe", "llama", "mistral", "gemma")
-"""Model types whose attention was tried."""
 KERNELS = ("sdpa", "eager")
 """Attention implementations that packed attention stands in for."""
 
@@ -24,7 +23,7 @@ def why_not(trainer: GRPOTrainer) -> str | None:
     policy: Any = trainer.accelerator.unwrap_model(trainer.model)
     args = trainer.args
     config: Any = policy.config
-    if not full_attention(policy) or config.model_type not in ARCHITECTURES:
+    if not full_attention(policy) or config.model_type not in PACKED:
         return f"the attention of {type(policy).__name__} is not one that it computes"
     if policy.config._attn_implementation not in KERNELS:
         return f"attn_implementation={policy.config._attn_implementation} has kernels of its own"
