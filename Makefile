@@ -1,4 +1,4 @@
-# make train: the embedded default run. make test: every check. Both install first when needed.
+# make train: the embedded default run. make test: every check. Both install first what they need.
 #   make train ARGS="max_steps=5 weighting.scheme=uniform"
 # make real DATA=FOLDER: a real pretrained model, from its weights to a table.
 # make audit: whether a dependency has a known vulnerability; says so where nobody can be asked.
@@ -23,28 +23,28 @@ real: $(VENV)/installed
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m "not slow"
 
-test-slow: $(VENV)/installed
+test-slow: $(VENV)/tools
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m slow
 
-test-cpus: $(VENV)/installed
+test-cpus: $(VENV)/tools
 	scripts/cpu_paths.sh $(BIN)/python
 
 test-verl: $(VENV_VERL)/installed
 	OMP_NUM_THREADS=1 $(VENV_VERL)/bin/python -m pytest tests/engines/verl
 
-test-servers: $(VENV)/installed $(VENV_VLLM)/installed
+test-servers: $(VENV)/tools $(VENV_VLLM)/installed
 	$(BIN)/pytest tests/evaluate/test_real_servers.py
 
-lint: $(VENV)/installed
+lint: $(VENV)/tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-audit: $(VENV)/installed
+audit: $(VENV)/tools
 	$(BIN)/python scripts/audit.py $(ARGS)
 
-benchmark: $(VENV)/installed
+benchmark: $(VENV)/tools
 	$(BIN)/python benchmarks/weighting.py
 	$(BIN)/python benchmarks/rewards.py
 	$(BIN)/python benchmarks/rollout.py
@@ -54,6 +54,9 @@ benchmark: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml scripts/make_venv.sh scripts/install_torch.sh
 	scripts/make_venv.sh $(VENV)
+
+$(VENV)/tools: $(VENV)/installed scripts/add_tools.sh
+	scripts/add_tools.sh $(VENV)
 
 $(VENV_VERL)/installed: pyproject.toml tests/engines/verl/environment.sh scripts/install_torch.sh
 	tests/engines/verl/environment.sh $(VENV_VERL)

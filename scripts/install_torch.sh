@@ -14,6 +14,7 @@ brings_gpu_packages() {
 }
 
 if ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
+  echo "installing $torch; the longest part"
   if [ "$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null && brings_gpu_packages; then
     pip install "$torch" --index-url https://download.pytorch.org/whl/cpu
   else

@@ -113,7 +113,7 @@ def test_both_hold_what_is_needed_and_no_more(built):
     with tarfile.open(archive) as files:
         held = {name.partition("/")[2] for name in files.getnames()}
     needed = {"README.md", "LICENSE", "pyproject.toml", "tests/conftest.py", "docs/use.md"}
-    needed |= {"scripts/make_venv.sh", "CONTRIBUTING.md"}
+    needed |= {"scripts/make_venv.sh", "scripts/add_tools.sh", "CONTRIBUTING.md"}
     assert needed <= held
     assert not [name for name in held if ".venv" in name or "__pycache__" in name]
 

@@ -1,7 +1,9 @@
 """`toolrest inspect`: texts, files and runs."""
 
 import json
+import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -49,6 +51,21 @@ def test_the_page_has_the_weights_that_the_core_gives(embedded_tokenizer, progre
     page = Path("i.html").read_text()
     shown = [float(part.split('"')[0]) for part in page.split('data-weight="')[1:]]
     assert shown == pytest.approx(expected_weights(TEXT, embedded_tokenizer, progress), abs=1e-5)
+
+
+def loads_nothing(picture):
+    """Its text, once it is known to be SVG without scripts and addresses."""
+    tree = ElementTree.parse(picture)
+    assert not re.findall(r"url\([^#]|href|@import|<script|onload=\"", picture.read_text())
+    return "".join(tree.getroot().itertext()).replace("\xa0", " ")
+
+
+def test_the_picture_is_svg_that_loads_nothing():
+    run("--text", TEXT, *GIVEN, "--svg", "i.svg")
+    shown = loads_nothing(Path("i.svg"))
+    for part in ("a response, row 0", "tool_call", "share of weight", "parse status ok"):
+        assert part in shown
+    assert "cannot be written" in run("--text", TEXT, *GIVEN, "--svg", "no/i.svg", code=2)
 
 
 def test_the_terminal_shows_regions_weights_calls_and_reward():
@@ -131,7 +148,8 @@ HOSTILE = (
 
 
 def test_hostile_text_is_text_in_the_page_and_in_the_terminal():
-    output = run("--text", HOSTILE, *GIVEN, "--html", "i.html")
+    output = run("--text", HOSTILE, *GIVEN, "--html", "i.html", "--svg", "i.svg")
+    assert "alert(1)" in loads_nothing(Path("i.svg"))
     page = Path("i.html").read_text()
     assert "<script" not in page
     assert "</style>javascript" not in page

@@ -11,6 +11,9 @@ from toolrest.io.terminal import require_shown, say
 if TYPE_CHECKING:
     from toolrest.report.inspection import Inspection
 
+_COLUMNS = 104
+"""Of a picture."""
+
 
 def inspect(
     source: Annotated[
@@ -42,6 +45,7 @@ def inspect(
         bool, typer.Option("--trust-remote-code", help="Run code that comes with the policy.")
     ] = False,
     html: Annotated[Path | None, typer.Option(help="Write the same as a page.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="Write the same as a picture (SVG).")] = None,
 ) -> None:
     """Show a response coloured by region, with the weight under each token; of a run that is
     supervised alone the loss."""
@@ -52,7 +56,7 @@ def inspect(
 
         quiet_libraries()
         learnt = _supervised(source) if source is not None else []
-        asked = (text, step, policy, prompt, truth, dialect, scheme, entropy, progress, html)
+        asked = (text, step, policy, prompt, truth, dialect, scheme, entropy, progress, html, svg)
         if learnt and row == 0 and not any(asked):
             assert source is not None
             if not any((source / "rollouts").glob("step-*.jsonl")):
@@ -80,11 +84,15 @@ def inspect(
 
             write_page(html, inspection_page(found))
         _print(found, console())
+        if svg is not None:
+            _write_picture(svg, found, _title(source, step, row))
         if learnt:
             say("\n".join(learnt))
         if html is not None:
             say(f"page         {html}")
-        else:
+        if svg is not None:
+            say(f"picture      {svg}")
+        if html is None and svg is None:
             require_shown()
 
 
@@ -95,6 +103,20 @@ def _supervised(source: Path) -> list[str]:
 
     run = RunFolder(source)
     return describe_supervised(run) if run.recipe.is_file() else []
+
+
+def _title(source: Path | None, step: int | None, row: int) -> str:
+    shown = "a response" if source is None else str(source)
+    return f"{shown}{'' if step is None else f', step {step}'}, row {row}"
+
+
+def _write_picture(path: Path, found: "Inspection", title: str) -> None:
+    from toolrest.io.console import as_svg, recording_console
+    from toolrest.report.page import write_page
+
+    picture = recording_console(_COLUMNS)
+    _print(found, picture)
+    write_page(path, as_svg(picture, title))
 
 
 def _print(found: "Inspection", console: Any) -> None:

@@ -16,7 +16,7 @@ from toolrest.evaluate.answers import AnswerStore
 from toolrest.evaluate.backends.findings import Findings
 from toolrest.evaluate.bfcl import categories as bfcl_categories
 from toolrest.evaluate.bfcl import episodes as bfcl
-from toolrest.evaluate.bfcl.official import INSTALL, VERSIONS, OfficialBFCL
+from toolrest.evaluate.bfcl.official import BESIDE, VERSIONS, OfficialBFCL
 from toolrest.evaluate.bfcl.result_files import write_result_files
 from toolrest.evaluate.episode import Answer, Backend, Episode, Outcome
 from toolrest.evaluate.options import Options, check_options
@@ -161,10 +161,12 @@ def _official(options: Options) -> OfficialBFCL:
     official = OfficialBFCL(folder=options.official_folder)
     if options.version not in (None, official.release):
         official.close()
+        release = options.version or ""
+        beside = BESIDE.format(release=release, version=VERSIONS[release])
         raise InputError(
             f"--version {options.version}: bfcl-eval {official.version} is installed, which holds "
-            f"BFCL {official.release}; for {options.version}: "
-            f"{INSTALL.format(version=VERSIONS[options.version or ''])}"
+            f"BFCL {official.release}; for {options.version} beside it: {beside}, then "
+            f"PYTHONPATH=bfcl-{options.version} before the command"
         )
     return official
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +19,30 @@ from toolrest.io.terminal import KEPT
 def console(*, stderr: bool = False) -> Console:
     """Make a console; use this everywhere."""
     return PlainConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def recording_console(width: int) -> Console:
+    """Make a console that prints nowhere and keeps what it is given, for `as_svg`.
+
+    Args:
+        width: columns.
+    """
+    return PlainConsole(
+        record=True,
+        width=width,
+        file=io.StringIO(),
+        force_terminal=True,
+        color_system="truecolor",
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def as_svg(recorded: Console, title: str) -> str:
+    """What a recording console was given, as a picture that loads nothing from the network."""
+    picture = recorded.export_svg(title=title)
+    return re.sub(r"\s*@font-face \{.*?\}", "", picture, flags=re.DOTALL)
 
 
 def text_column(form: str) -> TextColumn:

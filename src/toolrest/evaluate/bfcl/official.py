@@ -20,6 +20,8 @@ INSTALL = "pip install --no-deps bfcl-eval=={version}"
 needs is mpmath, which comes with torch."""
 VERSIONS = {"v3": "2025.8.5", "v4": "2026.3.23"}
 """The version of bfcl-eval that holds each release of the benchmark."""
+BESIDE = "pip install --no-deps --target bfcl-{release} bfcl-eval=={version}"
+"""The same in a folder of its own, which PYTHONPATH then names: both releases, side by side."""
 _WORKER = "toolrest.evaluate.bfcl.worker"
 _START_SECONDS = 60.0
 _KEPT = ("PATH", "PYTHONPATH", "SYSTEMROOT", "TMPDIR", "LANG", "LC_ALL")
