@@ -149,7 +149,7 @@ HOSTILE = (
 
 def test_hostile_text_is_text_in_the_page_and_in_the_terminal():
     output = run("--text", HOSTILE, *GIVEN, "--html", "i.html", "--svg", "i.svg")
-    assert "alert(1)" in loads_nothing(Path("i.svg"))
+    assert "javascript:" in "".join(loads_nothing(Path("i.svg")).split())
     page = Path("i.html").read_text()
     assert "<script" not in page
     assert "</style>javascript" not in page
