@@ -48,6 +48,19 @@ def rows(path, count=12):
     return path
 
 
+def questions(folder):
+    """One of API-Bank's items for each of its levels."""
+    folder.mkdir()
+    tools = (
+        "You can use the following tools:\n1. Name: get_news\nDescription: News of a city.\n"
+        'Parameters: {"city": {"type": "string"}}\n'
+    )
+    answer = {"name": "get_news", "parameters": {"city": "Rome"}}
+    row = {"system": tools, "user": "What is new?", "answer": answer}
+    for level in (1, 2, 3):
+        (folder / f"level-{level}-api_processed.json").write_text(json.dumps([row]))
+
+
 def metrics(run):
     """What a run wrote of its steps, but for their times."""
     steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_runs import FEW, metrics, rows, stopped_after_a_step, toolrest
+from small_runs import FEW, metrics, questions, rows, stopped_after_a_step, toolrest
 from tiny_policies import ARCHITECTURES, write_policy
 
 pytestmark = pytest.mark.slow
@@ -20,19 +20,6 @@ DIALECTS = dict.fromkeys(("gemma2", "gemma3", "mistral", "smollm2"), "hermes")
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-def questions(folder):
-    """One of API-Bank's items for each of its levels."""
-    folder.mkdir()
-    tools = (
-        "You can use the following tools:\n1. Name: get_news\nDescription: News of a city.\n"
-        'Parameters: {"city": {"type": "string"}}\n'
-    )
-    answer = {"name": "get_news", "parameters": {"city": "Rome"}}
-    row = {"system": tools, "user": "What is new?", "answer": answer}
-    for level in (1, 2, 3):
-        (folder / f"level-{level}-api_processed.json").write_text(json.dumps([row]))
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import typer
+from printed import parsed
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
@@ -17,18 +18,6 @@ COMMANDS = [
     *((name,) for name in ROOT.commands),
     *(("data", name) for name in ROOT.commands["data"].commands),
 ]
-
-
-def parsed(words):
-    """Parse a command's arguments as the command line does; nothing is done."""
-    command, info = ROOT, "toolrest"
-    context = None
-    while True:
-        context = command.make_context(info, list(words), parent=context)
-        if not hasattr(command, "commands"):
-            return
-        rest = [*context._protected_args, *context.args]
-        info, command, words = rest[0], command.commands[rest[0]], rest[1:]
 
 
 def helped(*words):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+import torch
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.utils import get_config_model_id
 
@@ -54,6 +55,8 @@ class ResTConfig(GRPOConfig):
             exact up to rounding.
         micro_tokens: None, or the tokens of one forward and backward: a process's
             `per_device_train_batch_size` rows are cut in parts of at most so many.
+
+    On a machine without an accelerator `bf16` is off unless given; `GRPOConfig` is an error there.
     """
 
     loss_type: str = field(default="grpo", metadata={"help": "TRL's loss; see EXACT_LOSS_TYPES."})
@@ -96,6 +99,11 @@ class ResTConfig(GRPOConfig):
     micro_tokens: int | None = field(
         default=None, metadata={"help": "Tokens of one forward and backward; None: all rows."}
     )
+
+    def __post_init__(self) -> None:
+        if self.bf16 is None and not torch.accelerator.is_available():
+            self.bf16 = False
+        super().__post_init__()
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values; a scheme as its class and options."""

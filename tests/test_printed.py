@@ -1,0 +1,231 @@
+"""Every command and snippet that README and docs print is run as it is printed, in a folder with
+the files that they name; small policies of random weights in the hub's cache stand for the hub's.
+What takes hours gets words that make it short; what needs another machine is listed.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+import torch
+from datasets import Dataset
+from installed import V3
+from printed import PAGES, ROOT, blocks, commands, inline_commands, parsed, words
+from small_runs import questions, rows, toolrest
+from tiny_policies import write_policy
+
+from toolrest.recipe import load_recipe
+
+README = ROOT / "README.md"
+ELSEWHERE = {
+    r"(python\S* -m )?pip install|\.venv-verl/bin/pip|toolrest --install": "changes an environment",
+    r"python3.11 -m venv|python -m (build|twine)|make |scripts/": "CI runs it, or is it",
+    r"python (scripts|benchmarks|tests)/|\.venv/bin/|TOOLREST_FUZZ=": "hours, or tests of its own",
+    r"git clone|ray start|RAY_ADDRESS=|accelerate launch": "other machines",
+    r".*--backend openai": "tests/evaluate/test_openai_backend.py has a server",
+    r".*--push": "tests/export/test_export.py has a hub",
+    r"toolrest train (--resume runs/<name>|recipes/verl-qwen3-1.7b.yaml)$": "verl",
+    r"toolrest train \S+ engine.processes=8": "GPUs",
+    r".*--out (evidence|trials)": "hours",
+    r"--methods": "a part of a command",
+}
+"""What is not run here, by how its line begins: why."""
+REFUSED = {
+    "rollout.sampler=vllm": "vllm",
+    "prepare recipes/mixture.yaml": "Team-ACE/ToolACE",
+    "prepare mixture": "Team-ACE/ToolACE",
+}
+"""What is refused on a machine without a GPU and without the network, in a line that says this."""
+SMALL = (
+    *("max_steps=2", "rollout.prompts_per_step=2", "rollout.group_size=2", "save_steps=2"),
+    *("rollout.max_response_tokens=24", "evaluation.samples=2"),
+)
+SHORTER = {
+    "toolrest train --resume runs": ("max_steps=3",),
+    "toolrest train --resume auto": (),
+    r"toolrest train .*warm_start": (*SMALL, "warm_start.steps=1", "warm_start.batch_size=2"),
+    r"toolrest train(?!.*--dry-run)": SMALL,
+    "toolrest compare": (*SMALL, "--seeds", "2"),
+    "toolrest variance": ("--prompts", "4", "--group", "2", "rollout.max_response_tokens=8"),
+    r"toolrest evaluate (?!.*--categories).*--on bfcl": (
+        *("--limit", "1", "--max-tokens", "4", "--categories", "non_live"),
+    ),
+    "toolrest evaluate .*--on": ("--limit", "1", "--max-tokens", "4"),
+    "toolrest evaluate embedded": ("--limit", "2"),
+    "toolrest doctor(?!.*--no-self-test)": ("--no-self-test",),
+}
+"""What is added to a line that begins so, the first that fits: the same work on less."""
+TEXT = '<think> I look. </think>\n<tool_call>\n{"name": "a", "parameters": {"b": 1}}\n</tool_call>'
+
+
+def printed(page):
+    """The shell commands of a page's blocks; of the README those within its table too."""
+    found = [
+        line
+        for block in blocks(page)
+        if not block.language
+        for line in commands(block)
+        if is_shell(line)
+    ]
+    if page == README:
+        table = [line for line in inline_commands(page) if not re.search(r" [A-Z]|COMMAND", line)]
+        found += [line for line in table if line not in found]
+    return found
+
+
+def is_shell(line):
+    start = (
+        r"([A-Z_]+=\S+ )*(toolrest|make|python|pip|git|ray|accelerate|scripts/|\.venv|--methods)"
+    )
+    return re.match(start, line)
+
+
+def why_elsewhere(line):
+    return next((why for start, why in ELSEWHERE.items() if re.match(start, line)), None)
+
+
+LINES = [(page, line) for page in PAGES for line in printed(page)]
+
+
+@pytest.mark.parametrize(("page", "line"), LINES, ids=lambda each: getattr(each, "name", each))
+def test_every_command_that_is_printed_parses(page, line):
+    _, given = words(line)
+    if given[0] == "toolrest" and not why_elsewhere(line):
+        parsed([re.sub(r"<name>", "name", word) for word in given[1:]])
+
+
+def test_what_is_not_run_is_printed_somewhere():
+    for start in ELSEWHERE:
+        assert any(re.match(start, line) for _, line in LINES), start
+    for part in REFUSED:
+        assert any(part in line for _, line in LINES), part
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_recipes_that_are_printed_load(page, tmp_path):
+    for number, block in enumerate(blocks(page)):
+        if block.language == "yaml":
+            path = tmp_path / f"{number}.yaml"
+            path.write_text(block.text)
+            assert load_recipe(path, [])
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory):
+    """A folder with what the pages name: runs, rows, tools, benchmarks."""
+    folder = tmp_path_factory.mktemp("workshop")
+    (folder / "hub").mkdir()
+    in_the_hub(folder / "hub", "Qwen/Qwen3-0.6B")
+    if V3.is_dir():
+        (folder / "bfcl-v3").symlink_to(V3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        fill(folder)
+    return folder
+
+
+def in_the_hub(cache, name):
+    """A small policy of random weights in the hub's place, where its cache keeps that name."""
+    home = cache / f"models--{name.replace('/', '--')}"
+    policy = write_policy(home / "snapshots" / "0", "qwen3", torch.float32)
+    said = json.loads((policy / "config.json").read_text())
+    (policy / "config.json").write_text(json.dumps(said | {"max_position_embeddings": 40960}))
+    (home / "refs").mkdir()
+    (home / "refs" / "main").write_text("0")
+
+
+def fill(folder):
+    (row,) = [block.text for block in blocks(README) if block.language == "json"]
+    (folder / "my.jsonl").write_text(
+        "".join(row.replace("Ghent", f"City {number}") + "\n" for number in range(16))
+    )
+    rows(folder / "train.jsonl", 64)
+    rows(folder / "test.jsonl", 2)
+    table = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+    for name in ("train.parquet", "rows.parquet"):
+        Dataset.from_list(table).to_parquet(str(folder / name))
+    answer = {"prompt": [{"role": "user", "content": "Ghent?"}], "ground_truth": TEXT}
+    (folder / "prompts.jsonl").write_text(json.dumps(answer) + "\n")
+    reply = {"response": TEXT, "ground_truth": TEXT}
+    (folder / "rollouts.jsonl").write_text(json.dumps(reply) + "\n")
+    shutil.copytree(ROOT / "recipes", folder / "recipes")
+    (folder / "recipe.yaml").write_text("seed: 1\n")
+    (folder / "tools.py").write_text(
+        'def forecast(city: str) -> str:\n    """The weather.\n\n    Args:\n        city: Where.\n'
+        '    """\n    return "rain"\n'
+    )
+    tool = {"name": "forecast", "description": "The weather.", "parameters": {"type": "object"}}
+    (folder / "tools.json").write_text(json.dumps([tool]))
+    questions(folder / "apibank")
+    for name, steps in (("a", 10), ("b", 2), ("mine", 2)):
+        toolrest("train", *SMALL, f"max_steps={steps}", f"name={name}", "evaluation.every=1")
+    toolrest("export", "runs/mine", "--to", "my-policy")
+    for name in ("a/bfcl-1", "b/bfcl-2", "a", "b"):
+        toolrest("evaluate", "embedded", "--limit", "2", "--out", f"evaluations/{name}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if any("toolrest" in line for line in printed(page))],
+    ids=lambda page: page.name,
+)
+def test_commands_run_as_they_are_printed(page, workshop, tmp_path, monkeypatch):
+    folder = tmp_path / "work"
+    shutil.copytree(workshop, folder, symlinks=True)
+    if page == README:
+        shutil.rmtree(folder / "runs" / "mine")
+    if any("export" in line for line in printed(page)):
+        shutil.rmtree(folder / "my-policy")
+    environment = os.environ | {
+        "HF_HUB_CACHE": str(folder / "hub"),
+        "HF_HUB_OFFLINE": "1",
+        "COLUMNS": "200",
+        "OMP_NUM_THREADS": "1",
+    }
+    for line in printed(page):
+        if why_elsewhere(line):
+            continue
+        variables, given = words(line)
+        beside = variables.get("PYTHONPATH")
+        if "bfcl" in given and not (
+            (folder / beside).is_dir() if beside else find_spec("bfcl_eval")
+        ):
+            continue
+        more = next((added for start, added in SHORTER.items() if re.match(start, line)), ())
+        done = subprocess.run(
+            [sys.executable, "-m", *given, *more],
+            cwd=folder,
+            env=environment | variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        refused = [said for part, said in REFUSED.items() if part in line]
+        assert "Traceback" not in done.stderr, f"{line}\n{done.stderr[-3000:]}"
+        assert done.returncode == (2 if refused else 0), f"{line}\n{done.stdout}{done.stderr}"
+        assert all(said in done.stderr for said in refused), f"{line}\n{done.stderr}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [0, 1])
+def test_snippets_run_as_they_are_printed(number, workshop, tmp_path):
+    """By themselves: nothing is defined before them."""
+    shutil.copy(workshop / "prompts.jsonl", tmp_path)
+    code = [block.text for block in blocks(README) if block.language == "python"][number]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ
+        | {"HF_HUB_CACHE": str(workshop / "hub"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
