@@ -103,12 +103,17 @@ def iterate_rows(source: str) -> Iterator[tuple[int, Row]]:
         raise InputError(f"data {source}: the file holds no rows")
 
 
+def files_in(folder: Path) -> list[str]:
+    """The names of a folder's files of rows, in order; none where it cannot be read."""
+    try:
+        return sorted(p.name for p in folder.iterdir() if _reader(p) is not None)
+    except OSError:
+        return []
+
+
 def _files_in(folder: Path) -> str:
     """`; FOLDER has a.json, b.parquet`: the first files of these kinds, or nothing."""
-    try:
-        names = sorted(p.name for p in folder.iterdir() if _reader(p) is not None)
-    except OSError:
-        return ""
+    names = files_in(folder)
     shown = ", ".join(names[:_LISTED]) + (", .." if len(names) > _LISTED else "")
     return f"; {'here is' if folder == Path() else f'{folder} has'} {shown}" if names else ""
 
