@@ -1,15 +1,24 @@
 """`toolrest new`: a recipe from what the user has."""
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from toolrest.cli.errors import one_line_errors
-from toolrest.errors import InputError, short
+from toolrest.cli.new_questions import (
+    GB,
+    NO_DATA,
+    Given,
+    ask_all,
+    checked_memory,
+    checked_out,
+    checked_policy,
+    found_gpus,
+)
+from toolrest.errors import InputError
 from toolrest.io.terminal import say
 
 if TYPE_CHECKING:
@@ -19,23 +28,6 @@ if TYPE_CHECKING:
     from toolrest.recipe.write_new import Answers
 
 _INTERRUPTED = 130
-_NO_DATA = "none"
-_GB = 1e9
-_USUAL_MEMORY = 80.0
-
-
-@dataclass
-class _Given:
-    """What the flags say; the questions fill in the rest."""
-
-    policy: str | None
-    data: str | None
-    gpus: int | None
-    gpu_memory: float | None
-    method: Literal["rl", "sft"] | None
-    warm_start: bool | None
-    out: Path | None
-    name: str | None
 
 
 def new(
@@ -71,10 +63,10 @@ def new(
 ) -> None:
     """Write a recipe for what you have. Without flags, in a terminal, it asks."""
     with one_line_errors():
-        given = _Given(policy, data, gpus, gpu_memory, method, warm_start, out, name)
+        given = Given(policy, data, gpus, gpu_memory, method, warm_start, out, name)
         try:
             if all(value is None for value in vars(given).values()) and _in_terminal():
-                _ask_all(given)
+                ask_all(given)
             _make(given)
         except typer.Abort:
             say("\ntoolrest: stopped; nothing was written", err=True)
@@ -85,109 +77,27 @@ def _in_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _ask_all(given: _Given) -> None:
-    """Ask for everything; a wrong answer is asked for again."""
-    given.policy = _ask("Policy (embedded, a folder, or a name on the hub)", "embedded", _policy)
-    default = _NO_DATA if given.policy == "embedded" else None
-    given.data = _ask("Data (a file of rows, or none)", default, _checked_data)
-    given.method = _ask("Method (rl or sft)", "rl", _method)
-    if given.method == "rl" and given.policy != "embedded":
-        given.warm_start = typer.confirm("Supervised learning first?", default=False)
-    if given.policy != "embedded":
-        found, device = _found_gpus()
-        given.gpus = _ask("GPUs (0: the CPU)", str(found), _count)
-        if given.gpus:
-            usual = device.memory / _GB if device is not None else _USUAL_MEMORY
-            given.gpu_memory = _ask("GB of each GPU", f"{usual:.0f}", _memory)
-    given.out = _ask("File to write", "recipe.yaml", lambda text: _checked_out(Path(text)))
-
-
-def _ask(question: str, default: str | None, check: Callable[[str], Any]) -> Any:
-    while True:
-        text = typer.prompt(question, default=default)
-        try:
-            return check(str(text).strip())
-        except InputError as error:
-            say(f"toolrest: {error}", err=True)
-
-
-def _policy(text: str) -> str:
-    from toolrest.policy.folder import policy_path
-    from toolrest.recipe import Recipe
-
-    policy_path(Recipe(policy=text))
-    return text
-
-
-def _checked_data(text: str) -> str:
-    if text != _NO_DATA:
-        from toolrest.cli.new_facts import look_at_data
-
-        say(str(look_at_data(text)))
-    return text
-
-
-def _method(text: str) -> Literal["rl", "sft"]:
-    if text == "rl" or text == "sft":
-        return text
-    raise InputError(f"{short(text)}: rl or sft")
-
-
-def _count(text: str) -> int:
-    if text.isascii() and text.isdecimal() and len(text) < 6:
-        return int(text)
-    raise InputError(f"{short(text)}: a whole number from 0 up")
-
-
-def _memory(text: str) -> float:
-    try:
-        found = float(text)
-    except ValueError:
-        found = 0.0
-    if not 1 <= found < float("inf"):
-        raise InputError(f"{short(text)}: a number of GB from 1 up")
-    return found
-
-
-def _checked_out(out: Path) -> Path:
-    """The recipe's file, which is not there yet.
-
-    Raises:
-        InputError: it is, or it cannot be made, or its name would not be read as a recipe's.
-    """
-    if out.suffix not in (".yaml", ".yml") or "=" in str(out):
-        raise InputError(f"--out {out}: a recipe's name ends in .yaml, and has no =")
-    try:
-        if out.exists() or out.is_symlink():
-            raise InputError(f"--out {out}: is there already; name another file")
-        if not out.parent.is_dir():
-            raise InputError(f"--out {out}: there is no folder {out.parent}; make it first")
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"--out {out}: cannot be written ({error})") from error
-    return out
-
-
-def _make(given: _Given) -> None:
-    out = _checked_out(given.out or Path("recipe.yaml"))
+def _make(given: Given) -> None:
     if given.policy is None:
         raise InputError("--policy is due: embedded, a folder, or a name on the hub")
+    out = checked_out(given.out or Path("recipe.yaml"))
     if given.method == "sft" and given.warm_start:
         raise InputError("--warm-start comes before reinforcement learning; leave out --method sft")
     if given.gpu_memory is not None and given.gpus == 0:
         raise InputError("--gpu-memory goes with --gpus from 1 up")
+    if given.gpu_memory is not None and given.policy == "embedded":
+        raise InputError("--gpu-memory: the embedded policy fits anywhere; leave it out")
     if given.data is None and given.policy != "embedded":
         raise InputError("--data is due: a file of rows, or none for the embedded world's tasks")
     if given.gpu_memory is not None:
-        _memory(str(given.gpu_memory))
+        checked_memory(str(given.gpu_memory))
     from toolrest.cli.new_facts import look_at_data
     from toolrest.recipe.write_new import Answers
     from toolrest.runs.claims import check_free
 
-    policy = _policy(given.policy)
+    policy = checked_policy(given.policy)
     check_free(_written(Answers(policy=policy, name=given.name), out)[1].name)
-    rows = None if given.data in (None, _NO_DATA) else look_at_data(str(given.data))
+    rows = None if given.data in (None, NO_DATA) else look_at_data(str(given.data))
     answers, notes = _answers(given, policy, rows, out)
     text, recipe = _written(answers, out)
     _write(out, text)
@@ -195,7 +105,7 @@ def _make(given: _Given) -> None:
 
 
 def _answers(
-    given: _Given, policy: str, rows: "Rows | None", out: Path
+    given: Given, policy: str, rows: "Rows | None", out: Path
 ) -> tuple["Answers", list[str]]:
     """(what the recipe is made of, what was found and the user should know)."""
     from toolrest.cli.new_facts import fit, fit_memory
@@ -234,17 +144,7 @@ def _answers(
     ), notes
 
 
-def _found_gpus() -> tuple[int, "Device | None"]:
-    """(GPUs that torch sees here, one of them)."""
-    import torch
-
-    from toolrest.policy.sizing import look_at_device
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return count, look_at_device() if count else None
-
-
-def _gpus(given: _Given) -> tuple[int, "Device | None"]:
+def _gpus(given: Given) -> tuple[int, "Device | None"]:
     """(GPUs to train on, one of them or the CPU; None: its memory is not known)."""
     from toolrest.estimate.needs import Device
     from toolrest.policy.sizing import free_memory
@@ -252,12 +152,12 @@ def _gpus(given: _Given) -> tuple[int, "Device | None"]:
     if given.gpus == 0:
         return 0, Device("this machine's CPU", free_memory())
     count, memory = given.gpus, given.gpu_memory
-    found, device = (0, None) if count is not None and memory is not None else _found_gpus()
+    found, device = (0, None) if count is not None and memory is not None else found_gpus()
     count = found if count is None else count
     if memory is not None and not count:
         raise InputError("--gpu-memory: no GPU is here; say how many there are with --gpus")
     if memory is not None:
-        device = Device("each GPU", memory * _GB, gpu=True, bfloat16=True)
+        device = Device("each GPU", memory * GB, gpu=True, bfloat16=True)
     elif not count:
         device = Device("this machine's CPU", free_memory())
     return count, device
@@ -265,12 +165,11 @@ def _gpus(given: _Given) -> tuple[int, "Device | None"]:
 
 def _written(answers: "Answers", out: Path) -> tuple[str, "Recipe"]:
     """(the text, the recipe that it is read back as)."""
-    from toolrest.io.plain_yaml import plain_values
-    from toolrest.recipe import parse_recipe
+    from toolrest.recipe import recipe_of_text
     from toolrest.recipe.write_new import write_new
 
     text = write_new(answers, _as_argument(out))
-    return text, parse_recipe(plain_values(text, str(out)), str(out))
+    return text, recipe_of_text(text, str(out))
 
 
 def _as_argument(out: Path) -> str:

@@ -11,12 +11,13 @@ from typing import Literal
 
 import yaml
 
-from toolrest.errors import InputError, printable
-from toolrest.io.plain_yaml import plain_values
+from toolrest.errors import printable
 from toolrest.recipe.schema import EMBEDDED, Recipe
 
-_PLAIN = re.compile(r"[A-Za-z0-9_./-]+", re.ASCII)
-"""Texts that may stand without quotes, if they are read back as they are."""
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)*", re.ASCII)
+"""Texts that may stand without quotes; what begins with a letter is no number."""
+_WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
+"""Words that YAML reads as something else."""
 _PROMPTS = Recipe().rollout.prompts_per_step
 _GROUP = Recipe().rollout.group_size
 _DEMONSTRATIONS = Recipe().warm_start.batch_size
@@ -77,17 +78,10 @@ def scalar(value: object) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if not isinstance(value, str):
         return str(value)
-    if _PLAIN.fullmatch(value) and _read_back(value) == value:
+    if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
         return value
     dumped = yaml.safe_dump(value, default_style='"', allow_unicode=True, width=math.inf)
     return dumped.rstrip("\n")
-
-
-def _read_back(text: str) -> object:
-    try:
-        return plain_values(text, text)
-    except InputError:
-        return None
 
 
 def command_word(text: str) -> str:
@@ -112,7 +106,7 @@ def _what(answers: Answers) -> str:
     if answers.method == "sft":
         return "supervised learning on demonstrations"
     if answers.warm_start:
-        return "supervised learning on demonstrations, then reinforcement learning with ResT"
+        return "supervised learning first, then reinforcement learning with ResT"
     return "reinforcement learning with ResT"
 
 
