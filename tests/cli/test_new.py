@@ -225,6 +225,24 @@ def test_wrong_input_is_one_line_and_nothing_is_written(line):
     assert Path("there.yaml").read_text() == "max_steps: 2\n"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("new", "--policy", "half \udcff.jsonl"),
+        ("new", "--policy", "embedded", "--data", "half \udcff.jsonl"),
+        ("new", "--policy", "embedded", "--out", "half \udcff.yaml"),
+        ("new", "--policy", "embedded", "--out", "two\nlines.yaml"),
+        ("train", "data.path=half \udcff.jsonl", "--dry-run"),
+    ],
+)
+def test_a_name_that_cannot_be_written_is_refused_in_one_line(words):
+    rows("half \udcff.jsonl")
+    found = CliRunner().invoke(app, [*words])
+    assert found.exit_code == 2, found.output
+    assert found.stderr.startswith("toolrest: ") and found.stderr.count("\n") == 1, found.stderr
+    assert not list(Path().glob("*.yaml"))
+
+
 def test_a_file_that_came_meanwhile_stays(monkeypatch):
     def late(gone):
         Path("recipe.yaml").write_text("max_steps: 2\n")

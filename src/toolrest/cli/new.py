@@ -96,8 +96,9 @@ def _make(given: Given) -> None:
     from toolrest.runs.claims import check_free
 
     policy = checked_policy(given.policy)
-    check_free(_written(Answers(policy=policy, name=given.name), out)[1].name)
-    rows = None if given.data in (None, NO_DATA) else look_at_data(str(given.data))
+    data = None if given.data == NO_DATA else given.data
+    check_free(_written(Answers(policy=policy, data=data, name=given.name), out)[1].name)
+    rows = None if data is None else look_at_data(data)
     answers, notes = _answers(given, policy, rows, out)
     text, recipe = _written(answers, out)
     _write(out, text)

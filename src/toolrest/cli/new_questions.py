@@ -64,9 +64,9 @@ def _ask(question: str, default: str | None, check: Callable[[str], Any]) -> Any
 
 def checked_policy(text: str) -> str:
     from toolrest.policy.folder import policy_path
-    from toolrest.recipe import Recipe
+    from toolrest.recipe import parse_recipe
 
-    policy_path(Recipe(policy=text))
+    policy_path(parse_recipe({"policy": text}, "--policy"))
     return text
 
 
@@ -106,8 +106,10 @@ def checked_out(out: Path) -> Path:
     Raises:
         InputError: it is, or it cannot be made, or its name would not be read as a recipe's.
     """
-    if out.suffix not in (".yaml", ".yml") or "=" in str(out):
-        raise InputError(f"--out {out}: a recipe's name ends in .yaml, and has no =")
+    if out.suffix not in (".yaml", ".yml") or "=" in str(out) or not str(out).isprintable():
+        raise InputError(
+            f"--out {out}: a recipe's name ends in .yaml, and has no = or invisible characters"
+        )
     try:
         if out.exists() or out.is_symlink():
             raise InputError(f"--out {out}: is there already; name another file")

@@ -50,6 +50,8 @@ def find_file(source: str) -> Path | None:
         InputError: there is no such file, or it is of another kind.
     """
     path = user_path(source, f"data {source}")
+    if not source.isascii() and any("\ud800" <= c <= "\udfff" for c in source):
+        raise InputError(f"data {source}: its name is not UTF-8; rename the file")
     if path.is_dir():
         raise InputError(f"data {source}: a folder; name a file in it{_files_in(path)}")
     if not path.is_file():
