@@ -93,12 +93,23 @@ def _check_data(recipe: Recipe) -> None:
         if is_hub_name(source.path):
             check_reachable(source)
             continue
-        for read in first_rows(source, recipe):
-            if read.bad is not None:
-                raise InputError(
-                    f"data {source.path}: row {read.number}: {read.bad}; mend the row, or let "
-                    "toolrest data prepare leave such rows out"
-                )
+        usable_rows(source, recipe)
+
+
+def usable_rows(source: Source, recipe: Recipe) -> list[Read]:
+    """The first rows of a source; see `first_rows`.
+
+    Raises:
+        InputError: one of them cannot be used, or the source cannot be read.
+    """
+    reads = first_rows(source, recipe)
+    for read in reads:
+        if read.bad is not None:
+            raise InputError(
+                f"data {source.path}: row {read.number}: {read.bad}; mend the row, or let "
+                "toolrest data prepare leave such rows out"
+            )
+    return reads
 
 
 def check_reachable(source: Source) -> None:

@@ -91,6 +91,12 @@ LIGHT = {
     "train --resume runs/done": "is done",
     "train --resume auto seed=9": "may be changed",
     "train recipe.yaml --resume auto": "give no other",
+    # a new recipe
+    "new": "--policy is due",
+    "new --policy runs/nope --data rows.jsonl --out new.yaml": "runs has: done",
+    "new --policy runs/done --data rows.jsonl --out new.yaml": "policy=",
+    "new --policy embedded --data nowhere.jsonl --out new.yaml": "rows.jsonl",
+    "new --policy embedded --out recipe.yaml": "name another file",
     # commands and options
     "trian": "did you mean train?",
     "recipe.yaml": "toolrest train recipe.yaml",

@@ -4,6 +4,10 @@ HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 """Settings of every command's context."""
 _EXAMPLES = {
     "toolrest": ("toolrest train", "toolrest doctor"),
+    "new": (
+        "toolrest new",
+        "toolrest new --policy Qwen/Qwen3-0.6B --data rows.jsonl --gpus 1 --warm-start",
+    ),
     "train": ("toolrest train max_steps=5 seed=1", "toolrest train --resume auto"),
     "evaluate": (
         "toolrest evaluate runs/NAME --on world",

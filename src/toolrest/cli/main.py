@@ -12,6 +12,7 @@ from toolrest.cli.examples import HELP_OPTIONS, example
 from toolrest.cli.export import export
 from toolrest.cli.group import OneLineGroup
 from toolrest.cli.inspect import inspect
+from toolrest.cli.new import new
 from toolrest.cli.report import report
 from toolrest.cli.runs import runs
 from toolrest.cli.score import score
@@ -29,6 +30,7 @@ app = typer.Typer(
     context_settings=HELP_OPTIONS,
     epilog=example("toolrest"),
 )
+app.command(epilog=example("new"))(new)
 app.command(epilog=example("train"))(train)
 app.command(epilog=example("evaluate"))(evaluate)
 app.add_typer(data)

@@ -110,12 +110,12 @@ def _print_verl_command(recipe: "Recipe", path: Path | None) -> None:
     )
     for note in verl_notes(recipe):
         say(f"# note: {note}")
-    for line in _not_here(recipe):
+    for line in not_here(recipe):
         say(line, err=True)
     say(shell_command(environment, command))
 
 
-def _not_here(recipe: "Recipe") -> list[str]:
+def not_here(recipe: "Recipe") -> list[str]:
     """What would stop the run on this machine, a line each; what is not asked of it is left out."""
     from toolrest.preflight import checks_of
 

@@ -50,6 +50,8 @@ def find_file(source: str) -> Path | None:
         InputError: there is no such file, or it is of another kind.
     """
     path = user_path(source, f"data {source}")
+    if not source.isascii() and any("\ud800" <= c <= "\udfff" for c in source):
+        raise InputError(f"data {source}: its name is not UTF-8; rename the file")
     if path.is_dir():
         raise InputError(f"data {source}: a folder; name a file in it{_files_in(path)}")
     if not path.is_file():
@@ -103,12 +105,17 @@ def iterate_rows(source: str) -> Iterator[tuple[int, Row]]:
         raise InputError(f"data {source}: the file holds no rows")
 
 
+def files_in(folder: Path) -> list[str]:
+    """The names of a folder's files of rows, in order; none where it cannot be read."""
+    try:
+        return sorted(p.name for p in folder.iterdir() if _reader(p) is not None)
+    except OSError:
+        return []
+
+
 def _files_in(folder: Path) -> str:
     """`; FOLDER has a.json, b.parquet`: the first files of these kinds, or nothing."""
-    try:
-        names = sorted(p.name for p in folder.iterdir() if _reader(p) is not None)
-    except OSError:
-        return ""
+    names = files_in(folder)
     shown = ", ".join(names[:_LISTED]) + (", .." if len(names) > _LISTED else "")
     return f"; {'here is' if folder == Path() else f'{folder} has'} {shown}" if names else ""
 

@@ -1,7 +1,13 @@
 """What a run is: one recipe, the same for every engine."""
 
 from toolrest.recipe.keys import changed, says, value_of
-from toolrest.recipe.load import load_recipe, load_run_recipe, override, parse_recipe
+from toolrest.recipe.load import (
+    load_recipe,
+    load_run_recipe,
+    override,
+    parse_recipe,
+    recipe_of_text,
+)
 from toolrest.recipe.resume import RESUMABLE, check_resumable, extends, may_change
 from toolrest.recipe.schema import EMBEDDED, SHIPPED_SHARDING, Data, Engine, Recipe
 from toolrest.recipe.trust import check_trusted, names_code
@@ -26,6 +32,7 @@ __all__ = [
     "override",
     "parse_recipe",
     "read_reasons",
+    "recipe_of_text",
     "says",
     "value_of",
 ]

@@ -47,6 +47,15 @@ def load_recipe(path: Path | None, overrides: list[str]) -> Recipe:
     return parse_recipe(values, source)
 
 
+def recipe_of_text(text: str, source: str) -> Recipe:
+    """The recipe of a YAML text; `source` is named in errors.
+
+    Raises:
+        InputError: see `load_recipe`.
+    """
+    return parse_recipe(_values(text, source), source)
+
+
 def load_run_recipe(path: Path, overrides: list[str], *, trusted: bool) -> Recipe:
     """The recipe that lies in a run's folder, whoever made it.
 
@@ -135,11 +144,15 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: there is no such recipe; {nearest_recipe(str(path))}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: the recipe cannot be read ({error})") from error
-    values = plain_values(text, str(path))
+    return _values(text, str(path))
+
+
+def _values(text: str, source: str) -> dict[str, Any]:
+    values = plain_values(text, source)
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise InputError(f"{path}: a recipe is a mapping of keys, not a {type(values).__name__}")
+        raise InputError(f"{source}: a recipe is a mapping of keys, not a {type(values).__name__}")
     return values
 
 

@@ -1,0 +1,251 @@
+"""What `toolrest new` finds out: of the data, the policy's chat template, and the memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolrest.core.dialects import AUTO
+from toolrest.data.formats import detect_format
+from toolrest.data.prepared import KEYS as PREPARED
+from toolrest.data.rows import BadRow, files_in, find_file, iterate_rows
+from toolrest.data.sources import Source
+from toolrest.errors import InputError, counted
+from toolrest.io.foreign import user_path
+from toolrest.io.hub import is_cached
+from toolrest.policy.folder import kept_policy, policy_path
+from toolrest.preflight import check_reachable, usable_rows
+from toolrest.recipe import EMBEDDED, Recipe, changed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from toolrest.estimate.needs import Device
+
+_LOOKED = 1000
+"""Rows whose format is looked at."""
+_PLAIN = "hermes"
+"""The dialect of a policy whose chat template writes no calls; the prompt then says how."""
+_IN_DIALECT = ("prepared", "prompt")
+"""Formats whose replies are in one dialect, so that only this one reads them."""
+_RANK = 16
+_GB = 1e9
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What the first rows of the data are."""
+
+    path: str
+    """As a recipe has it."""
+    count: int
+    """Rows that were looked at."""
+    more: bool
+    """Whether there are more."""
+    formats: tuple[str, ...]
+    """Their formats, the most frequent first."""
+
+    def __str__(self) -> str:
+        count = f"the first {self.count:,} rows" if self.more else counted(self.count, "row")
+        kind = "format" if len(self.formats) == 1 else "formats"
+        return f"{count} of {kind} {', '.join(self.formats)}"
+
+
+def look_at_data(given: str) -> Rows:
+    """Look at the first rows of a file, of the only file in a folder, or of a data set on the hub.
+
+    Raises:
+        InputError: it cannot be read, holds no rows, or is of no known format.
+    """
+    folder = user_path(given, f"data {given}")
+    alone = files_in(folder) if folder.is_dir() else []
+    path = str(folder / alone[0]) if len(alone) == 1 else given
+    find_file(path)
+    source = Source(path)
+    check_reachable(source)
+    kinds: Counter[str] = Counter()
+    rows = [row for _, row in islice(iterate_rows(path), _LOOKED + 1)]
+    for row in rows[:_LOOKED]:
+        kinds.update(_format(row))
+    if not kinds.keys() & set(_IN_DIALECT):
+        usable_rows(source, Recipe(dialect=_PLAIN))
+    formats = tuple(name for name, _ in kinds.most_common())
+    return Rows(path, min(len(rows), _LOOKED), len(rows) > _LOOKED, formats)
+
+
+def _format(row: Any) -> Iterator[str]:
+    """The name of a row's format, where it is of one; why not is said when the row is read."""
+    if isinstance(row, BadRow):
+        return
+    if row.keys() >= PREPARED:
+        yield "prepared"
+        return
+    try:
+        form = detect_format(row)
+    except BadRow:
+        return
+    if form is not None:
+        yield form.name
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A recipe as its policy and data ask for it."""
+
+    recipe: Recipe
+    """With `dialect` and `data.think` settled as far as they are known."""
+    tokenizer: PreTrainedTokenizerBase | None = None
+    """The policy's, where it is here."""
+    dialect: str | None = None
+    """As the new recipe has it; None: left out."""
+    why: str = ""
+    """Where it comes from."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of it."""
+
+    @property
+    def spoken(self) -> str:
+        """The dialect in words."""
+        return (
+            "of the policy's chat template" if self.recipe.dialect == AUTO else self.recipe.dialect
+        )
+
+
+def fit(recipe: Recipe, rows: Rows | None) -> Fitted:
+    """Fit a recipe's dialect to its policy's chat template, and its thoughts to the data.
+
+    Raises:
+        InputError: the policy or the data cannot be used, or nothing in the data can be taught.
+    """
+    if rows is None:
+        return Fitted(recipe)
+    found = Fitted(recipe) if recipe.policy == EMBEDDED else _by_template(recipe)
+    think = _think(found.recipe, rows)
+    if think is None or think == found.recipe.data.think:
+        return found
+    said = changed(recipe, {"data.think": think})
+    if found.tokenizer is None:
+        return replace(found, recipe=said.model_copy(update={"dialect": found.recipe.dialect}))
+    from toolrest.policy.fitting import fit_recipe
+
+    said = said.model_copy(update={"dialect": found.recipe.dialect, "policy": found.recipe.policy})
+    fitted, notes = fit_recipe(said, found.tokenizer)
+    return replace(found, recipe=fitted, notes=tuple(notes))
+
+
+def _by_template(recipe: Recipe) -> Fitted:
+    """Asked of the policy's own chat template, if it is on this machine."""
+    from toolrest.policy.fitting import fit_recipe
+    from toolrest.policy.tokenizer import load_tokenizer
+
+    here = _here(recipe)
+    auto = recipe.model_copy(update={"dialect": AUTO})
+    if here is None:
+        why = "as the policy's chat template writes calls; where it writes none, name one"
+        return Fitted(auto, None, AUTO, why)
+    tokenizer = load_tokenizer(here)
+    try:
+        fitted, notes = fit_recipe(here.model_copy(update={"dialect": AUTO}), tokenizer)
+        said, why = AUTO, f"as the policy's chat template writes calls: {fitted.dialect}"
+    except InputError:
+        fitted, notes = fit_recipe(here.model_copy(update={"dialect": _PLAIN}), tokenizer)
+        said, why = _PLAIN, "the chat template writes no calls; prompts say how"
+    return Fitted(fitted, tokenizer, said, why, tuple(notes))
+
+
+def _here(recipe: Recipe) -> Recipe | None:
+    """The recipe with its policy as a folder on this machine; None: it is not here."""
+    path = policy_path(recipe)
+    if Path(path).is_dir():
+        return recipe
+    if not is_cached(path):
+        return None
+    try:
+        found = recipe.model_copy(update={"policy": str(kept_policy(path, "--policy"))})
+        policy_path(found)
+    except InputError:  # a download that is not whole
+        return None
+    return found
+
+
+def _think(recipe: Recipe, rows: Rows) -> bool | None:
+    """Whether right replies have a thought; None: as the recipe's default is."""
+    unknown = recipe.dialect == AUTO
+    if unknown and set(rows.formats) & set(_IN_DIALECT):
+        return None
+    tried = recipe.model_copy(update={"dialect": _PLAIN}) if unknown else recipe
+    shown = {think: _demonstrated(tried, rows.path, think) for think in (True, False)}
+    supervised = recipe.method != "rl" or recipe.warm_start.method != "none"
+    if supervised and not any(shown.values()):
+        raise InputError(
+            f"data {rows.path}: no row has a demonstration, which supervised learning needs; "
+            "take data with whole replies, or method rl without a warm start"
+        )
+    if shown[True] >= 0.5:
+        return True
+    return False if supervised else recipe.data.think
+
+
+def _demonstrated(recipe: Recipe, path: str, think: bool) -> float:
+    """The share of samples of the first rows that have a demonstration."""
+    tried = changed(recipe, {"data.think": think})
+    samples = [sample for read in usable_rows(Source(path), tried) for sample in read.samples]
+    return sum(s.demonstration is not None for s in samples) / max(1, len(samples))
+
+
+def fit_memory(fitted: Fitted, recipe: Recipe, device: Device) -> dict[str, Any]:
+    """The first changes with which the calculated memory is there; sizes follow in the run.
+
+    Recomputed activations, then a policy that is spread over the GPUs, then adapters.
+
+    Args:
+        recipe: the new one, as it is without them.
+        device: one GPU, or the machine's CPU.
+
+    Returns:
+        Values by key, none where none is needed or the policy's size is not known.
+
+    Raises:
+        InputError: nothing helps.
+    """
+    from toolrest.estimate.needs import needed
+    from toolrest.estimate.settings import Lengths, work_out
+    from toolrest.policy.sizing import count_recipe, find_shape
+
+    try:
+        shape = find_shape(fitted.recipe)
+    except InputError:
+        return {}
+    tokenizer = fitted.tokenizer
+    lengths = Lengths() if tokenizer is None else count_recipe(fitted.recipe, tokenizer)
+
+    def peak(changes: dict[str, Any]) -> float:
+        sized, _ = work_out(changed(recipe, changes), shape, device, lengths)
+        longest = max(lengths.prompts, default=None)
+        return needed(sized, shape, device, longest).peak * device.sharers(sized)
+
+    least = 0.0
+    for changes in _changes(recipe):
+        if (least := peak(changes)) <= device.memory:
+            return changes
+    raise InputError(
+        f"policy={recipe.policy}: training needs {least / _GB:,.1f} GB, calculated, and "
+        f"{device.name} has {device.memory / _GB:,.1f} GB; take a smaller policy, or more memory"
+    )
+
+
+def _changes(recipe: Recipe) -> Iterator[dict[str, Any]]:
+    recomputed = {"optimizer.gradient_checkpointing": True}
+    spread = {"engine.sharding": "fsdp"} if recipe.engine.processes > 1 else None
+    adapters = {"lora.rank": _RANK}
+    yield {}
+    yield recomputed
+    if spread is not None:
+        yield recomputed | spread
+    yield recomputed | adapters
+    if spread is not None and recipe.method == "rl" and recipe.warm_start.method == "none":
+        yield recomputed | spread | adapters  # else they are merged by one process, whole
