@@ -67,10 +67,10 @@ class ModelShape:
             )
         if isinstance(text := config.get("text_config"), Mapping):
             config = text
-        experts = next((int(config[key]) for key in _EXPERTS if config.get(key)), 1)
         try:
+            experts = next((int(config[key]) for key in _EXPERTS if config.get(key)), 1)
             hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
-            return cls(
+            shape = cls(
                 layers=int(config["num_hidden_layers"]),
                 hidden=hidden,
                 heads=heads,
@@ -88,7 +88,11 @@ class ModelShape:
                 active=min(experts, int(config.get("num_experts_per_tok") or 1)),
                 packs=kind in PACKED and experts == 1 and not _has_window(config),
             )
-        except (KeyError, TypeError, ValueError) as error:
+            for name, value in vars(shape).items():
+                if value < 1 and not isinstance(value, bool):
+                    raise ValueError(f"{value} for its {name}")
+            return shape
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
             said = f"no {error.args[0]}" if isinstance(error, KeyError) else str(error)
             raise InputError(f"model_type={kind!r}: the policy's config has {said}") from None
 
