@@ -11,8 +11,6 @@ from itertools import islice
 from pathlib import Path
 
 from toolrest.core.dialects import AUTO
-from toolrest.data.formats import detect_format
-from toolrest.data.rows import BadRow, iterate_rows
 from toolrest.data.sources import Read, Source, read_rows
 from toolrest.engines.common.ranks import started_ranks
 from toolrest.engines.trl.processes import accelerate_config
@@ -120,19 +118,8 @@ def first_rows(source: Source, recipe: Recipe) -> list[Read]:
         InputError: it cannot be read, or its format is not known.
     """
     check_reachable(source)
-    if recipe.dialect == AUTO:
-        return [_seen(number, row) for number, row in islice(iterate_rows(source.path), ROWS)]
-    rows = read_rows(replace(source, take=None), recipe_rendering(recipe), recipe.seed)
-    return list(islice(rows, ROWS))
-
-
-def _seen(number: int, row: object) -> Read:
-    try:
-        if isinstance(row, dict):
-            detect_format(row)
-    except BadRow as bad:
-        return Read(number, [], bad=bad)
-    return Read(number, [], bad=row if isinstance(row, BadRow) else None)
+    rendering = None if recipe.dialect == AUTO else recipe_rendering(recipe)
+    return list(islice(read_rows(replace(source, take=None), rendering, recipe.seed), ROWS))
 
 
 def _check_policy(recipe: Recipe) -> None:
