@@ -10,10 +10,12 @@ from typer.testing import CliRunner
 from toolrest.cli.main import app
 from toolrest.engines.trl.config import EXACT_LOSS_TYPES
 from toolrest.errors import InputError
+from toolrest.preflight import Place, preflight
 from toolrest.recipe import Recipe
 from toolrest.recipe.checks import LOSSES
 from toolrest.recipe.extras import REPORTERS, check_extras
 from toolrest.recipe.reward_file import check_reward_file
+from toolrest.runs.folder import RunFolder
 
 FUNCTION = "def brevity(completions, **rest):\n    return [0.0] * len(completions)\n"
 LIGHT = (
@@ -175,6 +177,36 @@ def test_a_disk_without_room_is_refused(monkeypatch):
     found = CliRunner().invoke(app, ["train"])
     assert found.exit_code == 2 and "the disk has no room for 3 checkpoints" in found.stderr
     assert not list(Path("runs").glob("*"))
+
+
+def test_a_run_that_goes_on_has_room_for_what_it_has_already(monkeypatch):
+    run = RunFolder(Path("elsewhere") / "run")
+    for step in (10, 20):
+        folder = run.checkpoints / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        (folder / "toolrest_state.json").write_text("{}")
+    recipe = Recipe(max_steps=30, save_steps=10)
+    usage = type("Usage", (), {"free": 12 * 1_200_000})  # of one checkpoint
+    asked = []
+    monkeypatch.setattr("shutil.disk_usage", lambda path: asked.append(path) or usage)
+    with pytest.raises(InputError, match="no room for 3 checkpoints"):
+        preflight(recipe)
+    preflight(recipe, place=Place(run.path, run=run))
+    assert asked == [Path.cwd(), run.path.resolve()]
+
+
+def test_the_folder_that_is_looked_at_is_the_one_that_is_written_in(monkeypatch):
+    monkeypatch.setattr(
+        "toolrest.runs.claims.os.access", lambda path, mode: "locked" not in path.parts
+    )
+    Path("locked").mkdir()
+    found = CliRunner().invoke(app, ["compare", "--out", "locked/out"])
+    assert found.exit_code == 2 and "use another --out" in found.stderr
+    assert "locked cannot be written" in found.stderr
+    Path("runs").write_text("")
+    monkeypatch.setattr("toolrest.experiments.plan.keep_plan", lambda *a: 1 / 0)
+    found = CliRunner().invoke(app, ["compare", "--out", "out"])
+    assert isinstance(found.exception, ZeroDivisionError), found.output
 
 
 def test_a_file_where_runs_should_be():

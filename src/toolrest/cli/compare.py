@@ -66,9 +66,9 @@ def compare(
             from toolrest.errors import InputError
 
             raise InputError("evaluation.samples=0: a comparison needs held-out samples; use 256")
-        from toolrest.preflight import preflight
+        from toolrest.preflight import Place, preflight
 
-        preflight(recipe)
+        preflight(recipe, place=Place(folder.path, "use another --out"))
         chosen = read_methods(methods)
         before = load_plan(folder) if folder.plan.is_file() else None
         if before is not None:

@@ -98,7 +98,7 @@ def _resume(
 ) -> None:
     from toolrest.engines.common.ranks import join_ranks
     from toolrest.io.files import write_whole
-    from toolrest.preflight import preflight
+    from toolrest.preflight import Place, preflight
     from toolrest.recipe import (
         check_resumable,
         check_trusted,
@@ -115,7 +115,7 @@ def _resume(
     if dry_run:
         found = find_run(resume, extended=longer)
         recipe = load_run_recipe(found.recipe, overrides, trusted=trusted)
-        print_plan(recipe, new=False)
+        print_plan(recipe, run=found)
         return
     ranks = join_ranks()
     with ExitStack() as held:
@@ -124,7 +124,7 @@ def _resume(
         recipe = load_recipe(run.recipe, overrides)
         if not trusted:
             check_trusted(recipe, run.recipe)
-        preflight(recipe)
+        preflight(recipe, place=Place(run.path, run=run))
         if overrides:
             reasons = _reasons_left(run, overrides)
             if longer:
