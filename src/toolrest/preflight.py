@@ -25,6 +25,7 @@ from toolrest.recipe.reward_file import check_reward_file
 from toolrest.recipe.sources import recipe_rendering, recipe_sources
 from toolrest.runs.claims import check_free, check_writable, existing
 from toolrest.runs.folder import RUNS, RunFolder, checkpoint_step
+from toolrest.runs.going_on import resumable_checkpoint
 
 if TYPE_CHECKING:
     from toolrest.policy.disk import OnDisk
@@ -184,6 +185,6 @@ def _on_disk(recipe: Recipe, run: RunFolder) -> OnDisk:
 
         steps = last_step(run.checkpoints) * recipe.steps_per_generation
         return OnDisk(steps, len(list(run.checkpoints.glob("global_step_*"))))
-    whole = run.whole_checkpoints()
-    steps = max(map(checkpoint_step, whole), default=0)
-    return OnDisk(steps, len(whole), run.warm_start.is_dir())
+    last = resumable_checkpoint(run, recipe)
+    steps = 0 if last is None else checkpoint_step(last)
+    return OnDisk(steps, len(run.whole_checkpoints()), run.warm_start.is_dir())
