@@ -114,9 +114,10 @@ def test_without_words_it_is_the_default_recipe(words, capsys):
         ("{}", "model_type=None"),
         ('{"model_type": []}', "model_type"),
         ('{"model_type": "llama"}', "no hidden_size"),
-        ('{"model_type": "llama", "num_experts": "x"}', "config has"),
+        ('{"model_type": "llama", "num_experts": "x"}', "config has num_experts='x'"),
         ('{"model_type": "llama", "hidden_size": 8, "num_attention_heads": 0}', "config has"),
-        ('{"model_type": "llama", "hidden_size": Infinity}', "config has"),
+        ('{"model_type": "llama", "hidden_size": Infinity}', "config has hidden_size=inf"),
+        ('{"model_type": "llama", "hidden_size": [8]}', "hidden_size=[8], which is no number"),
     ],
 )
 def test_a_broken_config_is_a_line(text, said, tmp_path):
@@ -124,6 +125,12 @@ def test_a_broken_config_is_a_line(text, said, tmp_path):
     found = CliRunner().invoke(app, ["estimate", f"policy={tmp_path}"])
     assert found.exit_code == 2 and said in found.stderr, found.output
     assert found.stderr.startswith("toolrest: ") and found.stderr.count("\n") == 1
+
+
+def test_a_folder_without_a_config_is_a_line(tmp_path):
+    found = CliRunner().invoke(app, ["estimate", f"policy={tmp_path}"])
+    assert found.exit_code == 2 and "the folder has no config.json" in found.stderr
+    assert found.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("key", ["num_hidden_layers", "vocab_size", "intermediate_size"])

@@ -107,6 +107,8 @@ def _shape(recipe: Recipe) -> ModelShape:
     config = folder / "config.json"
     if recipe.policy not in PUBLISHED and config.is_file():
         return ModelShape.from_config(_read(config))
+    if folder.is_dir():
+        raise InputError(f"policy={recipe.policy}: the folder has no config.json; name a policy's")
     return get_shape(recipe.policy)
 
 
