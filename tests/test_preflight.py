@@ -209,6 +209,17 @@ def test_the_folder_that_is_looked_at_is_the_one_that_is_written_in(monkeypatch)
     assert isinstance(found.exception, ZeroDivisionError), found.output
 
 
+def test_a_comparison_that_goes_on_leaves_the_disk_to_its_runs(monkeypatch):
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    command = ["compare", "--out", "out"]
+    assert "the disk has no room" in CliRunner().invoke(app, command).stderr
+    Path("out").mkdir()
+    Path("out/compare.yaml").write_text("methods: 3")
+    found = CliRunner().invoke(app, command)
+    assert found.exit_code == 2 and "compare.yaml" in found.stderr, found.output
+
+
 def test_a_file_where_runs_should_be():
     Path("runs").write_text("")
     found = CliRunner().invoke(app, ["train", "--dry-run"])

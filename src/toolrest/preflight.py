@@ -44,6 +44,10 @@ class Place:
     """What a user can do where it cannot be written."""
     run: RunFolder | None = None
     """The run that goes on there, if one does."""
+    room: bool = True
+    """Whether the room on its disk is looked at; a comparison that goes on leaves it to its runs,
+    which have some of their checkpoints.
+    """
 
 
 NEW = Place()
@@ -73,7 +77,8 @@ def checks_of(place: Place = NEW) -> tuple[Callable[[Recipe], None], ...]:
         check_writable(place.folder, place.otherwise)
 
     first = (check_place, _check_processes, check_extras, _check_reward, _check_place_of_policy)
-    return (*first, _check_data, _check_policy, _check_engine, partial(_check_disk, place))
+    last = (partial(_check_disk, place),) if place.room else ()
+    return (*first, _check_data, _check_policy, _check_engine, *last)
 
 
 def _check_processes(recipe: Recipe) -> None:
