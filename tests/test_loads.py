@@ -41,6 +41,7 @@ ROWS = {
             "runs/reproducibility.py",
             "evaluate/of_run.py",
             "report/inspect.py",
+            "report/rollouts_of.py",
             "report/page_of_runs/reading.py",
         ),
         *(

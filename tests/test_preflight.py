@@ -10,10 +10,12 @@ from typer.testing import CliRunner
 from toolrest.cli.main import app
 from toolrest.engines.trl.config import EXACT_LOSS_TYPES
 from toolrest.errors import InputError
+from toolrest.preflight import Place, preflight
 from toolrest.recipe import Recipe
 from toolrest.recipe.checks import LOSSES
 from toolrest.recipe.extras import REPORTERS, check_extras
 from toolrest.recipe.reward_file import check_reward_file
+from toolrest.runs.folder import RunFolder
 
 FUNCTION = "def brevity(completions, **rest):\n    return [0.0] * len(completions)\n"
 LIGHT = (
@@ -103,7 +105,48 @@ def test_each_reporter_needs_its_package(name, monkeypatch):
         ("try:\n    import nowhere\nexcept ImportError:\n    pass\n" + FUNCTION, None),
         ("import sys\nsys.path.append('.')\nimport nowhere\n" + FUNCTION, None),
         ("if True:\n    def brevity(): pass\n", None),
+        # one definition that may be it, under whichever condition, is enough
+        (
+            "try:\n    from json import dumps as brevity\n"
+            "except ImportError:\n    brevity = None\n",
+            None,
+        ),
+        ("brevity = None\n" + FUNCTION, None),
+        (FUNCTION + "if not True:\n    brevity = None\n", None),
+        ("brevity = None\nif brevity is None:\n    import json as brevity\n", None),
+        ("match 1:\n    case 1:\n        def brevity(): pass\n", None),
+        ("match max:\n    case brevity:\n        pass\n", None),
+        ("match [max]:\n    case [*brevity]:\n        pass\n", None),
+        ("for _ in (1,):\n    with open('x') as brevity:\n        pass\n", None),
+        ("while True:\n    class brevity: pass\n", None),
+        ("print(brevity := max)\n", None),
+        ("[brevity] = [max]\n", None),
+        ("(a, brevity) = (1, max)\n", None),
+        ("def make():\n    global brevity\n    brevity = max\nmake()\n", None),
+        ("def __getattr__(name):\n    return max\n", None),
+        ("globals()['brevity'] = max\n", None),
+        ("import sys\nsetattr(sys.modules[__name__], 'brevity', max)\n", None),
+        ("import sys\nsys.modules[__name__].brevity = max\n", None),
+        ("exec('brevity = max')\n", None),
+        ("if True:\n    from json import *\n", None),
+        # where Python looks may have been changed before
+        ("from sys import path\npath.insert(0, '.')\nimport nowhere\n" + FUNCTION, None),
+        ("from sys import path\npath += ['.']\nimport nowhere\n" + FUNCTION, None),
+        ("import sys as s\ns.path[:0] = ['.']\nimport nowhere\n" + FUNCTION, None),
+        ("import site\nsite.addsitedir('.')\nimport nowhere\n" + FUNCTION, None),
+        ("import sys\nsys.meta_path.append(max)\nimport nowhere\n" + FUNCTION, None),
+        ("import sys\nsys.modules['nowhere'] = sys\nimport nowhere\n" + FUNCTION, None),
+        ("def f(x=print()): pass\nimport nowhere\n" + FUNCTION, None),
+        ("@print\ndef f(): pass\nimport nowhere\n" + FUNCTION, None),
+        ("import pytest\nimport nowhere\n" + FUNCTION, None),
+        ("if True:\n    import nowhere\n" + FUNCTION, None),
         ("import nowhere.inner\n" + FUNCTION, "imports nowhere, which is not installed"),
+        ("'about'\nimport json, re\nimport torch\nN = 3\nimport nowhere\n" + FUNCTION, "nowhere"),
+        (FUNCTION + "from nowhere import x\n", "imports nowhere, which is not installed"),
+        ("brevity = other = 3\n", "a value"),
+        ("brevity: list = []\nif True:\n    brevity = None\n", "a value"),
+        ("class Other:\n    def brevity(self): pass\n", "known: Other"),
+        ("def make():\n    brevity = max\n", "known: make"),
         ("from nowhere import x\n" + FUNCTION, "imports nowhere, which is not installed"),
         ("brevity = 3\n", "a value"),
         ("", "defines no function"),
@@ -134,6 +177,47 @@ def test_a_disk_without_room_is_refused(monkeypatch):
     found = CliRunner().invoke(app, ["train"])
     assert found.exit_code == 2 and "the disk has no room for 3 checkpoints" in found.stderr
     assert not list(Path("runs").glob("*"))
+
+
+def test_a_run_that_goes_on_has_room_for_what_it_has_already(monkeypatch):
+    run = RunFolder(Path("elsewhere") / "run")
+    for step in (10, 20):
+        folder = run.checkpoints / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        (folder / "toolrest_state.json").write_text("{}")
+    recipe = Recipe(max_steps=30, save_steps=10)
+    usage = type("Usage", (), {"free": 12 * 1_200_000})  # of one checkpoint
+    asked = []
+    monkeypatch.setattr("shutil.disk_usage", lambda path: asked.append(path) or usage)
+    with pytest.raises(InputError, match="no room for 3 checkpoints"):
+        preflight(recipe)
+    preflight(recipe, place=Place(run.path, run=run))
+    assert asked == [Path.cwd(), run.path.resolve()]
+
+
+def test_the_folder_that_is_looked_at_is_the_one_that_is_written_in(monkeypatch):
+    monkeypatch.setattr(
+        "toolrest.runs.claims.os.access", lambda path, mode: "locked" not in path.parts
+    )
+    Path("locked").mkdir()
+    found = CliRunner().invoke(app, ["compare", "--out", "locked/out"])
+    assert found.exit_code == 2 and "use another --out" in found.stderr
+    assert "locked cannot be written" in found.stderr
+    Path("runs").write_text("")
+    monkeypatch.setattr("toolrest.experiments.plan.keep_plan", lambda *a: 1 / 0)
+    found = CliRunner().invoke(app, ["compare", "--out", "out"])
+    assert isinstance(found.exception, ZeroDivisionError), found.output
+
+
+def test_a_comparison_that_goes_on_leaves_the_disk_to_its_runs(monkeypatch):
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    command = ["compare", "--out", "out"]
+    assert "the disk has no room" in CliRunner().invoke(app, command).stderr
+    Path("out").mkdir()
+    Path("out/compare.yaml").write_text("methods: 3")
+    found = CliRunner().invoke(app, command)
+    assert found.exit_code == 2 and "compare.yaml" in found.stderr, found.output
 
 
 def test_a_file_where_runs_should_be():

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toolrest.core.dialects import AUTO
-from toolrest.data.formats import detect_format
-from toolrest.data.rows import BadRow, iterate_rows
 from toolrest.data.sources import Read, Source, read_rows
 from toolrest.engines.common.ranks import started_ranks
 from toolrest.engines.trl.processes import accelerate_config
@@ -24,35 +24,61 @@ from toolrest.recipe.extras import check_extras
 from toolrest.recipe.reward_file import check_reward_file
 from toolrest.recipe.sources import recipe_rendering, recipe_sources
 from toolrest.runs.claims import check_free, check_writable, existing
-from toolrest.runs.folder import RUNS
+from toolrest.runs.folder import RUNS, RunFolder, checkpoint_step
+from toolrest.runs.going_on import resumable_checkpoint
+
+if TYPE_CHECKING:
+    from toolrest.policy.disk import OnDisk
 
 ROWS = 64
 """Rows of each source that are looked at."""
 
 
-def preflight(recipe: Recipe, *, name: str | None = None) -> None:
+@dataclass(frozen=True)
+class Place:
+    """Where what a recipe trains is kept."""
+
+    folder: Path = RUNS
+    """The folder that is written in; it need not exist."""
+    otherwise: str = "run toolrest in another folder"
+    """What a user can do where it cannot be written."""
+    run: RunFolder | None = None
+    """The run that goes on there, if one does."""
+    room: bool = True
+    """Whether the room on its disk is looked at; a comparison that goes on leaves it to its runs,
+    which have some of their checkpoints.
+    """
+
+
+NEW = Place()
+"""Of a run that begins."""
+
+
+def preflight(recipe: Recipe, *, name: str | None = None, place: Place = NEW) -> None:
     """Check everything that a run needs and that can be seen without loading its policy.
 
     Args:
         name: the new run's, where the user gave one.
+        place: where it is kept.
 
     Raises:
         InputError: the first thing that would stop the run.
     """
     if started_ranks() == 1:  # else the first process may have made the folder already
         check_free(name)
-    for check in checks_of(recipe):
+    for check in checks_of(place):
         check(recipe)
 
 
-def checks_of(recipe: Recipe) -> tuple[Callable[[Recipe], None], ...]:
+def checks_of(place: Place = NEW) -> tuple[Callable[[Recipe], None], ...]:
     """The checks of a recipe, in their order; those that import torch come last."""
-    first = (_check_place, _check_processes, check_extras, _check_reward, _check_place_of_policy)
-    return (*first, _check_data, _check_policy, _check_engine, _check_disk)
 
+    def check_place(recipe: Recipe) -> None:
+        check_writable(place.folder, place.otherwise)
 
-def _check_place(recipe: Recipe) -> None:
-    check_writable(RUNS)
+    first = (check_place, _check_processes, check_extras, _check_reward, _check_place_of_policy)
+    last = (partial(_check_disk, place),) if place.room else ()
+    return (*first, _check_data, _check_policy, _check_engine, *last)
 
 
 def _check_processes(recipe: Recipe) -> None:
@@ -131,19 +157,8 @@ def first_rows(source: Source, recipe: Recipe) -> list[Read]:
         InputError: it cannot be read, or its format is not known.
     """
     check_reachable(source)
-    if recipe.dialect == AUTO:
-        return [_seen(number, row) for number, row in islice(iterate_rows(source.path), ROWS)]
-    rows = read_rows(replace(source, take=None), recipe_rendering(recipe), recipe.seed)
-    return list(islice(rows, ROWS))
-
-
-def _seen(number: int, row: object) -> Read:
-    try:
-        if isinstance(row, dict):
-            detect_format(row)
-    except BadRow as bad:
-        return Read(number, [], bad=bad)
-    return Read(number, [], bad=row if isinstance(row, BadRow) else None)
+    rendering = None if recipe.dialect == AUTO else recipe_rendering(recipe)
+    return list(islice(read_rows(replace(source, take=None), rendering, recipe.seed), ROWS))
 
 
 def _check_policy(recipe: Recipe) -> None:
@@ -170,7 +185,22 @@ def _check_engine(recipe: Recipe) -> None:
         check_vllm(recipe)
 
 
-def _check_disk(recipe: Recipe) -> None:
+def _check_disk(place: Place, recipe: Recipe) -> None:
     from toolrest.policy.disk import refuse_disk
 
-    refuse_disk(recipe, shutil.disk_usage(existing(RUNS)).free)
+    there = None if place.run is None else _on_disk(recipe, place.run)
+    refuse_disk(recipe, shutil.disk_usage(existing(place.folder)).free, there)
+
+
+def _on_disk(recipe: Recipe, run: RunFolder) -> OnDisk:
+    """What a run that goes on has of its policy already."""
+    from toolrest.policy.disk import OnDisk
+
+    if recipe.engine.name == "verl":
+        from toolrest.engines.verl.launch import last_step
+
+        steps = last_step(run.checkpoints) * recipe.steps_per_generation
+        return OnDisk(steps, len(list(run.checkpoints.glob("global_step_*"))))
+    last = resumable_checkpoint(run, recipe)
+    steps = 0 if last is None else checkpoint_step(last)
+    return OnDisk(steps, len(run.whole_checkpoints()), run.warm_start.is_dir())

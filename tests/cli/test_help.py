@@ -89,3 +89,33 @@ def test_help_loads_no_engine_and_is_there_at_once():
         assert done.stdout.splitlines()[-1] == "[]"
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds) < 0.5  # of the processor, whatever else the machine does
+
+
+def valued(command):
+    """The options of a command that take a value."""
+    found = ROOT
+    for name in command:
+        found = found.commands[name]
+    return [
+        each.opts[0]
+        for each in getattr(found, "params", [])
+        if each.opts[0].startswith("--") and not getattr(each, "is_flag", False)
+    ]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_an_option_without_its_value_names_the_help_of_its_command(command):
+    for option in valued(command):
+        found = CliRunner().invoke(app, [*command, option])
+        assert found.exit_code == 2 and found.stderr.count("\n") == 1
+        assert f"toolrest {' '.join(command)} --help" in found.stderr, (option, found.stderr)
+
+
+@pytest.mark.parametrize("word", [*ROOT.commands, "nothing"])
+def test_a_group_names_the_command_that_it_does_not_have(word):
+    for words in ([word], ["data", word]):
+        known = ROOT if len(words) == 1 else ROOT.commands["data"]
+        if word in known.commands:
+            continue
+        found = CliRunner().invoke(app, words)
+        assert found.exit_code == 2 and f"no such command '{word}'" in found.stderr, found.stderr

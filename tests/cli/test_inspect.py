@@ -135,6 +135,34 @@ def test_recorded_weights_are_shown_as_they_are_unless_others_are_asked_for(embe
     assert "reasoning" in run(folder, "--scheme", "uniform").split("share of weight")[1]
 
 
+@pytest.mark.parametrize(("mini", "iterations"), [(1, 1), (2, 2)])
+@pytest.mark.parametrize("named", ["by the step", "by the steps done"])
+def test_a_step_inside_a_generation_shows_the_rollouts_it_trained_on(mini, iterations, named):
+    """Two optimiser steps a generation, of mini-batches or of iterations; earlier versions named
+    rollouts by the steps done.
+    """
+    optimizer = {"mini_batch": mini, "iterations": iterations}
+    rollout = {"prompts_per_step": 2}
+    folder = a_run(optimizer=optimizer, rollout=rollout, save_steps=2)
+    (folder / "metrics.jsonl").write_text("".join(f'{{"step": {s}}}\n' for s in (1, 2, 3)))
+    (folder / "rollouts" / "step-000002.jsonl").unlink()
+    late = 1 if named == "by the step" else 0
+    for first, text in ((1, TEXT), (3, "none")):
+        path = folder / "rollouts" / f"step-{first - 1 + late:06d}.jsonl"
+        path.write_text(json.dumps({"step": first, "response": text}) + "\n")
+    said = "trained on the rollouts of step"
+    given = GIVEN
+    assert said not in (own := run(folder, "--step", 1, *given))
+    inside = run(folder, "--step", 2, *given)
+    note = "step 2 trained on the rollouts of step 1, which are shown"
+    assert note in inside and inside.replace(note + "\n", "") == own
+    assert "stray_text" in run(folder, "--step", 3, *given)
+    for step in (0, 4, 5):
+        done = CliRunner().invoke(app, ["inspect", str(folder), "--step", str(step)])
+        assert done.exit_code == 2 and f"no rollouts of step {step}; it has" in done.stderr
+        assert "of steps 1, 3" in done.stderr
+
+
 def test_broken_metrics_and_odd_steps_are_passed_over():
     folder = a_run()
     whole = (folder / "metrics.jsonl").read_text()

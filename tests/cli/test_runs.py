@@ -90,3 +90,19 @@ def test_a_folder_without_runs_says_so_and_a_file_is_refused():
 def test_a_default_name_says_recipe_scheme_policy_and_data(recipe, path, name):
     found = default_name(Recipe(**recipe), None if path is None else Path(path))
     assert found == (name or "sft-embedded-mixture-seed0")
+
+
+@pytest.mark.parametrize("method", ["rl", "sft"])
+def test_what_a_recipe_leaves_unsaid_is_the_schema_s(method, monkeypatch):
+    usual = Recipe(
+        method=method,
+        policy="other",
+        max_steps=77,
+        warm_start={"steps": 88},
+        weighting={"scheme": "uniform"},
+    )
+    monkeypatch.setattr("toolrest.runs.listing.Recipe", lambda: usual)
+    make("bare", recipe="seed: 0\n")
+    found = listed()["bare"]
+    of, scheme = (77, "uniform") if method == "rl" else (88, "sft")
+    assert (found["of"], found["scheme"], found["policy"]) == (of, scheme, "other")

@@ -161,3 +161,21 @@ def test_sampled_and_greedy_are_kept_apart(tmp_path):
     assert greedy == 4 and sampled < 0
     kept = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [row["decoding"] for row in kept] == ["greedy", "greedy", "sampled"]
+
+
+@pytest.mark.parametrize("decodings", [(None,), ("mean",), (None, "mean"), ("mean", None, 7, "")])
+def test_each_way_of_decoding_has_one_heading_and_one_cell(tmp_path, decodings):
+    rows = [
+        {"response": TRUTH, "ground_truth": TRUTH} | ({} if each is None else {"decoding": each})
+        for each in decodings
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shown = score(path).stdout.splitlines()
+    names = {each if isinstance(each, str) else "" for each in decodings}
+    (heads,) = ([c.strip() for c in s.split("┃")[2:-1]] for s in shown if s.startswith("┃"))
+    (cells,) = (line.split("│")[2:-1] for line in shown if "│ reward " in line)
+    assert len(heads) == len(set(heads)) == len(cells) == len(names)
+    first = shown[0].partition("n = ")[2]
+    assert sum(int(part.split()[0]) for part in first.split(", ")) == len(rows)
+    assert ("without decoding" in first) is ("" in names and len(names) > 1)

@@ -1,5 +1,6 @@
 """The recipes' heads and docs/scaling.md say what the calculation says."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,54 @@ def test_the_command_line(capsys):
 def test_overrides_alone_are_of_the_default_recipe():
     found = CliRunner().invoke(app, ["estimate", "policy=Qwen/Qwen3-0.6B"])
     assert found.exit_code == 0 and "the default recipe" in found.stdout
+
+
+@pytest.mark.parametrize("words", [[], ["policy=embedded"]])
+def test_without_words_it_is_the_default_recipe(words, capsys):
+    from toolrest.estimate.show import main
+
+    found = CliRunner().invoke(app, ["estimate", *words])
+    assert found.exit_code == 0 and "the default recipe" in found.stdout, found.output
+    main(words)
+    assert "the default recipe" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "cannot be read"),
+        ("", "cannot be read"),
+        ("[]", "no JSON object"),
+        ("3", "no JSON object"),
+        ("[" * 100_000, "cannot be read"),
+        ("\udcff", "cannot be read"),
+        ("{}", "model_type=None"),
+        ('{"model_type": []}', "model_type"),
+        ('{"model_type": "llama"}', "no hidden_size"),
+        ('{"model_type": "llama", "num_experts": "x"}', "config has num_experts='x'"),
+        ('{"model_type": "llama", "hidden_size": 8, "num_attention_heads": 0}', "config has"),
+        ('{"model_type": "llama", "hidden_size": Infinity}', "config has hidden_size=inf"),
+        ('{"model_type": "llama", "hidden_size": [8]}', "hidden_size=[8], which is no number"),
+    ],
+)
+def test_a_broken_config_is_a_line(text, said, tmp_path):
+    (tmp_path / "config.json").write_text(text, encoding="utf-8", errors="surrogateescape")
+    found = CliRunner().invoke(app, ["estimate", f"policy={tmp_path}"])
+    assert found.exit_code == 2 and said in found.stderr, found.output
+    assert found.stderr.startswith("toolrest: ") and found.stderr.count("\n") == 1
+
+
+def test_a_folder_without_a_config_is_a_line(tmp_path):
+    found = CliRunner().invoke(app, ["estimate", f"policy={tmp_path}"])
+    assert found.exit_code == 2 and "the folder has no config.json" in found.stderr
+    assert found.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("key", ["num_hidden_layers", "vocab_size", "intermediate_size"])
+@pytest.mark.parametrize("value", [0, -1, 0.5])
+def test_a_size_that_is_none_is_a_line(key, value, tmp_path):
+    sizes = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1}
+    config = {"model_type": "llama", "vocab_size": 9, "intermediate_size": 8} | sizes | {key: value}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found = CliRunner().invoke(app, ["estimate", f"policy={tmp_path}"])
+    assert found.exit_code == 2 and "config has" in found.stderr, found.output

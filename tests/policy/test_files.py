@@ -345,3 +345,28 @@ def test_doctor_says_where_a_policy_is_too_large_to_be_trained(folder, monkeypat
     settings, name, notes = self_test._settings(recipe(folder))
     assert "policy" not in settings and name == "the embedded policy"
     assert "MB of weights" in notes[0].found
+
+
+@pytest.mark.parametrize("inside", [None, "notes", "Qwen3-0.6B-data/rows.jsonl"])
+def test_a_folder_of_an_owner_s_name_hides_no_policy_of_the_hub(inside, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("toolrest.policy.folder.is_cached", lambda name: False)
+    (tmp_path / "Qwen").mkdir()
+    if inside is not None:
+        (tmp_path / "Qwen" / inside).parent.mkdir(exist_ok=True)
+        (tmp_path / "Qwen" / inside).touch()
+    assert policy_path(Recipe(policy="Qwen/Qwen3-0.6B")) == "Qwen/Qwen3-0.6B"
+
+
+@pytest.mark.parametrize("file", ["config.json", "adapter_config.json", "recipe.yaml"])
+def test_beside_policies_a_name_is_a_mistyped_path_with_a_way_to_the_hub(
+    file, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Qwen" / "Qwen3-1.7B").mkdir(parents=True)
+    (tmp_path / "Qwen" / "Qwen3-1.7B" / file).touch()
+    monkeypatch.setattr("toolrest.policy.folder.is_cached", lambda name: False)
+    with pytest.raises(InputError, match=r"did you mean.*hf download Qwen/Qwen3-0.6B"):
+        policy_path(Recipe(policy="Qwen/Qwen3-0.6B"))
+    monkeypatch.setattr("toolrest.policy.folder.is_cached", lambda name: True)
+    assert policy_path(Recipe(policy="Qwen/Qwen3-0.6B")) == "Qwen/Qwen3-0.6B"

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
+from toolrest.errors import InputError
 from toolrest.recipe import load_recipe
 from toolrest.recipe.shipped import about, find_recipe, shipped_recipes
 
@@ -58,3 +59,14 @@ def test_the_wheel_holds_them(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     inside = {Path(name).stem for name in zipfile.ZipFile(wheel).namelist() if "/recipes/" in name}
     assert inside == set(shipped_recipes())
+
+
+@pytest.mark.parametrize("name", list(shipped_recipes()))
+def test_a_folder_of_its_name_hides_no_recipe(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    (tmp_path / f"{name}.yaml").mkdir()
+    assert find_recipe(name) == shipped_recipes()[name] == find_recipe(f"{name}.yaml")
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(InputError, match="a folder; name a recipe"):
+        load_recipe(find_recipe("mine"), [])

@@ -87,3 +87,21 @@ def test_a_run_of_an_earlier_version_goes_on_as_it_began(tmp_path, text, sharing
     assert load_recipe(written(tmp_path, text), []).optimizer.prefix_sharing == sharing
     said = f"{text}optimizer: {{prefix_sharing: on}}\n"
     assert load_recipe(written(tmp_path, said), []).optimizer.prefix_sharing == "on"
+
+
+@pytest.mark.parametrize("value", ["5", "", "[]", "off"])
+@pytest.mark.parametrize("schema", ["", "schema: 1\n", "schema: 2\n"])
+def test_a_value_in_a_section_s_place_is_the_same_line_in_every_version(tmp_path, schema, value):
+    path = written(tmp_path, f"{schema}optimizer: {value}\n")
+    with pytest.raises(InputError, match="recipe key optimizer is a section with keys"):
+        load_recipe(path, [])
+
+
+@pytest.mark.parametrize("value", ["5", "", "[]"])
+@pytest.mark.parametrize("section", ["lora", "optimizer"])
+def test_nor_does_a_renamed_key_meet_it(tmp_path, monkeypatch, section, value):
+    monkeypatch.setattr(versions, "RENAMED", {"optimizer.old": "lora.rank"})
+    there = "optimizer: {old: 2}\n" if section == "lora" else ""
+    path = written(tmp_path, f"{there}{section}: {value}\n")
+    with pytest.raises(InputError, match=f"recipe key {section} is a section with keys"):
+        load_recipe(path, [])

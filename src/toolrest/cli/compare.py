@@ -66,11 +66,12 @@ def compare(
             from toolrest.errors import InputError
 
             raise InputError("evaluation.samples=0: a comparison needs held-out samples; use 256")
-        from toolrest.preflight import preflight
+        from toolrest.preflight import Place, preflight
 
-        preflight(recipe)
+        new = not folder.plan.is_file()
+        preflight(recipe, place=Place(folder.path, "use another --out", room=new))
         chosen = read_methods(methods)
-        before = load_plan(folder) if folder.plan.is_file() else None
+        before = None if new else load_plan(folder)
         if before is not None:
             baseline = baseline or before.baseline
             given = {method.name for method in chosen}

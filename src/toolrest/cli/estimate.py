@@ -10,8 +10,9 @@ from toolrest.io.terminal import require_shown
 
 def estimate(
     recipes: Annotated[
-        list[str], typer.Argument(metavar="[RECIPE]... [KEY=VALUE]...", show_default=False)
-    ],
+        list[str] | None,
+        typer.Argument(metavar="[RECIPE]... [KEY=VALUE]...", show_default=False),
+    ] = None,
     gpu: Annotated[str, typer.Option(help="Which GPU, by its short name.")] = "h100",
     gpus: Annotated[int | None, typer.Option(help="As many instead of the recipe's.")] = None,
     prompt: Annotated[float | None, typer.Option(min=1, help="Mean tokens of a prompt.")] = None,
@@ -26,5 +27,5 @@ def estimate(
         from toolrest.estimate.show import print_estimates
 
         mean = (prompt or PROMPT_TOKENS, response or RESPONSE_TOKENS)
-        print_estimates(recipes, gpu, gpus, mean, table=table)
+        print_estimates(recipes or [], gpu, gpus, mean, table=table)
         require_shown()

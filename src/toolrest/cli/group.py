@@ -38,7 +38,7 @@ class OneLineGroup(TyperGroup):
                 error.show()
             else:
                 words = sys.argv[1:] if args is None else list(args)
-                text = redacted(explain_usage(error, words))
+                text = redacted(explain_usage(error, words, self))
                 say(f"toolrest: {printable(text)}", err=True)
             sys.exit(2)
         if standalone_mode:
@@ -46,22 +46,24 @@ class OneLineGroup(TyperGroup):
         return code
 
 
-def explain_usage(error: Any, words: Sequence[str]) -> str:
+def explain_usage(error: Any, words: Sequence[str], group: Any) -> str:
     """What is wrong with a command line, and how it is mended, in one line.
 
     Args:
         error: click's.
         words: the command line.
+        group: whose commands they name.
     """
     said = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
-    command = _names(context)
+    command = _names(context) if context is not None else _named(words, group)
     asked = " ".join(["toolrest", *command, "--help"])
     option = getattr(error, "option_name", None)
     if type(error).__name__ == "NoSuchOption" and isinstance(option, str):
         return _unknown_option(option, words, _options(context), asked)
     if context is not None and said.startswith("No such command"):
-        name = next((word for word in words if word not in command), "")
+        after = [word for word in words if not word.startswith("-")][len(command) :]
+        name = after[0] if after else ""
         known = list(getattr(context.command, "commands", {}))
         near = difflib.get_close_matches(name, known, n=1)
         if name.endswith((".yaml", ".yml")) or "=" in name or _is_recipe(name):
@@ -83,6 +85,17 @@ def _names(context: Any) -> list[str]:
     while context is not None and context.parent is not None:
         names.insert(0, context.info_name)
         context = context.parent
+    return names
+
+
+def _named(words: Sequence[str], group: Any) -> list[str]:
+    """The command that the words begin with, where an error does not say whose it is."""
+    names: list[str] = []
+    for word in words:
+        group = getattr(group, "commands", {}).get(word)
+        if group is None:
+            break
+        names.append(word)
     return names
 
 

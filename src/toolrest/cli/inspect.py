@@ -53,6 +53,7 @@ def inspect(
         from toolrest.cli.work import quiet_libraries
         from toolrest.io.console import console
         from toolrest.report.inspect import Subject, look
+        from toolrest.report.rollouts_of import generation_note
 
         quiet_libraries()
         learnt = _supervised(source) if source is not None else []
@@ -62,22 +63,23 @@ def inspect(
             if not any((source / "rollouts").glob("step-*.jsonl")):
                 say("\n".join(learnt))
                 return
-        found = look(
-            Subject(
-                source=source,
-                text=text,
-                step=step,
-                row=row,
-                policy=policy,
-                prompt=prompt,
-                truth=truth,
-                dialect=dialect,
-                scheme=scheme,
-                entropy=tuple(entropy or ()),
-                progress=progress,
-                trust_remote_code=trust_remote_code,
-            )
+        subject = Subject(
+            source=source,
+            text=text,
+            step=step,
+            row=row,
+            policy=policy,
+            prompt=prompt,
+            truth=truth,
+            dialect=dialect,
+            scheme=scheme,
+            entropy=tuple(entropy or ()),
+            progress=progress,
+            trust_remote_code=trust_remote_code,
         )
+        found = look(subject)
+        if (note := generation_note(source, step)) is not None:
+            say(note)
         if html is not None:
             from toolrest.report.inspection_page import inspection_page
             from toolrest.report.page import write_page

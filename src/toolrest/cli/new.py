@@ -199,6 +199,7 @@ def _write(out: Path, text: str) -> None:
 def _say_next(recipe: "Recipe", out: Path, notes: list[str]) -> None:
     """What to do with the recipe, and with its run."""
     from toolrest.cli.plan import default_name, not_here
+    from toolrest.preflight import NEW
     from toolrest.recipe.write_new import command_word
 
     word = command_word(_as_argument(out))
@@ -210,5 +211,5 @@ def _say_next(recipe: "Recipe", out: Path, notes: list[str]) -> None:
     say(f"  toolrest train {word}")
     say(f"  toolrest report {run}")
     say(f"  toolrest export {run} --to my-policy")
-    for line in not_here(recipe):
+    for line in not_here(recipe, NEW):
         say(line, err=True)

@@ -7,7 +7,9 @@ from toolrest.errors import InputError, counted, file_name
 from toolrest.io.terminal import say
 
 if TYPE_CHECKING:
+    from toolrest.preflight import Place
     from toolrest.recipe import Recipe
+    from toolrest.runs.folder import RunFolder
 
 
 def default_name(recipe: "Recipe", path: Path | None = None) -> str:
@@ -24,31 +26,34 @@ def default_name(recipe: "Recipe", path: Path | None = None) -> str:
     return f"{file_name('-'.join(words))}-seed{recipe.seed}"
 
 
-def print_plan(recipe: "Recipe", path: Path | None = None, *, new: bool = True) -> None:
+def print_plan(
+    recipe: "Recipe", path: Path | None = None, *, run: "RunFolder | None" = None
+) -> None:
     """Print what would be done, after the checks that a run begins with; nothing is done.
 
     The command of verl can be meant for another machine: what this one lacks for it is printed.
 
     Args:
         path: the recipe's file.
-        new: whether the run would begin, rather than go on.
+        run: the run that would go on; None: one would begin.
 
     Raises:
         InputError: it could not be.
     """
     from toolrest.core.dialects import AUTO
-    from toolrest.preflight import preflight
+    from toolrest.preflight import NEW, Place, preflight
     from toolrest.recipe import dump_recipe
 
+    place = NEW if run is None else Place(run.path, run=run)
     if recipe.engine.name != "verl":
-        preflight(recipe, name=recipe.name if new else None)
+        preflight(recipe, name=recipe.name if run is None else None, place=place)
     if recipe.dialect == AUTO:
         from toolrest.policy.fitting import fit_recipe
         from toolrest.policy.tokenizer import load_tokenizer
 
         recipe, _ = fit_recipe(recipe, load_tokenizer(recipe))
     if recipe.engine.name == "verl":
-        _print_verl_command(recipe, path)
+        _print_verl_command(recipe, path, place)
         return
     recipe, reasons, ahead = _sized(recipe)
     say(dump_recipe(recipe, reasons).rstrip("\n"))
@@ -94,14 +99,17 @@ def _sized(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str]]:
     return recipe, {each.key: each.why for each in settings}, [line] if line else []
 
 
-def _print_verl_command(recipe: "Recipe", path: Path | None) -> None:
+def _print_verl_command(recipe: "Recipe", path: Path | None, place: "Place") -> None:
     from toolrest.engines.verl.checks import verl_notes
     from toolrest.engines.verl.hydra import shell_command
     from toolrest.engines.verl.overrides import run_paths, verl_command, verl_steps
     from toolrest.runs.folder import RUNS
 
-    name = recipe.name or default_name(recipe, path)
-    paths = run_paths(RUNS / name, evaluated=recipe.evaluation.samples > 0)
+    run = place.run
+    name = recipe.name or default_name(recipe, path) if run is None else run.path.name
+    paths = run_paths(
+        RUNS / name if run is None else run.path, evaluated=recipe.evaluation.samples > 0
+    )
     environment, command = verl_command(recipe, name, paths)
     say(
         f"# {verl_steps(recipe)} generations of {recipe.rollout.prompts_per_step} prompts x "
@@ -110,17 +118,17 @@ def _print_verl_command(recipe: "Recipe", path: Path | None) -> None:
     )
     for note in verl_notes(recipe):
         say(f"# note: {note}")
-    for line in not_here(recipe):
+    for line in not_here(recipe, place):
         say(line, err=True)
     say(shell_command(environment, command))
 
 
-def not_here(recipe: "Recipe") -> list[str]:
+def not_here(recipe: "Recipe", place: "Place") -> list[str]:
     """What would stop the run on this machine, a line each; what is not asked of it is left out."""
     from toolrest.preflight import checks_of
 
     found = []
-    for check in checks_of(recipe):
+    for check in checks_of(place):
         try:
             check(recipe)
         except InputError as error:

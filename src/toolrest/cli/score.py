@@ -9,6 +9,9 @@ from toolrest.cli.errors import one_line_errors
 from toolrest.errors import printable
 from toolrest.io.terminal import require_shown
 
+_UNNAMED = "without decoding"
+"""Rows that do not say how they were sampled, beside others that do."""
+
 
 def score(
     rollouts: Annotated[
@@ -71,13 +74,17 @@ def score(
         told |= {"punish_over_calls": punish_over_calls, "normalise_strings": normalise_strings}
         told |= {"lenient_types": lenient_types}
         view = console()
-        counts = {name or "mean": own.pop("n") for name, own in summary.items()}
-        said = ", ".join(f"{n:.0f}{'' if k == 'mean' else ' ' + k}" for k, n in counts.items())
+        counts = {name: own.pop("n") for name, own in summary.items()}
+        alone = list(counts) == [""]
+        said = ", ".join(
+            f"{n:.0f}" if alone else f"{n:.0f} {name or _UNNAMED}" for name, n in counts.items()
+        )
         view.print(f"{rollouts}, n = {said}", soft_wrap=True)
         table = Table()
         table.add_column("")
         for heading in counts:
-            table.add_column(printable(heading), justify="right")
+            named = "mean" if alone else printable(heading) or _UNNAMED
+            table.add_column(named, justify="right")
         for name in next(iter(summary.values())):
             table.add_row(name, *(f"{own[name]:.4f}" for own in summary.values()))
         view.print(table)

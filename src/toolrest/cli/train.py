@@ -15,6 +15,7 @@ from toolrest.io.terminal import say
 if TYPE_CHECKING:
     from toolrest.engines.common.ranks import Ranks
     from toolrest.recipe import Recipe
+    from toolrest.runs.extension import Extension
     from toolrest.runs.folder import RunFolder
 
 
@@ -98,7 +99,7 @@ def _resume(
 ) -> None:
     from toolrest.engines.common.ranks import join_ranks
     from toolrest.io.files import write_whole
-    from toolrest.preflight import preflight
+    from toolrest.preflight import Place, preflight
     from toolrest.recipe import (
         check_resumable,
         check_trusted,
@@ -108,6 +109,7 @@ def _resume(
         load_run_recipe,
     )
     from toolrest.runs.claims import find_run, resumed_run
+    from toolrest.runs.extension import finish_extension
     from toolrest.runs.folder import RunFolder
 
     check_resumable(overrides)
@@ -115,7 +117,10 @@ def _resume(
     if dry_run:
         found = find_run(resume, extended=longer)
         recipe = load_run_recipe(found.recipe, overrides, trusted=trusted)
-        print_plan(recipe, new=False)
+        extension = _planned(found, recipe, accept) if longer else None
+        print_plan(recipe, run=found)
+        if extension is not None:
+            say(f"# {extension}")
         return
     ranks = join_ranks()
     with ExitStack() as held:
@@ -124,30 +129,44 @@ def _resume(
         recipe = load_recipe(run.recipe, overrides)
         if not trusted:
             check_trusted(recipe, run.recipe)
-        preflight(recipe)
-        if overrides:
-            reasons = _reasons_left(run, overrides)
-            if longer:
-                reasons |= ranks.first(lambda: _extended(run, recipe, accept))
-            written = dump_recipe(recipe, reasons, said=True)
+        preflight(recipe, place=Place(run.path, run=run))
+        ranks.first(lambda: finish_extension(run, load_recipe(run.recipe, [])))
+        if longer:
+            ranks.first(lambda: _extend(run, recipe, overrides, accept))
+        elif overrides:
+            written = dump_recipe(recipe, _reasons_left(run, overrides), said=True)
             ranks.first(lambda: write_whole(run.recipe, written))
         _run(recipe, run, ranks, resume=True, quiet=quiet, accept=accept)
 
 
-def _extended(run: "RunFolder", recipe: "Recipe", accept: bool) -> dict[str, str]:
-    """Make a run one that goes on to more steps, and say what that means; the reason of its new
-    end, for its recipe.
-    """
+def _planned(run: "RunFolder", recipe: "Recipe", accept: bool) -> "Extension | None":
+    """What it would be for a run to go on to more steps; None: it is one that goes on to them."""
     from toolrest.recipe import load_recipe
-    from toolrest.runs.extension import extend_run
+    from toolrest.runs.extension import plan_extension
     from toolrest.training import steps_done
 
     before = load_recipe(run.recipe, [])
-    extension = extend_run(run, before, recipe, steps_done(before, run), accept=accept)
+    planned = plan_extension(run, before, recipe, steps_done(recipe, run), accept=accept)
+    return None if planned.before == planned.after else planned
+
+
+def _extend(run: "RunFolder", recipe: "Recipe", overrides: list[str], accept: bool) -> None:
+    """Make a run one that goes on to more steps, its recipe included, and say what that means."""
+    from toolrest.io.files import write_whole
+    from toolrest.recipe import dump_recipe, extends, load_recipe
+    from toolrest.runs.extension import extend_run, forget_end
+
+    extension = _planned(run, recipe, accept)
+    others = [written for written in overrides if not extends([written])]
+    reasons = _reasons_left(run, others)
+    before = load_recipe(run.recipe, [])
     if extension is None:
-        return {}
+        forget_end(run, before.max_steps)
+        write_whole(run.recipe, dump_recipe(recipe, reasons, said=True))
+        return
+    written = dump_recipe(recipe, reasons | {"max_steps": extension.reason}, said=True)
+    extend_run(run, before, recipe, extension, written)
     say(str(extension))
-    return {"max_steps": extension.reason}
 
 
 def _reasons_left(run: "RunFolder", overrides: list[str]) -> dict[str, str]:

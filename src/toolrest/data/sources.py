@@ -157,8 +157,12 @@ class Read:
         return f"{self.number}" if len(self.samples) == 1 else f"{self.number}.{sample}"
 
 
-def read_rows(source: Source, rendering: Rendering, seed: int) -> Iterator[Read]:
+def read_rows(source: Source, rendering: Rendering | None, seed: int) -> Iterator[Read]:
     """Read every row of a source that `share` selects.
+
+    Args:
+        rendering: None: only the rows' formats are looked at, which gives no samples.
+        seed: of what is drawn and masked.
 
     Raises:
         InputError: the source cannot be read, or the format of its first row is not known.
@@ -178,7 +182,7 @@ def read_rows(source: Source, rendering: Rendering, seed: int) -> Iterator[Read]
 class _RowReader:
     """Reads the rows of one source."""
 
-    def __init__(self, source: Source, rendering: Rendering, seed: int) -> None:
+    def __init__(self, source: Source, rendering: Rendering | None, seed: int) -> None:
         self._source = source
         self._rendering = rendering
         self._seed = seed
@@ -191,16 +195,19 @@ class _RowReader:
         """A row. Raises `BadRow`, and `InputError` where nothing is known of the file's format."""
         if isinstance(row, BadRow):
             raise row
-        source, name = self._source, self._name
+        source, name, rendering = self._source, self._name, self._rendering
         if source.format is None and row.keys() >= PREPARED:
-            return Read(number, [_encodable(prepared_sample(row, self._rendering, name, number))])
+            made = [] if rendering is None else [prepared_sample(row, rendering, name, number)]
+            return Read(number, list(map(_encodable, made)))
         form = self._form = self._format(row)
+        if rendering is None:
+            return Read(number, [])
         if form.name == "bfcl" and row.get("ground_truth") is None:
             row = row | {"ground_truth": self._answer(row.get("id"))}
-        record = form.read(row, self._rendering.dialect)
+        record = form.read(row, rendering.dialect)
         if source.mask and _draw(self._seed, source.seed, number, "mask") < source.mask:
             record = _masked(record, f"{self._seed}/{source.seed}/{number}")
-        samples = to_samples(record, self._rendering, name, str(number))
+        samples = to_samples(record, rendering, name, str(number))
         return Read(number, list(map(_encodable, samples)), record)
 
     def _format(self, row: dict[str, Any]) -> Format:

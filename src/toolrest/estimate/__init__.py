@@ -2,7 +2,7 @@
 
 from toolrest.estimate.gpus import GPUS, Efficiency, Gpu, get_gpu
 from toolrest.estimate.memory import Memory, memory
-from toolrest.estimate.plan import KEPT, Estimate, checkpoint_bytes, estimate
+from toolrest.estimate.plan import KEPT, Estimate, added_checkpoints, checkpoint_bytes, estimate
 from toolrest.estimate.shape import PUBLISHED, ModelShape, get_shape
 from toolrest.estimate.time import Seconds, seconds
 
@@ -16,6 +16,7 @@ __all__ = [
     "Memory",
     "ModelShape",
     "Seconds",
+    "added_checkpoints",
     "checkpoint_bytes",
     "estimate",
     "get_gpu",

@@ -17,7 +17,7 @@ PROMPT_TOKENS = 764
 RESPONSE_TOKENS = 600
 """An assumption: RLLA's 400 demonstrations have 368 on average, and responses grow in training."""
 KEPT = 3
-"""Checkpoints on the disk at once: two are kept, one is being written."""
+"""Most checkpoints on the disk at once: two are kept, one is being written."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Estimate:
     """One checkpoint, float32: what is trained and AdamW's moments, 12 bytes a parameter; with verl
     the policy once more as a Hugging Face checkpoint, 16."""
     disk_bytes: float
-    """The policy's download, and three checkpoints (two are kept, one is being written)."""
+    """The policy's download, and the checkpoints that are on the disk at once."""
 
     @property
     def fits(self) -> bool:
@@ -116,7 +116,7 @@ def estimate(
         tokens=responses * (prompt + response),
         response_tokens=responses * response,
         checkpoint_bytes=checkpoint,
-        disk_bytes=2.0 * shape.parameters + KEPT * checkpoint,
+        disk_bytes=2.0 * shape.parameters + added_checkpoints(recipe) * checkpoint,
     )
 
 
@@ -124,3 +124,19 @@ def checkpoint_bytes(recipe: Recipe, shape: ModelShape) -> float:
     """Bytes of one checkpoint: `Estimate.checkpoint_bytes`, for which no GPU has to be known."""
     copies = 16.0 if recipe.engine.name == "verl" and not recipe.lora.rank else 12.0
     return copies * trained_parameters(recipe, shape)
+
+
+def added_checkpoints(recipe: Recipe, done: int = 0, there: int = 0) -> int:
+    """Checkpoints of a run's reinforcement learning for which there has to be room.
+
+    One is written every `save_steps` and one after the last step; the older ones go.
+
+    Args:
+        recipe: the run.
+        done: the steps done.
+        there: the checkpoints that are on the disk already.
+    """
+    if done >= recipe.max_steps:
+        return 0
+    to_come = math.ceil(recipe.max_steps / recipe.save_steps) - done // recipe.save_steps
+    return max(0, min(KEPT - there, to_come))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from toolrest.errors import InputError, unknown_name
+from toolrest.errors import InputError, short, unknown_name
 
 _KNOWN = ("llama", "mistral", "qwen2", "qwen3")
 _NEAR = (
@@ -67,28 +67,35 @@ class ModelShape:
             )
         if isinstance(text := config.get("text_config"), Mapping):
             config = text
-        experts = next((int(config[key]) for key in _EXPERTS if config.get(key)), 1)
         try:
-            hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
-            return cls(
-                layers=int(config["num_hidden_layers"]),
+            experts = next((_whole(config, key) for key in _EXPERTS if config.get(key)), 1)
+            hidden = _whole(config, "hidden_size")
+            heads = _whole(config, "num_attention_heads")
+            shape = cls(
+                layers=_whole(config, "num_hidden_layers"),
                 hidden=hidden,
                 heads=heads,
-                kv_heads=int(config.get("num_key_value_heads") or heads),
-                head_dim=int(config.get("head_dim") or hidden // heads),
-                intermediate=int(
-                    (config.get("moe_intermediate_size") if experts > 1 else None)
-                    or config["intermediate_size"]
+                kv_heads=_whole(config, "num_key_value_heads", heads),
+                head_dim=_whole(config, "head_dim", hidden // heads),
+                intermediate=_whole(
+                    config,
+                    "moe_intermediate_size"
+                    if experts > 1 and config.get("moe_intermediate_size")
+                    else "intermediate_size",
                 ),
-                vocab=int(config["vocab_size"]),
+                vocab=_whole(config, "vocab_size"),
                 tied=bool(config.get("tie_word_embeddings", False)),
                 head_norms=kind == "qwen3",
                 qkv_bias=kind == "qwen2",
                 experts=experts,
-                active=min(experts, int(config.get("num_experts_per_tok") or 1)),
+                active=min(experts, _whole(config, "num_experts_per_tok", 1)),
                 packs=kind in PACKED and experts == 1 and not _has_window(config),
             )
-        except (KeyError, TypeError, ValueError) as error:
+            for name, value in vars(shape).items():
+                if value < 1 and not isinstance(value, bool):
+                    raise ValueError(f"{value} for its {name}")
+            return shape
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
             said = f"no {error.args[0]}" if isinstance(error, KeyError) else str(error)
             raise InputError(f"model_type={kind!r}: the policy's config has {said}") from None
 
@@ -189,6 +196,15 @@ Qwen3-0.6B and -1.7B, whose files hold the tied head twice, that count less V h)
 
 def _has_window(config: Mapping[str, Any]) -> bool:
     return bool(config.get("sliding_window")) and bool(config.get("use_sliding_window", True))
+
+
+def _whole(config: Mapping[str, Any], key: str, otherwise: int | None = None) -> int:
+    """A size of a config, which may be left out or null where there is another for it."""
+    value = config[key] if otherwise is None else config.get(key) or otherwise
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{key}={short(value)}, which is no number") from None
 
 
 def get_shape(name: str) -> ModelShape:

@@ -9,11 +9,13 @@ Figures are calculated, not measured; docs/scaling.md shows how.
 import argparse
 import sys
 from dataclasses import fields
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
-from toolrest.errors import InputError, printable
+from toolrest.errors import InputError, printable, reason
 from toolrest.estimate.gpus import GPUS, get_gpu
 from toolrest.estimate.memory import Memory
 from toolrest.estimate.plan import PROMPT_TOKENS, RESPONSE_TOKENS, Estimate, estimate
@@ -24,7 +26,7 @@ from toolrest.io.console import console
 from toolrest.io.files import read_json
 from toolrest.io.foreign import user_path
 from toolrest.io.terminal import say
-from toolrest.recipe import Recipe, load_recipe
+from toolrest.recipe import EMBEDDED, Recipe, load_recipe
 from toolrest.recipe.shipped import find_recipe
 
 _GPUS_OF_A_MACHINE = 8
@@ -37,7 +39,7 @@ def main(words: list[str]) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("recipes", nargs="+", metavar="RECIPE or key=value")
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE or key=value")
     parser.add_argument("--gpu", default="h100", help=", ".join(sorted(GPUS)))
     parser.add_argument("--gpus", type=int, help="as many instead of the recipe's")
     parser.add_argument("--prompt", type=float, default=PROMPT_TOKENS, help="mean tokens")
@@ -99,10 +101,25 @@ def machines(count: int | None) -> list[str]:
 
 
 def _shape(recipe: Recipe) -> ModelShape:
-    config = user_path(recipe.policy, f"policy={recipe.policy}") / "config.json"
+    folder = user_path(recipe.policy, f"policy={recipe.policy}")
+    if recipe.policy == EMBEDDED:
+        folder = Path(str(files("toolrest.world") / "policy"))
+    config = folder / "config.json"
     if recipe.policy not in PUBLISHED and config.is_file():
-        return ModelShape.from_config(read_json(config))
+        return ModelShape.from_config(_read(config))
+    if folder.is_dir():
+        raise InputError(f"policy={recipe.policy}: the folder has no config.json; name a policy's")
     return get_shape(recipe.policy)
+
+
+def _read(config: Path) -> dict[str, Any]:
+    try:
+        values = read_json(config)
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{config} cannot be read ({reason(error)}); copy it again") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{config} cannot be read (it is no JSON object); copy it again")
+    return values
 
 
 def show(name: str, plan: Estimate) -> None:

@@ -46,6 +46,7 @@ def policy_path(recipe: Recipe) -> str:
     if is_mistyped_path(recipe.policy):
         raise InputError(
             f"policy={recipe.policy}: there is no such folder{_what_is_there(recipe.policy)}"
+            f"{_how_from_hub(recipe.policy)}"
         )
     return recipe.policy
 
@@ -53,13 +54,27 @@ def policy_path(recipe: Recipe) -> str:
 def is_mistyped_path(name: str) -> bool:
     """Whether a name of nothing here is meant as a path: the hub is not asked for it.
 
-    A name such as `runs/x` is one where the first folder is here and the hub's cache does not have
-    the policy; one that the hub cannot know is one too.
+    A name such as `runs/x` is one where the first folder is here with policies or runs in it, and
+    the hub's cache does not have the policy; one that the hub cannot know is one too.
     """
     if name.startswith((".", "/", "~")) or _HUB.fullmatch(name) is None:
         return True
     owner, slash, _ = name.partition("/")
-    return bool(slash) and (owner == "runs" or Path(owner).is_dir()) and not is_cached(name)
+    return bool(slash) and (owner == "runs" or _holds_policies(owner)) and not is_cached(name)
+
+
+def _holds_policies(folder: str) -> bool:
+    """Whether policies, adapters or runs lie in a folder here."""
+    files = ("config.json", "adapter_config.json", "recipe.yaml")
+    return any(True for name in files for _ in Path(folder).glob(f"*/{name}"))
+
+
+def _how_from_hub(name: str) -> str:
+    """How a policy of the hub is had whose name looks like a path here."""
+    owner = name.partition("/")[0]
+    if owner == "runs" or _HUB.fullmatch(name) is None or "/" not in name:
+        return ""
+    return f"; if the hub's is meant, fetch it first: hf download {name}"
 
 
 def _what_is_there(name: str) -> str:

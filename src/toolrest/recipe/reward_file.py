@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -13,6 +14,12 @@ from toolrest.io.foreign import user_path
 
 _SOME = 8
 """Names at most that a message lists."""
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_PLAIN = (ast.Constant, ast.List, ast.Dict)
+_BY_NAME = ("__dict__", "exec", "globals", "locals", "modules", "setattr", "vars")
+"""What can define a name that is given as a text."""
+_CALM = sys.stdlib_module_names | {"numpy", "toolrest", "torch", "transformers", "trl"}
+"""Packages that change nothing of where Python looks for others as they are imported."""
 
 
 def split_reward(named: str) -> tuple[Path, str]:
@@ -53,73 +60,95 @@ def check_reward_file(named: str) -> None:
         why = reason(error)
         raise InputError(f"reward.function={named}: {path} cannot be read ({why})") from error
     defined: dict[str, bool] = {}
-    for statement in _top_level(tree):
-        for found, callable_ in _defined(statement):
-            defined[found] = callable_
-    if name not in defined and "*" not in defined:
+    for found, callable_ in _defined(tree):
+        defined[found] = callable_ or defined.get(found, False)
+    if name not in defined and not _may_define(tree):
         functions = [each for each, can in defined.items() if can and not each.startswith("_")]
         if not functions:
             raise InputError(f"reward.function={named}: {path} defines no function; add {name}")
         known = unknown_name("function", name, functions[:_SOME])
         raise InputError(f"reward.function={named}: {path}: {known}")
-    if not defined.get(name, True):
+    if not defined.get(name, True) and not _may_define(tree):
         raise InputError(f"reward.function={named}: {name} is a value in {path}, not a function")
     _check_imports(named, path, tree)
 
 
-def _top_level(tree: ast.Module) -> Iterator[ast.stmt]:
-    """Statements outside of functions and classes, those within `if`, `try` and `with` too."""
-    waiting: list[ast.stmt] = list(tree.body)
+def _defined(tree: ast.Module) -> Iterator[tuple[str, bool]]:
+    """(name, whether it can be called as far as is seen) of everything that the file defines
+    outside of functions and classes, under whichever condition; and of what a function has as
+    `global`.
+    """
+    waiting: list[ast.AST] = list(tree.body)
     while waiting:
-        statement = waiting.pop(0)
-        yield statement
-        for field in ("body", "orelse", "finalbody"):
-            if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                waiting += getattr(statement, field, [])
-        for handler in getattr(statement, "handlers", []):
-            waiting += handler.body
+        node = waiting.pop(0)
+        if isinstance(node, _SCOPES):
+            yield node.name, True
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.Global):
+                    yield from ((each, True) for each in inner.names)
+            continue
+        waiting += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                yield (alias.asname or alias.name.partition(".")[0]), True
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, _PLAIN):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            plain = [each for each in targets if isinstance(each, ast.Name)]
+            yield from ((each.id, False) for each in plain)
+            waiting = [each for each in waiting if each not in plain]
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id, True
+        elif isinstance(node, ast.MatchAs | ast.MatchStar) and node.name is not None:
+            yield node.name, True
 
 
-def _defined(statement: ast.stmt) -> Iterator[tuple[str, bool]]:
-    """(name, whether it can be called as far as is seen) of what a statement defines."""
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        yield statement.name, True
-    elif isinstance(statement, ast.Import | ast.ImportFrom):
-        for alias in statement.names:
-            yield (alias.asname or alias.name.partition(".")[0]), True
-    else:
-        plain = isinstance(getattr(statement, "value", None), ast.Constant | ast.List | ast.Dict)
-        targets = [
-            node.id
-            for node in ast.walk(statement)
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-        ]
-        for target in targets:
-            yield target, not plain
+def _may_define(tree: ast.Module) -> bool:
+    """Whether the file may define names that are not seen in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and any(each.name == "*" for each in node.names):
+            return True
+        if isinstance(node, ast.FunctionDef) and node.name == "__getattr__":
+            return True
+        if isinstance(node, ast.Name) and node.id in _BY_NAME:
+            return True
+        if isinstance(node, ast.Attribute) and node.attr in _BY_NAME:
+            return True
+    return False
 
 
 def _check_imports(named: str, path: Path, tree: ast.Module) -> None:
-    """Refuse a file whose own imports, outside of a `try`, are not installed; one that changes
-    where Python looks is left alone.
+    """Refuse a file whose own imports are not installed. Only those are looked at before which
+    nothing is done that can change where Python looks.
     """
-    if any(isinstance(node, ast.Attribute) and _is_sys_path(node) for node in ast.walk(tree)):
-        return
-    modules: list[str] = []
     for statement in tree.body:
         if isinstance(statement, ast.Import):
-            modules += [alias.name for alias in statement.names]
-        elif isinstance(statement, ast.ImportFrom) and statement.module and not statement.level:
-            modules.append(statement.module)
-    for package in dict.fromkeys(module.partition(".")[0] for module in modules):
-        try:
-            there = find_spec(package) is not None
-        except (ImportError, ValueError):
-            continue  # running the file will tell
-        if not there:
+            modules = [alias.name for alias in statement.names]
+        elif isinstance(statement, ast.ImportFrom):
+            modules = [statement.module] if statement.module and not statement.level else []
+        elif _does_nothing(statement):
+            continue
+        else:
+            return
+        for package in (module.partition(".")[0] for module in modules):
+            if package in _CALM:
+                continue
+            try:
+                there = find_spec(package) is not None
+            except (ImportError, ValueError):
+                return  # running the file will tell
+            if there:
+                return  # it may be one that changes where Python looks
             raise InputError(
                 f"reward.function={named}: {path} imports {package}, which is not installed"
             )
 
 
-def _is_sys_path(node: ast.Attribute) -> bool:
-    return node.attr == "path" and isinstance(node.value, ast.Name) and node.value.id == "sys"
+def _does_nothing(statement: ast.stmt) -> bool:
+    """Whether a statement defines a plain function, or is a text or a number, named or not."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+        calls = any(isinstance(node, ast.Call) for node in ast.walk(statement.args))
+        return not calls and not statement.decorator_list
+    if isinstance(statement, ast.Assign):
+        named = all(isinstance(each, ast.Name) for each in statement.targets)
+        return named and isinstance(statement.value, ast.Constant)
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)

@@ -24,10 +24,10 @@ def shipped_recipes() -> dict[str, Path]:
 def find_recipe(given: str) -> Path:
     """The file of a recipe: one that is here, else a shipped one of this name.
 
-    It need not exist: whoever reads it says so.
+    A folder here hides none. The file need not exist: whoever reads it says so.
     """
     path = Path(given)
-    return path if path.exists() else shipped_recipes().get(path_name(given), path)
+    return path if path.is_file() else shipped_recipes().get(path_name(given), path)
 
 
 def path_name(given: str) -> str:

@@ -45,23 +45,27 @@ def upgrade(values: dict[str, Any], source: str) -> tuple[dict[str, Any], list[s
             continue
         notes.append(f"{source}: {old} is called {new} now")
         section, name = _section(values, new)
-        if name in section:
+        if section is not None and name in section:
             raise InputError(f"{notes[-1]}, and both are there; keep one")
-        section[name] = value
+        if section is not None:
+            section[name] = value
     for version, added in ADDED.items():
         for key, value in added.items() if schema < version else ():
             section, name = _section(values, key)
-            section.setdefault(name, value)
+            if section is not None:
+                section.setdefault(name, value)
     return values, notes
 
 
-def _section(values: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
-    """The section of a dotted key, made where it is not there, and the key's own name."""
+def _section(values: dict[str, Any], key: str) -> tuple[dict[str, Any] | None, str]:
+    """The section of a dotted key, made where it is not there, and the key's own name. None: there
+    is a value in its place, which whoever checks the values refuses.
+    """
     *parents, name = key.split(".")
     section: Any = values
     for parent in parents:
-        section = section.setdefault(parent, {})
-    return section, name
+        section = section.setdefault(parent, {}) if isinstance(section, dict) else None
+    return section if isinstance(section, dict) else None, name
 
 
 def _take(values: Any, key: str) -> Any:
@@ -72,6 +76,6 @@ def _take(values: Any, key: str) -> Any:
     if not rest:
         return values.pop(first)
     found = _take(values[first], rest)
-    if not values[first]:
+    if found is not _ABSENT and not values[first]:
         del values[first]
     return found

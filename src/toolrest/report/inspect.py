@@ -15,7 +15,7 @@ from toolrest.core.regions import Region
 from toolrest.core.weights import RegionEntropy, get_scheme
 from toolrest.engines.common.reward import recipe_reward
 from toolrest.errors import InputError, short_list, unknown_name
-from toolrest.io.files import read_text, split_lines, whole_lines
+from toolrest.io.files import read_text, split_lines
 from toolrest.policy.fitting import fit_recipe
 from toolrest.policy.folder import kept_recipe
 from toolrest.policy.speech import read_speech
@@ -28,7 +28,8 @@ from toolrest.report.inspection import (
     inspect_recorded,
     inspect_response,
 )
-from toolrest.runs.folder import RunFolder, rollouts_file, steps_before
+from toolrest.report.rollouts_of import logged_steps, rollouts_of
+from toolrest.runs.folder import RunFolder, steps_before
 from toolrest.runs.missing import no_run
 from toolrest.runs.origins import changed_files, read_origins
 
@@ -71,7 +72,7 @@ def look(subject: Subject) -> Inspection:
         recipe = load_run_recipe(run.recipe, [], trusted=trust_remote_code)
     else:
         run = None
-    record = _record(subject, run)
+    record = _record(subject, run, recipe.steps_per_generation)
     recipe = _with(recipe, subject, run)
     tokenizer = load_tokenizer(recipe)
     if recipe.dialect == AUTO:
@@ -139,14 +140,14 @@ def _with(recipe: Recipe, subject: Subject, run: RunFolder | None) -> Recipe:
     return recipe.model_copy(update=changed)
 
 
-def _record(subject: Subject, run: RunFolder | None) -> dict[str, Any]:
+def _record(subject: Subject, run: RunFolder | None, each: int) -> dict[str, Any]:
     """The response, and what was written with it."""
     if subject.text is not None:
         return {"response": subject.text}
     assert subject.source is not None
     path = subject.source
     if run is not None:
-        path = _rollouts_of(run, subject.step)
+        path = rollouts_of(run, subject.step, each)
     if path.is_dir():
         raise InputError(f"{path}: neither a run nor a file: {no_run(path)}")
     if not path.exists():
@@ -192,23 +193,6 @@ def _check_record(record: dict[str, Any]) -> None:
         raise TypeError("its ids are none of a vocabulary")
 
 
-def _rollouts_of(run: RunFolder, step: int | None) -> Path:
-    files = sorted(run.rollouts.glob("step-*.jsonl"))
-    if not files:
-        raise InputError(f"{run.path}: it has no rollouts")
-    if step is None:
-        return files[-1]
-    path = rollouts_file(run.rollouts, step)
-    if path not in files:
-        shift = 1 if rollouts_file(run.rollouts, 1).stem == "step-000000" else 0
-        known = [str(int(n) + shift) for f in files if (n := f.stem[5:]).isdecimal()]
-        raise InputError(
-            f"{run.path}: it has no rollouts of step {step}; it has those of steps "
-            f"{', '.join(known[:3])}{f' .. {known[-1]}' if len(known) > 3 else ''}"
-        )
-    return path
-
-
 def _text(path: Path) -> str:
     try:
         return read_text(path)
@@ -222,9 +206,8 @@ def _region_entropy(
     """By the options, else by the run's metrics at that step, a token each."""
     found = _given(subject.entropy)
     if not found and run is not None and run.metrics.is_file():
-        for line in whole_lines(run.metrics):
-            metrics = _object(line)
-            if _step(metrics) > steps_before(record):
+        for step, metrics in logged_steps(run):
+            if step > steps_before(record):
                 shares = {r: metrics.get(f"share/{r.name.lower()}", 0.0) for r in Region}
                 means = {r: metrics.get(f"entropy/{r.name.lower()}") for r in Region}
                 found = {r: (m, shares[r]) for r, m in means.items() if m is not None}
@@ -235,20 +218,6 @@ def _region_entropy(
     for region, (mean, share) in found.items():
         total[region], count[region] = mean * share, share
     return RegionEntropy(total, count)
-
-
-def _object(line: str) -> dict[str, Any]:
-    """The object of a line; an empty one where it is none."""
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _step(record: dict[str, Any]) -> int:
-    step = record.get("step", 0)
-    return step if isinstance(step, int) and step >= 0 else 0
 
 
 def _given(written: tuple[str, ...]) -> dict[Region, tuple[float, float]]:

@@ -102,19 +102,23 @@ def existing(folder: Path) -> Path:
     return place
 
 
-def check_writable(folder: Path = RUNS) -> None:
+def check_writable(folder: Path = RUNS, otherwise: str = "run toolrest in another folder") -> None:
     """Check that folders of runs can be made; none is.
+
+    Args:
+        folder: where.
+        otherwise: what to do where they cannot, as the message ends.
 
     Raises:
         InputError: they cannot.
     """
     place = existing(folder)
     if not place.is_dir():
-        raise InputError(f"{place} is a file, and runs are kept in a folder there; move it away")
-    if not os.access(place, os.W_OK | os.X_OK):
         raise InputError(
-            f"{place} cannot be written; make it writable, or run toolrest in another folder"
+            f"{place} is a file, and runs are kept in a folder there; move it away, or {otherwise}"
         )
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"{place} cannot be written; make it writable, or {otherwise}")
 
 
 def check_free(name: str | None) -> None:

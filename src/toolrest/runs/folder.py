@@ -142,8 +142,11 @@ class RunFolder:
 
     def last_checkpoint(self) -> Path | None:
         """The newest checkpoint that is whole, or None."""
-        whole = [folder for folder in self._checkpoints() if is_whole(folder)]
-        return max(whole, key=checkpoint_step, default=None)
+        return max(self.whole_checkpoints(), key=checkpoint_step, default=None)
+
+    def whole_checkpoints(self) -> list[Path]:
+        """The checkpoints whose files are all there, in no order."""
+        return [folder for folder in self._checkpoints() if is_whole(folder)]
 
     def _checkpoints(self) -> list[Path]:
         found = self.checkpoints.glob("checkpoint-*")

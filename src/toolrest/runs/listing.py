@@ -12,6 +12,7 @@ from toolrest.errors import InputError
 from toolrest.io.files import TakenError, only_one, read_json, whole_lines
 from toolrest.io.foreign import is_number, parse_json
 from toolrest.io.plain_yaml import plain_values
+from toolrest.recipe import Recipe
 from toolrest.runs.folder import RunFolder
 
 
@@ -54,20 +55,23 @@ def list_runs(folder: Path) -> list[Listed]:
 
 
 def _listed(run: RunFolder) -> Listed:
-    recipe = _recipe(run)
-    method = recipe.get("method", "rl")
+    recipe, usual = _recipe(run), Recipe()
+    method = recipe.get("method", usual.method)
     weighting = _section(recipe, "weighting")
     warm = _section(recipe, "warm_start")
     supervised = method in ("sft", "tsft", "rsft")
-    of = warm.get("steps", 50) if supervised else recipe.get("max_steps", 25)
+    if supervised:
+        of = warm.get("steps", usual.warm_start.steps)
+    else:
+        of = recipe.get("max_steps", usual.max_steps)
     before, after = _evaluations(run)
     greedy = all("greedy_exact_match" in each for each in (before, after) if each)
     key = "greedy_exact_match" if greedy else "exact_match"
     return Listed(
         name=run.path.name,
         state=_state(run, broken=not recipe),
-        scheme=str(method if supervised else weighting.get("scheme", "rest")),
-        policy=Path(str(recipe.get("policy", "embedded"))).name,
+        scheme=str(method if supervised else weighting.get("scheme", usual.weighting.scheme)),
+        policy=Path(str(recipe.get("policy", usual.policy))).name,
         steps=_steps(run),
         of=of if isinstance(of, int) else None,
         before=_number(before, key),

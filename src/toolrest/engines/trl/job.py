@@ -17,6 +17,7 @@ from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 from toolrest.rollout.sampler import check_vllm, shares_prefix
 from toolrest.runs.folder import RunFolder, checkpoint_step
+from toolrest.runs.going_on import resumable_checkpoint
 from toolrest.runs.reproducibility import record_machine
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ class TrlEngine:
         return []
 
     def first_step(self, recipe: Recipe, run: RunFolder) -> int:
-        """The steps done in the newest whole checkpoint; 0 without any."""
-        checkpoint = run.last_checkpoint()
+        """The steps done in the newest checkpoint that can be gone on from; 0 without any."""
+        checkpoint = resumable_checkpoint(run, recipe)
         return 0 if checkpoint is None else checkpoint_step(checkpoint)
 
     def train(self, job: Job, evaluation: Evaluation) -> Outcome:

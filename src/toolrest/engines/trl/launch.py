@@ -31,6 +31,7 @@ from toolrest.engines.trl.progress import Progress
 from toolrest.engines.trl.rollout import shared_prefix_rollout
 from toolrest.engines.trl.settings import lora_config, uses_bfloat16
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer, RolloutBatch
+from toolrest.estimate import KEPT
 from toolrest.io.files import write_whole
 from toolrest.policy.folder import adapted_policy
 from toolrest.policy.speech import read_speech
@@ -39,8 +40,6 @@ from toolrest.rollout.sampler import check_vllm, shares_prefix
 from toolrest.runs.card_of_run import kept_licence, run_card
 from toolrest.runs.folder import rollouts_file
 from toolrest.runs.model_card import ModelCard, Results
-
-_KEPT_CHECKPOINTS = 2
 
 OnEvaluation = Callable[[int], None]
 
@@ -87,7 +86,7 @@ def trl_config(recipe: Recipe, checkpoints: Path, *, by_tokens: bool = True) -> 
         max_grad_norm=recipe.optimizer.max_grad_norm,
         max_steps=recipe.max_steps,
         save_steps=recipe.save_steps,
-        save_total_limit=_KEPT_CHECKPOINTS,
+        save_total_limit=KEPT - 1,
         logging_steps=1,
         seed=recipe.seed,
         use_cpu=not torch.cuda.is_available(),

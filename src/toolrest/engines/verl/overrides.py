@@ -21,6 +21,7 @@ from toolrest.engines.verl.names import (
     trainer_name,
 )
 from toolrest.errors import InputError
+from toolrest.estimate import KEPT
 from toolrest.io.foreign import user_path
 from toolrest.recipe import Recipe
 from toolrest.recipe.sources import recipe_rendering
@@ -272,7 +273,7 @@ def _run(recipe: Recipe, name: str, paths: VerlPaths) -> dict[str, Any]:
         "trainer.total_training_steps": steps,
         "trainer.total_epochs": steps,
         "trainer.save_freq": _generations(recipe, "save_steps", recipe.save_steps),
-        "trainer.max_actor_ckpt_to_keep": 2,
+        "trainer.max_actor_ckpt_to_keep": KEPT - 1,
         "trainer.default_local_dir": str(paths.checkpoints),
         "trainer.resume_mode": "auto",
         "trainer.val_before_train": paths.heldout is not None,
