@@ -65,7 +65,9 @@ ROWS = {
         "policy/wording.py:read_wording",
         "runs/extension.py",
         "export/results.py",
-        "export/write.py:_card",
+        "export/write.py:_counts",
+        "export/find.py:_end",
+        "runs/checkpoints.py",
     ),
     "a policy's model card": ("runs/card_of_run.py:kept_licence",),
     "an evaluation's files": (
