@@ -250,7 +250,8 @@ def test_a_data_json_that_tells_nothing_leaves_the_card_without_rows(runs, tmp_p
         (run / "data.json").write_text(text)
     (run / "environment.json").write_text('{"versions": [3]}')
     toolrest("export", str(run), "--to", str(tmp_path / "out"))
-    assert "rows to train on" not in (tmp_path / "out" / "README.md").read_text()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "rows to train on" not in card and "Versions: not recorded." in card
 
 
 @pytest.mark.parametrize("where", ["save_pretrained", "write_whole"])

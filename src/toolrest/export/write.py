@@ -143,7 +143,7 @@ def _card(
         if taken.step is None
         else f"{taken.step} of {recipe.max_steps}"
     )
-    environment = read_environment(run.environment) or {}
+    versions = (read_environment(run.environment) or {}).get("versions")
     return render_card(
         run_card(
             recipe,
@@ -156,7 +156,7 @@ def _card(
             results=run_results(run, taken.folder, taken.when, taken.step),
             rows=rows,
             licence=base_licence(recipe),
-            versions=environment.get("versions"),
+            versions=versions if isinstance(versions, dict) else {},
             adapter=adapter,
         )
     )
