@@ -9,6 +9,7 @@ from pathlib import Path
 from toolrest.errors import InputError, file_name
 from toolrest.io.files import whole_lines
 from toolrest.io.foreign import parse_json, user_path
+from toolrest.policy.wording import Wording, read_wording, wording_of
 from toolrest.recipe import EMBEDDED, Recipe, load_run_recipe
 from toolrest.runs.checkpoints import policies_by_step
 from toolrest.runs.folder import RunFolder
@@ -24,6 +25,18 @@ class Target:
     """Short, for folders and tables."""
     run: RunFolder | None = None
     """The run that it is of, whose dialect and folder are taken."""
+
+    def wording(self) -> Wording | None:
+        """How its prompts were worded in training; None where neither a run nor its folder says.
+
+        Raises:
+            InputError: what its folder says cannot be read.
+        """
+        policy = self.recipe.policy
+        if policy == EMBEDDED or self.run is not None:
+            return wording_of(self.recipe)
+        folder = user_path(policy, policy)
+        return read_wording(folder) if folder.is_dir() else None
 
 
 def find_target(policy: str, checkpoint: str = "last", trust_remote_code: bool = False) -> Target:

@@ -49,7 +49,7 @@ def export_policy(
     check_new_folder(target, "--to")
     if adapter:
         _check_adapter(taken, shared=repository is not None)
-    rows = _counts(taken.run)
+    _counts(taken.run)
     recipe = _of_folder(taken)
     tokenizer = load_tokenizer(recipe)
     dialect = get_dialect(recipe.dialect)
@@ -67,7 +67,7 @@ def export_policy(
         tokenizer.save_pretrained(folder)
         _generation_config(config, speech, tokenizer).save_pretrained(folder)
         write_wording(folder, wording_of(taken.recipe))
-        text = _card(taken, tokenizer, speech, target.name, adapter, repository, rows)
+        text = _card(taken, tokenizer, speech, target.name, adapter, repository)
         write_whole(folder / CARD, text)
 
 
@@ -135,7 +135,6 @@ def _card(
     name: str,
     adapter: bool,
     repository: str | None,
-    rows: Mapping[str, Any],
 ) -> str:
     run, recipe = taken.run, taken.recipe
     steps = (
@@ -154,7 +153,7 @@ def _card(
             steps=steps,
             folder=repository or ".",
             results=run_results(run, taken.folder, taken.when, taken.step),
-            rows=rows,
+            rows=_counts(run),
             licence=base_licence(recipe),
             versions=versions if isinstance(versions, dict) else {},
             adapter=adapter,
