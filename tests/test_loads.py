@@ -26,6 +26,7 @@ ROWS = {
     "config.json, and the index of weights": (
         "policy/weights.py:load_config",
         "policy/safe_folder.py",
+        "policy/own_code.py",
         "doctor/policy.py",
         "runs/origins.py:_named_weights",
     ),

@@ -8,7 +8,10 @@ from pathlib import Path
 from toolrest.errors import InputError, reason
 from toolrest.io.files import read_json
 from toolrest.io.foreign import user_path
-from toolrest.recipe import Recipe, load_run_recipe
+from toolrest.policy.adapters import CONFIG, has_adapters
+from toolrest.policy.folder import kept_policy, whole_policy
+from toolrest.policy.own_code import names_own_code
+from toolrest.recipe import Recipe, load_recipe, load_run_recipe
 from toolrest.runs.checkpoints import policies_by_step
 from toolrest.runs.folder import RunFolder
 from toolrest.runs.missing import no_run
@@ -41,8 +44,36 @@ def find_policy(
         trusted: whether code that comes with the policy may run.
 
     Raises:
-        InputError: no run is there, it has no such policy, or it is not done.
+        InputError: no run is there, it has no such policy, it is not done, or it was trained by
+            code that comes with its policy and nobody says that it may run.
     """
+    taken = _find(source, checkpoint, warm_start=warm_start, trusted=trusted)
+    if not trusted:
+        _check_own_code(taken)
+    return taken
+
+
+def _check_own_code(taken: Taken) -> None:
+    """Refuse to take a policy that was trained by code of its own for transformers' class.
+
+    Raises:
+        InputError: it was, and the command does not say that the code may run.
+    """
+    folder = taken.folder
+    if has_adapters(folder):
+        folder = kept_policy(whole_policy(str(folder)), folder / CONFIG)
+    try:
+        named = names_own_code(folder)
+    except (OSError, ValueError, RecursionError):  # whoever loads it says what is broken
+        return
+    if named and load_recipe(taken.run.recipe, []).trust_remote_code:
+        raise InputError(
+            f"{taken.run.path}: it was trained by code that comes with its policy, without which "
+            "it would be another; read that code, and if you trust it, give --trust-remote-code"
+        )
+
+
+def _find(source: str, checkpoint: int | None, *, warm_start: bool, trusted: bool) -> Taken:
     run = RunFolder(user_path(source, source))
     if not run.recipe.is_file():
         raise InputError(f"{source}: {no_run(run.path)}")

@@ -15,9 +15,15 @@ from toolrest.io.files import read_json, write_whole
 from toolrest.io.folders import check_new_folder, new_folder
 from toolrest.policy.adapters import CONFIG, WEIGHTS, has_adapters, read_adapters
 from toolrest.policy.folder import whole_policy
+from toolrest.policy.own_code import leave_what_is_there, needs_own_code
 from toolrest.policy.speech import Speech, read_speech
 from toolrest.policy.tokenizer import load_tokenizer
-from toolrest.policy.weights import load_generation_config, load_policy, plain_generation
+from toolrest.policy.weights import (
+    load_config,
+    load_generation_config,
+    load_policy,
+    plain_generation,
+)
 from toolrest.policy.wording import wording_of, write_wording
 from toolrest.recipe import Recipe
 from toolrest.runs.card_of_run import base_licence, run_card
@@ -34,7 +40,8 @@ def export_policy(
     taken: Taken, target: Path, *, adapter: bool, dtype: str, repository: str | None = None
 ) -> None:
     """Write weights (safetensors), configuration, tokenizer, chat template, generation
-    configuration and model card into a new folder, whole or not at all.
+    configuration, the policy's own code where it needs some, and model card into a new folder,
+    whole or not at all.
 
     Args:
         target: nothing, or an empty folder.
@@ -65,6 +72,7 @@ def export_policy(
             speech = read_speech(tokenizer, dialect, config)
             model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+        leave_what_is_there(folder)
         _generation_config(config, speech, tokenizer).save_pretrained(folder)
         write_wording(folder, wording_of(taken.recipe))
         text = _card(taken, tokenizer, speech, target.name, adapter, repository)
@@ -157,5 +165,8 @@ def _card(
             licence=base_licence(recipe),
             versions=versions if isinstance(versions, dict) else {},
             adapter=adapter,
+            own_code=needs_own_code(
+                load_config(_of_folder(taken)), tokenizer, trusted=recipe.trust_remote_code
+            ),
         )
     )
