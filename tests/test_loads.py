@@ -26,6 +26,7 @@ ROWS = {
     "config.json, and the index of weights": (
         "policy/weights.py:load_config",
         "policy/safe_folder.py",
+        "policy/own_code.py",
         "doctor/policy.py",
         "runs/origins.py:_named_weights",
     ),
@@ -66,7 +67,9 @@ ROWS = {
         "policy/wording.py:read_wording",
         "runs/extension.py",
         "export/results.py",
-        "export/write.py:_card",
+        "export/write.py:_counts",
+        "export/find.py:_end",
+        "runs/checkpoints.py",
     ),
     "a policy's model card": ("runs/card_of_run.py:kept_licence",),
     "an evaluation's files": (

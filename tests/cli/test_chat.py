@@ -37,6 +37,14 @@ SCHEMA = {
 CALL = 'call: RentParcel {"room": "G7528", "title": "Vosva"}'
 
 
+def refused(*arguments):
+    """The line of a command that is refused."""
+    done = chat(*arguments, typed=ASKED)
+    assert done.exit_code == 2, done.output
+    assert done.stderr.count("\n") == 1 and not done.stdout
+    return done.stderr
+
+
 @pytest.fixture
 def tools(tmp_path):
     (tmp_path / "tools.py").write_text(PYTHON)
@@ -86,6 +94,11 @@ def test_an_exported_folder_knows_its_wording(tools, monkeypatch):
     said = chat("out", "--tools", "tools.py", typed=ASKED)
     assert said.exit_code == 0 and "call: RentParcel" in said.stdout
     assert chat("runs/one", "--tools", "tools.py", typed=ASKED).stdout == said.stdout
+    for which in ("out", "runs/one", "runs/one/checkpoints/checkpoint-1"):
+        assert "--system" in refused(which, "--system", "Be short.")
+    for which in ("out", "runs/one/checkpoints/checkpoint-1"):
+        assert "no run's folder" in refused(which, "--checkpoint", "1")
+    assert "no checkpoint 7" in refused("runs/one", "--checkpoint", "7")
 
 
 @pytest.mark.parametrize(
@@ -94,11 +107,26 @@ def test_an_exported_folder_knows_its_wording(tools, monkeypatch):
         (("nowhere/at/all",), "no such folder"),
         (("embedded", "--tools", "nowhere.py"), "no such file"),
         (("embedded", "--dialect", "rla"), "did you mean 'rlla'"),
+        (("embedded", "--max-tokens", "4096"), "the policy has 4096 positions"),
     ],
 )
 def test_what_is_wrong_is_one_line(arguments, words):
-    done = chat(*arguments, typed=ASKED)
-    assert done.exit_code == 2 and done.stderr.count("\n") == 1 and words in done.stderr
+    assert words in refused(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--system", "Be short."), "trained on single requests"),
+        *((("--checkpoint", which), "no run's folder") for which in ("best", "3")),
+        (("--tool-seconds", "3"), "--tools"),
+        (("--tool-seconds", "3", "--tools", "tools.json"), ".py file"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(tools, monkeypatch, option, words):
+    monkeypatch.chdir(tools)
+    said = refused("embedded", *option)
+    assert option[0] in said and words in said
 
 
 @pytest.mark.parametrize(
@@ -138,3 +166,4 @@ def test_in_a_terminal_ctrl_d_and_ctrl_c_end_cleanly(tools, key, code, at):
             process.wait()
         os.close(ours)
     assert "Traceback" not in seen and "Ctrl-D ends" in seen
+    assert ("your request is kept" in seen) == (at != "you> ")

@@ -1,6 +1,7 @@
 """`toolrest evaluate` from end to end, with the embedded policy."""
 
 import json
+import shutil
 import subprocess
 import sys
 import types
@@ -170,12 +171,13 @@ def test_vllm_is_asked_for_by_name_and_fed_ids(monkeypatch):
 
 
 def a_run(steps, exact=()):
-    """A run's folder with checkpoints of those steps, all the embedded policy."""
+    """A run's folder with whole checkpoints of those steps, all the embedded policy."""
     folder = Path("runs/a")
     for step in steps:
         target = folder / "checkpoints" / f"checkpoint-{step}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.symlink_to(POLICY)
+        shutil.copytree(POLICY, target)
+        sizes = {file.name: file.stat().st_size for file in target.iterdir()}
+        (target / "toolrest_state.json").write_text(json.dumps({"files": sizes}))
     (folder / "recipe.yaml").write_text(dump_recipe(Recipe()))
     (folder / "evaluation").mkdir()
     points = [{"step": step, "exact_match": value} for step, value in exact]
@@ -185,12 +187,10 @@ def a_run(steps, exact=()):
     return folder
 
 
-def test_a_run_stands_for_a_checkpoint_of_it(monkeypatch):
-    folder = a_run([2, 10], exact=[(2, 0.9), (4, 1.0), (10, 0.5)])
-    monkeypatch.setattr(
-        "toolrest.runs.folder.RunFolder.last_checkpoint",
-        lambda self: self.checkpoints / "checkpoint-10",
-    )
+def test_a_run_stands_for_a_whole_checkpoint_of_it():
+    folder = a_run([2, 4, 10, 12], exact=[(2, 0.9), (3, 1.0), (4, 1.0), (10, 0.5)])
+    for step in (4, 12):  # not written whole
+        (folder / "checkpoints" / f"checkpoint-{step}" / "model.safetensors").write_bytes(b"")
     assert find_target(str(folder)).recipe.policy.endswith("checkpoint-10")
     assert find_target(str(folder), "best").recipe.policy.endswith("checkpoint-2")
     assert find_target(str(folder), "2").recipe.policy.endswith("checkpoint-2")
@@ -207,6 +207,16 @@ def test_a_run_stands_for_a_checkpoint_of_it(monkeypatch):
     run(folder, "--limit", 2, "--checkpoint", "best")
     (made,) = folder.glob("evaluation/checkpoint-2-world-*")
     assert result(made)["all"]["n"] == 2
+
+
+def test_a_checkpoint_of_what_has_none_is_refused():
+    folder = a_run([2])
+    for name in ("embedded", str(POLICY), str(folder / "checkpoints" / "checkpoint-2")):
+        with pytest.raises(InputError, match=r"--checkpoint 7: .* is no run's folder"):
+            find_target(name, "7")
+    words = ("evaluate", "a", "--backend", "openai", "--base-url", "http://127.0.0.1:9")
+    done = CliRunner().invoke(app, [*words, "--checkpoint", "7"])
+    assert done.exit_code == 2 and "the policy is the server's" in done.stderr
 
 
 def test_compare_gives_paired_differences(tmp_path):

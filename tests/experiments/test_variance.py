@@ -485,6 +485,9 @@ def test_along_a_run(tmp_path):
     for step in (10, 5):
         folder = run / "checkpoints" / f"checkpoint-{step}"
         shutil.copytree(str(files("toolrest.world") / "policy"), folder)
+        (folder / "toolrest_state.json").write_text("{}")
+    (run / "checkpoints" / "checkpoint-15").mkdir()  # one that was not written whole
+    shutil.copy(folder / "config.json", run / "checkpoints" / "checkpoint-15")
     recipe = load_recipe(None, ["rollout.max_response_tokens=8"])
     (run / "recipe.yaml").write_text(dump_recipe(recipe))
     done = CliRunner().invoke(

@@ -17,6 +17,7 @@ from toolrest.cli.main import app
 from toolrest.core.dialects import get_dialect
 from toolrest.data.prompts import render_prompt
 from toolrest.evaluate.generation import generate_batch
+from toolrest.evaluate.target import find_target
 from toolrest.export.find import find_policy
 from toolrest.policy.speech import read_speech
 from toolrest.policy.tokenizer import load_tokenizer
@@ -102,11 +103,11 @@ def by_the_run(run, samples, **which):
     ("name", "options", "which"),
     [
         ("whole", (), {}),
-        ("whole", ("--checkpoint", "1"), {"checkpoint": 1}),
-        ("adapters", (), {}),
-        ("adapters", ("--merged",), {}),
+        pytest.param("whole", ("--checkpoint", "1"), {"checkpoint": 1}, marks=pytest.mark.slow),
+        pytest.param("adapters", (), {}, marks=pytest.mark.slow),
+        pytest.param("adapters", ("--merged",), {}, marks=pytest.mark.slow),
         ("adapters", ("--adapter",), {}),
-        ("warm", ("--warm-start",), {"warm": True}),
+        pytest.param("warm", ("--warm-start",), {"warm": True}, marks=pytest.mark.slow),
     ],
 )
 def test_transformers_alone_gives_the_tokens_of_the_run(runs, tmp_path, name, options, which):
@@ -219,6 +220,40 @@ def test_a_bad_place_is_refused_before_anything_is_made(runs, tmp_path):
     assert (tmp_path / "empty" / "config.json").is_file()
 
 
+def test_the_folder_that_the_shell_is_in_is_not_replaced(runs, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for name in (".", "../here", tmp_path / "here", "../here/../here"):
+        assert "name one in it (--to NAME)" in refused(runs / "whole", "--to", name)
+    assert "it is there" in refused(runs / "whole", "--to", "..")
+    assert os.listdir(tmp_path / "here") == [] and os.path.samefile(".", tmp_path / "here")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", "[" * 100_000])
+def test_a_broken_data_json_is_told_before_anything_is_loaded(runs, tmp_path, monkeypatch, text):
+    import toolrest.export.write as writing
+
+    run = tmp_path / "run"
+    shutil.copytree(runs / "whole", run)
+    (run / "data.json").write_text(text)
+    monkeypatch.setattr(writing, "load_tokenizer", None)
+    assert "data.json: cannot be read" in refused(run, "--to", tmp_path / "out")
+    assert os.listdir(tmp_path) == ["run"]
+
+
+@pytest.mark.parametrize("text", [None, '{"train": "x", "origins": [1], "heldout": {}}'])
+def test_a_data_json_that_tells_nothing_leaves_the_card_without_rows(runs, tmp_path, text):
+    run = tmp_path / "run"
+    shutil.copytree(runs / "whole", run)
+    (run / "data.json").unlink()
+    if text is not None:
+        (run / "data.json").write_text(text)
+    (run / "environment.json").write_text('{"versions": [3]}')
+    toolrest("export", str(run), "--to", str(tmp_path / "out"))
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "rows to train on" not in card and "Versions: not recorded." in card
+
+
 @pytest.mark.parametrize("where", ["save_pretrained", "write_whole"])
 def test_a_folder_is_whole_or_not_there(runs, tmp_path, monkeypatch, where):
     import toolrest.export.write as writing
@@ -243,8 +278,26 @@ def test_a_run_that_is_not_done_says_how_to_export_a_checkpoint(runs, tmp_path):
     said = refused(run, "--to", tmp_path / "out")
     assert "--checkpoint 2" in said and "--resume" in said
     toolrest("export", str(run), "--to", str(tmp_path / "out"), "--checkpoint", "2")
+    (run / "checkpoints" / "checkpoint-2" / "model.safetensors").write_bytes(b"half")
+    assert "--checkpoint 1," in refused(run, "--to", tmp_path / "more")
+    assert "it has 1" in refused(run, "--to", tmp_path / "more", "--checkpoint", "2")
     shutil.rmtree(run / "checkpoints")
     assert "no checkpoint yet" in refused(run, "--to", tmp_path / "more")
+
+
+def test_a_done_run_whose_last_checkpoint_is_broken_is_not_exported_by_one_before(runs, tmp_path):
+    run = tmp_path / "done"
+    shutil.copytree(runs / "whole", run)
+    (run / "checkpoints" / "checkpoint-2" / "model.safetensors").write_bytes(b"half")
+    assert "it has 1" in refused(run, "--to", tmp_path / "out")
+    (run / "summary.json").write_text("{")
+    assert "summary.json: cannot be read" in refused(run, "--to", tmp_path / "out")
+    assert os.listdir(tmp_path) == ["done"]
+
+
+def test_a_checkpoint_in_the_place_of_a_run_names_the_run(runs, tmp_path):
+    said = refused(runs / "whole" / "checkpoints" / "checkpoint-2", "--to", tmp_path / "out")
+    assert f"a checkpoint; name its run, {runs / 'whole'}" in said
 
 
 @pytest.mark.parametrize(
@@ -280,12 +333,19 @@ def test_a_policy_of_verl_is_found(runs, tmp_path):
     below = run / "checkpoints" / "global_step_2" / "actor"
     below.mkdir(parents=True)
     (run / "checkpoints" / "checkpoint-2").rename(below / "huggingface")
+    (run / "checkpoints" / "latest_checkpointed_iteration.txt").write_text("2")
+    half = run / "checkpoints" / "global_step_3" / "actor"  # verl was killed while it wrote it
+    shutil.copytree(below, half)
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
     recipe["engine"]["name"] = "verl"
     recipe["rollout"]["sampler"] = "vllm"
     (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     toolrest("export", str(run), "--to", str(tmp_path / "out"))
     assert (tmp_path / "out" / "model.safetensors").is_file()
+    assert find_policy(str(run), None, warm_start=False).folder == below / "huggingface"
+    found = find_target(str(run))
+    assert found.recipe.policy == str(below / "huggingface")
+    assert found.label == "verl-checkpoint-2"
 
 
 class Hub:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,13 +17,12 @@ from toolrest.engines.common.reward import recipe_reward
 from toolrest.errors import InputError
 from toolrest.evaluate.generation import generate_batch
 from toolrest.evaluate.options import Options
-from toolrest.evaluate.settings import dialect_and_style
+from toolrest.evaluate.settings import dialect_and_style, positions_of
 from toolrest.evaluate.target import Target
 from toolrest.policy.speech import Speech, read_speech
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.policy.weights import load_policy
-from toolrest.policy.wording import WORLD, Wording, read_wording, wording_of
-from toolrest.recipe import EMBEDDED, load_run_recipe
+from toolrest.policy.wording import Wording
 from toolrest.report.inspect import token_entropies
 from toolrest.report.inspection import Inspection, Response, inspect_response
 from toolrest.rollout.sampler import shares_prefix
@@ -78,7 +76,7 @@ class ChatPolicy:
     @property
     def single(self) -> bool:
         """Whether it knows single requests alone, and no results."""
-        return self.wording.style == WORLD
+        return self.wording.single
 
     def answer(self, dialogue: Dialogue, temperature: float | None, max_tokens: int) -> Said:
         """Its reply to a dialogue that ends with the user or with results.
@@ -121,8 +119,8 @@ class ChatPolicy:
         """The dialogue as the policy's prompts are worded."""
         if self.single:
             return _world(dialogue)
-        think, thoughts = self.wording.think, self.target.recipe.data.thoughts
-        return word(dialogue, self.wording.style, self.dialect, thoughts, think=think)
+        said = self.wording
+        return word(dialogue, said.style, self.dialect, said.thoughts, think=said.think)
 
     def inspect(self, said: Said, scheme: Scheme) -> Inspection:
         """The regions and weights of a reply, at the end of the curriculum, from the entropies of
@@ -156,35 +154,52 @@ def chat_scheme(target: Target) -> Scheme:
     return scheme
 
 
-def load_chat_policy(target: Target, dialect: str | None) -> ChatPolicy:
-    """Load a policy to talk to.
+def chat_wording(
+    target: Target, dialect: str | None = None, max_tokens: int | None = None
+) -> Wording:
+    """How a policy is spoken to: as in training, else as evaluations word prompts. A reply has at
+    most as many tokens as in training; where that is not known 1,024, or a quarter of the policy's
+    positions if that is less.
 
     Args:
         dialect: how it writes calls; None: as its run, its folder or its chat template says.
+        max_tokens: most tokens of a reply; None: as above.
 
     Raises:
-        InputError: it cannot be loaded, or nothing says its dialect.
+        InputError: nothing says its dialect, or a reply of so many tokens leaves no position for a
+            prompt.
     """
-    wording = _wording(target, dialect)
+    positions = positions_of(target.recipe)
+    if max_tokens is not None and positions is not None and max_tokens >= positions:
+        raise InputError(
+            f"--max-tokens {max_tokens}: the policy has {positions} positions, and a prompt "
+            "needs some of them; ask for fewer"
+        )
+    trained = target.wording()
+    if trained is not None and dialect in (None, trained.dialect):
+        wording = trained
+    else:
+        name, style = dialect_and_style(target, Options(benchmark="bfcl", dialect=dialect))
+        usual = Wording(name, style)
+        wording = usual if trained is None else replace(trained, dialect=name, style=style)
+    most = wording.max_tokens
+    if positions is not None and (trained is None or most >= positions):
+        most = max(1, min(most, positions // 4))
+    return replace(wording, max_tokens=max_tokens or most)
+
+
+def load_chat_policy(target: Target, wording: Wording) -> ChatPolicy:
+    """Load a policy to talk to.
+
+    Raises:
+        InputError: it cannot be loaded.
+    """
     recipe = target.recipe.model_copy(update={"dialect": wording.dialect})
     target = Target(recipe, target.label, target.run)
     tokenizer = load_tokenizer(recipe)
     model = load_policy(recipe).eval()
     speech = read_speech(tokenizer, get_dialect(wording.dialect), model.generation_config)
     return ChatPolicy(model, tokenizer, speech, wording, target)
-
-
-def _wording(target: Target, dialect: str | None) -> Wording:
-    folder = Path(target.recipe.policy)
-    if dialect is None and folder.is_dir() and (kept := read_wording(folder)) is not None:
-        return kept
-    if dialect is None and target.run is not None:
-        trusted = target.recipe.trust_remote_code
-        return wording_of(load_run_recipe(target.run.recipe, [], trusted=trusted))
-    if dialect is None and target.recipe.policy == EMBEDDED:
-        return wording_of(target.recipe)
-    name, style = dialect_and_style(target, Options(benchmark="bfcl", dialect=dialect))
-    return Wording(name, style)
 
 
 def _world(dialogue: Dialogue) -> Prompt:

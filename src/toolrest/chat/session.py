@@ -13,6 +13,8 @@ from toolrest.data.dialogue import Action, Dialogue, Observation, Turn, UserTurn
 
 MOST_ROUNDS = 8
 """Replies with calls to one request; then it is the user's turn again."""
+TOOL_SECONDS = 30.0
+"""A function that takes longer is stopped, unless the user says otherwise."""
 _DEFECTS = {
     ParseStatus.EMPTY: "it is empty",
     ParseStatus.STRAY_TEXT: "there is text in no block",
@@ -61,25 +63,40 @@ class Session:
     """Most tokens of a reply."""
     temperature: float | None = None
     """None: greedy."""
-    seconds: float = 30.0
+    seconds: float = TOOL_SECONDS
     """A function that takes longer is stopped."""
     system: str | None = None
     """Instructions before everything else."""
     turns: list[Turn] = field(default_factory=list)
     """What was said."""
+    unanswered: str | None = None
+    """The last request, where it got no answer."""
 
     def ask(self, text: str) -> None:
-        """Say something to the policy, and go on until it calls no more tools."""
+        """Say something to the policy, and go on until it calls no more tools.
+
+        Whatever is raised on the way (an interrupt, memory that ran out) leaves the dialogue as it
+        was before, and the request in `unanswered`.
+        """
+        before = list(self.turns)
+        self.unanswered = text
+        try:
+            self._ask(text)
+        except TooLongDialogue as error:
+            self.turns.clear()
+            self.view.note(f"the dialogue is too long ({error}); a new one begins")
+        except BaseException:
+            self.turns[:] = before
+            raise
+        else:
+            self.unanswered = None
+
+    def _ask(self, text: str) -> None:
         if self.policy.single:
             self.turns.clear()
         self.turns.append(UserTurn(text))
         for _ in range(MOST_ROUNDS):
-            try:
-                said = self.policy.answer(self._dialogue(), self.temperature, self.max_tokens)
-            except TooLongDialogue as error:
-                self.turns.clear()
-                self.view.note(f"the dialogue is too long ({error}); a new one begins")
-                return
+            said = self._answer()
             self.view.said(said)
             reply = said.reply
             if not reply.calls or not reply.calls_intact:
@@ -91,6 +108,23 @@ class Session:
                 self.view.note("this policy was trained on single requests; ask the next one")
                 return
         self.view.note(f"{MOST_ROUNDS} replies with calls and no answer; it is your turn")
+
+    def _answer(self) -> Said:
+        """The policy's reply. In a dialogue that has become too long, what was said before the last
+        request is left out.
+
+        Raises:
+            TooLongDialogue: the request and what came of it are too long by themselves.
+        """
+        try:
+            return self.policy.answer(self._dialogue(), self.temperature, self.max_tokens)
+        except TooLongDialogue as error:
+            at = max(n for n, turn in enumerate(self.turns) if isinstance(turn, UserTurn))
+            if at == 0:
+                raise
+            del self.turns[:at]
+            self.view.note(f"the dialogue is too long ({error}); a new one begins with the request")
+            return self.policy.answer(self._dialogue(), self.temperature, self.max_tokens)
 
     def _result(self, call: ToolCall) -> tuple[str, str]:
         text = result_of(call, self.tools, self.seconds)

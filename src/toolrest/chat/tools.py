@@ -80,11 +80,10 @@ def _tool(value: Any, where: str) -> Tool:
 def _from_python(path: Path) -> list[ChatTool]:
     from transformers.utils.chat_template_utils import get_json_schema
 
-    name = f"tools_of_{path.stem}"
-    module = run_python_file(path, name, f"--tools {path}")
+    module = run_python_file(path, "tools_of", f"--tools {path}")
     tools = []
     for function in vars(module).values():
-        own = inspect.isfunction(function) and function.__module__ == name
+        own = inspect.isfunction(function) and function.__module__ == module.__name__
         if not own or function.__name__.startswith("_"):
             continue
         where = f"--tools {path}, function {function.__name__}"

@@ -33,8 +33,9 @@ def chat(
         int | None, typer.Option(min=1, help="Most tokens of a reply. Default: as in training.")
     ] = None,
     tool_seconds: Annotated[
-        float, typer.Option(min=0.1, help="A function that takes longer is stopped.")
-    ] = 30.0,
+        float | None,
+        typer.Option(min=0.1, help="A function that takes longer is stopped. Default: 30."),
+    ] = None,
     dialect: Annotated[
         str | None, typer.Option(help="How it writes calls. Default: as its run or folder says.")
     ] = None,
@@ -46,10 +47,17 @@ def chat(
     """Talk to a policy: it thinks, calls tools and answers. Ctrl-D ends."""
     with one_line_errors():
         from toolrest.chat.tools import load_tools
+        from toolrest.errors import InputError
 
         known = {} if tools is None else load_tools(tools)
-        from toolrest.chat.policy import chat_scheme, load_chat_policy
-        from toolrest.chat.session import Session
+        if tool_seconds is not None and not any(each.function for each in known.values()):
+            raise InputError(
+                "--tool-seconds is of functions, and there are none; leave it out, or give --tools "
+                "with a .py file"
+            )
+        from toolrest.chat.policy import chat_scheme, chat_wording, load_chat_policy
+        from toolrest.chat.session import TOOL_SECONDS, Session
+        from toolrest.chat.talk import talk
         from toolrest.chat.view import TerminalView
         from toolrest.cli.work import quiet_libraries
         from toolrest.evaluate.target import find_target
@@ -57,24 +65,27 @@ def chat(
         quiet_libraries()
         target = find_target(policy, checkpoint, trust_remote_code)
         scheme = chat_scheme(target) if weights else None
-        loaded = load_chat_policy(target, dialect)
+        wording = chat_wording(target, dialect, max_tokens)
+        if system is not None and wording.single:
+            raise InputError(
+                "--system: this policy was trained on single requests of the embedded tasks, whose "
+                "prompts have no instructions; leave it out"
+            )
+        loaded = load_chat_policy(target, wording)
         view = TerminalView(None if scheme is None else lambda said: loaded.inspect(said, scheme))
         session = Session(
             loaded,
             known,
             view,
-            max_tokens or loaded.wording.max_tokens,
+            wording.max_tokens,
             temperature or None,
-            tool_seconds,
+            tool_seconds or TOOL_SECONDS,
             system,
         )
         if view.interactive:
             say(f"{target.label}; tools: {', '.join(known) or 'none'}. Ctrl-D ends")
         try:
-            while True:
-                if text := view.read("you> ").strip():
-                    session.ask(text)
-        except EOFError:
+            talk(session, view)
             if view.interactive:
                 say("")
         except KeyboardInterrupt:

@@ -129,6 +129,11 @@ def evaluate(
         from toolrest.report.evaluation import EvaluationView, print_evaluation
 
         quiet_libraries()
+        if backend is BackendName.OPENAI and checkpoint != "last":
+            raise InputError(
+                f"--checkpoint {checkpoint}: with --backend openai the policy is the server's; "
+                "leave it out"
+            )
         target = (
             Target(Recipe(policy=policy), file_name(policy))
             if backend is BackendName.OPENAI

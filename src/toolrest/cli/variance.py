@@ -106,12 +106,9 @@ def _policies(
         raise InputError(f"{path}: with --run the recipe is the run's own")
     recipe = kept_recipe(load_run_recipe(folder.recipe, overrides, trusted=False), folder.recipe)
     _check_unchanged(recipe, folder)
-    kept = sorted(
-        (int(each.name.split("-")[1]), each)
-        for each in folder.checkpoints.glob("checkpoint-*")
-        if each.name.split("-")[1].isdigit() and (each / "config.json").is_file()
-    )
-    return recipe, [("step 0", None), *((f"step {step}", each) for step, each in kept)]
+    whole = folder.whole_checkpoints().items()
+    kept = [(f"step {step}", each) for step, each in whole if (each / "config.json").is_file()]
+    return recipe, [("step 0", None), *kept]
 
 
 def _check_unchanged(recipe: "Recipe", run: "RunFolder") -> None:

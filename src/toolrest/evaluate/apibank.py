@@ -12,7 +12,7 @@ from toolrest.core.dialects import Dialect, ToolCall
 from toolrest.data.dialogue import Tool
 from toolrest.data.formats import apibank
 from toolrest.data.rows import BadRow
-from toolrest.data.wording import Prompt, word
+from toolrest.data.wording import Prompt, Thoughts, word
 from toolrest.errors import InputError
 from toolrest.evaluate.episode import Answer, Episode, Outcome, read, status_of
 from toolrest.io.files import read_json
@@ -23,13 +23,20 @@ _TAG = "<tool_call>"
 
 
 def episodes(
-    folder: Path, level: str, dialect: Dialect, style: str = "rlla", *, think: bool = False
+    folder: Path,
+    level: str,
+    dialect: Dialect,
+    style: str = "rlla",
+    *,
+    think: bool = False,
+    thoughts: Thoughts = "placeholder",
 ) -> list[Episode]:
     """The episodes of a level.
 
     Args:
         style: `rlla` leaves the files' prompts as they are; another words them anew.
         think: whether a prompt in plain words asks for a thought.
+        thoughts: what is kept of the thoughts of earlier actions.
 
     Raises:
         InputError: no such file, or a row that is not one of API-Bank's, by its number.
@@ -51,7 +58,7 @@ def episodes(
         try:
             if not isinstance(row, dict):
                 raise BadRow(f"a {type(row).__name__}, not an object")
-            prompt, gold, tools = _read(row, dialect, style, think)
+            prompt, gold, tools = _read(row, dialect, style, think, thoughts)
         except BadRow as bad:
             raise InputError(f"{path}: row {number}: {bad}") from bad
         made.append(APIBankEpisode(f"{level}/{number}", level, prompt, gold, dialect, tools))
@@ -59,7 +66,7 @@ def episodes(
 
 
 def _read(
-    row: dict[str, Any], dialect: Dialect, style: str, think: bool
+    row: dict[str, Any], dialect: Dialect, style: str, think: bool, thoughts: Thoughts
 ) -> tuple[Prompt, ToolCall, tuple[Tool, ...]]:
     record = apibank.read(row)
     (gold, *more) = record.last.calls
@@ -68,7 +75,7 @@ def _read(
     if style == "rlla" and record.prompt is not None:
         return Prompt(list(record.prompt)), gold, record.dialogue.tools
     known = replace(record.dialogue, turns=record.dialogue.turns[:-1])
-    return word(known, style, dialect, think=think), gold, known.tools
+    return word(known, style, dialect, thoughts, think=think), gold, known.tools
 
 
 def soft_calls(text: str, gold_name: str) -> list[ToolCall]:

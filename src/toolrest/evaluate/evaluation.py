@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from toolrest.core.dialects import get_dialect
+from toolrest.data.wording import Thoughts
 from toolrest.errors import InputError, unknown_name
 from toolrest.evaluate import apibank, world
 from toolrest.evaluate.answers import AnswerStore
@@ -29,6 +30,7 @@ from toolrest.evaluate.settings import (
     evaluation_folder,
     limit_of_answer,
     prompt_tokenizer,
+    trained_wording,
     with_template_options,
 )
 from toolrest.evaluate.target import Target
@@ -88,8 +90,12 @@ def evaluate(target: Target, options: Options, progress: Progress | None = None)
         settings["max_tokens"], limited_by = limit_of_answer(target, options)
         if think:
             settings["think"] = True
+        trained = trained_wording(target, options)
+        thoughts: Thoughts = "placeholder" if trained is None else trained.thoughts
+        if thoughts != "placeholder" and options.benchmark != "world":
+            settings["thoughts"] = thoughts
         folder = options.out or evaluation_folder(target, options, settings)
-        groups = _episodes(options, dialect, style, official, think)
+        groups = _episodes(options, dialect, style, official, think, thoughts)
         episodes = [episode for found in groups.values() for episode in found[: options.limit]]
         played = Counter(episode.category for episode in episodes)
         every = Counter(episode.category for found in groups.values() for episode in found)
@@ -172,12 +178,17 @@ def _official(options: Options) -> OfficialBFCL:
 
 
 def _episodes(
-    options: Options, dialect: str, style: str, official: OfficialBFCL | None, think: bool
+    options: Options,
+    dialect: str,
+    style: str,
+    official: OfficialBFCL | None,
+    think: bool,
+    thoughts: Thoughts,
 ) -> dict[str, list[Episode]]:
     """The benchmark's episodes, by category."""
     wanted = options.categories
     if official is not None:
-        speech = bfcl.Speech(style, get_dialect(dialect), think)
+        speech = bfcl.Speech(style, get_dialect(dialect), think, thoughts)
         names = bfcl_categories.choose(wanted, official.release)
         return {name: bfcl.episodes(official, name, speech) for name in names}
     if options.benchmark == "apibank":
@@ -188,7 +199,9 @@ def _episodes(
         levels = [name for name in apibank.LEVELS if not wanted or name in wanted]
         reader = get_dialect(dialect)
         return {
-            name: apibank.episodes(options.data, name, reader, style, think=think)
+            name: apibank.episodes(
+                options.data, name, reader, style, think=think, thoughts=thoughts
+            )
             for name in levels
         }
     if wanted:

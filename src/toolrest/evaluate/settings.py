@@ -24,6 +24,7 @@ from toolrest.io.files import sha256_of
 from toolrest.io.redaction import redacted
 from toolrest.policy.fitting import usual_style
 from toolrest.policy.weights import load_config
+from toolrest.policy.wording import WORLD, Wording
 from toolrest.recipe import Recipe
 from toolrest.runs.origins import UNKNOWN, policy_fingerprint
 from toolrest.runs.reproducibility import device
@@ -43,7 +44,7 @@ def with_template_options(target: Target, options: Options) -> Target:
 
 
 def dialect_and_style(target: Target, options: Options) -> tuple[str, str]:
-    """(dialect, prompt style): the command's, else the run's, else what the chat template shows.
+    """(dialect, prompt style): the command's, else as in training, else as the chat template shows.
 
     Raises:
         InputError: an unknown name, a template that shows no dialect, or a dialect other than rlla
@@ -55,10 +56,9 @@ def dialect_and_style(target: Target, options: Options) -> tuple[str, str]:
         tokenizer = prompt_tokenizer(target, options)
         found = tokenizer.chat_template
         template = found if isinstance(found, str) else None
-    named = options.dialect or (target.run is not None and target.recipe.dialect) or None
+    trained = trained_wording(target, options)
+    named = options.dialect or (None if trained is None else trained.dialect)
     named = None if named == AUTO else named
-    if named is None and target.recipe.policy == "embedded":
-        named = "rlla"
     if named is None and options.benchmark == "world":
         named = "rlla"
     if named is None:
@@ -73,6 +73,8 @@ def dialect_and_style(target: Target, options: Options) -> tuple[str, str]:
             f"{whose}: the world's prompts ask for the dialect rlla; take --on bfcl or --on apibank"
         )
     style = options.prompt
+    if style is None and trained is not None and trained.dialect == named:
+        style = None if trained.style == WORLD else trained.style
     if style is None and tokenizer is not None:
         style = usual_style(get_dialect(named), tokenizer)[0]
     elif style is None:  # a server's template is not seen from here
@@ -82,14 +84,24 @@ def dialect_and_style(target: Target, options: Options) -> tuple[str, str]:
     return named, style
 
 
+def trained_wording(target: Target, options: Options) -> Wording | None:
+    """How prompts were worded in training; None where that is not known, as of a server's policy.
+
+    Raises:
+        InputError: what the policy's folder says cannot be read.
+    """
+    return None if options.backend == "openai" else target.wording()
+
+
 def asks_for_thought(target: Target, options: Options, style: str) -> bool:
-    """Whether the plain prompt asks for a thought: as the command says, else as the run did.
+    """Whether the plain prompt asks for a thought: as the command says, else as in training.
 
     Raises:
         InputError: the command says so of another style than plain.
     """
     if options.think is None:
-        return style == "plain" and target.run is not None and bool(target.recipe.data.think)
+        trained = trained_wording(target, options)
+        return style == "plain" and trained is not None and trained.think
     if style != "plain":
         raise InputError(
             f"--think, --no-think: prompts in the wording {style} ask for a thought in their own "
@@ -168,13 +180,18 @@ def limit_of_answer(target: Target, options: Options) -> tuple[int, str]:
         options.max_tokens,
         options.benchmark,
         target,
-        _positions(target) if here else None,
+        positions_of(target.recipe) if here else None,
         partial(prompt_tokenizer, target, options) if here or options.tokenizer else None,
     )
 
 
-def _positions(target: Target) -> int | None:
-    positions = getattr(load_config(target.recipe), "max_position_embeddings", None)
+def positions_of(recipe: Recipe) -> int | None:
+    """Tokens of the longest sequence that the policy takes; None where its configuration says none.
+
+    Raises:
+        InputError: the configuration cannot be loaded.
+    """
+    positions = getattr(load_config(recipe), "max_position_embeddings", None)
     return positions if isinstance(positions, int) else None
 
 

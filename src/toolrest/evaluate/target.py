@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolrest.errors import InputError, file_name
 from toolrest.io.files import whole_lines
 from toolrest.io.foreign import parse_json, user_path
-from toolrest.policy.adapters import has_adapters
+from toolrest.policy.wording import Wording, read_wording, wording_of
 from toolrest.recipe import EMBEDDED, Recipe, load_run_recipe
+from toolrest.runs.checkpoints import policies_by_step
 from toolrest.runs.folder import RunFolder
 
 
@@ -24,6 +26,18 @@ class Target:
     run: RunFolder | None = None
     """The run that it is of, whose dialect and folder are taken."""
 
+    def wording(self) -> Wording | None:
+        """How its prompts were worded in training; None where neither a run nor its folder says.
+
+        Raises:
+            InputError: what its folder says cannot be read.
+        """
+        policy = self.recipe.policy
+        if policy == EMBEDDED or self.run is not None:
+            return wording_of(self.recipe)
+        folder = user_path(policy, policy)
+        return read_wording(folder) if folder.is_dir() else None
+
 
 def find_target(policy: str, checkpoint: str = "last", trust_remote_code: bool = False) -> Target:
     """The policy of a run's folder, a checkpoint's folder, `embedded`, or a hub name.
@@ -37,10 +51,14 @@ def find_target(policy: str, checkpoint: str = "last", trust_remote_code: bool =
     path = user_path(policy, policy)
     run = RunFolder(path)
     if run.recipe.is_file():
-        folder = _checkpoint(run, checkpoint)
-        label = f"{path.resolve().name}-{folder.name}"
         recipe = load_run_recipe(run.recipe, [], trusted=trust_remote_code)
-        return Target(_of(recipe, folder), label, run)
+        folder, name = _checkpoint(run, recipe, checkpoint)
+        return Target(_of(recipe, folder), f"{path.resolve().name}-{name}", run)
+    if checkpoint != "last":
+        raise InputError(
+            f"--checkpoint {checkpoint}: {policy} is no run's folder, which alone has checkpoints; "
+            "leave it out, or name the run"
+        )
     if policy != EMBEDDED and path.is_dir():
         above = RunFolder(path.resolve().parent.parent)
         recipe = Recipe(trust_remote_code=trust_remote_code)
@@ -59,28 +77,24 @@ def _of(recipe: Recipe, folder: Path) -> Recipe:
     return recipe.model_copy(update={"policy": str(folder)})
 
 
-def _checkpoint(run: RunFolder, wanted: str) -> Path:
-    if wanted == "last":
-        found = run.last_checkpoint()
-        if found is None and (run.warm_start / "config.json").is_file():
-            return run.warm_start
-        if found is None:
-            raise InputError(f"{run.path}: the run has no checkpoint yet")
-        return found
-    step = _best(run) if wanted == "best" else wanted
-    folder = run.checkpoints / f"checkpoint-{step}"
-    if not (folder / "config.json").is_file() and not has_adapters(folder):
-        steps = sorted(
-            (p.name.removeprefix("checkpoint-") for p in run.checkpoints.glob("checkpoint-*")),
-            key=lambda text: (len(text), text),
-        )
-        raise InputError(
-            f"{run.path}: no checkpoint {step}; use last, best or one of {', '.join(steps)}"
-        )
-    return folder
+def _checkpoint(run: RunFolder, recipe: Recipe, wanted: str) -> tuple[Path, str]:
+    """(folder, name) of a policy of the run."""
+    found = policies_by_step(run, recipe)
+    if wanted == "last" and not found and (run.warm_start / "config.json").is_file():
+        return run.warm_start, run.warm_start.name
+    if not found:
+        raise InputError(f"{run.path}: the run has no checkpoint yet")
+    step = str(
+        max(found) if wanted == "last" else _best(run, found) if wanted == "best" else wanted
+    )
+    for each, folder in found.items():
+        if step == str(each):
+            return folder, f"checkpoint-{step}"
+    known = ", ".join(map(str, found))
+    raise InputError(f"{run.path}: no checkpoint {step}; use last, best or one of {known}")
 
 
-def _best(run: RunFolder) -> int:
+def _best(run: RunFolder, found: Mapping[int, Path]) -> int:
     """The step of the checkpoint with the greatest held-out exact match."""
     points = []
     if run.curve.is_file():
@@ -90,7 +104,7 @@ def _best(run: RunFolder) -> int:
                 exact, step = float(point["exact_match"]), int(point["step"])
             except (ValueError, KeyError, TypeError, OverflowError) as error:
                 raise InputError(f"{run.curve}: a broken line ({error}); take it out") from error
-            if (run.checkpoints / f"checkpoint-{step}").is_dir():
+            if step in found:
                 points.append((exact, step))
     if not points:
         raise InputError(

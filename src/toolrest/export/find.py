@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolrest.errors import InputError
+from toolrest.errors import InputError, reason
+from toolrest.io.files import read_json
 from toolrest.io.foreign import user_path
-from toolrest.policy.adapters import has_adapters
-from toolrest.recipe import Recipe, load_run_recipe
-from toolrest.runs.folder import RunFolder, checkpoint_step
+from toolrest.policy.adapters import CONFIG, has_adapters
+from toolrest.policy.folder import kept_policy, whole_policy
+from toolrest.policy.own_code import names_own_code
+from toolrest.recipe import Recipe, load_recipe, load_run_recipe
+from toolrest.runs.checkpoints import policies_by_step
+from toolrest.runs.folder import RunFolder
+from toolrest.runs.missing import no_run
 
 
 @dataclass(frozen=True)
@@ -39,16 +44,44 @@ def find_policy(
         trusted: whether code that comes with the policy may run.
 
     Raises:
-        InputError: no run is there, it has no such policy, or it is not done.
+        InputError: no run is there, it has no such policy, it is not done, or it was trained by
+            code that comes with its policy and nobody says that it may run.
     """
+    taken = _find(source, checkpoint, warm_start=warm_start, trusted=trusted)
+    if not trusted:
+        _check_own_code(taken)
+    return taken
+
+
+def _check_own_code(taken: Taken) -> None:
+    """Refuse to take a policy that was trained by code of its own for transformers' class.
+
+    Raises:
+        InputError: it was, and the command does not say that the code may run.
+    """
+    folder = taken.folder
+    if has_adapters(folder):
+        folder = kept_policy(whole_policy(str(folder)), folder / CONFIG)
+    try:
+        named = names_own_code(folder)
+    except (OSError, ValueError, RecursionError):  # whoever loads it says what is broken
+        return
+    if named and load_recipe(taken.run.recipe, []).trust_remote_code:
+        raise InputError(
+            f"{taken.run.path}: it was trained by code that comes with its policy, without which "
+            "it would be another; read that code, and if you trust it, give --trust-remote-code"
+        )
+
+
+def _find(source: str, checkpoint: int | None, *, warm_start: bool, trusted: bool) -> Taken:
     run = RunFolder(user_path(source, source))
     if not run.recipe.is_file():
-        raise InputError(f"{source}: no run is there (it has no recipe.yaml)")
+        raise InputError(f"{source}: {no_run(run.path)}")
     if checkpoint is not None and warm_start:
         raise InputError("--checkpoint and --warm-start are two policies; give one of them")
     recipe = load_run_recipe(run.recipe, [], trusted=trusted)
     rl = recipe.method == "rl"
-    steps = _checkpoints(run, recipe)
+    steps = policies_by_step(run, recipe)
     if warm_start or (not rl and checkpoint is None):
         if warm_start or run.summary.is_file():
             return Taken(run, recipe, _warm(run), "warm_start" if rl else "after", None)
@@ -56,13 +89,13 @@ def find_policy(
     if checkpoint is None:
         if not run.summary.is_file():
             raise InputError(f"{run.path}: the run is not done; {_instead(run, steps)}")
-        if not steps:
-            raise InputError(f"{run.path}: the run is done, but its checkpoints are gone")
-        return Taken(run, recipe, steps[max(steps)], "after", max(steps))
+        checkpoint = _end(run)
     if checkpoint not in steps:
-        known = ", ".join(map(str, sorted(steps))) or "none"
-        raise InputError(f"--checkpoint {checkpoint}: {run.path} has it not; it has {known}")
-    last = run.summary.is_file() and checkpoint == max(steps)
+        known = ", ".join(map(str, steps)) or "none"
+        raise InputError(
+            f"--checkpoint {checkpoint}: {run.path} has it not, or not whole; it has {known}"
+        )
+    last = run.summary.is_file() and checkpoint == _end(run)
     return Taken(run, recipe, steps[checkpoint], "after" if last else None, checkpoint)
 
 
@@ -82,28 +115,12 @@ def _go_on(run: RunFolder) -> str:
     return f"go on with it: toolrest train --resume {run.path}"
 
 
-def _checkpoints(run: RunFolder, recipe: Recipe) -> dict[int, Path]:
-    """{optimiser steps: folder} of the checkpoints that hold a policy."""
-    if recipe.engine.name == "verl":
-        found = {
-            number * recipe.steps_per_generation: folder / "actor" / "huggingface"
-            for folder in run.checkpoints.glob("global_step_*")
-            if (number := _number(folder, "global_step_"))
-        }
-    else:
-        found = {
-            checkpoint_step(folder): folder
-            for folder in run.checkpoints.glob("checkpoint-*")
-            if _number(folder, "checkpoint-")
-        }
-    return {
-        step: folder
-        for step, folder in found.items()
-        if any(folder.glob("*.safetensors"))
-        and ((folder / "config.json").is_file() or has_adapters(folder))
-    }
-
-
-def _number(folder: Path, start: str) -> int:
-    text = folder.name.removeprefix(start)
-    return int(text) if text.isdecimal() else 0
+def _end(run: RunFolder) -> int:
+    """The optimiser steps of a run that is done."""
+    try:
+        return int(read_json(run.summary)["steps"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise InputError(
+            f"{run.summary}: cannot be read ({reason(error)}), so what the run ended with is not "
+            "known; put it back"
+        ) from error

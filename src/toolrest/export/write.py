@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolrest.core.dialects import get_dialect
-from toolrest.errors import InputError
+from toolrest.errors import InputError, reason
 from toolrest.export.find import Taken
 from toolrest.export.results import run_results
 from toolrest.io.files import read_json, write_whole
 from toolrest.io.folders import check_new_folder, new_folder
 from toolrest.policy.adapters import CONFIG, WEIGHTS, has_adapters, read_adapters
 from toolrest.policy.folder import whole_policy
+from toolrest.policy.own_code import leave_what_is_there, needs_own_code
 from toolrest.policy.speech import Speech, read_speech
 from toolrest.policy.tokenizer import load_tokenizer
-from toolrest.policy.weights import load_generation_config, load_policy, plain_generation
+from toolrest.policy.weights import (
+    load_config,
+    load_generation_config,
+    load_policy,
+    plain_generation,
+)
 from toolrest.policy.wording import wording_of, write_wording
 from toolrest.recipe import Recipe
 from toolrest.runs.card_of_run import base_licence, run_card
+from toolrest.runs.folder import RunFolder
 from toolrest.runs.model_card import CARD, render_card
 from toolrest.runs.origins import read_origins
 from toolrest.runs.reproducibility import read_environment
@@ -32,7 +40,8 @@ def export_policy(
     taken: Taken, target: Path, *, adapter: bool, dtype: str, repository: str | None = None
 ) -> None:
     """Write weights (safetensors), configuration, tokenizer, chat template, generation
-    configuration and model card into a new folder, whole or not at all.
+    configuration, the policy's own code where it needs some, and model card into a new folder,
+    whole or not at all.
 
     Args:
         target: nothing, or an empty folder.
@@ -41,11 +50,13 @@ def export_policy(
         repository: on the hub, which the card's code then loads.
 
     Raises:
-        InputError: the place is taken, the policy cannot be read, or it is none of adapters.
+        InputError: the place is taken, the policy or the run's data.json cannot be read, or it is
+            none of adapters.
     """
     check_new_folder(target, "--to")
     if adapter:
         _check_adapter(taken, shared=repository is not None)
+    _counts(taken.run)
     recipe = _of_folder(taken)
     tokenizer = load_tokenizer(recipe)
     dialect = get_dialect(recipe.dialect)
@@ -61,6 +72,7 @@ def export_policy(
             speech = read_speech(tokenizer, dialect, config)
             model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+        leave_what_is_there(folder)
         _generation_config(config, speech, tokenizer).save_pretrained(folder)
         write_wording(folder, wording_of(taken.recipe))
         text = _card(taken, tokenizer, speech, target.name, adapter, repository)
@@ -95,6 +107,24 @@ def _check_adapter(taken: Taken, *, shared: bool) -> None:
         )
 
 
+def _counts(run: RunFolder) -> Mapping[str, Any]:
+    """What the run's data.json holds; nothing where there is none.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        found = read_json(run.data) if run.data.is_file() else {}
+        if not isinstance(found, dict):
+            raise TypeError("no object")
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"{run.data}: cannot be read ({reason(error)}); put it back, or take it out, and the "
+            "model card says nothing of the rows"
+        ) from error
+    return found
+
+
 def _generation_config(config: Any, speech: Speech, tokenizer: PreTrainedTokenizerBase) -> Any:
     """The policy's numbers of sampling, with the tokens that ended a reply in the run; without a
     repetition penalty, which no reply of the run was drawn with.
@@ -120,9 +150,7 @@ def _card(
         if taken.step is None
         else f"{taken.step} of {recipe.max_steps}"
     )
-    counts, environment = {}, read_environment(run.environment) or {}
-    if run.data.is_file():
-        counts = read_json(run.data)
+    versions = (read_environment(run.environment) or {}).get("versions")
     return render_card(
         run_card(
             recipe,
@@ -133,9 +161,12 @@ def _card(
             steps=steps,
             folder=repository or ".",
             results=run_results(run, taken.folder, taken.when, taken.step),
-            rows=counts if isinstance(counts, dict) else {},
+            rows=_counts(run),
             licence=base_licence(recipe),
-            versions=environment.get("versions"),
+            versions=versions if isinstance(versions, dict) else {},
             adapter=adapter,
+            own_code=needs_own_code(
+                load_config(_of_folder(taken)), tokenizer, trusted=recipe.trust_remote_code
+            ),
         )
     )

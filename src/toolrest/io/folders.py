@@ -19,11 +19,16 @@ def check_new_folder(path: Path, option: str) -> None:
         option: of the command that names it, for the message.
 
     Raises:
-        InputError: something is there that is not an empty folder, or its parent is no folder that
-            can be written in.
+        InputError: something is there that is not an empty folder, or it is the folder that the
+            command runs in, or its parent is no folder that can be written in.
     """
     if os.path.lexists(path) and (path.is_symlink() or not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{option} {path}: it is there and not an empty folder; name another")
+    if path.exists() and path.samefile(Path.cwd()):
+        raise InputError(
+            f"{option} {path}: the folder that you are in, which would be another one afterwards; "
+            f"name one in it ({option} NAME), or call from the folder above"
+        )
     above = path.absolute().parent
     while not above.exists() and above != above.parent:
         above = above.parent

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
 from toolrest.errors import InputError, reason
 
 
-def run_python_file(path: Path, name: str, where: str) -> ModuleType:
-    """Run a file as a module of its own.
+def run_python_file(path: Path, kind: str, where: str) -> ModuleType:
+    """Run a file as a module of its own, which `sys.modules` has, as dataclasses and pickle need.
 
     Args:
-        name: the module's.
+        kind: what the file is run for. The module's name begins with it, and is another for each
+            path: files of one stem are two modules.
         where: how the user named the file, for errors.
 
     Raises:
         InputError: it is no Python file, or it raises or ends the process.
     """
+    own = hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    name = f"{kind}_{path.stem}_{own}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise InputError(f"{where}: {path} is no Python file (.py)")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        sys.modules.pop(name, None)
+        if not isinstance(error, Exception | SystemExit):
+            raise
         raise InputError(
             f"{where}: {path} cannot be run ({type(error).__name__}: {reason(error)})"
         ) from error

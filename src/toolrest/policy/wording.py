@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import get_args
 
 from toolrest.core.dialects import get_dialect
-from toolrest.data.wording import style_names
+from toolrest.data.wording import Thoughts, style_names
 from toolrest.errors import InputError, unknown_name
 from toolrest.io.files import read_json, write_json
-from toolrest.recipe import EMBEDDED, Recipe
+from toolrest.recipe import Recipe
 from toolrest.recipe.sources import recipe_rendering
 
 WORDING = "toolrest.json"
@@ -30,19 +31,27 @@ class Wording:
     """Whether a prompt in plain words asks for a thought."""
     max_tokens: int = 1024
     """Most tokens of a reply in training."""
+    thoughts: Thoughts = "placeholder"
+    """What a prompt keeps of the thoughts of earlier actions."""
+
+    @property
+    def single(self) -> bool:
+        """Whether prompts are single requests: without instructions, results or what was said."""
+        return self.style == WORLD
 
 
 def wording_of(recipe: Recipe) -> Wording:
-    """The wording of a run's prompts.
+    """The wording of a run's prompts. What the chat template is told is in the template itself.
 
     Args:
-        recipe: the run's resolved one.
+        recipe: the run's resolved one. Without data of its own it trains on the embedded tasks,
+            whichever its policy is.
     """
-    world = recipe.data.path is None and not recipe.data.sources and recipe.policy == EMBEDDED
+    world = recipe.data.path is None and not recipe.data.sources
     rendering = recipe_rendering(recipe)
     limit = recipe.rollout.max_response_tokens
     style = WORLD if world else rendering.style
-    return Wording(recipe.dialect, style, bool(recipe.data.think), limit)
+    return Wording(recipe.dialect, style, rendering.think, limit, rendering.thoughts)
 
 
 def write_wording(folder: Path, wording: Wording) -> None:
@@ -64,6 +73,8 @@ def read_wording(folder: Path) -> Wording | None:
             raise TypeError("think or max_tokens is of another kind")
         if wording.max_tokens < 1:
             raise ValueError("max_tokens is below 1")
+        if wording.thoughts not in get_args(Thoughts):
+            raise InputError(unknown_name("thoughts", str(wording.thoughts), get_args(Thoughts)))
         get_dialect(str(wording.dialect))
         known = (*style_names(), WORLD)
         if wording.style not in known:

@@ -15,7 +15,7 @@ from toolrest.io.plain_yaml import plain_values
 from toolrest.policy.folder import policy_path
 from toolrest.recipe import EMBEDDED, Recipe
 from toolrest.recipe.sources import recipe_sources
-from toolrest.runs.example_prompt import example_prompt, prompting
+from toolrest.runs.example_prompt import example_prompt, prompting, with_own_code
 from toolrest.runs.model_card import (
     CARD,
     ModelCard,
@@ -54,6 +54,7 @@ def run_card(  # noqa: PLR0913 -- the facts of a card, each by its name
     licence: str | None = None,
     versions: Mapping[str, str | None] | None = None,
     adapter: bool = False,
+    own_code: bool = False,
 ) -> ModelCard:
     """The card of a policy of a run.
 
@@ -69,6 +70,7 @@ def run_card(  # noqa: PLR0913 -- the facts of a card, each by its name
         licence: the base model's, where it is known.
         versions: of the packages that trained it; None: those here.
         adapter: whether the folder holds adapters alone, which peft loads.
+        own_code: whether loading the policy needs code that comes with it.
     """
     rl = recipe.method == "rl"
     warm = recipe.warm_start
@@ -85,6 +87,10 @@ def run_card(  # noqa: PLR0913 -- the facts of a card, each by its name
     prompt, words = example_prompt(recipe)
     limit = recipe.rollout.max_response_tokens
     tags = ["toolrest", "tool-use", *(["reinforcement-learning"] if rl else ["sft"])]
+    how = prompting(prompt, words, limit, tokenizer, speech, folder)
+    if own_code:
+        tags.append("custom_code")
+        how = with_own_code(how)
     return ModelCard(
         name=name,
         kind=f"in the dialect `{recipe.dialect}`",
@@ -97,7 +103,7 @@ def run_card(  # noqa: PLR0913 -- the facts of a card, each by its name
         citations=citations_of(recipe.weighting.scheme if rl else taught),
         versions=versions_words(versions),
         dialect=recipe.dialect,
-        prompt=prompting(prompt, words, limit, tokenizer, speech, folder),
+        prompt=how,
         base_on_hub=_hub_name(recipe),
         licence=licence,
         datasets=[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pprint import pformat
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,18 @@ def prompting(
         ),
         ends=" or ".join(ends),
         template=template if isinstance(template, str) else None,
+    )
+
+
+def with_own_code(how: Prompting) -> Prompting:
+    """The same for a policy that loads by code which comes with it: that it does, and the flag."""
+    return replace(
+        how,
+        words=f"{how.words} It loads by code that comes with it, which `trust_remote_code=True` "
+        "runs: read that code before.",
+        code=how.code.replace(
+            "from_pretrained(name)", "from_pretrained(name, trust_remote_code=True)"
+        ),
     )
 
 

@@ -14,7 +14,7 @@ from toolrest.errors import InputError
 from toolrest.io.files import append_json, read_json, whole_lines, write_json, write_whole
 from toolrest.io.foreign import parse_json
 from toolrest.recipe import Recipe
-from toolrest.runs.folder import RunFolder, checkpoint_step
+from toolrest.runs.folder import RunFolder
 from toolrest.runs.origins import RECIPE, recipe_hash
 
 _MEANT = "extending"
@@ -80,7 +80,7 @@ def plan_extension(
             f"--resume max_steps={after.max_steps}: the run has {done} steps done of "
             f"{before.max_steps}, and can be given more alone"
         )
-    last = max(map(checkpoint_step, run.whole_checkpoints()), default=0)
+    last = max(run.whole_checkpoints(), default=0)
     if last and not done:
         each = after.steps_per_generation
         raise InputError(

@@ -142,11 +142,13 @@ class RunFolder:
 
     def last_checkpoint(self) -> Path | None:
         """The newest checkpoint that is whole, or None."""
-        return max(self.whole_checkpoints(), key=checkpoint_step, default=None)
+        whole = self.whole_checkpoints()
+        return whole[max(whole)] if whole else None
 
-    def whole_checkpoints(self) -> list[Path]:
-        """The checkpoints whose files are all there, in no order."""
-        return [folder for folder in self._checkpoints() if is_whole(folder)]
+    def whole_checkpoints(self) -> dict[int, Path]:
+        """{optimiser steps: folder} of the checkpoints that are whole, in order."""
+        whole = [folder for folder in self._checkpoints() if is_whole(folder)]
+        return {checkpoint_step(each): each for each in sorted(whole, key=checkpoint_step)}
 
     def _checkpoints(self) -> list[Path]:
         found = self.checkpoints.glob("checkpoint-*")

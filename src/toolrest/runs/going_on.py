@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from toolrest.recipe import Recipe
-from toolrest.runs.folder import RunFolder, checkpoint_step
+from toolrest.runs.folder import RunFolder
 
 
 def resumable_checkpoint(run: RunFolder, recipe: Recipe) -> Path | None:
@@ -22,7 +22,7 @@ def resumable_checkpoint(run: RunFolder, recipe: Recipe) -> Path | None:
     each, last = recipe.steps_per_generation, recipe.max_steps
     ends = [
         folder
-        for folder in run.whole_checkpoints()
-        if checkpoint_step(folder) % each == 0 or checkpoint_step(folder) >= last
+        for step, folder in run.whole_checkpoints().items()
+        if step % each == 0 or step >= last
     ]
-    return max(ends, key=checkpoint_step, default=None)
+    return ends[-1] if ends else None

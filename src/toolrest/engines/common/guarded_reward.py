@@ -120,7 +120,7 @@ def load_reward_function(named: str) -> RewardFunction:
             fails.
     """
     path, name = split_reward(named)
-    module = run_python_file(path, f"reward_of_{path.stem}", f"reward.function={named}")
+    module = run_python_file(path, "reward_of", f"reward.function={named}")
     function = getattr(module, name, None)
     if not callable(function):
         raise InputError(f"reward.function={named}: {path} has no function {name}")

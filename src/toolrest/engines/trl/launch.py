@@ -34,6 +34,7 @@ from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer, RolloutBatch
 from toolrest.estimate import KEPT
 from toolrest.io.files import write_whole
 from toolrest.policy.folder import adapted_policy
+from toolrest.policy.own_code import needs_own_code
 from toolrest.policy.speech import read_speech
 from toolrest.recipe import Recipe
 from toolrest.rollout.sampler import check_vllm, shares_prefix
@@ -224,6 +225,7 @@ def _card(job: Job, model: PreTrainedModel, step: int) -> ModelCard:
         rows={"train": len(job.samples.train), "heldout": len(job.samples.heldout)},
         licence=kept_licence(recipe),
         adapter=recipe.lora.rank > 0,
+        own_code=needs_own_code(model.config, job.tokenizer, trusted=recipe.trust_remote_code),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from toolrest.core.dialects import Dialect, Reply, ToolCall
 from toolrest.data.dialogue import Action, Dialogue, Observation, Tool, Turn, UserTurn
-from toolrest.data.wording import Prompt, word
+from toolrest.data.wording import Prompt, Thoughts, word
 from toolrest.evaluate.bfcl.official import OfficialBFCL, OfficialFailure
 from toolrest.evaluate.bfcl.syntax import in_syntax
 from toolrest.evaluate.bfcl.tools import language, to_tools
@@ -34,10 +34,12 @@ class Speech:
     """How its replies are read."""
     think: bool = False
     """Whether a prompt in plain words asks for a thought."""
+    thoughts: Thoughts = "placeholder"
+    """What is kept of the thoughts of earlier replies."""
 
     def prompt(self, dialogue: Dialogue) -> Prompt:
         """The prompt of a dialogue."""
-        return word(dialogue, self.style, self.dialect, think=self.think)
+        return word(dialogue, self.style, self.dialect, self.thoughts, think=self.think)
 
 
 def episodes(official: OfficialBFCL, category: str, speech: Speech) -> list[Episode]:
@@ -216,9 +218,8 @@ class MultiTurn:
             return
         if answer.tokens is not None:
             self._tokens.append(answer.tokens)
-        self._turns.append(
-            Action(_actions(calls), reply.response or ("" if calls else answer.text))
-        )
+        said = reply.response or ("" if calls else answer.text)
+        self._turns.append(Action(_actions(calls), said, reply.thought))
         if not calls:
             self._end_turn()
             return

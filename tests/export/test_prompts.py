@@ -1,0 +1,140 @@
+"""An exported folder is prompted as its run was, by chat and by evaluations, token by token."""
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+from tiny_policies import write_policy
+
+from toolrest.chat.policy import chat_wording, load_chat_policy
+from toolrest.core.dialects import ToolCall, get_dialect
+from toolrest.data.decompose import steps, to_samples
+from toolrest.data.dialogue import Action, Dialogue, Observation, Tool, UserTurn
+from toolrest.data.prompts import render_chat, render_prompt
+from toolrest.data.record import Record
+from toolrest.evaluate.bfcl.episodes import Speech
+from toolrest.evaluate.options import Options
+from toolrest.evaluate.settings import asks_for_thought, dialect_and_style, trained_wording
+from toolrest.evaluate.target import find_target
+from toolrest.export.find import Taken
+from toolrest.export.write import export_policy
+from toolrest.policy.fitting import fit_recipe
+from toolrest.policy.tokenizer import load_tokenizer
+from toolrest.recipe import Data, Recipe
+from toolrest.recipe.sources import recipe_rendering
+from toolrest.runs.folder import RunFolder
+from toolrest.world.tasks import PARAMETERS, TYPES, Split, make_samples, make_task
+
+CALL = ToolCall("get_news", {"city": "Oslo"})
+DIALOGUE = Dialogue(
+    (Tool("get_news", "News of a city.", {"type": "object", "properties": {"city": {}}}),),
+    (
+        UserTurn("What is new in Oslo?"),
+        Action((CALL,), None, "I look it up."),
+        Observation((("get_news", "Snow."),)),
+        Action(response="It snows.", thought="I tell it."),
+        UserTurn("And now?"),
+        Action((CALL,), None, "Once more."),
+    ),
+    "You look up news.",
+)
+VARIED = {
+    "prompt": ("rlla", "template", "plain"),
+    "thoughts": ("none", "placeholder", "all"),
+    "think": (True, False),
+    "template_options": ({}, {"enable_thinking": False}),
+}
+"""Settings of `data` that change a prompt's text."""
+NOT_IN_A_PROMPT = {
+    *("path", "sources", "thought_sentences", "heldout_fraction", "max_prompt_tokens"),
+}
+"""Which rows there are, which fit, and what is taught of them."""
+SETTINGS = [
+    {"dialect": dialect, **dict(zip(VARIED, values, strict=True))}
+    for dialect in ("hermes", "rlla")
+    for values in product(*VARIED.values())
+    if (dialect, values[0]) != ("rlla", "template")  # refused: this template writes hermes
+]
+
+
+def test_every_setting_of_data_is_varied_or_known_to_leave_prompts_alone():
+    assert set(Data.model_fields) == VARIED.keys() | NOT_IN_A_PROMPT
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory):
+    return write_policy(tmp_path_factory.mktemp("policy") / "tiny", "qwen3")
+
+
+def run_of(recipe, home):
+    """(the run's recipe, its tokenizer, its policy as export takes it)."""
+    fitted, _ = fit_recipe(recipe, load_tokenizer(recipe))
+    tokenizer = load_tokenizer(fitted)
+    checkpoint = home / "run" / "checkpoints" / "checkpoint-1"
+    checkpoint.mkdir(parents=True)
+    for path in Path(recipe.policy).iterdir():
+        (checkpoint / path.name).write_bytes(path.read_bytes())
+    tokenizer.save_pretrained(checkpoint)
+    return fitted, tokenizer, Taken(RunFolder(home / "run"), fitted, checkpoint, None, 1)
+
+
+def by_evaluation(target, known):
+    options = Options(benchmark="bfcl")
+    dialect, style = dialect_and_style(target, options)
+    think = asks_for_thought(target, options, style)
+    thoughts = trained_wording(target, options).thoughts
+    return Speech(style, get_dialect(dialect), think, thoughts).prompt(known)
+
+
+def test_prompts_of_an_exported_folder_are_those_of_the_run(policy, tmp_path):
+    texts = set()
+    for number, settings in enumerate(SETTINGS):
+        dialect, data = settings["dialect"], {k: v for k, v in settings.items() if k in VARIED}
+        recipe = Recipe(policy=str(policy), dialect=dialect, data=Data(path="rows.jsonl", **data))
+        home = tmp_path / str(number)
+        fitted, tokenizer, taken = run_of(recipe, home)
+        samples = to_samples(Record(DIALOGUE), recipe_rendering(fitted), "rows", "0")
+        expected = [render_prompt(sample, tokenizer) for sample in samples]
+        export_policy(taken, home / "out", adapter=False, dtype="float32")
+        target = find_target(str(home / "out"))
+        loaded = load_chat_policy(target, chat_wording(target))
+        histories = [known for known, _ in steps(DIALOGUE)]
+        chat = [render_chat(loaded.prompt(known), loaded.tokenizer) for known in histories]
+        evaluated = [
+            render_chat(by_evaluation(target, each), loaded.tokenizer) for each in histories
+        ]
+        assert chat == expected and evaluated == expected, settings
+        texts.add(tuple(map(tuple, expected)))
+    assert len(texts) > len(SETTINGS) // 4  # settings do change the prompts
+
+
+@pytest.mark.parametrize("policy_of_the_run", ["embedded", "another"])
+def test_a_policy_of_the_embedded_tasks_is_prompted_as_they_are(
+    policy, tmp_path, policy_of_the_run
+):
+    """Whichever policy it was that learned them."""
+    from toolrest.policy.folder import policy_path
+
+    name = policy_path(Recipe()) if policy_of_the_run == "embedded" else str(policy)
+    _, tokenizer, taken = run_of(Recipe(policy=name), tmp_path)
+    export_policy(taken, tmp_path / "out", adapter=False, dtype="float32")
+    target = find_target(str(tmp_path / "out"))
+    loaded = load_chat_policy(target, chat_wording(target))
+    for number, sample in enumerate(make_samples(Split.HELDOUT, 3)):
+        task = make_task(Split.HELDOUT, 0, number)
+        kinds = {"int": "integer"}
+        tools = tuple(
+            Tool(
+                tool.name,
+                tool.describe(),
+                {
+                    "properties": {
+                        p: {"type": kinds.get(TYPES[PARAMETERS[p]], TYPES[PARAMETERS[p]])}
+                        for p in tool.parameters
+                    }
+                },
+            )
+            for tool in task.tools
+        )
+        made = loaded.prompt(Dialogue(tools, (UserTurn(task.query),)))
+        assert render_chat(made, loaded.tokenizer) == render_prompt(sample, tokenizer)
