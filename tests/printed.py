@@ -48,10 +48,10 @@ def commands(block: Block) -> list[str]:
     return [line for each in joined.splitlines() if (line := _without_comment(each))]
 
 
-def inline_commands(page: Path) -> list[str]:
-    """`toolrest ..` with its arguments, as it stands within a page's sentences and tables."""
-    text = "\n".join(line for line in page.read_text().splitlines() if not line.startswith("    "))
-    return [found for found in re.findall(r"`(toolrest \S[^`\n]*)`", text) if " " in found]
+def table_commands(page: Path) -> list[str]:
+    """`toolrest ..` as it stands within a page's tables."""
+    rows = [line for line in page.read_text().splitlines() if line.startswith("|")]
+    return [found for row in rows for found in re.findall(r"`(toolrest [^`]*)`", row)]
 
 
 def _without_comment(line: str) -> str:
