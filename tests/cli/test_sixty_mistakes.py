@@ -146,6 +146,7 @@ def make(place):
     checkpoint.mkdir(parents=True)
     (place / "folder").mkdir()
     (checkpoint / "config.json").write_text("{}")
+    (checkpoint / "toolrest_state.json").write_text("{}")
     (place / "runs/done/recipe.yaml").write_text("max_steps: 2\n")
     (place / "runs/done/summary.json").write_text("{}")
     (place / "recipe.yaml").write_text("max_steps: 2\n")

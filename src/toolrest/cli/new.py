@@ -186,7 +186,7 @@ def _write(out: Path, text: str) -> None:
     from toolrest.io.files import write_whole
 
     try:
-        out.open("x").close()
+        out.touch(exist_ok=False)
     except OSError as error:
         raise InputError(f"--out {out}: cannot be made ({error.strerror}); name another") from error
     try:
