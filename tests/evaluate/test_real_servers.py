@@ -142,6 +142,25 @@ def test_hf_and_vllm_write_the_same_with_the_embedded_policy(tmp_path):
     assert others == [hf] * 3
 
 
+def test_vllm_writes_with_an_exported_policy_what_the_run_writes(tmp_path):
+    few = ("max_steps=1", "rollout.prompts_per_step=2", "rollout.group_size=4")
+    for words in (
+        ("train", "name=run", "optimizer.learning_rate=0.003", "evaluation.samples=2", *few),
+        ("export", "runs/run", "--to", "out"),
+    ):
+        done = subprocess.run(
+            [PYTHON, "-m", "toolrest", *words],
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    evaluated(tmp_path / "run", str(tmp_path / "runs" / "run"), *world(tmp_path))
+    found = through_all(str(tmp_path / "out"), ("--dialect", "rlla", *world(tmp_path)), tmp_path)
+    assert found == [texts(tmp_path / "run")] * 4
+
+
 @with_smollm2
 def test_hf_vllm_and_transformers_write_the_same_with_a_pretrained_policy(tmp_path):
     benchmark, speech = api_bank(tmp_path)

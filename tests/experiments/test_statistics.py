@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolrest.experiments.statistics import (
+    SHARE,
+    SHARES_APART,
     area,
     holm,
     mean_interval,
@@ -17,6 +19,15 @@ from toolrest.experiments.statistics import (
     sign_flip_test,
     step_ratio,
 )
+
+
+def test_an_interval_of_a_share_ends_at_its_bounds():
+    found = mean_interval([0.98, 0.99, 1.0, 1.0], SHARE)
+    assert found.high == 1.0 and 0.97 < found.low < found.value < 1.0
+    free = mean_interval([0.98, 0.99, 1.0, 1.0])
+    assert free.high > 1.0 and free.low == found.low
+    assert mean_interval([0.0, 0.0, 0.1], SHARE).low == 0.0
+    assert mean_interval([-0.9, -1.0], SHARES_APART).low == -1.0
 
 
 def test_mean_interval_by_hand():

@@ -14,6 +14,8 @@ from toolrest.errors import InputError
 from toolrest.experiments.methods import apply_method
 from toolrest.experiments.plan import CompareFolder, Plan
 from toolrest.experiments.statistics import (
+    SHARE,
+    SHARES_APART,
     Estimate,
     SeedRatio,
     StepRatio,
@@ -213,10 +215,10 @@ def _row(result: MethodResult, base: MethodResult) -> Row:
     difference = p = area_difference = area_p = ratio = seed_steps = tokens = None
     if result.name != base.name and shared:
         deltas = exact[mine, -1] - base_exact[theirs, -1]
-        difference, p = mean_interval(deltas), sign_flip_test(deltas)
+        difference, p = mean_interval(deltas, SHARES_APART), sign_flip_test(deltas)
         base_areas = np.array([area(base_steps, curve) for curve in base_exact])
         area_deltas = np.array(areas)[mine] - base_areas[theirs]
-        area_difference, area_p = mean_interval(area_deltas), sign_flip_test(area_deltas)
+        area_difference, area_p = mean_interval(area_deltas, SHARES_APART), sign_flip_test(area_deltas)
     if shared and len(steps) > 2 and steps == base_steps:
         ratio = step_ratio(steps, exact[mine], base_exact[theirs])
         seed_steps = seed_ratio(steps, exact[mine], base_exact[theirs])
@@ -224,10 +226,10 @@ def _row(result: MethodResult, base: MethodResult) -> Row:
     return Row(
         method=result.name,
         seeds=len(result.seeds),
-        exact_match=mean_interval(exact[:, -1]),
-        greedy_exact_match=mean_interval(result.curves["greedy_exact_match"][1][:, -1]),
+        exact_match=mean_interval(exact[:, -1], SHARE),
+        greedy_exact_match=mean_interval(result.curves["greedy_exact_match"][1][:, -1], SHARE),
         reward=mean_interval(result.curves["reward"][1][:, -1]),
-        area=mean_interval(areas),
+        area=mean_interval(areas, SHARE),
         difference=difference,
         p=p,
         p_holm=None,

@@ -31,11 +31,18 @@ class Estimate:
     """Upper end; None where there is none, infinity where it cannot be bounded."""
 
 
-def mean_interval(values: Values) -> Estimate:
+SHARE = (0.0, 1.0)
+"""What a share lies in."""
+SHARES_APART = (-1.0, 1.0)
+"""What the difference of two shares lies in."""
+
+
+def mean_interval(values: Values, within: tuple[float, float] = (-np.inf, np.inf)) -> Estimate:
     """The mean and its Student t interval, mean +- t_{n-1, 0.975} s / sqrt(n).
 
     Args:
         values: one a seed; with one seed there is no interval.
+        within: what the mean lies in for certain; the interval is cut to it, which covers as often.
 
     Raises:
         ValueError: there are none.
@@ -47,7 +54,7 @@ def mean_interval(values: Values) -> Estimate:
     if found.size == 1:
         return Estimate(mean, None, None)
     half = float(stats.t.ppf(0.975, found.size - 1)) * float(found.std(ddof=1)) / found.size**0.5
-    return Estimate(mean, mean - half, mean + half)
+    return Estimate(mean, max(mean - half, within[0]), min(mean + half, within[1]))
 
 
 def sign_flip_test(differences: Values) -> float:
