@@ -129,6 +129,7 @@ def test_what_would_be_ignored_is_refused(tools, monkeypatch, option, words):
     assert option[0] in said and words in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "code", "at"), [("\x04", 0, "you> "), ("\x03", 130, "result of RentParcel> ")]
 )

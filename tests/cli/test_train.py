@@ -110,6 +110,7 @@ def test_a_run_and_one_that_was_killed_and_resumed_end_the_same(tmp_path):
     assert (killed / path).read_text() == (folder / path).read_text()
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path):
     steps = ("max_steps=500", "evaluation.samples=0", "name=stopped")
     with subprocess.Popen(
@@ -343,6 +344,7 @@ def test_a_run_that_is_done_is_trained_for_longer(tmp_path):
     assert again[0] == 0 and "raised after step 2" in (folder / "recipe.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_the_longer_run_has_its_progress_counted_to_the_new_end(tmp_path):
     """As a run of that length that began with the checkpoint: the weights of step 3 are of 2/4."""
     assert more(*SMALL, "max_steps=2", "name=x", "--quiet")[0] == 0
@@ -356,6 +358,7 @@ def test_the_longer_run_has_its_progress_counted_to_the_new_end(tmp_path):
     assert len(list((tmp_path / "runs" / "x" / "rollouts").iterdir())) == 4
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_can_be_extended_and_one_tried_before_goes_on(tmp_path):
     assert more(*SMALL, "max_steps=4", "name=x", "--quiet")[0] == 0
     folder = tmp_path / "runs" / "x"

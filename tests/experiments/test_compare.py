@@ -194,6 +194,7 @@ def test_where_every_run_fails_the_reason_is_said(tmp_path, monkeypatch):
     assert "no run of the baseline" not in done.output
 
 
+@pytest.mark.slow
 def test_a_comparison_grows_without_its_methods_being_named_again(tmp_path, monkeypatch):
     folder = CompareFolder(tmp_path / "c")
     out = ("--out", str(folder.path), "--seeds", "1")

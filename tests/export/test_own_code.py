@@ -120,6 +120,7 @@ def by_the_run(run, *, trusted):
         return model(torch.tensor([[5, 6, 7]])).logits[0, -1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["own", "known", "spoken", "adapters"])
 def test_the_code_goes_with_the_policy(runs, tmp_path, name):
     if name == "adapters":
@@ -144,6 +145,7 @@ def test_the_code_goes_with_the_policy(runs, tmp_path, name):
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_adapters_alone_say_that_their_base_needs_code(runs, tmp_path):
     pytest.importorskip("peft")
     out = tmp_path / "out"
@@ -151,6 +153,7 @@ def test_adapters_alone_say_that_their_base_needs_code(runs, tmp_path):
     assert "from_pretrained(name, trust_remote_code=True)" in (out / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_policy_of_transformers_own_class_names_no_code(runs, tmp_path):
     """The code beside its base never ran: nobody is sent for it."""
     toolrest("export", str(runs / "untrusted"), "--to", str(tmp_path / "out"))
@@ -161,6 +164,7 @@ def test_a_policy_of_transformers_own_class_names_no_code(runs, tmp_path):
     assert "trust_remote_code=True" not in card and "custom_code" not in card
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["own", "known", "spoken", "adapters"])
 @pytest.mark.parametrize("options", [(), ("--adapter",)])
 def test_what_was_trained_by_its_code_is_not_exported_without_it(runs, tmp_path, name, options):

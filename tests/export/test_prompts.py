@@ -55,6 +55,14 @@ SETTINGS = [
     for values in product(*VARIED.values())
     if (dialect, values[0]) != ("rlla", "template")  # refused: this template writes hermes
 ]
+USUAL = {name: values[0] for name, values in VARIED.items()} | {"prompt": "plain"}
+FEW = [
+    settings
+    for settings in SETTINGS
+    if settings["dialect"] == "hermes"
+    and sum(settings[name] != usual for name, usual in USUAL.items()) == 1
+]
+"""One setting after the other is another than the usual one."""
 
 
 def test_every_setting_of_data_is_varied_or_known_to_leave_prompts_alone():
@@ -86,9 +94,10 @@ def by_evaluation(target, known):
     return Speech(style, get_dialect(dialect), think, thoughts).prompt(known)
 
 
-def test_prompts_of_an_exported_folder_are_those_of_the_run(policy, tmp_path):
+@pytest.mark.parametrize("every", [FEW, pytest.param(SETTINGS, marks=pytest.mark.slow)], ids=len)
+def test_prompts_of_an_exported_folder_are_those_of_the_run(policy, tmp_path, every):
     texts = set()
-    for number, settings in enumerate(SETTINGS):
+    for number, settings in enumerate(every):
         dialect, data = settings["dialect"], {k: v for k, v in settings.items() if k in VARIED}
         recipe = Recipe(policy=str(policy), dialect=dialect, data=Data(path="rows.jsonl", **data))
         home = tmp_path / str(number)
@@ -105,7 +114,7 @@ def test_prompts_of_an_exported_folder_are_those_of_the_run(policy, tmp_path):
         ]
         assert chat == expected and evaluated == expected, settings
         texts.add(tuple(map(tuple, expected)))
-    assert len(texts) > len(SETTINGS) // 4  # settings do change the prompts
+    assert len(texts) > len(every) // 4  # settings do change the prompts
 
 
 @pytest.mark.parametrize("policy_of_the_run", ["embedded", "another"])

@@ -15,6 +15,8 @@ import struct
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 EVALUATE = ("--on", "world", "--limit", "1", "--max-tokens", "4", "--quiet")
 DAMAGE = {
     "empty": lambda data: b"",

@@ -28,6 +28,8 @@ from toolrest.policy.folder import policy_path
 from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = 400 if os.environ.get("TOOLREST_FUZZ") == "all" else 15
 EVALUATE = ("--on", "world", "--limit", "1", "--max-tokens", "2", "--quiet")
 

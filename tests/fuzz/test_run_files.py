@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ANY = [
     *(b"", b"\0" * 40, b"[", b"3\n", b"{}\n", b"null\n", b'{"step": "x"}\n', b"\xff\xfe\n"),
     *(b'{"step": 1e400}\n', b'{"step": NaN}\n', b'{"step": [1]}\n', b"[" * 5000 + b"\n"),

@@ -163,6 +163,7 @@ def test_nothing_is_fetched_on_the_word_of_a_run(name, run, says_one_line, outsi
     assert "hf download" in found.stderr
 
 
+@pytest.mark.slow
 def test_fifos_sockets_and_devices_are_not_waited_for(made_run, run, says_one_line, outside):
     """Every file of a run in turn is a FIFO: `report` and `--resume` waited for its writer."""
     names = [p.relative_to(run) for p in sorted(run.rglob("*")) if p.is_file()]

@@ -79,6 +79,7 @@ def killed_at(number, monkeypatch, *words):
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [(), pytest.param(("max_steps=4",), marks=pytest.mark.slow)])
 def test_killed_between_any_two_writes_it_goes_on(monkeypatch, again):
     """By a plain --resume to the old end or the new one, as far as it had come; and by the same

@@ -200,6 +200,7 @@ def test_the_recipe_of_a_run_in_training_is_not_changed(tmp_path, monkeypatch):
     assert run.recipe.read_text() == "seed: 3\n"
 
 
+@pytest.mark.slow
 def test_a_reward_function_that_fails_can_be_mended(tmp_path, monkeypatch):
     mine = tmp_path / "mine.py"
     mine.write_text(

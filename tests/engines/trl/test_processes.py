@@ -23,6 +23,8 @@ from toolrest.recipe import SHIPPED_SHARDING, Engine, Recipe, load_recipe
 from toolrest.runs.claims import resumed_run
 from toolrest.runs.folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 SIZE = (
     "max_steps=3",

@@ -54,6 +54,7 @@ def test_gold_passes_every_single_turn_item_but_those_the_checker_refuses(offici
     assert refused.keys() == NEVER[official.release].keys(), refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("category", choose(["multi_turn"], "v4"))
 def test_gold_passes_every_dialogue(official, speech, category):
     found = [play_gold(episode) for episode in episodes(official, category, speech)]

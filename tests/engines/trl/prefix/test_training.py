@@ -122,8 +122,6 @@ def some(names, quick):
         CASES,
         (
             "one forward",
-            "groups cut by micro-batches",
-            "checkpointing in parts",
             "truncated rows left out",
         ),
     ),
@@ -150,7 +148,7 @@ def test_sharing_gives_what_single_rows_give(tmp_path, dataset, embedded_tokeniz
     )
 
 
-@pytest.mark.parametrize("name", some(IN_PARTS, ("grpo, on", "grpo, off", "bnpo, on")))
+@pytest.mark.parametrize("name", some(IN_PARTS, ("grpo, on",)))
 def test_parts_by_tokens_give_what_all_rows_give(tmp_path, dataset, embedded_tokenizer, name):
     rollout = Fixed()
     case = {**IN_PARTS[name], "max_steps": 2, "weighting": "uniform"}
