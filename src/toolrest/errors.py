@@ -11,6 +11,9 @@ _WORDED = {
     KeyboardInterrupt: "it was interrupted",
 }
 
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
+"""What torch's errors say where memory ran out, on a CPU and on a GPU."""
+
 
 class InputError(ValueError):
     """Wrong input of the user. The message says what is wrong, where, and how to fix it."""
@@ -61,6 +64,11 @@ def short_list(parts: Sequence[str]) -> str:
 def counted(count: int, one: str) -> str:
     """`1 step`, `2 steps`."""
     return f"{count:,} {one}" if count == 1 else f"{count:,} {one}s"
+
+
+def format_bytes(count: float) -> str:
+    """`3.9 MB`, `20.6 GB`; 1 GB is 10^9 bytes."""
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
 def printable(text: str, keep: str = "") -> str:

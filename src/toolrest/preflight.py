@@ -44,9 +44,9 @@ class Place:
     """What a user can do where it cannot be written."""
     run: RunFolder | None = None
     """The run that goes on there, if one does."""
-    room: bool = True
-    """Whether the room on its disk is looked at; a comparison that goes on leaves it to its runs,
-    which have some of their checkpoints.
+    runs: int = 1
+    """How many are kept there; 0: the room on the disk is left to each run, as by a comparison that
+    goes on.
     """
 
 
@@ -77,7 +77,7 @@ def checks_of(place: Place = NEW) -> tuple[Callable[[Recipe], None], ...]:
         check_writable(place.folder, place.otherwise)
 
     first = (check_place, _check_processes, check_extras, _check_reward, _check_place_of_policy)
-    last = (partial(_check_disk, place),) if place.room else ()
+    last = (partial(_check_disk, place),) if place.runs else ()
     return (*first, _check_data, _check_policy, _check_engine, *last)
 
 
@@ -189,7 +189,8 @@ def _check_disk(place: Place, recipe: Recipe) -> None:
     from toolrest.policy.disk import refuse_disk
 
     there = None if place.run is None else _on_disk(recipe, place.run)
-    refuse_disk(recipe, shutil.disk_usage(existing(place.folder)).free, there)
+    free = shutil.disk_usage(existing(place.folder)).free
+    refuse_disk(recipe, free, there, f"{place.otherwise} on a larger disk", place.runs)
 
 
 def _on_disk(recipe: Recipe, run: RunFolder) -> OnDisk:

@@ -84,6 +84,7 @@ class Session:
             self._ask(text)
         except TooLongDialogue as error:
             self.turns.clear()
+            self.unanswered = None  # it would be too long again
             self.view.note(f"the dialogue is too long ({error}); a new one begins")
         except BaseException:
             self.turns[:] = before

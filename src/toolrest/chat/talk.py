@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from toolrest.chat.session import Session
 from toolrest.chat.view import TerminalView
-from toolrest.errors import reason
+from toolrest.errors import OUT_OF_MEMORY, InputError, reason
+from toolrest.io.redaction import first_line
 
 
 def talk(session: Session, view: TerminalView) -> None:
@@ -34,6 +35,10 @@ def _ask(session: Session, view: TerminalView, text: str) -> None:
         raise
     except (Exception, KeyboardInterrupt) as error:  # a model may raise anything
         if not view.interactive:
+            if any(text in str(error) for text in OUT_OF_MEMORY):
+                raise InputError(
+                    f"{first_line(error)}; a smaller --max-tokens needs less"
+                ) from error
             raise
         stopped = isinstance(error, KeyboardInterrupt)
         view.note("stopped" if stopped else f"no answer ({reason(error)})")

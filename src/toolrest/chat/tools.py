@@ -82,9 +82,9 @@ def _from_python(path: Path) -> list[ChatTool]:
 
     module = run_python_file(path, "tools_of", f"--tools {path}")
     tools = []
-    for function in vars(module).values():
+    for name, function in vars(module).items():
         own = inspect.isfunction(function) and function.__module__ == module.__name__
-        if not own or function.__name__.startswith("_"):
+        if not own or name != function.__name__ or function.__name__.startswith("_"):
             continue
         where = f"--tools {path}, function {function.__name__}"
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):

@@ -1,5 +1,6 @@
 """`toolrest chat`: talk to a policy that has tools."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -55,6 +56,8 @@ def chat(
                 "--tool-seconds is of functions, and there are none; leave it out, or give --tools "
                 "with a .py file"
             )
+        if tool_seconds is not None and not math.isfinite(tool_seconds):
+            raise InputError(f"--tool-seconds {tool_seconds}: take a number of seconds")
         from toolrest.chat.policy import chat_scheme, chat_wording, load_chat_policy
         from toolrest.chat.session import TOOL_SECONDS, Session
         from toolrest.chat.talk import talk

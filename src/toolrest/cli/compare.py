@@ -69,8 +69,9 @@ def compare(
         from toolrest.preflight import Place, preflight
 
         new = not folder.plan.is_file()
-        preflight(recipe, place=Place(folder.path, "use another --out", room=new))
         chosen = read_methods(methods)
+        runs = len(chosen) * len(_seeds(seeds)) if new else 0
+        preflight(recipe, place=Place(folder.path, "use another --out", runs=runs))
         before = None if new else load_plan(folder)
         if before is not None:
             baseline = baseline or before.baseline

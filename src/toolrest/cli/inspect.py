@@ -58,7 +58,7 @@ def inspect(
         quiet_libraries()
         learnt = _supervised(source) if source is not None else []
         asked = (text, step, policy, prompt, truth, dialect, scheme, entropy, progress, html, svg)
-        if learnt and row == 0 and not any(asked):
+        if learnt and row == 0 and all(each in (None, []) for each in asked):
             assert source is not None
             if not any((source / "rollouts").glob("step-*.jsonl")):
                 say("\n".join(learnt))

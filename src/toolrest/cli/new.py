@@ -135,6 +135,9 @@ def _answers(
         notes.append("memory was not looked at, as no GPU is here: --gpu-memory says what each has")
         return answers, notes
     changes = fit_memory(fitted, _written(answers, out)[1], device)
+    if changes is None:
+        notes.append(f"memory was not looked at, as the size of {policy} is not known here yet")
+        return answers, notes
     if changes:
         notes.append(f"memory of {device.name} asks for {', '.join(changes)}")
     return replace(

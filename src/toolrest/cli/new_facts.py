@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -151,9 +152,10 @@ def _by_template(recipe: Recipe) -> Fitted:
     try:
         fitted, notes = fit_recipe(here.model_copy(update={"dialect": AUTO}), tokenizer)
         said, why = AUTO, f"as the policy's chat template writes calls: {fitted.dialect}"
-    except InputError:
+    except InputError as error:
         fitted, notes = fit_recipe(here.model_copy(update={"dialect": _PLAIN}), tokenizer)
-        said, why = _PLAIN, "the chat template writes no calls; prompts say how"
+        said, why = _PLAIN, "not settled by the chat template; prompts say how calls are written"
+        notes = [*notes, f"dialect={_PLAIN}, since {error}"]
     return Fitted(fitted, tokenizer, said, why, tuple(notes))
 
 
@@ -197,7 +199,7 @@ def _demonstrated(recipe: Recipe, path: str, think: bool) -> float:
     return sum(s.demonstration is not None for s in samples) / max(1, len(samples))
 
 
-def fit_memory(fitted: Fitted, recipe: Recipe, device: Device) -> dict[str, Any]:
+def fit_memory(fitted: Fitted, recipe: Recipe, device: Device) -> dict[str, Any] | None:
     """The first changes with which the calculated memory is there; sizes follow in the run.
 
     Recomputed activations, then a policy that is spread over the GPUs, then adapters.
@@ -207,31 +209,34 @@ def fit_memory(fitted: Fitted, recipe: Recipe, device: Device) -> dict[str, Any]
         device: one GPU, or the machine's CPU.
 
     Returns:
-        Values by key, none where none is needed or the policy's size is not known.
+        Values by key, none where none is needed; None: the policy's size is not known.
 
     Raises:
         InputError: nothing helps.
     """
     from toolrest.estimate.needs import needed
     from toolrest.estimate.settings import Lengths, work_out
-    from toolrest.policy.sizing import count_recipe, find_shape
+    from toolrest.policy.sizing import count_recipe, find_positions, find_shape
 
     try:
         shape = find_shape(fitted.recipe)
     except InputError:
-        return {}
+        return None
     tokenizer = fitted.tokenizer
     lengths = Lengths() if tokenizer is None else count_recipe(fitted.recipe, tokenizer)
+    positions = find_positions(fitted.recipe)
 
     def peak(changes: dict[str, Any]) -> float:
-        sized, _ = work_out(changed(recipe, changes), shape, device, lengths)
+        sized, _ = work_out(changed(recipe, changes), shape, device, lengths, positions)
         longest = max(lengths.prompts, default=None)
         return needed(sized, shape, device, longest).peak * device.sharers(sized)
 
-    least = 0.0
+    least = math.inf
     for changes in _changes(recipe):
-        if (least := peak(changes)) <= device.memory:
+        found = peak(changes)
+        if found <= device.memory:
             return changes
+        least = min(least, found)
     raise InputError(
         f"policy={recipe.policy}: training needs {least / _GB:,.1f} GB, calculated, and "
         f"{device.name} has {device.memory / _GB:,.1f} GB; take a smaller policy, or more memory"

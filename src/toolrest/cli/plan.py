@@ -102,14 +102,15 @@ def _sized(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str]]:
 def _print_verl_command(recipe: "Recipe", path: Path | None, place: "Place") -> None:
     from toolrest.engines.verl.checks import verl_notes
     from toolrest.engines.verl.hydra import shell_command
+    from toolrest.engines.verl.launch import last_step
     from toolrest.engines.verl.overrides import run_paths, verl_command, verl_steps
     from toolrest.runs.folder import RUNS
 
     run = place.run
     name = recipe.name or default_name(recipe, path) if run is None else run.path.name
-    paths = run_paths(
-        RUNS / name if run is None else run.path, evaluated=recipe.evaluation.samples > 0
-    )
+    folder = RUNS / name if run is None else run.path
+    first = 0 if run is None else last_step(run.checkpoints)
+    paths = run_paths(folder, evaluated=recipe.evaluation.samples > 0, first=first)
     environment, command = verl_command(recipe, name, paths)
     say(
         f"# {verl_steps(recipe)} generations of {recipe.rollout.prompts_per_step} prompts x "

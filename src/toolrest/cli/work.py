@@ -8,7 +8,7 @@ import typer
 
 from toolrest.cli.errors import is_full
 from toolrest.cli.summary import print_summary, write_page
-from toolrest.errors import InputError, reason
+from toolrest.errors import OUT_OF_MEMORY, InputError, reason
 from toolrest.io.terminal import note_loss, say, say_lost
 
 if TYPE_CHECKING:
@@ -141,9 +141,8 @@ def _out_of_memory(error: Exception, recipe: "Recipe") -> str | None:
 
     from toolrest.io.redaction import first_line
 
-    said = ("can't allocate memory", "out of memory")
     kinds = (torch.OutOfMemoryError, MemoryError)
-    if not isinstance(error, kinds) and not any(text in str(error) for text in said):
+    if not isinstance(error, kinds) and not any(text in str(error) for text in OUT_OF_MEMORY):
         return None
     key, now = "micro_batch", recipe.responses_per_forward
     if recipe.optimizer.micro_tokens is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from toolrest.core.dialects import AUTO
 from toolrest.data.prompts import TemplateRefusal, hold_out, render_prompt
 from toolrest.data.sample import Sample
 from toolrest.doctor.check import Check, Status
@@ -51,6 +52,9 @@ def check_rows(recipe: Recipe) -> tuple[list[Sample], list[Check]]:
             found += f"; row {bad[0].number}: {bad[0].bad}"
             mend = f"toolrest data check {source.path}, then toolrest data prepare leaves them out"
             checks.append(Check("data", Status.PROBLEM, found, mend))
+        elif recipe.dialect == AUTO and not made:
+            found = f"{source.path}: the first {len(read)} rows are of a known format"
+            checks.append(Check("data", Status.NOTE, f"{found}; samples need a dialect"))
         elif not made:
             found = f"{source.path}: the first {len(read)} rows give no sample"
             mend = f"toolrest data check {source.path} says why"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from toolrest.doctor.check import Check, Status, guarded
 from toolrest.doctor.environment import Torch
-from toolrest.errors import InputError
+from toolrest.errors import InputError, format_bytes
 from toolrest.estimate import (
     GPUS,
     Gpu,
@@ -148,7 +148,9 @@ def check_disk(recipe: Recipe, shape: ModelShape, free: int, cache_free: int) ->
         checks = [Check("disk", Status.OK, found)]
     path = policy_path(recipe)
     if not Path(path).is_dir() and 2 * shape.parameters > cache_free:
-        download = f"a download of {_size(2 * shape.parameters)}; {_size(cache_free)} free"
+        download = (
+            f"a download of {format_bytes(2 * shape.parameters)}; {format_bytes(cache_free)} free"
+        )
         mend = "make room, or set HF_HOME to a folder on a larger disk (nothing if it is there)"
         checks.append(Check("download", Status.WARNING, download, mend))
     return checks
@@ -167,7 +169,7 @@ def check_gpu_memory(recipe: Recipe, shape: ModelShape, gpu: Gpu) -> Check:
         return Check(name, Status.PROBLEM, str(error))
     share = plan.memory.peak / gpu.memory
     found = (
-        f"{_size(plan.memory.peak)} of {_size(gpu.memory)} ({gpu.name}), calculated; most of it: "
+        f"{format_bytes(plan.memory.peak)} of {format_bytes(gpu.memory)} ({gpu.name}), calculated; most of it: "
         f"{_largest(plan.memory)}"
     )
     if share <= _CLOSE:
@@ -196,7 +198,7 @@ def check_machine_memory(
     device = Device("this machine's CPU", available)
     memory = needed(recipe, shape, device, longest_prompt)
     peak, state = (each * device.sharers(recipe) for each in (memory.peak, memory.state))
-    found = f"no GPU: {_size(peak)} of the {_size(available)} free in this machine, calculated"
+    found = f"no GPU: {format_bytes(peak)} of the {format_bytes(available)} free in this machine, calculated"
     if peak > available:
         mend = memory_mend(recipe, shape, device, longest_prompt)
         refused = is_sized(recipe) or state > available
@@ -214,7 +216,7 @@ def check_machine_memory(
 def _largest(parts: Memory) -> str:
     names = ("weights", "gradients", "optimizer", "working", "activations", "head", "sampling")
     ordered = sorted(names, key=lambda name: getattr(parts, name), reverse=True)
-    return ", ".join(f"{name} {_size(getattr(parts, name))}" for name in ordered[:3])
+    return ", ".join(f"{name} {format_bytes(getattr(parts, name))}" for name in ordered[:3])
 
 
 def _free(folder: Path) -> int:
@@ -225,7 +227,3 @@ def _hub_cache() -> Path:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     return Path(HF_HUB_CACHE)
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"

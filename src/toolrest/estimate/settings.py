@@ -152,7 +152,8 @@ def fitting_changes(
                     wanted |= {"optimizer.micro_batch": found}
                 else:
                     longest = changed(recipe, base).longest_sequence
-                    wanted |= {"optimizer.micro_tokens": found * longest}
+                    tokens = min(recipe.optimizer.micro_tokens, found * longest)
+                    wanted |= {"optimizer.micro_tokens": tokens}
                 return {key: value for key, value in wanted.items() if _differs(recipe, key, value)}
     return None
 
@@ -183,9 +184,7 @@ def _halved(count: int) -> Iterator[int]:
 
 def _largest_micro(recipe: Recipe, fits: Callable[[Recipe], bool]) -> int | None:
     """The most responses a forward, of at most today's, that divide a step's and fit."""
-    most = recipe.optimizer.micro_batch
-    share = recipe.responses_per_process
-    for micro in range(min(most or share, share), 0, -1):
+    for micro in range(min(recipe.responses_per_forward, recipe.responses_per_process), 0, -1):
         tried = changed(recipe, {"optimizer.micro_batch": micro, "optimizer.micro_tokens": None})
         if _divides(tried) and fits(tried):
             return micro

@@ -195,7 +195,9 @@ Qwen3-0.6B and -1.7B, whose files hold the tied head twice, that count less V h)
 
 
 def _has_window(config: Mapping[str, Any]) -> bool:
-    return bool(config.get("sliding_window")) and bool(config.get("use_sliding_window", True))
+    unsaid = 4096 if config.get("model_type") == "mistral" else None  # transformers' own default
+    window = config.get("sliding_window", unsaid)
+    return bool(window) and bool(config.get("use_sliding_window", True))
 
 
 def _whole(config: Mapping[str, Any], key: str, otherwise: int | None = None) -> int:

@@ -60,17 +60,24 @@ def find_target(policy: str, checkpoint: str = "last", trust_remote_code: bool =
             "leave it out, or name the run"
         )
     if policy != EMBEDDED and path.is_dir():
-        above = RunFolder(path.resolve().parent.parent)
+        above = _run_of(path.resolve())
         recipe = Recipe(trust_remote_code=trust_remote_code)
         label = path.resolve().name
-        if above.recipe.is_file():
+        if above is not None:
             recipe = load_run_recipe(above.recipe, [], trusted=trust_remote_code)
             label = f"{above.path.name}-{label}"
-        else:
-            above = None
         return Target(_of(recipe, path), label, above)
     recipe = Recipe(policy=policy, trust_remote_code=trust_remote_code)
     return Target(recipe, file_name(policy))
+
+
+def _run_of(folder: Path) -> RunFolder | None:
+    """The run that a folder is a checkpoint or a warm start of; None: of none.
+
+    TRL's are `checkpoints/checkpoint-N`, verl's `checkpoints/global_step_N/actor/huggingface`.
+    """
+    above = [RunFolder(each) for each in list(folder.parents)[:4]]
+    return next((run for run in above if run.recipe.is_file()), None)
 
 
 def _of(recipe: Recipe, folder: Path) -> Recipe:

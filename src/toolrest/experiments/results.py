@@ -218,7 +218,10 @@ def _row(result: MethodResult, base: MethodResult) -> Row:
         difference, p = mean_interval(deltas, SHARES_APART), sign_flip_test(deltas)
         base_areas = np.array([area(base_steps, curve) for curve in base_exact])
         area_deltas = np.array(areas)[mine] - base_areas[theirs]
-        area_difference, area_p = mean_interval(area_deltas, SHARES_APART), sign_flip_test(area_deltas)
+        area_difference, area_p = (
+            mean_interval(area_deltas, SHARES_APART),
+            sign_flip_test(area_deltas),
+        )
     if shared and len(steps) > 2 and steps == base_steps:
         ratio = step_ratio(steps, exact[mine], base_exact[theirs])
         seed_steps = seed_ratio(steps, exact[mine], base_exact[theirs])

@@ -86,6 +86,7 @@ def _find(source: str, checkpoint: int | None, *, warm_start: bool, trusted: boo
         if warm_start or run.summary.is_file():
             return Taken(run, recipe, _warm(run), "warm_start" if rl else "after", None)
         raise InputError(f"{run.path}: the run is not done; {_go_on(run)}")
+    asked = checkpoint
     if checkpoint is None:
         if not run.summary.is_file():
             raise InputError(f"{run.path}: the run is not done; {_instead(run, steps)}")
@@ -95,7 +96,7 @@ def _find(source: str, checkpoint: int | None, *, warm_start: bool, trusted: boo
         raise InputError(
             f"--checkpoint {checkpoint}: {run.path} has it not, or not whole; it has {known}"
         )
-    last = run.summary.is_file() and checkpoint == _end(run)
+    last = run.summary.is_file() and checkpoint == (_end(run) if asked is None else _known_end(run))
     return Taken(run, recipe, steps[checkpoint], "after" if last else None, checkpoint)
 
 
@@ -113,6 +114,14 @@ def _instead(run: RunFolder, steps: dict[int, Path]) -> str:
 
 def _go_on(run: RunFolder) -> str:
     return f"go on with it: toolrest train --resume {run.path}"
+
+
+def _known_end(run: RunFolder) -> int | None:
+    """The optimiser steps of a run that is done, where its summary can be read."""
+    try:
+        return _end(run)
+    except InputError:
+        return None
 
 
 def _end(run: RunFolder) -> int:

@@ -53,11 +53,9 @@ def size_recipe(
     """
     if not is_sized(recipe):
         return recipe, ()
-    config = _config(recipe)
     lengths = count_recipe(recipe, tokenizer)
-    found, made = work_out(
-        recipe, _shape(recipe, config), device or look_at_device(), lengths, _positions(config)
-    )
+    shape, positions = _shape(recipe, _config(recipe)), find_positions(recipe)
+    found, made = work_out(recipe, shape, device or look_at_device(), lengths, positions)
     check_recipe(found)
     return found, made
 
@@ -210,8 +208,9 @@ def _read_config(base: str) -> Mapping[str, Any]:
         raise InputError(f"{file} is not a readable config ({error})") from error
 
 
-def _positions(config: Mapping[str, Any] | None) -> int | None:
-    found = (config or {}).get("max_position_embeddings")
+def find_positions(recipe: Recipe) -> int | None:
+    """The longest sequence that the recipe's policy takes; None: its config does not say."""
+    found = (_config(recipe) or {}).get("max_position_embeddings")
     return found if isinstance(found, int) and found > 1 else None
 
 

@@ -75,9 +75,9 @@ def load_run_recipe(path: Path, overrides: list[str], *, trusted: bool) -> Recip
 
 def override_all(values: dict[str, Any], overrides: list[str]) -> None:
     """Apply overrides; one of two keys that say the same thing takes the other's place."""
-    given = {text.partition("=")[0].strip() for text in overrides}
+    given = {key.strip(): value.strip() for key, _, value in (t.partition("=") for t in overrides)}
     for key, other in (_INSTEAD, _INSTEAD[::-1]):
-        if key in given and other not in given:
+        if given.get(key, "null") not in ("null", "~", "") and other not in given:
             section, _, name = other.partition(".")
             inside = values.get(section)
             if isinstance(inside, dict):

@@ -6,6 +6,7 @@ import ast
 import sys
 import warnings
 from collections.abc import Iterator
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -41,8 +42,8 @@ def split_reward(named: str) -> tuple[Path, str]:
 
 
 def check_reward_file(named: str) -> None:
-    """Check that a file of Python defines the function that `FILE.py:NAME` names, and that what it
-    imports is installed; nothing of it is run.
+    """Check that a file of Python defines the function that `FILE.py:NAME` names, and has the first
+    package that it imports; nothing of it is run.
 
     Raises:
         InputError: it does not, or cannot be read.
@@ -63,10 +64,14 @@ def check_reward_file(named: str) -> None:
     for found, callable_ in _defined(tree):
         defined[found] = callable_ or defined.get(found, False)
     if name not in defined and not _may_define(tree):
-        functions = [each for each, can in defined.items() if can and not each.startswith("_")]
+        functions = [
+            node.name
+            for node in ast.walk(tree)
+            if isinstance(node, _SCOPES) and defined.get(node.name) and node.name[0] != "_"
+        ]
         if not functions:
             raise InputError(f"reward.function={named}: {path} defines no function; add {name}")
-        known = unknown_name("function", name, functions[:_SOME])
+        known = unknown_name("function", name, get_close_matches(name, functions, _SOME, 0.0))
         raise InputError(f"reward.function={named}: {path}: {known}")
     if not defined.get(name, True) and not _may_define(tree):
         raise InputError(f"reward.function={named}: {name} is a value in {path}, not a function")

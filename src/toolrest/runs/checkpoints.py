@@ -9,7 +9,8 @@ from toolrest.io.files import read_text
 from toolrest.recipe import Recipe
 from toolrest.runs.folder import RunFolder
 
-_VERL = "global_step_"
+VERL_CHECKPOINT = "global_step_"
+"""How verl begins the names of its checkpoints' folders."""
 
 
 def policies_by_step(run: RunFolder, recipe: Recipe) -> dict[int, Path]:
@@ -19,21 +20,26 @@ def policies_by_step(run: RunFolder, recipe: Recipe) -> dict[int, Path]:
         recipe: the run's.
 
     Raises:
-        InputError: the file in which verl keeps its newest checkpoint's number is broken.
+        InputError: see `newest_of_verl`.
     """
     if recipe.engine.name != "verl":
         return run.whole_checkpoints()
-    newest = _newest_of_verl(run.checkpoints)
+    newest = newest_of_verl(run.checkpoints)
     found = {
         int(number) * recipe.steps_per_generation: folder / "actor" / "huggingface"
-        for folder in run.checkpoints.glob(f"{_VERL}*")
-        if (number := folder.name.removeprefix(_VERL)).isdecimal() and int(number) <= newest
+        for folder in run.checkpoints.glob(f"{VERL_CHECKPOINT}*")
+        if (number := folder.name.removeprefix(VERL_CHECKPOINT)).isdecimal()
+        and int(number) <= newest
     }
     return {step: folder for step, folder in sorted(found.items()) if _has_policy(folder)}
 
 
-def _newest_of_verl(checkpoints: Path) -> int:
-    """verl's step of the newest whole checkpoint, which it writes last; 0: none."""
+def newest_of_verl(checkpoints: Path) -> int:
+    """verl's step of its newest whole checkpoint, from the file that it writes last; 0: none.
+
+    Raises:
+        InputError: the file is broken.
+    """
     path = checkpoints / "latest_checkpointed_iteration.txt"
     try:
         return int(read_text(path).strip()) if path.is_file() else 0

@@ -21,9 +21,10 @@ from toolrest.engines.verl.names import STATE_FILE
 from toolrest.engines.verl.overrides import DATA_SOURCE, VerlPaths, verl_command, verl_steps
 from toolrest.engines.verl.weights import SIGNAL, SPREAD
 from toolrest.errors import InputError
-from toolrest.io.files import iterate_lines, only_one, open_regular, open_to_add, read_text
+from toolrest.io.files import iterate_lines, only_one, open_regular, open_to_add
 from toolrest.io.redaction import redacted
 from toolrest.recipe import Recipe
+from toolrest.runs.checkpoints import VERL_CHECKPOINT, newest_of_verl
 
 _OURS = (SIGNAL, SPREAD, "share/format", "signal/format")
 """Metrics without which a step was not trained with the weights."""
@@ -57,13 +58,11 @@ def check_machine() -> None:
 
 def last_step(checkpoints: Path) -> int:
     """verl's step that a run goes on from; 0: from the beginning."""
-    newest = checkpoints / "latest_checkpointed_iteration.txt"
-    if not newest.is_file():
-        return 0
-    step = int(read_text(newest).strip())
-    if not (checkpoints / f"global_step_{step}" / STATE_FILE).is_file():
+    step = newest_of_verl(checkpoints)
+    newest = checkpoints / f"{VERL_CHECKPOINT}{step}"
+    if step and not (newest / STATE_FILE).is_file():
         raise InputError(
-            f"{checkpoints}/global_step_{step} has no {STATE_FILE}; it was not written by this "
+            f"{newest} has no {STATE_FILE}; it was not written by this "
             "engine, and cannot be resumed"
         )
     return step
