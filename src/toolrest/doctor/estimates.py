@@ -169,8 +169,8 @@ def check_gpu_memory(recipe: Recipe, shape: ModelShape, gpu: Gpu) -> Check:
         return Check(name, Status.PROBLEM, str(error))
     share = plan.memory.peak / gpu.memory
     found = (
-        f"{format_bytes(plan.memory.peak)} of {format_bytes(gpu.memory)} ({gpu.name}), calculated; most of it: "
-        f"{_largest(plan.memory)}"
+        f"{format_bytes(plan.memory.peak)} of {format_bytes(gpu.memory)} ({gpu.name}), "
+        f"calculated; most of it: {_largest(plan.memory)}"
     )
     if share <= _CLOSE:
         return Check(name, Status.OK, found)
@@ -198,7 +198,10 @@ def check_machine_memory(
     device = Device("this machine's CPU", available)
     memory = needed(recipe, shape, device, longest_prompt)
     peak, state = (each * device.sharers(recipe) for each in (memory.peak, memory.state))
-    found = f"no GPU: {format_bytes(peak)} of the {format_bytes(available)} free in this machine, calculated"
+    found = (
+        f"no GPU: {format_bytes(peak)} of the {format_bytes(available)} free in this machine, "
+        "calculated"
+    )
     if peak > available:
         mend = memory_mend(recipe, shape, device, longest_prompt)
         refused = is_sized(recipe) or state > available
