@@ -111,6 +111,8 @@ def test_the_report_and_inspect_have_supervised_steps():
     shown = CliRunner().invoke(app, ["inspect", "alone"])
     assert shown.exit_code == 0 and "2.0000 to 1.0000" in shown.stdout
     assert "step 2       loss 1.0000" in shown.stdout
+    for nothing in (("--progress", "0"), ("--step", "0")):  # 0 asks for something too
+        assert CliRunner().invoke(app, ["inspect", "alone", *nothing]).exit_code == 2
     page = CliRunner().invoke(app, ["report", "alone", "--figures", "figures"])
     assert page.exit_code == 0 and "Loss on demonstrations" in Path("alone/report.html").read_text()
     assert Path("figures/supervised_loss.png").is_file()

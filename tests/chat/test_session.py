@@ -89,6 +89,7 @@ def test_calls_without_end_come_to_one(capsys):
 def test_a_dialogue_that_is_too_long_begins_anew(capsys):
     session, _, lines = chat(capsys, CALL, None)
     assert "too long (9 of 8)" in lines[-1] and session.turns == []
+    assert session.unanswered is None  # asked again, it would be as long
 
 
 def test_what_was_said_before_a_request_goes_where_the_dialogue_is_too_long(capsys):

@@ -85,6 +85,12 @@ def test_public_functions_of_the_file_are_tools(python):
     assert python["add"].tool.parameters["required"] == ["first"]
 
 
+def test_another_name_of_a_function_is_no_second_tool(tmp_path):
+    path = tmp_path / "tools.py"
+    path.write_text(PYTHON + "\nalias = add\n")
+    assert list(load_tools(path)) == ["add", "told", "fails"]
+
+
 @pytest.mark.parametrize(
     ("name", "parameters", "text"),
     [

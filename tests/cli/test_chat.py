@@ -120,6 +120,7 @@ def test_what_is_wrong_is_one_line(arguments, words):
         (("--system", "Be short."), "trained on single requests"),
         *((("--checkpoint", which), "no run's folder") for which in ("best", "3")),
         (("--tool-seconds", "3"), "--tools"),
+        *((("--tool-seconds", each, "--tools", "tools.py"), "seconds") for each in ("inf", "nan")),
         (("--tool-seconds", "3", "--tools", "tools.json"), ".py file"),
     ],
 )

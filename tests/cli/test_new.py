@@ -90,6 +90,11 @@ def test_a_name_on_the_hub_with_messages(monkeypatch):
     preflight(recipe)
 
 
+def test_a_policy_of_unknown_size_is_said_to_be_one():
+    _, done = made("--policy", "some/7B", "--data", rows(), "--gpus", "1", "--gpu-memory", "8")
+    assert "memory was not looked at, as the size of some/7B is not known" in done.stdout
+
+
 def test_a_folder_with_rows_of_rlla(policies):
     recipe, done = made("--policy", policies["qwen3"], "--data", rows(row=RLLA))
     assert (recipe.dialect, recipe.data.think) == ("auto", True)

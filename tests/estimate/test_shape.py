@@ -101,3 +101,12 @@ def test_a_text_model_within_another():
     inner = {key: value for key, value in QWEN3_4B.items() if key != "model_type"}
     whole = {"model_type": "gemma3", "text_config": inner}
     assert ModelShape.from_config(whole).layers == QWEN3_4B["num_hidden_layers"]
+
+
+@pytest.mark.parametrize(
+    ("window", "packs"),
+    [({}, False), ({"sliding_window": None}, True), ({"sliding_window": 9}, False)],
+)
+def test_a_mistral_that_says_nothing_of_its_window_has_one(window, packs):
+    config = QWEN3_4B | {"model_type": "mistral"} | window
+    assert ModelShape.from_config(config).packs is packs

@@ -292,6 +292,8 @@ def test_a_done_run_whose_last_checkpoint_is_broken_is_not_exported_by_one_befor
     assert "it has 1" in refused(run, "--to", tmp_path / "out")
     (run / "summary.json").write_text("{")
     assert "summary.json: cannot be read" in refused(run, "--to", tmp_path / "out")
+    toolrest("export", str(run), "--to", str(tmp_path / "first"), "--checkpoint", "1")
+    shutil.rmtree(tmp_path / "first")
     assert os.listdir(tmp_path) == ["done"]
 
 
@@ -346,6 +348,9 @@ def test_a_policy_of_verl_is_found(runs, tmp_path):
     found = find_target(str(run))
     assert found.recipe.policy == str(below / "huggingface")
     assert found.label == "verl-checkpoint-2"
+    alone = find_target(str(below / "huggingface"))
+    assert alone.run is not None and alone.run.path == run
+    assert alone.recipe.dialect == found.recipe.dialect
 
 
 class Hub:

@@ -58,3 +58,18 @@ def test_what_just_fits_is_taken_and_a_byte_less_is_not(values, there, needed, s
     if needed:
         with pytest.raises(InputError, match=f"no room for .*{said}"):
             refuse_disk(recipe, needed - 1, there)
+
+
+def test_runs_side_by_side_keep_their_last_checkpoints_each():
+    recipe = parse_recipe({"policy": NAME}, "x")
+    needed = (3 + 7 * 2) * ONE  # one of them writes a third
+    refuse_disk(recipe, needed, runs=8)
+    with pytest.raises(InputError, match="3 checkpoints of .* for each of 8 runs"):
+        refuse_disk(recipe, needed - 1, runs=8)
+
+
+def test_the_mend_is_one_that_can_be_followed():
+    recipe = parse_recipe({"policy": NAME, "max_steps": 40}, "x")
+    begins = checkpoint_room(recipe, SHAPE, 0, elsewhere="use another --out on a larger disk")[1]
+    assert begins is not None and "another --out" in begins and "lora.rank=32" in begins
+    assert checkpoint_room(recipe, SHAPE, 0, OnDisk(10, 1))[1] == "make room"

@@ -135,3 +135,11 @@ def test_one_size_of_a_forward_takes_the_place_of_the_other(tmp_path):
     both = ["optimizer.micro_batch=4", "optimizer.micro_tokens=2000"]
     with pytest.raises(InputError, match="both say how large a forward is"):
         load_recipe(None, both)
+
+
+@pytest.mark.parametrize("nothing", ["null", "~", ""])
+def test_a_size_that_is_taken_back_leaves_the_other(tmp_path, nothing):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("optimizer: {micro_batch: 8}\n")
+    found = load_recipe(path, [f"optimizer.micro_tokens={nothing}"]).optimizer
+    assert (found.micro_batch, found.micro_tokens) == (8, None)

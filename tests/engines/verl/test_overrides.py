@@ -4,11 +4,13 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
 from toolrest.engines.verl.checks import verl_notes
 from toolrest.engines.verl.hydra import hydra_value, shell_command
+from toolrest.engines.verl.names import STATE_FILE
 from toolrest.engines.verl.overrides import run_paths, verl_command, verl_overrides
 from toolrest.errors import InputError
 from toolrest.recipe import load_recipe
@@ -240,3 +242,32 @@ def test_engine_is_an_option_of_train():
     refused = CliRunner().invoke(app, words)
     assert refused.exit_code == 2
     assert "data.path" in refused.output
+
+
+def a_run_of_verl(folder, newest):
+    """A run's folder as verl leaves it after its fifth generation."""
+    checkpoint = folder / "checkpoints" / "global_step_5"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / STATE_FILE).write_text("{}")
+    (folder / "checkpoints" / "latest_checkpointed_iteration.txt").write_text(newest)
+    values = {"engine": "verl", "policy": "Qwen/Qwen3-1.7B", "data": {"path": "rows.parquet"}}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(values))
+    return folder
+
+
+def test_a_dry_run_of_a_run_that_goes_on_writes_beside_its_metrics(tmp_path, monkeypatch):
+    """verl's logger empties a file that is there."""
+    monkeypatch.chdir(tmp_path)
+    run = a_run_of_verl(tmp_path / "runs" / "v", "5")
+    found = CliRunner().invoke(app, ["train", "--resume", str(run), "--dry-run"])
+    assert found.exit_code == 0, found.output
+    assert "metrics-000005.jsonl" in found.stdout and "metrics-000000" not in found.stdout
+
+
+@pytest.mark.parametrize("newest", ["", "five", "5.5"])
+def test_a_broken_number_of_the_newest_checkpoint_is_one_line(tmp_path, monkeypatch, newest):
+    monkeypatch.chdir(tmp_path)
+    run = a_run_of_verl(tmp_path / "runs" / "v", newest)
+    found = CliRunner().invoke(app, ["train", "--resume", str(run), "--dry-run"])
+    assert found.exit_code == 2 and found.stderr.count("\n") == 1, found.output
+    assert "latest_checkpointed_iteration.txt: cannot be read" in found.stderr
