@@ -64,7 +64,7 @@ def test_runs_side_by_side_keep_their_last_checkpoints_each():
     recipe = parse_recipe({"policy": NAME}, "x")
     needed = (3 + 7 * 2) * ONE  # one of them writes a third
     refuse_disk(recipe, needed, runs=8)
-    with pytest.raises(InputError, match="3 checkpoints of .* for each of 8 runs"):
+    with pytest.raises(InputError, match=r"3 checkpoints of .* for each of 8 runs"):
         refuse_disk(recipe, needed - 1, runs=8)
 
 
