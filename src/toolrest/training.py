@@ -6,7 +6,13 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from toolrest.engines.common.data import Samples, check_origins, load_samples, report_data
+from toolrest.engines.common.data import (
+    Samples,
+    check_origins,
+    load_samples,
+    read_sources,
+    report_data,
+)
 from toolrest.engines.common.job import Engine, Job, View
 from toolrest.engines.common.ranks import ALONE, Ranks
 from toolrest.engines.trl.job import TrlEngine
@@ -54,8 +60,9 @@ def run_training(
     notes = engine.check(recipe, run)
     tokenizer = load_tokenizer(recipe)
     recipe, fitted = fit_recipe(recipe, tokenizer)
-    recipe, settings = ranks.first(partial(size_recipe, recipe, tokenizer))
-    samples = load_samples(recipe, tokenizer)
+    sources = read_sources(recipe)
+    recipe, settings = ranks.first(partial(size_recipe, recipe, tokenizer, sources=sources))
+    samples = load_samples(recipe, tokenizer, sources)
     origin = ranks.first(
         lambda: check_origins(recipe, tokenizer, samples, run, accept_changed_data)
     )

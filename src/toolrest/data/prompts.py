@@ -6,7 +6,7 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from toolrest.data.sample import Sample
 from toolrest.data.wording import Prompt, split_parallel
@@ -16,6 +16,11 @@ from toolrest.io.redaction import first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+_Written = TypeVar("_Written", str, list[int])
+_BATCH = 512
+"""Prompts that are tokenised at once."""
+_NOTHING = "the policy's chat template writes nothing for a prompt"
 
 
 @dataclass(frozen=True)
@@ -54,31 +59,58 @@ def render_chat(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]
     Raises:
         TemplateRefusal: the template refuses the messages or the tools, or writes nothing.
     """
+    encoded = _by_template(prompt, tokenizer, tokenize=True, return_dict=True)
+    return _not_empty(cast("dict[str, list[int]]", encoded)["input_ids"])
+
+
+def prompt_lengths(
+    samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase
+) -> Iterator[int | TemplateRefusal]:
+    """The tokens of each sample's prompt, or why the template refuses it: the length of what
+    `render_prompt` gives, by a tokenizer that reads many texts at once.
+    """
+    for start in range(0, len(samples), _BATCH):
+        texts: list[str] = []
+        refusals: dict[int, TemplateRefusal] = {}
+        part = samples[start : start + _BATCH]
+        for place, sample in enumerate(part):
+            try:
+                text = _by_template(sample_prompt(sample), tokenizer, tokenize=False)
+                texts.append(_not_empty(cast(str, text)))
+            except TemplateRefusal as refusal:
+                refusals[place] = refusal
+        ids = iter(tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else ())
+        for place in range(len(part)):
+            yield refusals.get(place) or len(next(ids)) or TemplateRefusal(_NOTHING)
+
+
+def _by_template(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, **options: Any) -> object:
+    """What the chat template makes of the first form of a prompt that it takes."""
     refusal: Exception | None = None
     for messages in _forms(prompt.messages):
         try:
-            encoded = apply_template(
+            return apply_template(
                 tokenizer,
                 messages,
                 tools=cast(Any, prompt.tools),
                 add_generation_prompt=True,
-                tokenize=True,
-                return_dict=True,
+                **options,
             )
         except EndlessTemplate:
             raise
         except Exception as error:  # a template may raise anything
             refusal = refusal or error
-            continue
-        ids = cast("dict[str, list[int]]", encoded)["input_ids"]
-        if not ids:
-            raise TemplateRefusal("the policy's chat template writes nothing for a prompt")
-        return ids
     said = "nothing" if refusal is None else first_line(refusal)
     raise TemplateRefusal(
         f"the policy's chat template refuses the prompt ({said}); another "
         "wording may fit: data.prompt=plain, in evaluation --prompt plain"
     ) from refusal
+
+
+def _not_empty(written: _Written) -> _Written:
+    if not written:
+        raise TemplateRefusal(_NOTHING)
+    return written
 
 
 def _forms(messages: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -153,13 +185,10 @@ def fit_prompts(
         InputError: no sample is left.
     """
     fit = Fit([], [])
-    for sample in samples:
-        try:
-            length = len(render_prompt(sample, tokenizer))
-        except TemplateRefusal as refusal:
-            fit.refused.append((sample.row or sample.identity, str(refusal)))
-            continue
-        if length <= max_prompt_tokens:
+    for sample, length in zip(samples, prompt_lengths(samples, tokenizer), strict=True):
+        if isinstance(length, TemplateRefusal):
+            fit.refused.append((sample.row or sample.identity, str(length)))
+        elif length <= max_prompt_tokens:
             fit.kept.append(sample)
         else:
             fit.dropped.append((sample.row or sample.identity, length))

@@ -38,7 +38,10 @@ def is_sized(recipe: Recipe) -> bool:
 
 
 def size_recipe(
-    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, device: Device | None = None
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    device: Device | None = None,
+    sources: Sequence[Sequence[Sample]] | None = None,
 ) -> tuple[Recipe, tuple[Setting, ...]]:
     """The recipe with missing settings computed; see `toolrest.estimate.settings`.
 
@@ -46,6 +49,7 @@ def size_recipe(
         recipe: fitted to the chat template (`fit_recipe`). One that says everything, such as a
             run's own, comes back as it is.
         device: what the run is computed on; None: this machine's.
+        sources: all samples of each of the recipe's sources; None: some of them are read.
 
     Raises:
         InputError: the data cannot be read, or what was worked out does not fit what the recipe
@@ -53,7 +57,7 @@ def size_recipe(
     """
     if not is_sized(recipe):
         return recipe, ()
-    lengths = count_recipe(recipe, tokenizer)
+    lengths = count_recipe(recipe, tokenizer, sources)
     shape, positions = _shape(recipe, _config(recipe)), find_positions(recipe)
     found, made = work_out(recipe, shape, device or look_at_device(), lengths, positions)
     check_recipe(found)
@@ -117,13 +121,21 @@ def _means(lengths: Lengths) -> tuple[float, float]:
     )
 
 
-def count_recipe(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Lengths:
-    """Lengths in tokens of some prompts and replies of the recipe's data.
+def count_recipe(
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    sources: Sequence[Sequence[Sample]] | None = None,
+) -> Lengths:
+    """Lengths in tokens of some prompts and replies of the recipe's data; see `size_recipe`.
 
     Raises:
         InputError: the data cannot be read.
     """
-    return count_tokens(_some_samples(recipe), tokenizer, recipe)
+    if sources:
+        some = [sample for source in sources for sample in source[:_READ]]
+    else:
+        some = _some_samples(recipe)
+    return count_tokens(some, tokenizer, recipe)
 
 
 def count_tokens(

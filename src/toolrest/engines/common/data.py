@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -45,14 +46,33 @@ class Samples:
         return len(self.train) + len(self.heldout) + self.left_out
 
 
-def load_samples(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Samples:
+def read_sources(recipe: Recipe) -> list[list[Sample]]:
+    """The samples of each source of a recipe; of the embedded world there are none.
+
+    Raises:
+        InputError: the data cannot be used; see `iterate_samples`.
+    """
+    rendering = recipe_rendering(recipe)
+    return [
+        list(iterate_samples(source, rendering, recipe.seed)) for source in recipe_sources(recipe)
+    ]
+
+
+def load_samples(
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    sources: Sequence[Sequence[Sample]] | None = None,
+) -> Samples:
     """The samples of a recipe that fit its policy.
+
+    Args:
+        sources: what `read_sources` gives; None: it is read.
 
     Raises:
         InputError: the data cannot be used; see `iterate_samples` and `fit_prompts`.
     """
     count = recipe.evaluation.samples
-    if recipe.data.path is None and not recipe.data.sources:
+    if not recipe_sources(recipe):
         from toolrest.world.demonstrations import demonstrated_samples
         from toolrest.world.tasks import Split, make_samples
 
@@ -61,11 +81,9 @@ def load_samples(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Samples:
             make_samples(Split.HELDOUT, count),
             [],
         )
-    rows = [
-        sample
-        for source in recipe_sources(recipe)
-        for sample in iterate_samples(source, recipe_rendering(recipe), recipe.seed)
-    ]
+    if sources is None:
+        sources = read_sources(recipe)
+    rows = [sample for source in sources for sample in source]
     fit = fit_prompts(rows, tokenizer, recipe.data.max_prompt_tokens)
     fraction = recipe.data.heldout_fraction if count else 0.0
     train, heldout = hold_out(fit.kept, fraction, recipe.seed)
