@@ -393,6 +393,7 @@ def test_fewer_steps_are_refused_and_change_nothing(tmp_path):
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.slow
 def test_a_recipe_that_was_edited_is_none_to_extend(tmp_path):
     assert more(*SMALL, "max_steps=2", "name=x", "--quiet")[0] == 0
     recipe = tmp_path / "runs" / "x" / "recipe.yaml"

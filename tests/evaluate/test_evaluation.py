@@ -69,6 +69,7 @@ def test_a_greedy_answer_is_that_of_a_training_runs_evaluation():
     assert {a["key"].rsplit("/", 2)[0]: a["text"] for a in answers} == greedy
 
 
+@pytest.mark.slow
 def test_every_bfcl_category_goes_through(tmp_path):
     pytest.importorskip("bfcl_eval", reason="bfcl-eval is not installed")
     output = run(

@@ -40,6 +40,8 @@ from toolrest.evaluate.backends.openai_reply import chat_answer, completion_answ
 from toolrest.evaluate.episode import Answer, Request, read
 from toolrest.evaluate.run_episodes import run_episodes
 
+pytestmark = pytest.mark.slow
+
 KEY = "my-secret-key"
 TOOLREST = [sys.executable, "-c", "from toolrest.cli.main import main; main()", "evaluate"]
 

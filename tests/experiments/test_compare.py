@@ -91,6 +91,7 @@ def test_a_run_that_another_process_trains_is_not_removed(cells):
     assert len(cells.commands) == len(cells.plan.cells()) - 1, "the others go on"
 
 
+@pytest.mark.slow
 def test_a_failed_run_leaves_its_last_line_and_the_others_go_on(cells):
     cells.code = "print('first'); print('toolrest: no such policy', file=sys.stderr); sys.exit(2)"
     cells.run(1, lambda: None)
@@ -186,6 +187,7 @@ def invoke(monkeypatch, code, *arguments):
     return CliRunner().invoke(app, ["compare", *arguments])
 
 
+@pytest.mark.slow
 def test_where_every_run_fails_the_reason_is_said(tmp_path, monkeypatch):
     out = tmp_path / "c"
     done = invoke(monkeypatch, "print('no such policy'); sys.exit(2)", "--out", str(out))

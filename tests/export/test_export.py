@@ -140,6 +140,7 @@ def test_the_policies_differ(runs):
     assert same == []
 
 
+@pytest.mark.slow
 def test_the_card_runs_as_printed(runs, tmp_path):
     out = tmp_path / "out"
     toolrest("export", str(runs / "whole"), "--to", str(out))

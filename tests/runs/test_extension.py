@@ -138,6 +138,7 @@ def contents(folder):
     return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != "lock"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "longer", "said"),
     [

@@ -17,6 +17,8 @@ from toolrest.evaluate.bfcl.result_files import write_result_files
 from toolrest.evaluate.bfcl.worker import LONGEST_CALL, _write
 from toolrest.evaluate.episode import Answer
 
+pytestmark = pytest.mark.slow
+
 METHODS = frozenset({"cd", "ls", "echo", "power", "factorial"})
 
 
