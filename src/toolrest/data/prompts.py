@@ -63,11 +63,11 @@ def render_chat(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]
     return _not_empty(cast("dict[str, list[int]]", encoded)["input_ids"])
 
 
-def prompt_lengths(
+def render_prompts(
     samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase
-) -> Iterator[int | TemplateRefusal]:
-    """The tokens of each sample's prompt, or why the template refuses it: the length of what
-    `render_prompt` gives, by a tokenizer that reads many texts at once.
+) -> Iterator[list[int] | TemplateRefusal]:
+    """What `render_prompt` gives for each sample, or raises, by a tokenizer that reads many texts
+    at once.
     """
     for start in range(0, len(samples), _BATCH):
         texts: list[str] = []
@@ -81,7 +81,7 @@ def prompt_lengths(
                 refusals[place] = refusal
         ids = iter(tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else ())
         for place in range(len(part)):
-            yield refusals.get(place) or len(next(ids)) or TemplateRefusal(_NOTHING)
+            yield refusals.get(place) or next(ids) or TemplateRefusal(_NOTHING)
 
 
 def _by_template(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, **options: Any) -> object:
@@ -185,13 +185,13 @@ def fit_prompts(
         InputError: no sample is left.
     """
     fit = Fit([], [])
-    for sample, length in zip(samples, prompt_lengths(samples, tokenizer), strict=True):
-        if isinstance(length, TemplateRefusal):
-            fit.refused.append((sample.row or sample.identity, str(length)))
-        elif length <= max_prompt_tokens:
+    for sample, ids in zip(samples, render_prompts(samples, tokenizer), strict=True):
+        if isinstance(ids, TemplateRefusal):
+            fit.refused.append((sample.row or sample.identity, str(ids)))
+        elif len(ids) <= max_prompt_tokens:
             fit.kept.append(sample)
         else:
-            fit.dropped.append((sample.row or sample.identity, length))
+            fit.dropped.append((sample.row or sample.identity, len(ids)))
     if not fit.kept:
         raise InputError(_nothing_left(fit, max_prompt_tokens))
     return fit

@@ -10,7 +10,7 @@ from toolrest.core.regions import Region
 from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
 from toolrest.engines.common.reward import ToolReward
-from toolrest.engines.trl.launch import _row
+from toolrest.engines.trl.launch import _rows
 from toolrest.engines.trl.rollout import shared_prefix_rollout
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
 from toolrest.errors import InputError
@@ -203,7 +203,7 @@ def test_a_run_samples_from_the_ids_that_its_prompts_are_rendered_to(tmp_path, s
         identity="0",
         tools=(tool,) if style == "template" else None,
     )
-    row = _row(sample, tokenizer)
+    (row,) = _rows([sample], tokenizer)
     assert row["prompt_ids"].tolist() == render_prompt(sample, tokenizer)
     kept = Dataset.from_list([row] * 2)
     assert kept.features["prompt_ids"].feature.dtype == "int32"

@@ -20,7 +20,7 @@ from transformers import (
 
 from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import Region
-from toolrest.data.prompts import render_prompt
+from toolrest.data.prompts import render_prompts
 from toolrest.data.sample import Sample
 from toolrest.engines.common.guarded_reward import GuardedReward, load_reward_function
 from toolrest.engines.common.job import Job
@@ -151,14 +151,22 @@ def _prompt(sample: Sample, ids: Sequence[int], tokenizer: PreTrainedTokenizerBa
     return tokenizer.decode(list(ids))
 
 
-def _row(sample: Sample, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """A row of the data set: what is sampled from, and what the rewards need. Tools are JSON text:
-    Arrow would give every row's the keys of all others.
+def _rows(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
+    """The rows of the data set. The chat template has taken all of the samples before."""
+    found = render_prompts(samples, tokenizer)
+    return [
+        _row(sample, cast("list[int]", ids), tokenizer)
+        for sample, ids in zip(samples, found, strict=True)
+    ]
+
+
+def _row(sample: Sample, ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """What is sampled from, and what the rewards need. Tools are JSON text: Arrow would give every
+    row's the keys of all others.
     """
-    ids = np.array(render_prompt(sample, tokenizer), dtype=np.int32)
     row = {
-        "prompt": _prompt(sample, ids.tolist(), tokenizer),
-        "prompt_ids": ids,
+        "prompt": _prompt(sample, ids, tokenizer),
+        "prompt_ids": np.array(ids, dtype=np.int32),
         "ground_truth": sample.ground_truth,
         "identity": sample.identity,
     }
@@ -182,7 +190,7 @@ def train_with_trl(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> 
         The optimiser steps done; fewer than the recipe's if it was interrupted.
     """
     recipe, run, tokenizer = job.recipe, job.run, job.tokenizer
-    rows = [_row(sample, tokenizer) for sample in job.samples.train]
+    rows = _rows(job.samples.train, tokenizer)
     follow = _Follow(job, evaluate)
     trainer = ResTTrainer(
         model=model,
