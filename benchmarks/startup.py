@@ -8,6 +8,7 @@ made, prompts are rendered and counted, hashes are taken, and the engine's rows 
 """
 
 import argparse
+import itertools
 import json
 import resource
 import tempfile
@@ -51,8 +52,7 @@ def main() -> None:
         rows = _rows(samples.train, tokenizer)
         mark("engine's rows")
         seconds = {
-            name: round(now - before, 2)
-            for (_, before), (name, now) in zip(marks, marks[1:], strict=False)
+            name: round(now - before, 2) for (_, before), (name, now) in itertools.pairwise(marks)
         }
         some = samples.train[:: max(1, len(samples.train) // 1000)]
         before = time.monotonic()
