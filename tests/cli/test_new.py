@@ -87,6 +87,8 @@ def test_a_name_on_the_hub_with_messages(monkeypatch):
     assert "24 rows of format messages, dialect of the policy's chat template" in done.stdout
     assert "--gpu-memory" in done.stdout
     monkeypatch.setattr("toolrest.preflight.why_absent", lambda policy: None)
+    room = type("Usage", (), {"free": 10**12})
+    monkeypatch.setattr("shutil.disk_usage", lambda path: room)
     preflight(recipe)
 
 

@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 
 from toolrest.core.dialects import get_dialect
 from toolrest.data.prompts import render_prompt, takes_system, without_system
-from toolrest.engines.trl.launch import _row
+from toolrest.engines.trl.launch import _rows
 from toolrest.engines.verl.rows import write_rows
 from toolrest.policy.folder import policy_path
 from toolrest.recipe import Recipe
@@ -46,7 +46,7 @@ def test_what_is_trained_on_has_the_instructions_and_the_tools(template, takes, 
     text = tokenizer.decode(render_prompt(sample, tokenizer))
     for message in sample.prompt:
         assert message["content"].strip() in text
-    row = _row(sample, tokenizer)
+    (row,) = _rows([sample], tokenizer)
     assert row["prompt"] == list(sample.prompt)
     assert row["prompt_ids"].tolist() == render_prompt(sample, tokenizer)
     path = tmp_path / "verl.parquet"
