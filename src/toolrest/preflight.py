@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolrest.core.dialects import AUTO
-from toolrest.data.sources import Read, Source, read_rows
+from toolrest.data.sources import Read, Source, bad_row, read_rows
 from toolrest.engines.common.ranks import started_ranks
 from toolrest.engines.trl.processes import accelerate_config
 from toolrest.errors import InputError
@@ -131,10 +131,8 @@ def usable_rows(source: Source, recipe: Recipe) -> list[Read]:
     reads = first_rows(source, recipe)
     for read in reads:
         if read.bad is not None:
-            raise InputError(
-                f"data {source.path}: row {read.number}: {read.bad}; mend the row, or let "
-                "toolrest data prepare leave such rows out"
-            )
+            dialect = None if recipe.dialect == AUTO else recipe.dialect
+            raise InputError(bad_row(source.path, read, dialect))
     return reads
 
 

@@ -307,3 +307,24 @@ def test_what_is_refused_at_once_needs_no_torch():
         "assert not {'torch', 'transformers'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_in_a_terminal_the_file_that_is_proposed_is_free(terminal):
+    for taken in ("recipe.yaml", "recipe-2.yaml"):
+        Path(taken).write_text("max_steps: 2\n")
+    done = new(input="\n\n\n\n")
+    assert done.exit_code == 0, done.output
+    assert load_recipe(Path("recipe-3.yaml"), []) == Recipe()
+
+
+def test_a_broken_row_is_told_with_the_command_that_leaves_it_out(policies):
+    Path(rows("broken.jsonl")).write_text(Path(rows()).read_text() + "{\n")
+    words = ("--policy", policies["smollm2"], "--gpus", "0")
+    done = new(*words, "--data", "broken.jsonl", "--out", "recipe.yaml")
+    assert done.exit_code == 2 and not Path("recipe.yaml").exists()
+    _, _, prepare = done.stderr.strip().partition("leave such out: toolrest ")
+    made = CliRunner().invoke(app, shlex.split(prepare))
+    assert made.exit_code == 0, made.output
+    done = new(*words, "--data", "rows.parquet")
+    assert done.exit_code == 0, done.output
+    assert load_recipe(Path("recipe.yaml"), []).dialect == "hermes"

@@ -141,3 +141,12 @@ def test_a_size_that_is_none_is_a_line(key, value, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     found = CliRunner().invoke(app, ["estimate", f"policy={tmp_path}"])
     assert found.exit_code == 2 and "config has" in found.stderr, found.output
+
+
+def test_sizes_that_a_recipe_leaves_out_are_those_that_fit_the_gpu():
+    """All responses of a step in one forward would not."""
+    words = ["policy=Qwen/Qwen3-0.6B", "data.max_prompt_tokens=4096"]
+    left = CliRunner().invoke(app, ["estimate", *words])
+    assert left.exit_code == 0 and "does not fit" not in left.stdout, left.output
+    said = CliRunner().invoke(app, ["estimate", *words, "optimizer.micro_batch=128"])
+    assert "does not fit" in said.stdout  # what the recipe says stays

@@ -155,7 +155,8 @@ def _by_template(recipe: Recipe) -> Fitted:
     except InputError as error:
         fitted, notes = fit_recipe(here.model_copy(update={"dialect": _PLAIN}), tokenizer)
         said, why = _PLAIN, "not settled by the chat template; prompts say how calls are written"
-        notes = [*notes, f"dialect={_PLAIN}, since {error}"]
+        said_why = str(error).removeprefix("dialect=auto: ").removesuffix("; name one")
+        notes = [*notes, f"dialect={_PLAIN}: {said_why}"]
     return Fitted(fitted, tokenizer, said, why, tuple(notes))
 
 

@@ -1,5 +1,7 @@
 """The questions of `toolrest new`, and what an answer or a flag has to be."""
 
+import itertools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +52,13 @@ def ask_all(given: Given) -> None:
         if given.gpus:
             usual = device.memory / GB if device is not None else _USUAL_MEMORY
             given.gpu_memory = _ask("GB of each GPU", f"{usual:.0f}", checked_memory)
-    given.out = _ask("File to write", "recipe.yaml", lambda text: checked_out(Path(text)))
+    given.out = _ask("File to write", _free("recipe"), lambda text: checked_out(Path(text)))
+
+
+def _free(stem: str) -> str:
+    """The first name that nothing has: `recipe.yaml`, `recipe-2.yaml`, .."""
+    names = (f"{stem}{'' if number == 1 else f'-{number}'}.yaml" for number in itertools.count(1))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def _ask(question: str, default: str | None, check: Callable[[str], Any]) -> Any:

@@ -29,7 +29,8 @@ def prepared_sample(row: dict[str, Any], rendering: Rendering, name: str, number
     if row["dialect"] != rendering.dialect:
         raise InputError(
             f"data {name}: prepared for dialect={str(row['dialect'])[:100]}, and the recipe has "
-            f"dialect={rendering.dialect}"
+            f"dialect={rendering.dialect}; prepare the rows that it was made of again, with "
+            f"toolrest data prepare dialect={rendering.dialect}"
         )
     messages = row.get("messages")
     prompt = row["prompt"] if messages is None else loaded(messages, "messages")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import shlex
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -119,15 +120,27 @@ def _drawn(samples: Iterable[Sample], count: int, rng: random.Random) -> Iterato
         yield sample
 
 
+def bad_row(path: str, read: Read, dialect: str | None) -> str:
+    """What is said of a row that cannot be used, with the command that leaves such rows out.
+
+    Args:
+        path: of its source.
+        read: the row.
+        dialect: the recipe's; None: it is not settled yet.
+    """
+    written = [] if dialect is None else [f"dialect={dialect}"]
+    prepare = shlex.join(
+        ["toolrest", "data", "prepare", path, *written, "--output", "rows.parquet"]
+    )
+    return f"data {path}: row {read.number}: {read.bad}; mend the row, or leave such out: {prepare}"
+
+
 def _all_samples(
     source: Source, rendering: Rendering, seed: int, skipped: Skipped | None, sift: Sift
 ) -> Iterator[Sample]:
     for read in read_rows(source, rendering, seed):
         if read.bad is not None and skipped is None:
-            raise InputError(
-                f"data {source.path}: row {read.number}: {read.bad}; mend the row, or let "
-                "toolrest data prepare leave such rows out"
-            )
+            raise InputError(bad_row(source.path, read, rendering.dialect))
         if read.bad is not None:
             assert skipped is not None
             skipped.add(str(read.number), str(read.bad))

@@ -18,7 +18,9 @@ from rich.table import Table
 from toolrest.errors import InputError, printable, reason
 from toolrest.estimate.gpus import GPUS, get_gpu
 from toolrest.estimate.memory import Memory
+from toolrest.estimate.needs import Device
 from toolrest.estimate.plan import PROMPT_TOKENS, RESPONSE_TOKENS, Estimate, estimate
+from toolrest.estimate.settings import Lengths, work_out
 from toolrest.estimate.shape import PUBLISHED, ModelShape, get_shape
 from toolrest.estimate.table import header, row
 from toolrest.estimate.time import Seconds, Work
@@ -83,9 +85,12 @@ def print_estimates(
 
 
 def one(path: Path | None, overrides: list[str], gpu: str, mean: tuple[float, float]) -> Estimate:
-    """The estimate of one recipe."""
+    """The estimate of one recipe, with what it does not say worked out for the GPU."""
     recipe = load_recipe(path, overrides)
-    return estimate(recipe, _shape(recipe), get_gpu(gpu), *mean)
+    shape, one_gpu = _shape(recipe), get_gpu(gpu)
+    device = Device(one_gpu.name, one_gpu.memory, gpu=True, bfloat16=True)
+    recipe, _ = work_out(recipe, shape, device, Lengths())
+    return estimate(recipe, shape, one_gpu, *mean)
 
 
 def machines(count: int | None) -> list[str]:
