@@ -15,14 +15,15 @@ from toolrest.policy.weights import load_policy
 
 SMOLLM2 = os.environ.get("TOOLREST_SMOLLM2")
 SETTINGS = (
-    *(
-        "method=sft",
-        "warm_start.steps=2",
-        "warm_start.batch_size=2",
-        "warm_start.learning_rate=1e-3",
-    ),
-    *("dialect=hermes", "data.think=false", "lora.rank=4", "evaluation.samples=2", "--quiet"),
+    *("max_steps=1", "rollout.prompts_per_step=1", "rollout.group_size=2", "lora.rank=4"),
+    *("rollout.max_response_tokens=8", "optimizer.learning_rate=0.01", "evaluation.samples=0"),
+    *("dialect=hermes", "data.think=false", "reward.function=rewards.py:first", "--quiet"),
 )
+REWARD = """
+def first(completions, **rest):
+    return [float(number == 0) for number, _ in enumerate(completions)]
+"""
+"""The first response of a group is the better one, so that there is something to learn."""
 ALONE = """
 import json, sys
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -75,6 +76,7 @@ def test_transformers_alone_gives_the_tokens_of_the_run(tmp_path, monkeypatch, f
     pytest.importorskip("peft")
     monkeypatch.chdir(tmp_path)
     data = rows(tmp_path / "rows.jsonl")
+    (tmp_path / "rewards.py").write_text(REWARD)
     toolrest("train", f"policy={SMOLLM2}", f"data.path={data}", "name=run", *SETTINGS)
     toolrest("export", "runs/run", "--to", "out", form)
     taken = find_policy("runs/run", None, warm_start=False)
