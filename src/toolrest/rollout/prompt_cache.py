@@ -83,12 +83,15 @@ class ResponseCache(CacheLayerMixin):
                     used[sources] = before
             self.rows = rows
 
-    def begin(self, columns: torch.Tensor, rows: torch.Tensor, more: int) -> None:
+    def begin(
+        self, rows: torch.Tensor, columns: torch.Tensor, used: torch.Tensor, more: int
+    ) -> None:
         """Begin another turn: keep some rows, and of each the columns that hold its tokens.
 
         Args:
-            columns: of each row that is kept, int64, [B', S]; padding may name any.
             rows: those that are kept, [B'].
+            columns: of each of them, int64, [B', S].
+            used: which of these hold a token, bool, [B', S]; the others become 0.
             more: columns that the turn needs beyond them.
         """
         self.rows, self.length = columns.shape
@@ -99,7 +102,8 @@ class ResponseCache(CacheLayerMixin):
             states = getattr(self, name)
             made = states.new_empty(self.rows, states.shape[1], self.most, states.shape[3])
             taken = columns[:, None, :, None].expand(-1, states.shape[1], -1, states.shape[3])
-            torch.gather(states[rows], 2, taken, out=made[:, :, : self.length])
+            kept = states[rows].gather(2, taken)
+            made[:, :, : self.length] = kept.masked_fill(~used[:, None, :, None], 0.0)
             setattr(self, name, made)
 
 

@@ -235,9 +235,10 @@ class SharedPrefixTurns:
         chunk, real = chunk.to(device), real.to(device)
         first = real.long().argmax(1)
         chunk[torch.arange(count, device=device), first] = self._last[order]
+        used = valid.gather(1, columns)
         for layer in self._own:
-            layer.begin(columns, self._place[order], width + most)
-        self._valid = torch.cat((valid.gather(1, columns), real), dim=1)
+            layer.begin(self._place[order], columns, used, width + most)
+        self._valid = torch.cat((used, real), dim=1)
         positions = self._position[order][:, None] + (real.long().cumsum(1) - 1)
         sees = self._valid[:, None, :].expand(-1, width, -1).clone()
         sees[:, :, kept:] &= torch.ones(width, width, dtype=torch.bool, device=device).tril()
