@@ -63,6 +63,11 @@ def render_chat(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]
     return _not_empty(cast("dict[str, list[int]]", encoded)["input_ids"])
 
 
+def render_text(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> str:
+    """The text of a prompt, as `render_chat` tokenises it."""
+    return _not_empty(cast(str, _by_template(prompt, tokenizer, tokenize=False)))
+
+
 def render_prompts(
     samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[list[int] | TemplateRefusal]:
@@ -75,8 +80,7 @@ def render_prompts(
         part = samples[start : start + _BATCH]
         for place, sample in enumerate(part):
             try:
-                text = _by_template(sample_prompt(sample), tokenizer, tokenize=False)
-                texts.append(_not_empty(cast(str, text)))
+                texts.append(render_text(sample_prompt(sample), tokenizer))
             except TemplateRefusal as refusal:
                 refusals[place] = refusal
         ids = iter(tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else ())
