@@ -95,7 +95,7 @@ class Environment(Protocol):
         """
         ...
 
-    def close(self) -> None | Awaitable[None]:
+    def close(self) -> Awaitable[None] | None:
         """The process ends."""
         ...
 
