@@ -73,7 +73,7 @@ def build(out: Path, report: Callable[[str], None] = print) -> None:
     model.set_attn_implementation("eager")
     for number, lesson in enumerate(LESSONS):
         teach(model, tokenizer, lesson, seed=SEED + number, report=report)
-    model.to(torch.bfloat16).save_pretrained(out)
+    model.bfloat16().save_pretrained(out)
     tokenizer.save_pretrained(out)
     taught = [{"name": lesson.name, "steps": lesson.steps} for lesson in LESSONS]
     record = {"seed": SEED, "begins_with": "policy", "lessons": taught}
