@@ -78,6 +78,10 @@ ROWS = {
     "data": ("data/rows.py", "evaluate/apibank.py", "evaluate/score_file.py"),
     "a reward function": ("io/python_file.py", "recipe/reward_file.py"),
     "tools of a chat": ("io/python_file.py", "chat/tools.py"),
+    "an environment": (
+        *("environments/load.py", "environments/source_file.py", "io/python_file.py"),
+    ),
+    "an OpenEnv server": ("environments/adapters/openenv.py",),
     "bfcl-eval": (
         "evaluate/bfcl/worker.py",
         "evaluate/bfcl/questions.py",
@@ -98,6 +102,7 @@ OURS = {
     "runs/model_card.py": "a template of the package",
     "engines/trl/processes.py": "a number that our own process wrote",
     "evaluate/backends/vllm.py": "the package vllm",
+    "environments/child.py": "the system's numbers of our own process",
 }
 """Places that load nothing that others made."""
 

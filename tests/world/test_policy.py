@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 
 from toolrest.core.vocabulary import Vocabulary
 from toolrest.world import build
-from toolrest.world.tasks import Split, make_samples, make_task
+from toolrest.world.tasks import Split, make_samples
+from toolrest.world.teaching import NOT_LEARNED
 
 
 def test_the_shipped_policy_is_small_and_safe():
@@ -59,9 +60,10 @@ def test_the_build_is_seeded(tmp_path, short_lessons):
 def test_the_repeating_lesson_asks_for_tokens_that_the_prompt_holds(embedded_tokenizer):
     rng = random.Random(0)
     for _ in range(50):
-        prompt, answer = build.LESSONS[0].write(
-            embedded_tokenizer, make_task(Split.TRAIN, 0, 0), rng
-        )
-        asked = [prompt[-1], *answer]
+        ids, labels = build.LESSONS[0].write(embedded_tokenizer, 0, 0, rng)
+        learned = [label != NOT_LEARNED for label in labels]
+        given = learned.index(True)
+        assert all(learned[given:])
+        prompt, asked = ids[:given], ids[given - 1 :]
         starts = range(len(prompt) - len(asked))
         assert asked in [prompt[start : start + len(asked)] for start in starts]

@@ -11,52 +11,27 @@ reinforcement learning to mend.
 import argparse
 import json
 import random
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch.nn.functional import cross_entropy
-from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from toolrest.core.dialects import get_dialect
-from toolrest.core.regions import Region, label_tokens
-from toolrest.core.vocabulary import Vocabulary
 from toolrest.data.prompts import render_prompt, single_id
 from toolrest.data.sample import Sample
 from toolrest.world.demonstrations import demonstrate, demonstrate_with_errors
 from toolrest.world.tasks import Split, Task, make_task
+from toolrest.world.teaching import NOT_LEARNED, Labelled, Lesson, Write, teach
 from toolrest.world.tokenizer import train_tokenizer
 
 SEED = 20260923
 ERROR_RATE = 0.5
-REASONING_WEIGHT = 0.3
 COPYING_SHARE = 0.2
 ECHO_TOKENS = 24
-_POOL = 8
 
 Row = tuple[list[int], list[int]]
 """Prompt ids and the ids of the answer to learn."""
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """One part of the warm start."""
-
-    name: str
-    """For the report."""
-    steps: int
-    """Optimiser steps."""
-    batch: int
-    """Rows a step."""
-    learning_rate: float
-    """AdamW's, after the warm-up."""
-    decays_to: float
-    """The share of it that is left at the end; linear."""
-    write: Callable[[PreTrainedTokenizerFast, Task, random.Random], Row | None]
-    """The row that a task gives, or None for a task that is not for the lesson."""
 
 
 def _echo(tokenizer: PreTrainedTokenizerFast, task: Task, rng: random.Random) -> Row:
@@ -89,11 +64,23 @@ def _waver(tokenizer: PreTrainedTokenizerFast, task: Task, rng: random.Random) -
     return _row(tokenizer, task.sample(""), demonstrate_with_errors(task, rng, ERROR_RATE))
 
 
+def _by_task(write: Callable[[PreTrainedTokenizerFast, Task, random.Random], Row | None]) -> Write:
+    """What writes the row of a task, for a lesson."""
+
+    def labelled(
+        tokenizer: PreTrainedTokenizerFast, seed: int, index: int, rng: random.Random
+    ) -> Labelled | None:
+        row = write(tokenizer, make_task(Split.TRAIN, seed, index), rng)
+        return row and (row[0] + row[1], [NOT_LEARNED] * len(row[0]) + row[1])
+
+    return labelled
+
+
 LESSONS = (
-    Lesson("repeating", 1400, 64, 2e-3, 1.0, _echo),
-    Lesson("copying", 600, 32, 2e-3, 0.5, _copy),
-    Lesson("right answers", 800, 32, 2e-3, 0.05, _answer),
-    Lesson("wavering", 200, 32, 5e-4, 0.05, _waver),
+    Lesson("repeating", 1400, 64, 2e-3, 1.0, _by_task(_echo)),
+    Lesson("copying", 600, 32, 2e-3, 0.5, _by_task(_copy)),
+    Lesson("right answers", 800, 32, 2e-3, 0.05, _by_task(_answer)),
+    Lesson("wavering", 200, 32, 5e-4, 0.05, _by_task(_waver)),
 )
 
 
@@ -135,76 +122,6 @@ def build_model(
         dtype="float32",
     )
     return Qwen3ForCausalLM(config)
-
-
-def _batches(
-    tokenizer: PreTrainedTokenizerFast, lesson: Lesson, seed: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """(ids, labels) [B, T]; fresh tasks in every batch, batches of similar lengths."""
-    rng = random.Random(seed)
-    index = made = 0
-    while made < lesson.steps:
-        rows = []
-        while len(rows) < lesson.batch * _POOL:
-            row = lesson.write(tokenizer, make_task(Split.TRAIN, seed, index), rng)
-            index += 1
-            if row is not None:
-                prompt, answer = row
-                rows.append(
-                    (torch.tensor(prompt + answer), torch.tensor([-100] * len(prompt) + answer))
-                )
-        rows.sort(key=lambda row: len(row[0]))
-        pool = [rows[i : i + lesson.batch] for i in range(0, len(rows), lesson.batch)]
-        rng.shuffle(pool)
-        for batch in pool[: lesson.steps - made]:
-            yield (
-                pad_sequence([ids for ids, _ in batch], batch_first=True),
-                pad_sequence([labels for _, labels in batch], batch_first=True, padding_value=-100),
-            )
-        made += len(pool)
-
-
-def teach(
-    model: Qwen3ForCausalLM,
-    tokenizer: PreTrainedTokenizerFast,
-    lesson: Lesson,
-    *,
-    seed: int,
-    report: Callable[[str], None],
-) -> None:
-    """Train on a lesson, the loss on the answers alone, reasoning at a lower weight."""
-    vocabulary, dialect = Vocabulary.from_tokenizer(tokenizer), get_dialect("rlla")
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=lesson.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
-    )
-    warmup = min(100, max(1, lesson.steps // 4))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: (
-            min(1.0, (step + 1) / warmup) * (1 - (1 - lesson.decays_to) * step / lesson.steps)
-        ),
-    )
-    model.train()
-    started = time.monotonic()
-    for step, (ids, labels) in enumerate(_batches(tokenizer, lesson, seed)):
-        ids, labels = ids.to(model.device), labels.to(model.device)
-        targets = labels[:, 1:]
-        counted = targets != -100
-        regions = label_tokens(ids[:, 1:], counted, vocabulary, dialect)[counted]
-        weights = torch.where(regions == Region.REASONING, REASONING_WEIGHT, 1.0)
-        with torch.autocast(model.device.type, dtype=torch.bfloat16):
-            hidden = model.model(ids).last_hidden_state[:, :-1]
-            logits = model.lm_head(hidden[counted])
-        losses = cross_entropy(logits.float(), targets[counted], reduction="none")
-        loss = (losses * weights).sum() / weights.sum()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        if step % 50 == 0 or step == lesson.steps - 1:
-            elapsed = time.monotonic() - started
-            report(f"{lesson.name}: step {step:5d}  loss {loss.item():.4f}  {elapsed:.0f} s")
 
 
 def build(out: Path, report: Callable[[str], None] = print) -> None:

@@ -51,7 +51,8 @@ _REFUSALS = (
 )
 
 
-def _idle(rng: random.Random) -> str:
+def idle(rng: random.Random) -> str:
+    """Words of a thought that lead nowhere."""
     return rng.choice(_IDLE).format(
         thing=rng.choice(_THINGS), act=rng.choice(_ACTS), quality=rng.choice(_QUALITIES)
     )
@@ -62,16 +63,17 @@ def reasoning(task: Task, rng: random.Random) -> str:
     about = rng.choice(_THINGS)
     opening = f"{rng.choice(_SUBJECTS)} {rng.choice(_ADVERBS)} {rng.choice(_WANTS)}"
     sentences = [f"{rng.choice(_OPENERS)}, {opening} {rng.choice(('one', 'a', 'some'))} {about}"]
-    sentences += [_idle(rng) for _ in range(rng.choice((0, 1, 1, 2)))]
+    sentences += [idle(rng) for _ in range(rng.choice((0, 1, 1, 2)))]
     if task.calls:
-        sentences.append(" and ".join(_pick(call, rng) for call in task.calls))
+        sentences.append(" and ".join(pick(call, rng) for call in task.calls))
     else:
         sentences.append(rng.choice(_REFUSALS))
-    sentences += [_idle(rng) for _ in range(rng.choice((0, 0, 1)))]
+    sentences += [idle(rng) for _ in range(rng.choice((0, 0, 1)))]
     return " ".join(s[0].upper() + s[1:] + "." for s in sentences)
 
 
-def _pick(call: ToolCall, rng: random.Random) -> str:
+def pick(call: ToolCall, rng: random.Random) -> str:
+    """Words of a thought that choose the call's tool."""
     return rng.choice(_PICKS).format(tool=call.name)
 
 
@@ -82,7 +84,8 @@ def demonstrate(task: Task, rng: random.Random) -> str:
     )
 
 
-def _wrong_value(value: str | int, rng: random.Random) -> str | int:
+def wrong_value(value: str | int, rng: random.Random) -> str | int:
+    """Another value of the same kind, of any split."""
     if isinstance(value, int):
         return rng.randrange(1000, 10000)
     if any(character.isdigit() for character in value):
@@ -103,14 +106,14 @@ def _spoil_call(calls: tuple[ToolCall, ...], rng: random.Random) -> tuple[ToolCa
     if kind < 0.45:
         del parameters[name]
     else:
-        parameters[name] = _wrong_value(parameters[name], rng)
+        parameters[name] = wrong_value(parameters[name], rng)
     return (*calls[:index], replace(call, parameters=parameters), *calls[index + 1 :])
 
 
 _BREAKS = ("</think>", "</tool_call>", "</response>", "}}", "<tool_call>")
 
 
-def _break_text(text: str, rng: random.Random) -> str:
+def break_text(text: str, rng: random.Random) -> str:
     """The text without one of its structural marks."""
     mark = rng.choice([mark for mark in _BREAKS if mark in text])
     return text.replace(mark, "", 1)
@@ -136,7 +139,7 @@ def demonstrate_with_errors(task: Task, rng: random.Random, error_rate: float) -
         if calls and rng.random() < 0.75:
             calls = _spoil_call(calls, rng)
         elif calls or rng.random() < 0.5:
-            return _break_text(demonstrate(task, rng), rng)
+            return break_text(demonstrate(task, rng), rng)
         else:
             tool = rng.choice(task.tools)
             invented = {

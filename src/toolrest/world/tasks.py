@@ -75,11 +75,19 @@ def tools_text(tools: Iterable[tuple[str, str, dict[str, str]]]) -> str:
     Args:
         tools: (name, description, {parameter: type}) of each.
     """
-    listing = "\n".join(
+    listed = "\n".join(
         f"{index}. Name: {name}\nDescription: {description}\nParameters: {json.dumps(parameters)}"
         for index, (name, description, parameters) in enumerate(tools, start=1)
     )
-    return f"You can use these tools:\n{listing}\nThink, then call tools or respond."
+    return f"You can use these tools:\n{listed}\nThink, then call tools or respond."
+
+
+def listing(tools: Iterable[Tool]) -> str:
+    """The system message that lists the world's tools."""
+    return tools_text(
+        (tool.name, tool.describe(), {p: TYPES[PARAMETERS[p]] for p in tool.parameters})
+        for tool in tools
+    )
 
 
 @dataclass(frozen=True)
@@ -97,10 +105,7 @@ class Task:
 
     @property
     def system(self) -> str:
-        return tools_text(
-            (tool.name, tool.describe(), {p: TYPES[PARAMETERS[p]] for p in tool.parameters})
-            for tool in self.tools
-        )
+        return listing(self.tools)
 
     def sample(self, identity: str) -> Sample:
         """The task as a training sample in the RLLA dialect."""
@@ -128,14 +133,15 @@ TOOL_NAMES = {
 }
 
 
-def _tool(name: str, rng: random.Random) -> Tool:
+def draw_tool(name: str, rng: random.Random) -> Tool:
     """A tool of that name. Its parameters are drawn anew for every task, so that a policy has to
     read them and cannot know them by heart.
     """
     return Tool(name, tuple(rng.sample(sorted(PARAMETERS), rng.choice((1, 2, 2)))))
 
 
-def _value(kind: str, split: Split, rng: random.Random) -> str | int:
+def draw_value(kind: str, split: Split, rng: random.Random) -> str | int:
+    """A value of the split: of a word, a code or a number (see `PARAMETERS`)."""
     while True:
         if kind == "word":
             word = "".join(rng.sample(SYLLABLES, 2)).capitalize()
@@ -150,7 +156,7 @@ def _value(kind: str, split: Split, rng: random.Random) -> str | int:
 def _call(tool: Tool, split: Split, rng: random.Random) -> ToolCall:
     """A call of the tool, its parameters in the order in which the request names them."""
     order = rng.sample(tool.parameters, len(tool.parameters))
-    return ToolCall(tool.name, {p: _value(PARAMETERS[p], split, rng) for p in order})
+    return ToolCall(tool.name, {p: draw_value(PARAMETERS[p], split, rng) for p in order})
 
 
 _PHRASES = ("{p} {v}", "{p} {v}", "the {p} {v}", "{p} set to {v}")
@@ -165,8 +171,17 @@ _NEXT = (". Then ", ". Also ", ", and ")
 
 
 def _ask(call: ToolCall, rng: random.Random) -> str:
-    tool = Tool(call.name, tuple(call.parameters))
-    phrases = [rng.choice(_PHRASES).format(p=p, v=v) for p, v in call.parameters.items()]
+    phrases = [phrase(p, v, rng) for p, v in call.parameters.items()]
+    return ask(Tool(call.name, tuple(call.parameters)), phrases, rng)
+
+
+def phrase(parameter: str, value: str | int, rng: random.Random) -> str:
+    """Words that give a parameter a value."""
+    return rng.choice(_PHRASES).format(p=parameter, v=value)
+
+
+def ask(tool: Tool, phrases: Iterable[str], rng: random.Random) -> str:
+    """Words that ask for a call of the tool; each phrase gives a parameter its value."""
     values = " and ".join(phrases)
     return rng.choice(_ASKS).format(verb=tool.verb.lower(), noun=tool.noun.lower(), values=values)
 
@@ -175,7 +190,7 @@ def make_task(split: Split, seed: int, index: int) -> Task:
     """Task number `index` of the split; the same arguments always give the same task."""
     rng = random.Random(f"{split}/{seed}/{index}")
     names = rng.sample(TOOL_NAMES[split], rng.choice((2, 3, 3)))
-    tools = [_tool(name, rng) for name in names]
+    tools = [draw_tool(name, rng) for name in names]
     kind = rng.random()
     if kind < NO_CALL_SHARE:
         return _no_call(tools, rng)
@@ -184,7 +199,7 @@ def make_task(split: Split, seed: int, index: int) -> Task:
     query = _ask(calls[0], rng)
     for call in calls[1:]:
         query += rng.choice(_NEXT) + _ask(call, rng)
-    return Task(tuple(tools), _sentence(query), calls, None)
+    return Task(tuple(tools), sentence(query), calls, None)
 
 
 _TALK = (
@@ -211,7 +226,8 @@ def _no_call(tools: list[Tool], rng: random.Random) -> Task:
     return Task(tuple(tools), query, (), rng.choice(_ANSWERS))
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """The text with a capital letter and a full stop."""
     return text[0].upper() + text[1:] + "."
 
 

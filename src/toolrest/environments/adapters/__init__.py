@@ -1,0 +1,1 @@
+"""One file a kind of environment that is not of our protocol: what it has -> `Environment`."""

@@ -1,0 +1,162 @@
+"""Environments at work in processes of their own, while the policy samples."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from toolrest.environments.episode import Episode, Limits
+from toolrest.environments.load import is_loading
+from toolrest.environments.source import Source, find_source
+from toolrest.environments.starter import Starter, StarterGone, StarterProcess, StarterThreads
+from toolrest.errors import InputError, reason
+
+IN_THREADS = (
+    "the environment {label} is made inside of a function or a notebook, so that no other process "
+    "can import it: its episodes run in threads of this process, where one that hangs cannot be "
+    "ended and memory has no limit; put it at the top of a .py file"
+)
+"""What is said of a source that cannot have processes."""
+
+
+class Host:
+    """Begins episodes and ends them; a context manager.
+
+    Each episode has a process of its own, forked from a light one that has run the source's file.
+    A process is not used for a second episode: a fork costs some milliseconds, and what an episode
+    changed cannot reach another. So a class is made anew for each episode, in its process; what is
+    slow and the same for all belongs at the top of the file, which is run once.
+    """
+
+    def __init__(
+        self,
+        source: str | type | Callable[..., Any] | Sequence[Callable[..., Any]],
+        limits: Limits | None = None,
+        output: Path | None = None,
+    ) -> None:
+        """Load the source.
+
+        Args:
+            source: see `find_source`.
+            output: the file to which what the environments print is added; None: it is dropped.
+
+        Raises:
+            InputError: the source is wrong, or a file that is being run for its environment would
+                begin environments itself.
+        """
+        self._source: Source = find_source(source)
+        if is_loading():
+            raise InputError(
+                f"environment={self._source.label}: its file starts training as it is run for the "
+                'environment; put the script\'s work under `if __name__ == "__main__":`'
+            )
+        self.limits = limits if limits is not None else Limits()
+        self._output = output
+        self._guard = threading.Lock()
+        self._episodes: list[Episode] = []
+        self._closing_failures: list[str] = []
+        self._starter = self._begin()
+        self._pool = ThreadPoolExecutor(self.limits.workers, thread_name_prefix="environments")
+
+    @property
+    def label(self) -> str:
+        """What messages call the environment."""
+        return self._source.label
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of how the environment runs, a line each."""
+        live = self._source.kind == "live"
+        return (IN_THREADS.format(label=self.label),) if live else ()
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What is in the source and looks like a tool, but is none, and why."""
+        return self._starter.left_out
+
+    def start(self, jobs: Sequence[tuple[Mapping[str, Any], int]]) -> list[Episode]:
+        """Begin episodes, `limits.workers` at a time, and wait until all have begun.
+
+        Args:
+            jobs: (row, seed) of each.
+
+        Returns:
+            One a job, in their order. One that cannot begin has `failure`, and no `start`.
+        """
+        episodes = [Episode(self.label, self.limits, self._pool) for _ in jobs]
+        with self._guard:
+            self._forget_closed()
+            self._episodes += episodes
+        futures = [
+            self._pool.submit(self._reset, episode, row, seed)
+            for episode, (row, seed) in zip(episodes, jobs, strict=True)
+        ]
+        for each in futures:
+            each.result()
+        return episodes
+
+    def _forget_closed(self) -> None:
+        """Drop the episodes that are closed, and keep why some could not be."""
+        going = []
+        for each in self._episodes:
+            if not each.is_closed():
+                going.append(each)
+            elif (failure := each.close().result()) is not None:
+                self._closing_failures.append(failure)
+        self._episodes = going
+
+    def _reset(self, episode: Episode, row: Mapping[str, Any], seed: int) -> None:
+        for _ in range(2):  # the starter may be gone, once
+            try:
+                process = self._living_starter().fork()
+            except StarterGone:
+                continue
+            except InputError as error:
+                episode.failure = reason(error)
+                return
+            episode.begin(process, row, seed)
+            return
+        episode.failure = f"environment {self.label}: no process can be started for it"
+
+    def _begin(self) -> Starter:
+        if self._source.kind == "live":
+            return StarterThreads(self._source, self.limits.max_memory)
+        return StarterProcess(
+            self._source, self.limits.max_memory, self.limits.call_timeout, self._output
+        )
+
+    def _living_starter(self) -> Starter:
+        with self._guard:
+            if not self._starter.is_alive():
+                self._starter.close()
+                self._starter = self._begin()
+            return self._starter
+
+    def close(self) -> list[str]:
+        """Close every episode and end every process.
+
+        Returns:
+            Why environments could not be closed, a line each; those of `Episode.close` included.
+        """
+        with self._guard:
+            episodes, self._episodes = self._episodes, []
+        closing = [each.close() for each in episodes]
+        failures = [each.result() for each in closing]
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._starter.close()
+        return [*self._closing_failures, *(each for each in failures if each is not None)]
+
+    def __enter__(self) -> Host:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

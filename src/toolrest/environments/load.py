@@ -1,0 +1,156 @@
+"""A source -> what makes its environments. It runs what the source names."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from toolrest.environments.adapters.functions import FunctionsEnvironment
+from toolrest.environments.adapters.trl_class import TrlClass
+from toolrest.environments.base import Environment
+from toolrest.environments.source import WHERE, Source
+from toolrest.errors import InputError, reason, short
+from toolrest.io.python_file import run_python_file
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A source that has been run."""
+
+    make: Callable[[], Environment]
+    """Makes the environment of an episode; `finish` and `close` may be missing."""
+    left_out: tuple[str, ...] = ()
+    """What is in the source and looks like a tool, but is none, and why."""
+
+
+class _Now:
+    """Whether this process is running a source's file."""
+
+    loading = False
+
+
+def is_loading() -> bool:
+    """Whether a source is being run: a script that starts environments as it is imported for its
+    class would start them without end.
+    """
+    return _Now.loading
+
+
+def load(source: Source, seconds: float = 30.0) -> Loaded:
+    """Run what a source names.
+
+    Args:
+        seconds: that a server may take for an answer.
+
+    Raises:
+        InputError: it cannot be run, or is no environment.
+    """
+    where = f"{WHERE}={source.label}"
+    _Now.loading = True
+    try:
+        if source.kind == "url":
+            from toolrest.environments.adapters.openenv import OpenEnvServer
+
+            return Loaded(OpenEnvServer(source.place, where, seconds).make)
+        if source.kind == "world":
+            return Loaded(import_module("toolrest.world.chains").Chains)
+        if source.kind == "bfcl":
+            raise InputError(f"{where}: BFCL's simulators cannot be trained on in this version")
+        if source.kind == "live":
+            return _from_objects(source.live, where)
+        module = _module(source, where)
+        if not source.names:
+            return _from_objects(_functions(module), where)
+        return _from_objects([_named(module, name, where) for name in source.names], where)
+    finally:
+        _Now.loading = False
+
+
+def _module(source: Source, where: str) -> ModuleType:
+    if source.kind == "file":
+        path = Path(source.place)
+        sys.path.append(str(path.parent))  # its neighbours, behind all that is installed
+        return run_python_file(path, "environment_of", where)
+    try:
+        return import_module(source.place)
+    except (Exception, SystemExit) as error:
+        raise InputError(
+            f"{where}: {source.place} cannot be imported ({type(error).__name__}: {reason(error)})"
+        ) from error
+
+
+def _functions(module: ModuleType) -> list[Any]:
+    """The public functions that a module defines itself, in its order."""
+    return [
+        each
+        for name, each in vars(module).items()
+        if inspect.isfunction(each)
+        and each.__module__ == module.__name__
+        and name == each.__name__
+        and not name.startswith("_")
+    ]
+
+
+def _named(module: ModuleType, name: str, where: str) -> Any:
+    found: Any = module
+    for part in name.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise InputError(f"{where}: it has no {name}") from None
+    return found
+
+
+def _from_objects(objects: Sequence[Any], where: str) -> Loaded:
+    if len(objects) == 1 and isinstance(objects[0], list | tuple):
+        objects = objects[0]
+    if len(objects) == 1 and inspect.isclass(objects[0]):
+        return _from_class(objects[0], where)
+    for each in objects:
+        if not inspect.isroutine(each):
+            raise InputError(
+                f"{where}: {short(each)} is neither a class nor a function; name the class, not an "
+                "object of it"
+            )
+    made = FunctionsEnvironment(objects, where)
+    return Loaded(lambda: made)
+
+
+def _from_class(kind: type, where: str) -> Loaded:
+    reset = getattr(kind, "reset", None)
+    if not callable(reset):
+        raise InputError(
+            f"{where}: {kind.__name__} has no method `reset`, which begins an episode; add it"
+        )
+    try:
+        inspect.signature(kind).bind()
+    except TypeError as error:
+        raise InputError(
+            f"{where}: {kind.__name__} is made without arguments ({reason(error)}); give them "
+            "defaults"
+        ) from None
+    except ValueError:  # a class of C, of which nothing is known
+        pass
+    if is_protocol(kind):
+        return Loaded(kind)
+    described = TrlClass(kind, where)
+    return Loaded(described.make, described.left_out)
+
+
+def is_protocol(kind: Any) -> bool:
+    """Whether a class is of our protocol: `call`, and a `reset` that takes a row and a seed. A TRL
+    class may have a tool `call`, but its `reset` takes columns by their names.
+    """
+    if not callable(getattr(kind, "call", None)):
+        return False
+    try:
+        inspect.signature(kind.reset).bind(None, {}, 0)
+    except TypeError:
+        return False
+    return True

@@ -1,0 +1,136 @@
+"""What a recipe or a script names as its environment, looked at without running it."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from toolrest.environments.source_file import check_file
+from toolrest.errors import InputError, short
+from toolrest.io.foreign import user_path
+
+WHERE = "environment.source"
+"""The setting, as errors name it."""
+BUILT_IN = ("bfcl", "world")
+_FORMS = (
+    "a class or function in a file (bank.py:Bank), a file of functions (tools.py), the address of "
+    "an OpenEnv server (http://127.0.0.1:8000), world or bfcl"
+)
+OPENENV_INSTALL = "pip install 'toolrest[openenv]'"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an environment comes from. All of it can be sent to another process, but `live`."""
+
+    kind: str
+    """`file`, `module`, `url`, `world`, `bfcl` or `live`."""
+    place: str
+    """The file, the module's name or the address."""
+    names: tuple[str, ...] = ()
+    """What is taken of a file or module; none: every public function."""
+    label: str = ""
+    """What messages call it."""
+    live: tuple[Any, ...] = ()
+    """A class or functions that no other process can import."""
+
+
+def find_source(given: str | type | Callable[..., Any] | Sequence[Callable[..., Any]]) -> Source:
+    """The source that is meant by a text, as recipes have it, or by Python objects.
+
+    A class or function of a module is imported in the environments' process by its name; one of a
+    script by running that script's file there, which wants `if __name__ == "__main__":` around the
+    script's work. One that is made inside of a function, or typed into a notebook, cannot be had
+    there: its episodes run in threads of this process.
+
+    Raises:
+        InputError: it has no form that is known, or its file does not have what it names.
+    """
+    return _from_text(given) if isinstance(given, str) else _from_objects(given)
+
+
+def check_source(text: str) -> Source:
+    """Check what a recipe names: whether the file and the name in it are there, whether the package
+    for it is installed. Nothing of it is run and no server is asked.
+
+    Raises:
+        InputError: saying what is wrong, where, and how it is mended.
+    """
+    return _from_text(text)
+
+
+def _from_text(text: str) -> Source:
+    where = f"{WHERE}={text}"
+    if text in BUILT_IN:
+        if text == "bfcl" and find_spec("bfcl_eval") is None:
+            raise InputError(
+                f"{where}: needs the package bfcl-eval; "
+                "pip install --no-deps bfcl-eval==2025.8.5 (docs/evaluate.md)"
+            )
+        return Source(text, text, label=text)
+    if "://" in text:
+        return _from_address(text, where)
+    file, colon, name = text.rpartition(":")
+    if not colon and text.endswith(".py"):
+        file, name = text, ""
+    if not file.endswith(".py") or (colon and not name.isidentifier()):
+        raise InputError(f"{where}: it is {_FORMS}")
+    path = user_path(file, where)
+    if path.is_dir():
+        raise InputError(f"{where}: {path} is a folder; name the .py file in it")
+    if not path.is_file():
+        raise InputError(f"{where}: there is no file {path}")
+    check_file(path, name, where)
+    names = (name,) if name else ()
+    return Source("file", str(path.resolve()), names, label=f"{path.name}:{name}".rstrip(":"))
+
+
+def _from_address(text: str, where: str) -> Source:
+    try:
+        parts = urlsplit(text)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        right = False
+    if not right:
+        raise InputError(f"{where}: an OpenEnv server's address is as http://127.0.0.1:8000")
+    if find_spec("openenv") is None:
+        raise InputError(f"{where}: OpenEnv needs the package openenv; {OPENENV_INSTALL}")
+    return Source("url", text.rstrip("/"), label=text)
+
+
+def _from_objects(given: Any) -> Source:
+    where = "environment"
+    objects = tuple(given) if isinstance(given, list | tuple) else (given,)
+    if not objects or not all(inspect.isclass(each) or inspect.isroutine(each) for each in objects):
+        raise InputError(
+            f"{where}={short(given)}: it is a class, a function, a list of functions, or a text: "
+            f"{_FORMS}"
+        )
+    if len(objects) > 1 and any(inspect.isclass(each) for each in objects):
+        raise InputError(f"{where}={short(given)}: a list holds functions; give one class alone")
+    label = ", ".join(each.__qualname__ for each in objects)
+    modules = {each.__module__ for each in objects}
+    module = sys.modules.get(next(iter(modules))) if len(modules) == 1 else None
+    names = tuple(each.__qualname__ for each in objects)
+    if module is None or not all(_is_in(module, each) for each in objects):
+        return Source("live", "", label=label, live=objects)
+    if module.__name__ != "__main__":
+        return Source("module", module.__name__, names, label=label)
+    file = getattr(module, "__file__", None)
+    if file is None or not Path(file).is_file():
+        return Source("live", "", label=label, live=objects)
+    return Source("file", str(Path(file).resolve()), names, label=label)
+
+
+def _is_in(module: Any, wanted: Any) -> bool:
+    """Whether a module has the object under its own name, so that another process finds it."""
+    found = module
+    for part in wanted.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is wanted

@@ -1,0 +1,104 @@
+"""The file of a user's environment, read without running it."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from toolrest.errors import InputError, reason, unknown_name
+
+_DEFINES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_PLAIN_BASES = ("object", "Environment", "Protocol")
+
+
+def check_file(path: Path, name: str, where: str) -> None:
+    """Check that a file of Python defines a name that can be an environment.
+
+    Args:
+        name: empty: its public functions are the tools.
+        where: begins errors, such as `environment.source=bank.py:Bank`.
+
+    Raises:
+        InputError: it does not, or cannot be read.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            tree = ast.parse(path.read_bytes(), str(path))
+    except SyntaxError as error:
+        line = f"line {error.lineno}" if error.lineno else "a line"
+        raise InputError(f"{where}: {path} is not Python ({line}: {error.msg}); mend it") from error
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        raise InputError(f"{where}: {path} cannot be read ({reason(error)})") from error
+    defined = list(_defined(tree))
+    public = {node.name: node for node in defined if not node.name.startswith("_")}
+    if not name:
+        _check_tools(path, public, where)
+        return
+    node = {node.name: node for node in defined}.get(name)
+    if node is None:
+        if _may_define(tree, name):
+            return
+        if not public:
+            raise InputError(f"{where}: {path} defines no class or function; add {name}")
+        known = unknown_name("class or function", name, public)
+        raise InputError(f"{where}: {path}: {known}")
+    if isinstance(node, ast.ClassDef):
+        _check_class(path, node, where)
+
+
+def _check_tools(path: Path, public: Mapping[str, ast.stmt], where: str) -> None:
+    if any(not isinstance(node, ast.ClassDef) for node in public.values()):
+        return
+    if public:
+        name = next(iter(public))
+        raise InputError(f"{where}: {path} has no functions; its class is {path.name}:{name}")
+    raise InputError(f"{where}: {path} has no public functions; each is a tool")
+
+
+def _check_class(path: Path, node: ast.ClassDef, where: str) -> None:
+    """Refuse a class without `reset`, where no base may have it."""
+    bases = [base.id if isinstance(base, ast.Name) else "?" for base in node.bases]
+    if any(base not in _PLAIN_BASES for base in bases) or node.decorator_list:
+        return
+    names = {each.name for each in node.body if isinstance(each, _DEFINES)}
+    names |= {
+        target.id
+        for each in node.body
+        if isinstance(each, ast.Assign)
+        for target in each.targets
+        if isinstance(target, ast.Name)
+    }
+    if "reset" not in names:
+        raise InputError(
+            f"{where}: the class {node.name} in {path} has no method `reset`, which begins an "
+            "episode; add it"
+        )
+
+
+def _defined(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
+    """The functions and classes outside of functions and classes, under whichever condition."""
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop(0)
+        if isinstance(node, _DEFINES):
+            yield node
+        else:
+            waiting += ast.iter_child_nodes(node)
+
+
+def _may_define(tree: ast.Module, name: str) -> bool:
+    """Whether a name is imported, assigned, or may come by a way that is not seen."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found = {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+            if name in found or "*" in found:
+                return True
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == name:
+            return True
+        if isinstance(node, ast.FunctionDef) and node.name == "__getattr__":
+            return True
+        if isinstance(node, ast.Name) and node.id in ("globals", "exec", "setattr"):
+            return True
+    return False

@@ -1,0 +1,86 @@
+"""Rebuilds the embedded policy of the chains: a warm start on whole trajectories.
+
+    python -m toolrest.world.build_chains OUT
+
+It goes on from the embedded policy (`build`) in two lessons, with the loss on the policy's turns
+alone: right trajectories, then trajectories of which a part is wrong. The second makes the policy
+unsure and teaches it bad habits, which is what is left for reinforcement learning to mend.
+"""
+
+import argparse
+import json
+import random
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
+
+from toolrest.world.chain_demonstrations import (
+    Trajectory,
+    demonstrate_chain,
+    demonstrate_chain_with_errors,
+)
+from toolrest.world.chain_tokens import prompt_ids, reply_ids, seam_ids
+from toolrest.world.tasks import Split
+from toolrest.world.teaching import NOT_LEARNED, Labelled, Lesson, teach
+
+SEED = 20261126
+ERROR_RATE = 0.4
+
+
+def labelled(tokenizer: PreTrainedTokenizerFast, trajectory: Trajectory) -> Labelled:
+    """The row of a trajectory: the policy's turns are learned, all else is given."""
+    ids = prompt_ids(trajectory.messages, tokenizer)
+    labels = [NOT_LEARNED] * len(ids)
+    for turn in trajectory.turns:
+        reply = reply_ids(turn.reply, tokenizer)
+        seam = seam_ids(turn.results, tokenizer) if turn.results else []
+        ids += reply + seam
+        labels += reply + [NOT_LEARNED] * len(seam)
+    return ids, labels
+
+
+def _row(seed: int, index: int) -> dict[str, object]:
+    return {"index": index, "split": str(Split.TRAIN), "seed": seed}
+
+
+def _right(
+    tokenizer: PreTrainedTokenizerFast, seed: int, index: int, rng: random.Random
+) -> Labelled:
+    return labelled(tokenizer, demonstrate_chain(_row(seed, index), rng))
+
+
+def _waver(
+    tokenizer: PreTrainedTokenizerFast, seed: int, index: int, rng: random.Random
+) -> Labelled:
+    trajectory = demonstrate_chain_with_errors(_row(seed, index), rng, ERROR_RATE)
+    return labelled(tokenizer, trajectory)
+
+
+LESSONS = (
+    Lesson("right trajectories", 240, 16, 1e-3, 0.2, _right),
+    Lesson("wavering trajectories", 100, 16, 4e-4, 0.05, _waver),
+)
+
+
+def build(out: Path, report: Callable[[str], None] = print) -> None:
+    """Build the policy and save it in `out` with the tokenizer (safetensors in bfloat16, JSON)."""
+    source = str(files("toolrest.world") / "policy")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(source)
+    model = Qwen3ForCausalLM.from_pretrained(source, dtype=torch.float32)
+    model.set_attn_implementation("eager")
+    for number, lesson in enumerate(LESSONS):
+        teach(model, tokenizer, lesson, seed=SEED + number, report=report)
+    model.bfloat16().save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    taught = [{"name": lesson.name, "steps": lesson.steps} for lesson in LESSONS]
+    record = {"seed": SEED, "begins_with": "policy", "lessons": taught}
+    (out / "build.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path, help="folder that receives tokenizer and weights")
+    build(parser.parse_args().out)

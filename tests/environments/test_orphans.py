@@ -1,0 +1,97 @@
+"""Whatever is killed, no process of an environment is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from environments.processes import all_gone, children_of, is_running
+
+from toolrest.core.dialects import ToolCall
+from toolrest.environments.base import Ending, EnvironmentFailure
+from toolrest.environments.host import Host, Limits
+
+SOURCES = Path(__file__).parent / "sources"
+HOSTILE = f"{SOURCES / 'hostile.py'}:Hostile"
+LOOK = [ToolCall("look", {})]
+PARENT = f"""
+import sys, time
+from toolrest.core.dialects import ToolCall
+from toolrest.environments.host import Host, Limits
+host = Host({HOSTILE!r}, Limits(call_timeout=600))
+rows = [{{}}, {{"where": "call", "how": "hang"}}, {{"where": "call", "how": "spin"}},
+        {{"where": "reset", "how": "fork", "pids": sys.argv[1]}}]
+episodes = host.start([(row, 0) for row in rows])
+for each in episodes[1:3]:
+    each.call([ToolCall("look", {{}})])
+print(host._starter._process.pid, *(each.pid for each in episodes), flush=True)
+time.sleep(600)
+"""
+
+
+def starter_of(host):
+    return host._starter._process.pid
+
+
+def test_closing_the_host_ends_everything():
+    host = Host(HOSTILE, Limits(call_timeout=20))
+    episodes = host.start([({}, 0), ({"where": "call", "how": "spin"}, 0), ({}, 0)])
+    pids = [starter_of(host), *(each.pid for each in episodes)]
+    spinning = episodes[1].call(LOOK)
+    time.sleep(0.1)
+    began = time.monotonic()
+    assert host.close() == []
+    assert time.monotonic() - began < 5
+    assert all_gone(pids)
+    assert isinstance(spinning.exception(), EnvironmentFailure)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_starter_that_is_killed_is_begun_again(number, tmp_path):
+    pids = tmp_path / "pids"
+    with Host(HOSTILE, Limits(call_timeout=20)) as host:
+        rows = [{}, {"where": "reset", "how": "fork", "pids": str(pids)}]
+        before = host.start([(row, 0) for row in rows])
+        first = starter_of(host)
+        os.kill(first, number)
+        assert all_gone([first, *(each.pid for each in before), int(pids.read_text())])
+        with pytest.raises(EnvironmentFailure, match="Hostile: call "):
+            before[0].call(LOOK).result()
+        [after] = host.start([({}, 0)])
+        assert after.failure is None and starter_of(host) != first
+        assert after.finish("", Ending.ANSWERED).result().reward == 1.0
+
+
+def test_a_parent_that_is_killed_leaves_nothing(tmp_path):
+    pids = tmp_path / "pids"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(pids)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        started = [int(each) for each in parent.stdout.readline().split()]
+        started.append(int(pids.read_text()))
+        assert len(started) == 6 and all(map(is_running, started))
+    finally:
+        parent.kill()
+        parent.wait()
+    assert all_gone(started)
+
+
+def test_a_parent_that_is_killed_as_a_file_is_run_leaves_nothing(tmp_path):
+    slow = tmp_path / "slow.py"
+    slow.write_text("import time\ntime.sleep(600)\ndef reset(): pass\n")
+    code = f"from toolrest.environments.host import Host\nHost({str(slow)!r})"
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        until = time.monotonic() + 20
+        while not (started := children_of(parent.pid)) and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(1.0)  # the starter is set to end with its parent, and runs the file
+        assert started and all(map(is_running, started))
+    finally:
+        parent.kill()
+        parent.wait()
+    assert all_gone(started)
