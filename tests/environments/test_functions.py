@@ -132,3 +132,15 @@ def test_functions_made_inside_of_a_function_are_tools():
 def test_what_is_no_environment_is_refused(given):
     with pytest.raises(InputError, match="environment="):
         Host(given)
+
+
+def test_the_process_that_forks_has_no_torch(tmp_path):
+    file = tmp_path / "tools.py"
+    file.write_text(
+        "import sys\n\n\ndef torch_is_there() -> bool:\n"
+        '    """\n    Look.\n    """\n    return "torch" in sys.modules\n'
+    )
+    with Host(str(file), LIMITS) as host:
+        [episode] = host.start([({"prompt": "Look."}, 0)])
+        step = episode.call([ToolCall("torch_is_there", {})]).result()
+        assert step.results == (("torch_is_there", "false"),)

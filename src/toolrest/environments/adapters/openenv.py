@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
+from urllib.parse import urlsplit
 
 from toolrest.core.dialects import ToolCall
 from toolrest.environments.base import Ending, EnvironmentFailure, Finish, Start, Step
@@ -51,8 +52,7 @@ class OpenEnvServer:
         self._address = address
         self._seconds = seconds
         try:
-            with urllib.request.urlopen(f"{address}/schema", timeout=seconds) as answer:  # noqa: S310 (http or https: checked)
-                action = json.loads(answer.read(_LONGEST_SCHEMA))["action"]
+            action = _schema(address, seconds)
             self._action = None if action.get("title") == _MCP else _action_tool(action)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
@@ -63,6 +63,14 @@ class OpenEnvServer:
     def make(self) -> OpenEnvEnvironment:
         client = self._client(base_url=self._address, message_timeout_s=self._seconds)
         return OpenEnvEnvironment(client, self._action)
+
+
+def _schema(address: str, seconds: float) -> Any:
+    """The schema of a server's actions. A proxy is no way to this machine itself."""
+    near = urlsplit(address).hostname in ("localhost", "127.0.0.1", "::1")
+    handlers = [urllib.request.ProxyHandler({})] if near else []
+    with urllib.request.build_opener(*handlers).open(f"{address}/schema", timeout=seconds) as file:
+        return json.loads(file.read(_LONGEST_SCHEMA))["action"]
 
 
 def _action_tool(schema: Mapping[str, Any]) -> dict[str, Any]:

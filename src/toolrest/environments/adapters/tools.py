@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
@@ -20,17 +22,32 @@ def schema_of(function: Callable[..., Any], where: str) -> dict[str, Any]:
     Raises:
         InputError: they say too little.
     """
-    from transformers.utils.chat_template_utils import get_json_schema
+    from transformers.utils import chat_template_utils
 
     try:
-        schema = get_json_schema(function)
+        with _without_torch(chat_template_utils):
+            schema = chat_template_utils.get_json_schema(function)
     except Exception as error:  # of type hints and docstrings that say too little
         raise InputError(
-            f"{where}, {function.__name__}: it needs type hints, and a docstring with what it does "
+            f"{where}: {function.__name__} needs type hints, and a docstring with what it does "
             f"and each argument ({reason(error)})"
         ) from error
     schema["function"].pop("return", None)  # what it returns is not for the policy's template
     return schema
+
+
+@contextmanager
+def _without_torch(utils: Any) -> Iterator[None]:
+    """Have transformers not import torch to know a type that no function here can have: it takes
+    seconds and 200 MB that each process of an episode would be forked with.
+    """
+    asked = utils.is_torch_available
+    if "torch" not in sys.modules:
+        utils.is_torch_available = lambda: False
+    try:
+        yield
+    finally:
+        utils.is_torch_available = asked
 
 
 class Tools:
