@@ -1,5 +1,6 @@
 """The schema of a training sample, which every data format is read into."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,5 +28,7 @@ class Sample:
     whose values say their types."""
     group: str = ""
     """The dialogue that it is a step of: steps of one stay on one side of a split."""
+    columns: Mapping[str, Any] | None = None
+    """What the `reset` of an environment is given; None: there is no environment."""
     row: str = field(default="", compare=False)
     """Which row of the file that it was read from, from 0, and which of its samples: `3.1`."""

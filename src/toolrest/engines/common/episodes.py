@@ -1,0 +1,195 @@
+"""Episodes of a recipe's environment, played by its policy."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from toolrest.core.dialects import get_dialect
+from toolrest.data.prompts import TemplateRefusal, render_chat
+from toolrest.environments.base import Ending, Start
+from toolrest.environments.episode import Limits
+from toolrest.environments.host import Host
+from toolrest.policy.speech import read_speech
+from toolrest.recipe import Recipe
+from toolrest.recipe.sources import recipe_rendering
+from toolrest.rollout.seams import Seams, first_prompt
+from toolrest.rollout.turns import Player, Trajectory, TurnLimits, TurnSampler
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+SamplerOf = Callable[[list[list[int]], int], TurnSampler]
+"""Makes the sampler of some prompts, each of which has so many rows next to each other."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """Some episodes."""
+
+    starts: list[Start | None]
+    """What each began with, [B]; None where it could not begin."""
+    trajectories: list[Trajectory]
+    """What came of each, [B]."""
+
+
+class Episodes:
+    """The environment at work; a context manager.
+
+    Raises:
+        InputError: the environment cannot be loaded, or no turn can follow another in the policy's
+            chat template.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        tokenizer: PreTrainedTokenizerBase,
+        generation_config: Any = None,
+        output: Path | None = None,
+    ) -> None:
+        environment = recipe.environment
+        assert environment.source is not None
+        self._recipe, self._tokenizer = recipe, tokenizer
+        self._rendering = recipe_rendering(recipe)
+        speech = read_speech(tokenizer, get_dialect(recipe.dialect), generation_config)
+        self.seams = Seams(
+            tokenizer, speech, self._rendering.style, environment.max_result_tokens
+        )
+        self.seams.check()
+        self.limits = TurnLimits(
+            environment.max_turns,
+            recipe.rollout.max_response_tokens,
+            environment.max_trajectory_tokens,
+        )
+        self.host = Host(
+            environment.source,
+            Limits(
+                environment.call_timeout,
+                environment.episode_timeout,
+                environment.workers,
+                environment.max_memory,
+            ),
+            output,
+        )
+
+    def play(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        seeds: Sequence[int],
+        sampler_of: SamplerOf,
+        uniforms: Callable[[int], torch.Tensor | None] = lambda turn: None,
+    ) -> Played:
+        """Play an episode of each row.
+
+        Args:
+            rows: what `reset` is given, [B]; rows of a group stand next to each other.
+            seeds: of each episode, [B].
+            sampler_of: see `SamplerOf`.
+            uniforms: see `toolrest.rollout.turns.Player.play`.
+        """
+        begun = self.host.start(list(zip(rows, seeds, strict=True)))
+        prompts: list[list[int]] = []
+        episodes: list[Any] = []
+        known: dict[str, list[int] | str] = {}
+        for episode in begun:
+            if episode.start is None:
+                prompts.append([])
+                episodes.append(episode.failure or "the environment did not begin")
+                continue
+            said = json.dumps([episode.start.messages, episode.start.tools], default=str)
+            if said not in known:
+                known[said] = self._prompt(episode.start)
+            ids = known[said]
+            prompts.append([] if isinstance(ids, str) else ids)
+            episodes.append(ids if isinstance(ids, str) else episode)
+        self._fill(prompts)
+        size = group_size(prompts)
+        player = Player(sampler_of(prompts[::size], size), self.seams, self.limits)
+        tools = [None if each.start is None else list(each.start.tools) for each in begun]
+        try:
+            played = player.play(prompts, episodes, uniforms, tools)
+        finally:
+            for episode in begun:
+                episode.close()
+        return Played([each.start for each in begun], played)
+
+    def _prompt(self, start: Start) -> list[int] | str:
+        """The ids of an episode's prompt, or why it has none."""
+        prompt = first_prompt(
+            start, self._rendering.style, self.seams.speech, think=self._rendering.think
+        )
+        try:
+            ids = render_chat(prompt, self._tokenizer)
+        except TemplateRefusal as refusal:
+            return str(refusal)
+        most = self._recipe.data.max_prompt_tokens
+        if len(ids) > most:
+            return f"the episode begins with {len(ids)} tokens, over data.max_prompt_tokens={most}"
+        return ids
+
+    def _fill(self, prompts: list[list[int]]) -> None:
+        """Give rows that did not begin the prompt of a neighbour, so that groups stay whole."""
+        usable = [at for at, ids in enumerate(prompts) if ids]
+        end = self.seams.speech.end_id
+        for at, ids in enumerate(prompts):
+            if not ids:
+                near = min(usable, key=lambda other: abs(other - at), default=None)
+                prompts[at] = [end] if near is None else prompts[near]
+
+    def close(self) -> list[str]:
+        """End every process; returns what could not be closed, a line each."""
+        return self.host.close()
+
+    def __enter__(self) -> Episodes:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def group_size(prompts: Sequence[Sequence[int]]) -> int:
+    """How often each prompt stands there, if all do so equally often; else 1."""
+    size = 1
+    while size < len(prompts) and prompts[size] == prompts[0]:
+        size += 1
+    blocks = range(0, len(prompts), size)
+    whole = len(prompts) % size == 0 and all(
+        prompts[at + i] == prompts[at] for at in blocks for i in range(size)
+    )
+    return size if whole else 1
+
+
+def episode_seeds(seed: int, count: int, group: int) -> list[int]:
+    """Seeds of `count` episodes; those of a group are equal, so that they begin alike."""
+    rng = random.Random(seed)
+    drawn = [rng.getrandbits(31) for _ in range(-(-count // group))]
+    return [drawn[at // group] for at in range(count)]
+
+
+def episode_metrics(played: Sequence[Trajectory]) -> dict[str, list[float]]:
+    """Values of each metric, one a trajectory that has it: `episode/reward`, `/success`, `/turns`,
+    `/calls`, `/errors` and `/failed`, and `ending/NAME` for every way to end.
+    """
+    found: dict[str, list[float]] = {
+        "episode/reward": [each.reward for each in played if each.reward is not None],
+        "episode/success": [float(each.success) for each in played if each.success is not None],
+        "episode/turns": [float(len(each.turns)) for each in played],
+        "episode/calls": [float(sum(len(t.calls) for t in each.turns)) for each in played],
+        "episode/errors": [float(sum(t.errors for t in each.turns)) for each in played],
+    }
+    for ending in Ending:
+        found[f"ending/{ending}"] = [float(each.ending is ending) for each in played]
+    return found
