@@ -268,7 +268,7 @@ def test_a_checkpoints_own_generation_settings_are_left_aside():
     import torch
     from transformers import GenerationConfig
 
-    from toolrest.evaluate.generation import generate_batch
+    from toolrest.rollout.generate import generate_batch
     from toolrest.policy.tokenizer import load_tokenizer
     from toolrest.policy.weights import load_policy
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from toolrest.cli.main import app
 from toolrest.core.dialects import get_dialect
 from toolrest.data.prompts import render_prompt
-from toolrest.evaluate.generation import generate_batch
+from toolrest.rollout.generate import generate_batch
 from toolrest.evaluate.target import find_target
 from toolrest.export.find import find_policy
 from toolrest.policy.speech import read_speech

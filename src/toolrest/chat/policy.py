@@ -15,7 +15,6 @@ from toolrest.data.prompts import render_chat
 from toolrest.data.wording import Prompt, openai_tool, word
 from toolrest.engines.common.reward import recipe_reward
 from toolrest.errors import InputError
-from toolrest.evaluate.generation import generate_batch
 from toolrest.evaluate.options import Options
 from toolrest.evaluate.settings import dialect_and_style, positions_of
 from toolrest.evaluate.target import Target
@@ -25,6 +24,7 @@ from toolrest.policy.weights import load_policy
 from toolrest.policy.wording import Wording
 from toolrest.report.inspect import token_entropies
 from toolrest.report.inspection import Inspection, Response, inspect_response
+from toolrest.rollout.generate import generate_batch
 from toolrest.rollout.sampler import shares_prefix
 from toolrest.rollout.shared_prefix import sample_groups
 from toolrest.world.tasks import tools_text

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import torch
 
 from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
 from toolrest.engines.common.ranks import ALONE, Ranks
+from toolrest.rollout.generate import generate_batch
 from toolrest.rollout.sampler import Sampler, shares_prefix
 from toolrest.rollout.shared_prefix import sample_groups
 
@@ -98,52 +99,3 @@ def generate(
     for index, response in (pair for part in parts for pair in part.items()):
         responses[index] = response
     return responses
-
-
-def generate_batch(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: list[list[int]],
-    max_response_tokens: int,
-    temperature: float | None,
-    end_ids: Sequence[int],
-) -> list[list[int]]:
-    """One response a prompt by transformers' generate, the end token included.
-
-    What the checkpoint's own generation config asks for (a repetition penalty, say) is left aside,
-    so that sampling is that of training and greedy is greedy.
-
-    Args:
-        temperature: None for greedy decoding.
-        end_ids: a response ends with one of them.
-    """
-    batch = tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(
-        model.device
-    )
-    sampled = (
-        {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-        if temperature is None
-        else {"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0}
-    )
-    from transformers import GenerationConfig
-
-    own = model.generation_config
-    model.generation_config = GenerationConfig()
-    try:
-        output = cast(Any, model).generate(
-            **batch,
-            max_new_tokens=max_response_tokens,
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=list(end_ids),
-            **sampled,
-        )
-    finally:
-        model.generation_config = own
-    rows = output[:, batch["input_ids"].size(1) :].tolist()
-    return [_ended(row, end_ids) for row in rows]
-
-
-def _ended(row: list[int], end_ids: Sequence[int]) -> list[int]:
-    """The ids up to the first end token, which is kept."""
-    at = next((place for place, token in enumerate(row) if token in end_ids), None)
-    return row if at is None else row[: at + 1]

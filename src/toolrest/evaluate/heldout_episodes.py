@@ -11,8 +11,8 @@ import torch
 from toolrest.data.sample import Sample
 from toolrest.engines.common.episodes import Episodes, episode_seeds
 from toolrest.engines.common.ranks import ALONE, Ranks
-from toolrest.evaluate.generation import generate_batch
 from toolrest.recipe import Recipe
+from toolrest.rollout.generate import generate_batch
 from toolrest.rollout.repeated import RepeatedTurns
 from toolrest.rollout.sampler import shares_prefix
 from toolrest.rollout.shared_prefix import SharedPrefixTurns

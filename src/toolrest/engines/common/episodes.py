@@ -60,9 +60,7 @@ class Episodes:
         self._recipe, self._tokenizer = recipe, tokenizer
         self._rendering = recipe_rendering(recipe)
         speech = read_speech(tokenizer, get_dialect(recipe.dialect), generation_config)
-        self.seams = Seams(
-            tokenizer, speech, self._rendering.style, environment.max_result_tokens
-        )
+        self.seams = Seams(tokenizer, speech, self._rendering.style, environment.max_result_tokens)
         self.seams.check()
         self.limits = TurnLimits(
             environment.max_turns,

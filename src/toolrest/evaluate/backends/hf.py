@@ -12,11 +12,11 @@ from toolrest.data.prompts import render_chat
 from toolrest.data.wording import Prompt
 from toolrest.errors import InputError
 from toolrest.evaluate.episode import Answer, Request
-from toolrest.evaluate.generation import generate_batch
 from toolrest.policy.speech import read_speech
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
+from toolrest.rollout.generate import generate_batch
 from toolrest.rollout.sampler import shares_prefix
 from toolrest.rollout.shared_prefix import sample_groups
 
