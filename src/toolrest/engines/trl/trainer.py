@@ -36,7 +36,8 @@ from toolrest.engines.trl.config import (
     own_settings,
 )
 from toolrest.engines.trl.generation import Generation
-from toolrest.engines.trl.measuring import MeasuringTrainer
+from toolrest.engines.trl.measuring import MeasuringTrainer, Recording
+from toolrest.engines.trl.prefix.trainer import Scored
 from toolrest.engines.trl.rollout import STATISTICS
 from toolrest.policy.speech import read_speech
 from toolrest.runs.model_card import ModelCard
@@ -236,8 +237,8 @@ class ResTTrainer(MeasuringTrainer):
         self._generation = generation = Generation.of(inputs)
         if not self._policy.training:
             return super()._generate_and_score_completions(inputs)
-        self._captured = None
-        with self._capture() if self._runs_old_forward() else nullcontext():
+        recorded = self._record() if self._runs_old_forward() else nullcontext(Recording())
+        with recorded as forward:
             output = super()._generate_and_score_completions(inputs)
         if generation.unscored is not None:
             output["advantages"] = output["advantages"].masked_fill(generation.unscored, 0.0)
@@ -253,20 +254,21 @@ class ResTTrainer(MeasuringTrainer):
             scaffolding=self.scheme.scaffolding,
         )
         advantages = output["advantages"]
-        drawn = self._sampler_statistics(generation.drawn, output["completion_ids"])
-        tokens = None
+        drawn = self._score_drawn(generation.drawn, output["completion_ids"])
+        scored, tokens = drawn or forward.scored, None
         if self.scheme.reads_tokens or self.config.record_entropies:
-            tokens = self._token_statistics(output, drawn)
-        entropy = self._region_entropy(output, regions, mask)
+            scored = drawn or self._score_rollouts(output)
+            tokens = self._token_statistics(output, scored)
+        entropy = self._region_entropy(output, regions, mask, scored)
         weights = self.scheme(TokenBatch(regions, mask, self._progress(), entropy, tokens))
-        weights = self._finite_rows("weight", weights)
+        weights = self._finite_rows("weight", weights, output["completion_ids"])
         credited = advantages
         if self.config.credit == Credit.SPANS:
             credited = self._reward_to_go(inputs, output["completion_ids"], mask)
         output["advantages"] = advantage_rules.apply(weights, credited)
         output["regions"] = regions
         if drawn is not None:
-            output["sampler_logps"] = drawn[..., 0]
+            output["sampler_logps"] = drawn.log_probs
         self._log_weights(regions, mask, weights, credited)
         if self._on_rollouts is not None:
             self._on_rollouts(
@@ -306,29 +308,39 @@ class ResTTrainer(MeasuringTrainer):
         return self.state.global_step / max(1, self.state.max_steps)
 
     def _region_entropy(
-        self, output: dict[str, Any], regions: torch.Tensor, mask: torch.Tensor
+        self,
+        output: dict[str, Any],
+        regions: torch.Tensor,
+        mask: torch.Tensor,
+        scored: Scored | None,
     ) -> RegionEntropy | None:
-        """The region entropies for this generation's weights; None if the scheme uses none."""
+        """The region entropies for this generation's weights; None if the scheme uses none.
+
+        Args:
+            scored: what is known of the sampled tokens; None: one more forward measures them,
+                unless an earlier generation's entropies are used.
+        """
         if self.scheme.statistic is None:
             return None
         step = self.state.global_step + 1
         known = self.entropy.known(step)
         if known is not None:
             return known
-        return self.entropy.add(step, self._measure_rollouts(output, regions, mask))
+        scored = scored or self._score_rollouts(output)
+        return self.entropy.add(step, self._reduce(self._measure(scored, regions, mask)))
 
     def _compute_loss(self, model, inputs):
         if not self._policy.training:
             return super()._compute_loss(model, inputs)
-        with self._capture():
+        with self._record() as forward:
             loss = super()._compute_loss(model, inputs)
-        assert self._captured is not None
+        assert forward.scored is not None
         mask = inputs["completion_mask"].bool()
         if "tool_mask" in inputs:
             mask = mask & inputs["tool_mask"].bool()
-        self._logged += RegionEntropy.measure(self._captured, inputs["regions"], mask)
+        self._logged += self._measure(forward.scored, inputs["regions"], mask)
         if "sampler_logps" in inputs and self._sampled_by_this_policy():
-            self._log_difference(inputs["sampler_logps"], mask)
+            self._log_difference(inputs["sampler_logps"], forward.scored.log_probs, mask)
         return loss
 
     def _log_weights(
