@@ -1,4 +1,4 @@
-"""TRL's trainer, which stops or skips where a number is not finite."""
+"""TRL's trainer that stops, or skips the step, where a number is not finite."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LED_TO_A_GRADIENT = ("advantages", "old_per_token_logps", "importance_sampling_
 
 
 def _noting(function: Any, left_out: torch.Tensor) -> Any:
-    """A reward function that unmarks, in `left_out`, the responses that it has not said None of."""
+    """The same reward function; it sets `left_out`, [B], to False where it does not return None."""
     if isinstance(function, torch.nn.Module):
         left_out.zero_()
         return function
@@ -40,7 +40,7 @@ def _noting(function: Any, left_out: torch.Tensor) -> Any:
 
 
 class GuardedTrainer(CheckpointTrainer):
-    """Looks at rewards, token weights, gradients and parameters.
+    """Checks rewards, token weights, gradients and parameters for NaN and infinity.
 
     Args:
         non_finite: `stop` or `skip`.
@@ -123,7 +123,7 @@ class GuardedTrainer(CheckpointTrainer):
     def _incident(
         self, what: str, tensors: dict[str, torch.Tensor], ids: Sequence[Sequence[int]] | None
     ) -> None:
-        """Tell what led to it; then stop, if that is the rule.
+        """Report an incident; then raise, if the rule is `stop` or a parameter is broken.
 
         Args:
             ids: the responses that it is about, [B] lists; None: not known.

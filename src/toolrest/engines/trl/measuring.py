@@ -73,8 +73,8 @@ class MeasuringTrainer(PrefixSharingTrainer):
         finally:
             self._recording = None
 
-    def _score_packed(self, *arguments: Any) -> Scored:
-        scored = super()._score_packed(*arguments)
+    def _score_packed(self, model, ids, attention, width, budget) -> Scored:
+        scored = super()._score_packed(model, ids, attention, width, budget)
         self._add_collisions(scored.collisions)
         return scored
 

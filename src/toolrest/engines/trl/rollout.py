@@ -69,7 +69,7 @@ def shared_prefix_rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str,
 
 
 def _group_size(prompt_ids: list[list[int]]) -> int:
-    """How often each prompt stands there, if all do so equally often; else 1."""
+    """How often each prompt is repeated in a row, if all are equally often; else 1."""
     size = 1
     while size < len(prompt_ids) and prompt_ids[size] == prompt_ids[0]:
         size += 1
