@@ -39,7 +39,8 @@ from mutants import Mutant, mutants  # noqa: E402
 MUTATED = (
     *("core/regions.py", "core/vocabulary.py", "core/credit.py"),
     *("core/weights/*.py", "core/rewards/*.py", "engines/common/reward.py"),
-    *("engines/trl/trainer.py", "engines/trl/sft.py", "engines/trl/guards.py"),
+    *("engines/trl/trainer.py", "engines/trl/scoring.py"),
+    *("engines/trl/sft.py", "engines/trl/guards.py"),
     *("engines/common/batch.py", "engines/common/potentials.py", "engines/verl/weights.py"),
 )
 """What gets faults, below src/toolrest."""

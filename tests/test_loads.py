@@ -16,6 +16,7 @@ LOADERS = {
     *("from_pretrained", "snapshot_download", "load_dataset", "safe_open", "load_file"),
     *("load_from_json", "ParquetFile", "get_template", "spec_from_file_location"),
     *("import_module", "read_text", "read_bytes", "read_json", "read_whole", "iterate_lines"),
+    *("read_object", "object_or_none", "given_object"),
     *("open_regular", "whole_lines", "plain_values", "open", "_load_from_checkpoint"),
     *("_load_rng_state", "_load_optimizer_and_scheduler", "LLM", "OfficialBFCL"),
 }
@@ -39,6 +40,7 @@ ROWS = {
     "a run's files": (
         *(
             "runs/folder.py",
+            "runs/checkpoints.py",
             "runs/reproducibility.py",
             "evaluate/of_run.py",
             "report/inspect.py",
@@ -55,6 +57,7 @@ ROWS = {
             "experiments/cells.py",
             "engines/verl/job.py",
             "engines/verl/launch.py",
+            "engines/verl/checkpoints.py",
             "engines/verl/plugin.py",
         ),
         *("evaluate/target.py", "doctor/self_test.py"),
@@ -67,9 +70,9 @@ ROWS = {
         "policy/wording.py:read_wording",
         "runs/extension.py",
         "export/results.py",
-        "export/write.py:_counts",
+        "export/write.py",
+        "experiments/sameness.py",
         "export/find.py:_end",
-        "runs/checkpoints.py",
     ),
     "a policy's model card": ("runs/card_of_run.py:kept_licence",),
     "an evaluation's files": (
@@ -92,6 +95,7 @@ ROWS = {
 """The table's rows, and the places that load them: files, or functions in them."""
 OURS = {
     "io/files.py": "the readers themselves",
+    "io/objects.py": "the readers themselves",
     "engines/trl/__init__.py": "our own modules by their names",
     "io/terminal.py": "the standard streams",
     "recipe/shipped.py": "our own recipes",

@@ -13,9 +13,10 @@ from interleavings import every_order, stage
 from toolrest.errors import InputError
 from toolrest.io import files
 from toolrest.io.files import append_json, write_json
-from toolrest.runs import folder as runs
+from toolrest.runs import environment
 from toolrest.runs.claims import new_run, remove_run, resumed_run
-from toolrest.runs.folder import RunFolder, begin_run
+from toolrest.runs.environment import begin_run
+from toolrest.runs.folder import RunFolder
 
 RUN = RunFolder(Path("runs") / "x")
 PREEMPTIONS = int(os.environ.get("TOOLREST_PREEMPTIONS", "2"))
@@ -32,7 +33,7 @@ def quick_files(tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
     monkeypatch.setattr(files, "_sync", lambda folder: None)
     monkeypatch.setattr(files, "_PATIENCE", 0.0)
-    monkeypatch.setattr(runs, "describe_environment", lambda seed: {"seed": seed})
+    monkeypatch.setattr(environment, "describe_environment", lambda seed: {"seed": seed})
     interleavings.stop_at(monkeypatch)
 
 

@@ -3,7 +3,10 @@
 import difflib
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _WORDED = {
     MemoryError: "memory ran out",
@@ -44,6 +47,18 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name[:_LONGEST], names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown {kind} {short(name)}: {hint}known: {', '.join(names)}"
+
+
+def check_name(kind: str, name: str, known: Collection[str]) -> None:
+    """Raise an `InputError` with `unknown_name` if a name is not known."""
+    if name not in known:
+        raise InputError(unknown_name(kind, name, known))
+
+
+def look_up(kind: str, name: str, known: Mapping[str, T]) -> T:
+    """The item of a name; an `InputError` as `check_name` if there is none."""
+    check_name(kind, name, known)
+    return known[name]
 
 
 def short(value: object) -> str:

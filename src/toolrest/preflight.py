@@ -23,8 +23,9 @@ from toolrest.recipe import Recipe
 from toolrest.recipe.extras import check_extras
 from toolrest.recipe.reward_file import check_reward_file
 from toolrest.recipe.sources import recipe_rendering, recipe_sources
+from toolrest.runs.checkpoints import checkpoint_step
 from toolrest.runs.claims import check_free, check_writable, existing
-from toolrest.runs.folder import RUNS, RunFolder, checkpoint_step
+from toolrest.runs.folder import RUNS, RunFolder
 from toolrest.runs.going_on import resumable_checkpoint
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ from toolrest.policy.fitting import fit_recipe
 from toolrest.policy.sizing import count_tokens, is_sized, refuse_memory, say_time, size_recipe
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.recipe import Recipe, dump_recipe
-from toolrest.runs.folder import RunFolder, begin_run
+from toolrest.runs.environment import begin_run
+from toolrest.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -318,6 +318,22 @@ def more(*arguments):
     return done.exit_code, done.stdout, done.stderr
 
 
+@pytest.fixture(scope="module")
+def two_steps(tmp_path_factory):
+    """A run of two steps that is done."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("two"))
+        assert more(*SMALL, "max_steps=2", "name=x", "--quiet")[0] == 0
+        return Path("runs").absolute()
+
+
+@pytest.fixture
+def done(two_steps):
+    """The same, as `runs/x` of this test's folder."""
+    shutil.copytree(two_steps, "runs")
+    return Path("runs/x").absolute()
+
+
 def test_a_run_that_is_done_is_trained_for_longer(tmp_path):
     """It goes on from its last step; the steps that were done stay as they were."""
     assert more(*SMALL, "max_steps=2", "name=x", "evaluation.every=1", "--quiet")[0] == 0
@@ -345,9 +361,8 @@ def test_a_run_that_is_done_is_trained_for_longer(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_longer_run_has_its_progress_counted_to_the_new_end(tmp_path):
+def test_the_longer_run_has_its_progress_counted_to_the_new_end(done, tmp_path):
     """As a run of that length that began with the checkpoint: the weights of step 3 are of 2/4."""
-    assert more(*SMALL, "max_steps=2", "name=x", "--quiet")[0] == 0
     assert more(*SMALL, "max_steps=4", "name=straight", "--quiet")[0] == 0
     assert more("--resume", "runs/x", "max_steps=4", "--quiet")[0] == 0
     rollouts = [
@@ -374,12 +389,10 @@ def test_a_run_that_was_stopped_can_be_extended_and_one_tried_before_goes_on(tmp
     assert records(folder)[-1]["step"] == 6
 
 
-def test_fewer_steps_are_refused_and_change_nothing(tmp_path):
-    assert more(*SMALL, "max_steps=2", "name=x", "--quiet")[0] == 0
-    folder = tmp_path / "runs" / "x"
+def test_fewer_steps_are_refused_and_change_nothing(done):
     before = {
         path: path.read_bytes()
-        for path in folder.rglob("*")
+        for path in done.rglob("*")
         if path.is_file() and path.name != "lock"
     }
     for steps in (1, 2):
@@ -394,13 +407,12 @@ def test_fewer_steps_are_refused_and_change_nothing(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_recipe_that_was_edited_is_none_to_extend(tmp_path):
-    assert more(*SMALL, "max_steps=2", "name=x", "--quiet")[0] == 0
-    recipe = tmp_path / "runs" / "x" / "recipe.yaml"
+def test_a_recipe_that_was_edited_is_none_to_extend(done):
+    recipe = done / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("seed: 0", "seed: 1"))
     code, _, err = more("--resume", "runs/x", "max_steps=4", "--quiet")
     assert code == 2 and "the recipe has changed" in err
-    assert (tmp_path / "runs" / "x" / "summary.json").is_file()  # it is done, as before
-    assert (tmp_path / "runs" / "x" / "evaluation" / "after.jsonl").is_file()
+    assert (done / "summary.json").is_file()  # it is done, as before
+    assert (done / "evaluation" / "after.jsonl").is_file()
     code, _, err = more("--resume", "runs/x", "max_steps=4", "--quiet", "--accept-changed-data")
     assert code == 0, err

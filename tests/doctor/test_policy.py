@@ -24,7 +24,7 @@ def test_a_whole_folder_and_the_embedded_policy(folder):
 
 def test_a_torn_config(folder):
     (folder / "config.json").write_text('{"model_type": "qwen')
-    with pytest.raises(InputError, match=r"config.json: not readable JSON.*copy the file"):
+    with pytest.raises(InputError, match=r"config.json: cannot be read.*copy the file"):
         policy.check_files(Recipe(policy=str(folder)))
 
 

@@ -107,8 +107,8 @@ def test_without_words_it_is_the_default_recipe(words, capsys):
     [
         ("{", "cannot be read"),
         ("", "cannot be read"),
-        ("[]", "no JSON object"),
-        ("3", "no JSON object"),
+        ("[]", "not an object"),
+        ("3", "not an object"),
         ("[" * 100_000, "cannot be read"),
         ("\udcff", "cannot be read"),
         ("{}", "model_type=None"),

@@ -13,7 +13,7 @@ from toolrest.engines.verl.reward_function import compute_score
 from toolrest.evaluate import heldout
 from toolrest.experiments import trajectories
 from toolrest.recipe import load_recipe
-from toolrest.recipe.schema import Data
+from toolrest.recipe.sections import Data
 
 CALL = (
     '<think>t</think>\n<tool_call>\n{"name": "f", "parameters": {"a": "%s", "n": %s}}\n</tool_call>'

@@ -193,7 +193,7 @@ def test_a_checkpoint_that_nobody_evaluated_has_no_results(runs, tmp_path):
 
 
 def test_checkpoints_of_training_have_the_card_and_stay_whole_when_it_is_changed(runs):
-    from toolrest.runs.folder import is_whole
+    from toolrest.runs.checkpoints import is_whole
 
     for name in ("whole", "adapters"):
         folder = runs / name / "checkpoints" / "checkpoint-2"

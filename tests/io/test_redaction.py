@@ -20,7 +20,7 @@ from toolrest.io.files import append_json, write_json, write_whole
 from toolrest.io.redaction import HIDDEN, first_line, key_in, redacted, redacted_command
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.recipe import Recipe, load_recipe
-from toolrest.runs.folder import describe_environment
+from toolrest.runs.environment import describe_environment
 
 KEYS = {
     "OPENAI_API_KEY": "sk-proj-0123456789abcdefghij",

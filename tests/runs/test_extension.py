@@ -28,10 +28,27 @@ def train(*words):
     return CliRunner().invoke(app, ["train", *words, "--quiet"])
 
 
-def began(*words):
-    done = train(*FEW, "name=began", *words)
-    assert done.exit_code == 0, done.output
-    return Path("runs/began")
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The runs that were trained for a test of this file, by their settings."""
+    runs = {}
+
+    def run_of(*words):
+        if words not in runs:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(tmp_path_factory.mktemp("trained"))
+                done = train(*FEW, "name=began", *words)
+                assert done.exit_code == 0, done.output
+                runs[words] = Path("runs/began").absolute()
+        return runs[words]
+
+    return run_of
+
+
+@pytest.fixture
+def began(trained):
+    """Makes `runs/began`, a run with some settings that is done."""
+    return lambda *words: copy(trained(*words), "runs/began")
 
 
 def copy(run, name):
@@ -81,7 +98,7 @@ def killed_at(number, monkeypatch, *words):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("again", [(), pytest.param(("max_steps=4",), marks=pytest.mark.slow)])
-def test_killed_between_any_two_writes_it_goes_on(monkeypatch, again):
+def test_killed_between_any_two_writes_it_goes_on(monkeypatch, began, again):
     """By a plain --resume to the old end or the new one, as far as it had come; and by the same
     command to the new one.
     """
@@ -112,7 +129,7 @@ def test_killed_between_any_two_writes_it_goes_on(monkeypatch, again):
     assert sorted(ends) == ends and ends[-1] == 4 and (ends[0] == 2 or again)
 
 
-def test_from_inside_a_generation_it_goes_on_from_the_last_end_of_one():
+def test_from_inside_a_generation_it_goes_on_from_the_last_end_of_one(began):
     """As a run that was that long from the start has its generations; the policy of the shorter
     one's last step is of half a generation.
     """
@@ -148,7 +165,7 @@ def contents(folder):
         (("max_steps=2",), 3, "the recipe has changed"),
     ],
 )
-def test_a_dry_run_refuses_what_the_run_would(words, longer, said):
+def test_a_dry_run_refuses_what_the_run_would(began, words, longer, said):
     run = began(*words)
     if "changed" in said:
         text = (run / "recipe.yaml").read_text()

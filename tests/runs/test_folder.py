@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from toolrest.errors import InputError
-from toolrest.runs.folder import RunFolder, rollouts_file, steps_before, write_whole
+from toolrest.io.files import write_whole
+from toolrest.runs.folder import RunFolder, rollouts_file, steps_before
 
 
 @pytest.fixture(autouse=True)
@@ -183,17 +184,19 @@ def test_a_link_is_the_user_s(tmp_path):
 
 
 def test_two_changed_trees_of_one_commit_are_two_sources(tmp_path, monkeypatch):
-    from toolrest.runs import folder as runs
+    from toolrest.runs import environment
 
     for name, text in (("one", "a = 1"), ("two", "a = 2"), ("again", "a = 1")):
         (tmp_path / name / "rewards").mkdir(parents=True)
         (tmp_path / name / "runs").mkdir()
-        (tmp_path / name / "runs" / "folder.py").write_text("")
+        (tmp_path / name / "runs" / "environment.py").write_text("")
         (tmp_path / name / "rewards" / "score.py").write_text(text)
     found = []
     for name in ("one", "two", "again"):
-        monkeypatch.setattr(runs, "__file__", str(tmp_path / name / "runs" / "folder.py"))
-        found.append(runs.describe_environment(0)["source"])
+        monkeypatch.setattr(
+            environment, "__file__", str(tmp_path / name / "runs" / "environment.py")
+        )
+        found.append(environment.describe_environment(0)["source"])
     assert found[0] == found[2] != found[1]
 
 

@@ -36,10 +36,13 @@ TINY = [
 ]
 
 
+OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
+
+
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
+    for name in OFFLINE:
         monkeypatch.setenv(name, "1")
 
 
@@ -150,17 +153,38 @@ def write_rows(path, word="two"):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-@pytest.fixture
-def stopped(tmp_path, policy, monkeypatch):
-    """A run that has evaluated before, with one step of two done."""
-    write_rows(tmp_path / "rows.jsonl")
-    (tmp_path / "r.py").write_text("def f(completions, **more):\n    return [0.0] * 2")
-    words = [*TINY, f"policy={policy}", "data.path=rows.jsonl", "reward.function=r.py:f"]
+@pytest.fixture(scope="module")
+def began(tmp_path_factory):
+    """A folder, and what is in it where a run has evaluated before: policy, rows, reward, run."""
+    place, kept = (tmp_path_factory.mktemp("began") / name for name in ("place", "kept"))
+    shutil.copytree(POLICY, place / "p")
+    write_rows(place / "rows.jsonl")
+    (place / "r.py").write_text("def f(completions, **more):\n    return [0.0] * 2")
+    words = [*TINY, f"policy={place / 'p'}", "data.path=rows.jsonl", "reward.function=r.py:f"]
     with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        for name in OFFLINE:
+            patch.setenv(name, "1")
         patch.setattr("toolrest.engines.trl.launch.train_with_trl", lambda *arguments: 0)
         done = CliRunner().invoke(app, ["train", *words, "name=a", "--quiet"])
     assert done.exit_code == 130, done.output
-    return RunFolder(tmp_path / "runs" / "a")
+    shutil.copytree(place, kept)
+    return place, kept
+
+
+@pytest.fixture
+def stopped(began, monkeypatch):
+    """A run that has evaluated before, with one step of two done."""
+    place, kept = began
+    shutil.rmtree(place)
+    shutil.copytree(kept, place)
+    monkeypatch.chdir(place)
+    return RunFolder(place / "runs" / "a")
+
+
+@pytest.fixture
+def its_policy(stopped):
+    return stopped.path.parents[1] / "p"
 
 
 TRUSTED = ("--trust-remote-code",)
@@ -178,10 +202,10 @@ def resume(run, *more, code=0):
     return done.output
 
 
-def test_an_undisturbed_run_keeps_hashes_and_goes_on(stopped, policy):
+def test_an_undisturbed_run_keeps_hashes_and_goes_on(stopped, its_policy):
     kept = read_origins(stopped.data)
     assert kept[f"data {Path('rows.jsonl').absolute()}"] == sha256_of(Path("rows.jsonl"))
-    assert kept[f"policy {policy}: tokenizer.json"] == sha256_of(policy / "tokenizer.json")
+    assert kept[f"policy {its_policy}: tokenizer.json"] == sha256_of(its_policy / "tokenizer.json")
     assert {"the chat template", "the rows", f"reward {Path('r.py').absolute()}:f"} <= kept.keys()
     resume(stopped)
     summary = json.loads(stopped.summary.read_text())
@@ -211,8 +235,8 @@ def test_an_undisturbed_run_keeps_hashes_and_goes_on(stopped, policy):
         (lambda policy: (policy / "merges.txt").write_text(""), "merges.txt is new"),
     ],
 )
-def test_a_change_is_refused_by_name_or_accepted_and_kept(change, named, stopped, policy):
-    change(policy)
+def test_a_change_is_refused_by_name_or_accepted_and_kept(change, named, stopped, its_policy):
+    change(its_policy)
     before = stopped.data.read_bytes()
     output = resume(stopped, code=2)
     assert named in output and "--accept-changed-data" in output
@@ -252,17 +276,16 @@ def test_the_flag_is_for_runs_that_go_on():
 
 
 @pytest.mark.parametrize("words", [["variance", "--run"], ["inspect"]])
-def test_commands_that_go_back_to_a_run_see_a_change(words, stopped, policy):
+def test_commands_that_go_back_to_a_run_see_a_change(words, stopped, its_policy):
     stopped.rollouts.mkdir(exist_ok=True)
     (stopped.rollouts / "step-000000.jsonl").write_text('{"response": "a"}\n')
-    (policy / "tokenizer_config.json").write_text(
-        (policy / "tokenizer_config.json").read_text() + " "
-    )
+    path = its_policy / "tokenizer_config.json"
+    path.write_text(path.read_text() + " ")
     done = CliRunner().invoke(app, [*words, str(stopped.path)])
     assert done.exit_code == 2 and "tokenizer_config.json has changed" in done.output
 
 
-def test_a_comparison_is_of_one_data_set(stopped, policy, tmp_path):
+def test_a_comparison_is_of_one_data_set(stopped, tmp_path):
     """Runs that are there are of other rows than those that would be added."""
     from toolrest.experiments.methods import read_methods
     from toolrest.experiments.plan import CompareFolder, make_plan

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from toolrest.runs.folder import RunFolder, begin_run
+from toolrest.runs.environment import begin_run
+from toolrest.runs.folder import RunFolder
 from toolrest.runs.reproducibility import describe_machine, describe_variables, record_machine
 
 
@@ -72,5 +73,5 @@ def test_variables_that_numbers_depend_on_are_kept_and_compared_without_keys(run
 
 def test_another_commit_of_toolrest_is_said(run, monkeypatch):
     record_machine(run, 0, 1)
-    monkeypatch.setattr("toolrest.runs.folder._commit", lambda: "0123abc")
+    monkeypatch.setattr("toolrest.runs.environment._commit", lambda: "0123abc")
     assert record_machine(run, 0, 1)[0].endswith(", is 0123abc")

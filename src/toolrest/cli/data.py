@@ -135,7 +135,7 @@ def check(
         reports = run_check(sources, rendering, seed=recipe.seed, limits=limits)
         if output is not None:
             from toolrest.errors import InputError
-            from toolrest.runs.folder import write_json
+            from toolrest.io.files import write_json
 
             try:
                 write_json(output, [report.to_dict() for report in reports])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def origin_of_rows(recipe: "Recipe", policy: str | None, against: list[str]) -> dict[str, Any]:
     """What prepared rows depend on besides sources and prompt style, for the manifest."""
     from toolrest.io.files import sha256_of
-    from toolrest.runs.folder import describe_environment
+    from toolrest.runs.environment import describe_environment
     from toolrest.runs.origins import policy_fingerprint
 
     scored = describe_environment(recipe.seed)

@@ -62,7 +62,7 @@ def score(
 
         from toolrest.io.console import console
         from toolrest.io.files import sha256_of
-        from toolrest.runs.folder import describe_environment
+        from toolrest.runs.environment import describe_environment
 
         made = describe_environment(0)
         by = f"toolrest {made['versions']['toolrest']} ({made['commit']})"

@@ -195,7 +195,7 @@ def _run(
         return
     from toolrest.engines.trl.processes import run_processes
     from toolrest.recipe import dump_recipe
-    from toolrest.runs.folder import begin_run
+    from toolrest.runs.environment import begin_run
 
     begin_run(run, dump_recipe(recipe, said=True), recipe.seed)
     code = run_processes(engine, run, quiet=quiet, accept=accept)

@@ -67,7 +67,7 @@ def variance(
             label: _measure(recipe, folder, label, prompts, names) for label, folder in policies
         }
         if output is not None:
-            from toolrest.runs.folder import write_json
+            from toolrest.io.files import write_json
 
             try:
                 write_json(output, _without_nan(found))

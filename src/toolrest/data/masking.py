@@ -94,7 +94,7 @@ def make_mask(dialogue: Dialogue, seed: str) -> Mask:
         seed: such as the run's seed and the row's number.
     """
     rng = random.Random(seed)
-    taken = _texts(dialogue)
+    taken = repr(dialogue)  # all that it says
     used: set[str] = set()
 
     def fresh() -> str:
@@ -114,11 +114,6 @@ def make_mask(dialogue: Dialogue, seed: str) -> Mask:
             if key not in parameters[tool.name]:
                 parameters[tool.name][key] = fresh()
     return Mask(tools, parameters)
-
-
-def _texts(dialogue: Dialogue) -> str:
-    """All that the dialogue says, for a look at whether a name is in it."""
-    return repr(dialogue)
 
 
 def masked(dialogue: Dialogue, seed: str) -> tuple[Dialogue, Mask]:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from toolrest.core.dialects import Dialect, ToolCall
 from toolrest.data.dialogue import Action, Dialogue, Observation, SystemTurn, Tool, UserTurn
 from toolrest.data.rlla_wording import rlla_messages
-from toolrest.errors import InputError, unknown_name
+from toolrest.errors import check_name
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,7 @@ def word(
     Raises:
         InputError: no such style.
     """
-    if style not in _STYLES:
-        raise InputError(unknown_name("prompt", style, _STYLES))
+    check_name("prompt", style, _STYLES)
     made = (
         _plain(dialogue, dialect, thoughts, think)
         if style == "plain"

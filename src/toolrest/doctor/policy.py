@@ -10,8 +10,8 @@ from toolrest.doctor.check import Check, Status
 from toolrest.errors import InputError
 from toolrest.estimate import get_gpu
 from toolrest.estimate.needs import Device
-from toolrest.io.files import read_json
 from toolrest.io.hub import is_cached, is_hub_name, why_absent, why_unreachable
+from toolrest.io.objects import given_object
 from toolrest.policy.adapters import has_adapters
 from toolrest.policy.finite import check_finite_files
 from toolrest.policy.fitting import fit_recipe
@@ -59,22 +59,12 @@ def _check_hub(policy: str) -> Check:
     return Check("policy", Status.PROBLEM, *absent)
 
 
-def _read_json(file: Path) -> dict:
-    try:
-        value = read_json(file)
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file}: not readable JSON ({error}); copy the file once more") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{file}: expected an object, got a {type(value).__name__}")
-    return value
-
-
 def _torn_weights(folder: Path) -> str | None:
     """What is wrong with the files of weights, or None."""
     from safetensors import SafetensorError, safe_open
 
     index = folder / "model.safetensors.index.json"
-    listed = _read_json(index).get("weight_map", {}).values() if index.is_file() else ()
+    listed = given_object(index).get("weight_map", {}).values() if index.is_file() else ()
     missing = sorted({name for name in listed if not (folder / name).is_file()})
     if missing:
         return f"{', '.join(missing)} of {index.name} missing"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from toolrest.errors import InputError, unknown_name
+from toolrest.errors import look_up
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,4 @@ def get_gpu(name: str) -> Gpu:
     Raises:
         InputError: it is none of `GPUS`.
     """
-    if name not in GPUS:
-        raise InputError(unknown_name("GPU", name, list(GPUS)))
-    return GPUS[name]
+    return look_up("GPU", name, GPUS)

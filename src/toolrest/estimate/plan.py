@@ -34,8 +34,6 @@ class Estimate:
     """Seconds of one generation with its updates."""
     work: Work
     """Operations and bytes of one generation."""
-    updates: int
-    """Optimiser steps a generation."""
     generations: int
     """In the run."""
     tokens: float
@@ -52,11 +50,6 @@ class Estimate:
     def fits(self) -> bool:
         """Whether the peak is within the GPU's memory."""
         return self.memory.peak <= self.gpu.memory
-
-    @property
-    def seconds_per_update(self) -> float:
-        """Of one optimiser step, its part of the generation included."""
-        return self.seconds.total / self.updates
 
     @property
     def run_seconds(self) -> float:
@@ -111,7 +104,6 @@ def estimate(
         memory=memory(recipe, shape, gpu, efficiency),
         seconds=seconds(recipe, shape, gpu, efficiency, prompt, response),
         work=work(recipe, shape, gpu, prompt, response),
-        updates=recipe.steps_per_generation,
         generations=math.ceil(recipe.max_steps / recipe.steps_per_generation),
         tokens=responses * (prompt + response),
         response_tokens=responses * response,

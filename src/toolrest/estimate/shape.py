@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from toolrest.errors import InputError, short, unknown_name
+from toolrest.errors import InputError, look_up, short
 
 _KNOWN = ("llama", "mistral", "qwen2", "qwen3")
 _NEAR = (
@@ -215,6 +215,4 @@ def get_shape(name: str) -> ModelShape:
     Raises:
         InputError: it is none of `PUBLISHED`.
     """
-    if name not in PUBLISHED:
-        raise InputError(unknown_name("policy of known shape", name, list(PUBLISHED)))
-    return PUBLISHED[name]
+    return look_up("policy of known shape", name, PUBLISHED)

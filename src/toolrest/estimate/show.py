@@ -11,11 +11,10 @@ import sys
 from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 
-from toolrest.errors import InputError, printable, reason
+from toolrest.errors import InputError, printable
 from toolrest.estimate.gpus import GPUS, get_gpu
 from toolrest.estimate.memory import Memory
 from toolrest.estimate.needs import Device
@@ -25,8 +24,8 @@ from toolrest.estimate.shape import PUBLISHED, ModelShape, get_shape
 from toolrest.estimate.table import header, row
 from toolrest.estimate.time import Seconds, Work
 from toolrest.io.console import console
-from toolrest.io.files import read_json
 from toolrest.io.foreign import user_path
+from toolrest.io.objects import given_object
 from toolrest.io.terminal import say
 from toolrest.recipe import EMBEDDED, Recipe, load_recipe
 from toolrest.recipe.shipped import find_recipe
@@ -111,20 +110,10 @@ def _shape(recipe: Recipe) -> ModelShape:
         folder = Path(str(files("toolrest.world") / "policy"))
     config = folder / "config.json"
     if recipe.policy not in PUBLISHED and config.is_file():
-        return ModelShape.from_config(_read(config))
+        return ModelShape.from_config(given_object(config))
     if folder.is_dir():
         raise InputError(f"policy={recipe.policy}: the folder has no config.json; name a policy's")
     return get_shape(recipe.policy)
-
-
-def _read(config: Path) -> dict[str, Any]:
-    try:
-        values = read_json(config)
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{config} cannot be read ({reason(error)}); copy it again") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{config} cannot be read (it is no JSON object); copy it again")
-    return values
 
 
 def show(name: str, plan: Estimate) -> None:

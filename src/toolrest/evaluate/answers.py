@@ -8,15 +8,14 @@ import os
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from toolrest.errors import InputError, short
 from toolrest.evaluate.episode import Answer
-from toolrest.io.files import MOST_TEXT, open_to_add, read_json
+from toolrest.io.files import MOST_TEXT, open_to_add, write_json
 from toolrest.io.foreign import parse_object
+from toolrest.io.objects import read_object
 from toolrest.io.redaction import refuse_keys
-from toolrest.runs.folder import write_json
 
 KEYED = {"answers_by": "item, step and prompt"}
 """What the settings say where each answer's key holds its prompt's hash."""
@@ -67,10 +66,9 @@ class AnswerStore:
     def _check_settings(self, path: Path, settings: dict[str, Any]) -> None:
         if path.is_file():
             try:
-                before = read_json(path)
+                before = read_object(path)
             except ValueError:
                 before = {}
-            before = before if isinstance(before, dict) else {}
             if KEYED.items() <= settings.items() and before and not KEYED.keys() <= before.keys():
                 raise InputError(
                     f"{path.parent}: holds answers of an older toolrest, which did not keep what "
@@ -173,12 +171,7 @@ class AnswerStore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

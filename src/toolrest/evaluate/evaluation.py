@@ -11,7 +11,7 @@ from typing import Any
 
 from toolrest.core.dialects import get_dialect
 from toolrest.data.wording import Thoughts
-from toolrest.errors import InputError, unknown_name
+from toolrest.errors import InputError, check_name
 from toolrest.evaluate import apibank, world
 from toolrest.evaluate.answers import AnswerStore
 from toolrest.evaluate.backends.findings import Findings
@@ -34,8 +34,9 @@ from toolrest.evaluate.settings import (
     with_template_options,
 )
 from toolrest.evaluate.target import Target
+from toolrest.io.files import write_whole
 from toolrest.policy.weights import load_generation_config
-from toolrest.runs.folder import describe_environment, write_whole
+from toolrest.runs.environment import describe_environment
 from toolrest.runs.origins import UNKNOWN
 from toolrest.runs.reproducibility import record_environment
 
@@ -194,8 +195,7 @@ def _episodes(
     if options.benchmark == "apibank":
         assert options.data is not None
         for name in wanted:
-            if name not in apibank.LEVELS:
-                raise InputError(unknown_name("level of API-Bank", name, apibank.LEVELS))
+            check_name("level of API-Bank", name, apibank.LEVELS)
         levels = [name for name in apibank.LEVELS if not wanted or name in wanted]
         reader = get_dialect(dialect)
         return {

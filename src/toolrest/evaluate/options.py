@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from toolrest.errors import InputError, unknown_name
+from toolrest.errors import InputError, check_name, unknown_name
 from toolrest.evaluate import apibank
 from toolrest.evaluate.bfcl.official import VERSIONS
 
@@ -67,8 +67,7 @@ def check_options(options: Options) -> None:
     Raises:
         InputError: naming the option and what it needs.
     """
-    if options.benchmark not in BENCHMARKS:
-        raise InputError(unknown_name("benchmark", options.benchmark, BENCHMARKS))
+    check_name("benchmark", options.benchmark, BENCHMARKS)
     for value, name in ((options.limit, "--limit"), (options.max_tokens, "--max-tokens")):
         if value is not None and value < 1:
             raise InputError(f"{name} {value}: must be at least 1")

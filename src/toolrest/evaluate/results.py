@@ -21,10 +21,10 @@ from toolrest.evaluate.intervals import (
     paired,
     wilson,
 )
-from toolrest.io.files import iterate_lines, read_json
+from toolrest.io.files import iterate_lines, write_json, write_whole
 from toolrest.io.foreign import parse_object
-from toolrest.runs.folder import write_json, write_whole
-from toolrest.runs.reproducibility import environment_differences, read_environment
+from toolrest.io.objects import object_or_none, read_object
+from toolrest.runs.reproducibility import environment_differences
 
 SCORES = "scores.jsonl"
 FAILURES = "failures.jsonl"
@@ -187,7 +187,7 @@ def differing(first: Path, second: Path) -> list[str]:
         for name in names
         if settings[0].get(name) != settings[1].get(name)
     ]
-    places = [read_environment(folder / "environment.json") for folder in (first, second)]
+    places = [object_or_none(folder / "environment.json") for folder in (first, second)]
     ran = [place for place in places if place is not None]
     if len(ran) == 1:
         said.append("where one of them ran is not kept")
@@ -216,13 +216,13 @@ def _kept(settings: dict[str, Any], name: str) -> str:
 
 def _server(folder: Path) -> dict[str, Any]:
     """What was found out of the server that answered."""
-    found = (read_environment(folder / RESULT) or {}).get("server")
+    found = (object_or_none(folder / RESULT) or {}).get("server")
     return found if isinstance(found, dict) else {}
 
 
 def _scorer(folder: Path) -> str:
     """The version and commit of toolrest that gave an evaluation's scores."""
-    by = (read_environment(folder / RESULT) or {}).get("scored_by")
+    by = (object_or_none(folder / RESULT) or {}).get("scored_by")
     if not isinstance(by, dict) or not isinstance(by.get("versions"), dict):
         return "not kept"
     return f"{by['versions'].get('toolrest')} ({by.get('commit')})"
@@ -250,10 +250,9 @@ def _scores(folder: Path) -> dict[str, dict[str, Any]]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found = read_json(path)
+        return read_object(path)
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path.parent}: no evaluation is there ({path.name} cannot be read); --compare takes "
             "the folders that toolrest evaluate names at its end"
         ) from error
-    return found if isinstance(found, dict) else {}

@@ -11,7 +11,7 @@ from typing import Any
 
 from toolrest.core.dialects import AUTO, detect_dialect, get_dialect
 from toolrest.data.wording import style_names
-from toolrest.errors import InputError, unknown_name
+from toolrest.errors import InputError, check_name
 from toolrest.evaluate import apibank, world
 from toolrest.evaluate.answer_limit import answer_limit
 from toolrest.evaluate.answers import KEYED
@@ -79,8 +79,7 @@ def dialect_and_style(target: Target, options: Options) -> tuple[str, str]:
         style = usual_style(get_dialect(named), tokenizer)[0]
     elif style is None:  # a server's template is not seen from here
         style = "rlla" if named == "rlla" else "template"
-    if style not in style_names():
-        raise InputError(unknown_name("prompt", style, style_names()))
+    check_name("prompt", style, style_names())
     return named, style
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolrest.engines.policies import policies_by_step
 from toolrest.errors import InputError, file_name
 from toolrest.io.files import whole_lines
 from toolrest.io.foreign import parse_json, user_path
 from toolrest.policy.wording import Wording, read_wording, wording_of
 from toolrest.recipe import EMBEDDED, Recipe, load_run_recipe
-from toolrest.runs.checkpoints import policies_by_step
 from toolrest.runs.folder import RunFolder
 
 

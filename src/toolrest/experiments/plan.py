@@ -11,10 +11,10 @@ import yaml
 
 from toolrest.errors import InputError, short
 from toolrest.experiments.methods import Method, apply_method, check_methods
-from toolrest.io.files import read_text
+from toolrest.io.files import read_text, write_whole
 from toolrest.io.plain_yaml import plain_values
 from toolrest.recipe import Recipe, dump_recipe, names_code, parse_recipe
-from toolrest.runs.folder import RunFolder, write_whole
+from toolrest.runs.folder import RunFolder
 
 _BROKEN = (
     *(yaml.YAMLError, InputError, OSError),

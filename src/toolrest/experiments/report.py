@@ -8,7 +8,7 @@ from toolrest.experiments.figures import draw_figures
 from toolrest.experiments.plan import CompareFolder, Plan
 from toolrest.experiments.results import Row, compare_methods, load_results, to_json
 from toolrest.experiments.tables import markdown
-from toolrest.runs.folder import write_json, write_whole
+from toolrest.io.files import write_json, write_whole
 
 
 def write_report(folder: CompareFolder, plan: Plan, differing: Sequence[str] = ()) -> Sequence[Row]:

@@ -10,6 +10,7 @@ from toolrest.errors import InputError, short, short_list
 from toolrest.estimate.settings import KEYS
 from toolrest.experiments.methods import apply_method
 from toolrest.experiments.plan import CompareFolder, Plan, flat
+from toolrest.io.objects import object_or_none
 from toolrest.recipe import load_recipe, may_change
 from toolrest.runs.folder import RunFolder
 from toolrest.runs.origins import (
@@ -21,7 +22,7 @@ from toolrest.runs.origins import (
     file_origins,
     read_origins,
 )
-from toolrest.runs.reproducibility import environment_differences, read_environment
+from toolrest.runs.reproducibility import environment_differences
 
 _WORKED_OUT = frozenset(("dialect", "data.prompt", "data.think", *KEYS))
 """What a run works out where its recipe leaves it open."""
@@ -69,7 +70,7 @@ def differing(folder: CompareFolder, plan: Plan) -> list[str]:
         for name, found in hashes.items()
         if len(found) > 1
     ]
-    read = ((run, read_environment(run.environment)) for run in runs)
+    read = ((run, object_or_none(run.environment)) for run in runs)
     kept = [(run, environment) for run, environment in read if environment is not None]
     for run, environment in kept[1:]:
         first, before = kept[0]

@@ -110,11 +110,6 @@ def reach(steps: Values, values: Values, level: float) -> float | None:
     return None
 
 
-def running_best(curve: np.ndarray) -> np.ndarray:
-    """The greatest value so far, along the last axis."""
-    return np.maximum.accumulate(curve, axis=-1)
-
-
 @dataclass(frozen=True)
 class StepRatio:
     """How many steps a method takes to the baseline's final level, over the baseline's steps."""

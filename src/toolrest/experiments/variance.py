@@ -176,11 +176,6 @@ def _jackknife(left_out: torch.Tensor) -> torch.Tensor:
     return (spread * (groups - 1) / groups).sqrt()
 
 
-def trace_covariance(gradients: torch.Tensor) -> float:
-    """Trace of the covariance of the rows, unbiased for independent rows; [N, D] with N >= 2."""
-    return float(gradients.double().var(dim=0).sum())
-
-
 def score_moments(logits: torch.Tensor, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
     """Second moments of one softmax's score, in three ways, and the entropy that bounds them.
 

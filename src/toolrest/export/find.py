@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolrest.engines.policies import policies_by_step
 from toolrest.errors import InputError, reason
 from toolrest.io.files import read_json
 from toolrest.io.foreign import user_path
@@ -12,7 +13,6 @@ from toolrest.policy.adapters import CONFIG, has_adapters
 from toolrest.policy.folder import kept_policy, whole_policy
 from toolrest.policy.own_code import names_own_code
 from toolrest.recipe import Recipe, load_recipe, load_run_recipe
-from toolrest.runs.checkpoints import policies_by_step
 from toolrest.runs.folder import RunFolder
 from toolrest.runs.missing import no_run
 

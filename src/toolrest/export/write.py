@@ -11,8 +11,9 @@ from toolrest.core.dialects import get_dialect
 from toolrest.errors import InputError, reason
 from toolrest.export.find import Taken
 from toolrest.export.results import run_results
-from toolrest.io.files import read_json, write_whole
+from toolrest.io.files import write_whole
 from toolrest.io.folders import check_new_folder, new_folder
+from toolrest.io.objects import object_or_none, read_object
 from toolrest.policy.adapters import CONFIG, WEIGHTS, has_adapters, read_adapters
 from toolrest.policy.folder import whole_policy
 from toolrest.policy.own_code import leave_what_is_there, needs_own_code
@@ -30,7 +31,6 @@ from toolrest.runs.card_of_run import base_licence, run_card
 from toolrest.runs.folder import RunFolder
 from toolrest.runs.model_card import CARD, render_card
 from toolrest.runs.origins import read_origins
-from toolrest.runs.reproducibility import read_environment
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -114,15 +114,12 @@ def _counts(run: RunFolder) -> Mapping[str, Any]:
         InputError: it cannot be read.
     """
     try:
-        found = read_json(run.data) if run.data.is_file() else {}
-        if not isinstance(found, dict):
-            raise TypeError("no object")
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+        return read_object(run.data) if run.data.is_file() else {}
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{run.data}: cannot be read ({reason(error)}); put it back, or take it out, and the "
             "model card says nothing of the rows"
         ) from error
-    return found
 
 
 def _generation_config(config: Any, speech: Speech, tokenizer: PreTrainedTokenizerBase) -> Any:
@@ -150,7 +147,7 @@ def _card(
         if taken.step is None
         else f"{taken.step} of {recipe.max_steps}"
     )
-    versions = (read_environment(run.environment) or {}).get("versions")
+    versions = (object_or_none(run.environment) or {}).get("versions")
     return render_card(
         run_card(
             recipe,

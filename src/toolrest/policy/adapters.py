@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolrest.errors import InputError, printable, short
-from toolrest.io.files import read_json
+from toolrest.io.objects import given_object
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,14 +108,7 @@ def adapter_values(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: it cannot be read.
     """
-    path = folder / CONFIG
-    try:
-        values = read_json(path)
-        if not isinstance(values, dict):
-            raise ValueError(f"a {type(values).__name__}, not an object")
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
-    return values
+    return given_object(folder / CONFIG)
 
 
 def merge_adapters(model: PreTrainedModel, adapters: Adapters) -> None:

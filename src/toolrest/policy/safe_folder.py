@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from toolrest.errors import InputError, short
-from toolrest.io.files import read_json
+from toolrest.io.objects import given_object
 from toolrest.policy.adapters import has_adapters
 from toolrest.policy.finite import tensor_names
 from toolrest.policy.safe_fields import (
@@ -62,7 +62,7 @@ def check_policy_folder(folder: Path, *, trusted: bool = False, from_hub: bool =
     """
     for path in _entries(folder):
         _check_entry(path, from_hub)
-    values = {name: _object(folder / name) for name in JSON_FILES if (folder / name).exists()}
+    values = {name: given_object(folder / name) for name in JSON_FILES if (folder / name).exists()}
     for name, found in values.items():
         for key, value in iterate_fields(found, folder / name):
             check_field(folder / name, key, value)
@@ -130,19 +130,9 @@ def refuse_inner_adapters(checkpoint: Path) -> None:
         raise InputError(f"{path}: adapters in a folder of a checkpoint; take them out")
 
 
-def _object(path: Path) -> dict[str, Any]:
-    try:
-        found = read_json(path)
-        if not isinstance(found, dict):
-            raise ValueError(f"a {type(found).__name__}, not an object")
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not readable JSON ({error}); copy the file once more") from error
-    return found
-
-
 def _check_inline(path: Path) -> None:
     """Refuse a tokenizer.json whose vocabulary is a text, since it would name another file."""
-    model = _object(path).get("model")
+    model = given_object(path).get("model")
     for key, value in model.items() if isinstance(model, dict) else ():
         if key in VOCABULARIES and not isinstance(value, dict | list | None):
             raise InputError(f"{path}: {key}={short(value)} is no vocabulary; copy the file again")

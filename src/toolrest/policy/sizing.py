@@ -16,7 +16,7 @@ from toolrest.estimate.duration import Speed, describe, duration
 from toolrest.estimate.needs import Device, needed
 from toolrest.estimate.settings import Lengths, Setting, fitting_changes, work_out
 from toolrest.estimate.shape import PUBLISHED, ModelShape
-from toolrest.io.files import read_json
+from toolrest.io.objects import given_object
 from toolrest.policy.folder import policy_path, whole_policy
 from toolrest.policy.weights import load_config
 from toolrest.recipe import EMBEDDED, Recipe
@@ -214,10 +214,7 @@ def _read_config(base: str) -> Mapping[str, Any]:
             f"the size of {base} is not known before it is downloaded; known are "
             f"{', '.join(PUBLISHED)} and folders"
         )
-    try:
-        return dict(read_json(file))
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise InputError(f"{file} is not a readable config ({error})") from error
+    return given_object(file)
 
 
 def find_positions(recipe: Recipe) -> int | None:

@@ -75,7 +75,8 @@ def read_back(tokenizer: PreTrainedTokenizerBase, dialect: Dialect) -> RoundTrip
         except EndlessTemplate:
             raise
         except Exception as raised:  # a template may raise anything
-            refusal = refusal or f"the template refuses a message with tool_calls ({_line(raised)})"
+            why = first_line(raised, 200)
+            refusal = refusal or f"the template refuses a message with tool_calls ({why})"
             continue
         found = _difference(turn, dialect)
         if found is None:
@@ -168,10 +169,6 @@ def _difference(turn: str, dialect: Dialect) -> str | None:
 def _sorted(calls: tuple[ToolCall, ...]) -> list[tuple[str, list[tuple[str, Any]]]]:
     """Comparable by their types too: True is not 1; some templates sort the parameters."""
     return [(call.name, sorted(call.parameters.items())) for call in calls]
-
-
-def _line(error: Exception) -> str:
-    return first_line(error, 200)
 
 
 def _render(

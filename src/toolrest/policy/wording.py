@@ -8,7 +8,7 @@ from typing import get_args
 
 from toolrest.core.dialects import get_dialect
 from toolrest.data.wording import Thoughts, style_names
-from toolrest.errors import InputError, unknown_name
+from toolrest.errors import InputError, check_name
 from toolrest.io.files import read_json, write_json
 from toolrest.recipe import Recipe
 from toolrest.recipe.sources import recipe_rendering
@@ -73,12 +73,10 @@ def read_wording(folder: Path) -> Wording | None:
             raise TypeError("think or max_tokens is of another kind")
         if wording.max_tokens < 1:
             raise ValueError("max_tokens is below 1")
-        if wording.thoughts not in get_args(Thoughts):
-            raise InputError(unknown_name("thoughts", str(wording.thoughts), get_args(Thoughts)))
+        check_name("thoughts", str(wording.thoughts), get_args(Thoughts))
         get_dialect(str(wording.dialect))
         known = (*style_names(), WORLD)
-        if wording.style not in known:
-            raise InputError(unknown_name("prompt", str(wording.style), known))
+        check_name("prompt", str(wording.style), known)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, RecursionError) as error:

@@ -9,7 +9,8 @@ from toolrest.recipe.load import (
     recipe_of_text,
 )
 from toolrest.recipe.resume import RESUMABLE, check_resumable, extends, may_change
-from toolrest.recipe.schema import EMBEDDED, SHIPPED_SHARDING, Data, Engine, Recipe
+from toolrest.recipe.schema import EMBEDDED, SHIPPED_SHARDING, Recipe
+from toolrest.recipe.sections import Data, Engine
 from toolrest.recipe.trust import check_trusted, names_code
 from toolrest.recipe.write import dump_recipe, read_reasons
 

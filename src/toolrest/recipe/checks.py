@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from toolrest.errors import InputError, short, unknown_name
+from toolrest.errors import InputError, check_name, short, unknown_name
 
 if TYPE_CHECKING:
     from toolrest.recipe.schema import Recipe
@@ -115,8 +115,7 @@ def _check_engine(recipe: Recipe) -> None:
     engine = recipe.engine
     if engine.name == "verl":
         return
-    if recipe.optimizer.loss not in LOSSES:
-        raise InputError(unknown_name("optimizer.loss", recipe.optimizer.loss, LOSSES))
+    check_name("optimizer.loss", recipe.optimizer.loss, LOSSES)
     for key, value, usual in (("mode", engine.mode, "sync"), ("options", engine.options, {})):
         if value != usual:
             raise InputError(f"engine.{key} is a setting of verl; use it with engine=verl")

@@ -13,7 +13,8 @@ from toolrest.errors import InputError
 from toolrest.io.foreign import user_path
 
 if TYPE_CHECKING:
-    from toolrest.recipe.schema import Data, Recipe
+    from toolrest.recipe.schema import Recipe
+    from toolrest.recipe.sections import Data
 
 PATHS = ("policy", "data.path", "reward.function", "engine.sharding")
 """Keys whose values are paths or can be; `data.sources` has more of them."""

@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from toolrest.core.regions import Region
 from toolrest.errors import InputError
+from toolrest.io.files import write_whole
 from toolrest.report.shading import COLOURS, visible
-from toolrest.runs.folder import write_whole
 
 _PAGES = Environment(
     loader=PackageLoader("toolrest.report"),

@@ -59,7 +59,7 @@ class Sampled(NamedTuple):
 def sample_groups(
     model: PreTrainedModel, prompts: Sequence[Sequence[int]], **options: Any
 ) -> list[list[int]]:
-    """The token ids that `sample` gives, which takes the same."""
+    """As `sample`, but returns the token ids alone."""
     return sample(model, prompts, **options).ids
 
 

@@ -1,51 +1,31 @@
-"""The checkpoints of a run that hold a whole policy, whichever engine wrote them."""
+"""Checkpoints that end with a file which says that all the others are there."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from toolrest.errors import InputError
-from toolrest.io.files import read_text
-from toolrest.recipe import Recipe
-from toolrest.runs.folder import RunFolder
+from toolrest.io.files import read_json
 
-VERL_CHECKPOINT = "global_step_"
-"""How verl begins the names of its checkpoints' folders."""
+CHECKPOINT_STATE = "toolrest_state.json"
+"""The last file of a checkpoint to be written; it has the others' sizes."""
 
 
-def policies_by_step(run: RunFolder, recipe: Recipe) -> dict[int, Path]:
-    """{optimiser steps: the policy's folder}, in order. What was not written whole is left out.
-
-    Args:
-        recipe: the run's.
-
-    Raises:
-        InputError: see `newest_of_verl`.
-    """
-    if recipe.engine.name != "verl":
-        return run.whole_checkpoints()
-    newest = newest_of_verl(run.checkpoints)
-    found = {
-        int(number) * recipe.steps_per_generation: folder / "actor" / "huggingface"
-        for folder in run.checkpoints.glob(f"{VERL_CHECKPOINT}*")
-        if (number := folder.name.removeprefix(VERL_CHECKPOINT)).isdecimal()
-        and int(number) <= newest
-    }
-    return {step: folder for step, folder in sorted(found.items()) if _has_policy(folder)}
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The folders checkpoint-<step>, whole or not, by their steps."""
+    found = [each for each in folder.glob("checkpoint-*") if each.name.split("-")[1].isdecimal()]
+    return sorted(found, key=checkpoint_step)
 
 
-def newest_of_verl(checkpoints: Path) -> int:
-    """verl's step of its newest whole checkpoint, from the file that it writes last; 0: none.
+def checkpoint_step(folder: Path) -> int:
+    """The optimiser steps done in a checkpoint's folder."""
+    return int(folder.name.split("-")[1])
 
-    Raises:
-        InputError: the file is broken.
-    """
-    path = checkpoints / "latest_checkpointed_iteration.txt"
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether every file of a checkpoint is there in the size that was written."""
     try:
-        return int(read_text(path).strip()) if path.is_file() else 0
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); it holds one number") from error
-
-
-def _has_policy(folder: Path) -> bool:
-    return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+        state = read_json(checkpoint / CHECKPOINT_STATE)
+        sizes = state.get("files", {})
+        return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return False

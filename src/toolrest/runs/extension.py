@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolrest.errors import InputError
-from toolrest.io.files import append_json, read_json, whole_lines, write_json, write_whole
+from toolrest.io.files import append_json, whole_lines, write_json, write_whole
 from toolrest.io.foreign import parse_json
+from toolrest.io.objects import object_or_none
 from toolrest.recipe import Recipe
 from toolrest.runs.folder import RunFolder
 from toolrest.runs.origins import RECIPE, recipe_hash
@@ -114,7 +115,7 @@ def extend_run(
     """
     advice = "weights and rewards by progress go back; evaluations on the way are comparable"
     row = {"name": "extended", "step": planned.done, "text": str(planned), "advice": advice}
-    known = _data(run)
+    known = object_or_none(run.data)
     if known is not None:
         meant = {"from": recipe_hash(before), "to": recipe_hash(after), "warning": row}
         write_json(run.data, known | {_MEANT: meant})
@@ -133,7 +134,7 @@ def finish_extension(run: RunFolder, recipe: Recipe) -> None:
         run: held.
         recipe: as it is in its folder.
     """
-    known = _data(run)
+    known = object_or_none(run.data)
     if known is None or _MEANT not in known:
         return
     meant = known.pop(_MEANT)
@@ -170,20 +171,11 @@ def _parsed(line: str) -> Any:
         return None
 
 
-def _data(run: RunFolder) -> dict[str, Any] | None:
-    """The run's data.json; None where there is none that can be read."""
-    try:
-        known = read_json(run.data)
-    except (OSError, ValueError, RecursionError):
-        return None
-    return known if isinstance(known, dict) else None
-
-
 def _began_with(run: RunFolder, recipe: Recipe) -> str | None:
     """The hash of the recipe that the run began with, or was extended to; None: it is of an earlier
     version, or broken, which is said as the run goes on.
     """
-    known = _data(run) or {}
+    known = object_or_none(run.data) or {}
     try:
         began, meant = known["origins"][RECIPE], known.get(_MEANT)
         own = recipe_hash(recipe)

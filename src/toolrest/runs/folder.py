@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import platform
 import shutil
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from toolrest.errors import InputError
-from toolrest.io.files import only_one, read_json, sha256_of, whole_lines, write_json, write_whole
-from toolrest.io.redaction import redacted_command
+from toolrest.io.files import only_one, whole_lines, write_whole
+from toolrest.runs.checkpoints import checkpoint_step, checkpoints_in, is_whole
 
 RUNS = Path("runs")
-CHECKPOINT_STATE = "toolrest_state.json"
-"""The last file of a checkpoint to be written; it has the others' sizes."""
 _BEFORE = frozenset(
     {
         *("lock", "worker.lock", "recipe.yaml", "environment.json", "data.json", "warnings.jsonl"),
@@ -31,10 +24,22 @@ _BEFORE = frozenset(
     }
 )
 """What a run writes before it works; it is written again in a moment."""
-_VERSIONED = (
-    *("toolrest", "torch", "transformers", "trl", "accelerate", "datasets", "tokenizers"),
-    *("peft", "safetensors", "numpy", "scipy", "pyarrow", "jinja2", "vllm", "verl"),
-)
+
+
+class _Within:
+    """The path of a file or folder within a run's folder."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, run: None, owner: type[RunFolder]) -> _Within: ...
+
+    @overload
+    def __get__(self, run: RunFolder, owner: type[RunFolder]) -> Path: ...
+
+    def __get__(self, run: RunFolder | None, owner: type[RunFolder]) -> Path | _Within:
+        return self if run is None else run.path / self._name
 
 
 @dataclass(frozen=True)
@@ -44,89 +49,40 @@ class RunFolder:
     path: Path
     """The folder itself."""
 
-    @property
-    def recipe(self) -> Path:
-        """The resolved recipe."""
-        return self.path / "recipe.yaml"
-
-    @property
-    def environment(self) -> Path:
-        """Versions, machine, seed and commit."""
-        return self.path / "environment.json"
-
-    @property
-    def metrics(self) -> Path:
-        """One JSON object a step."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def warm_metrics(self) -> Path:
-        """One JSON object a step of the warm start, which a rewound run keeps: it has steps of its
-        own. A run that is supervised alone writes `metrics` instead.
-        """
-        return self.path / "warm_start.jsonl"
-
-    @property
-    def data(self) -> Path:
-        """How many rows were used, and which were left out and why."""
-        return self.path / "data.json"
-
-    @property
-    def rollouts(self) -> Path:
-        """Folder: one file a generation with the saved groups."""
-        return self.path / "rollouts"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder: checkpoint-<step>, each a Hugging Face checkpoint."""
-        return self.path / "checkpoints"
-
-    @property
-    def warm_start(self) -> Path:
-        """Folder: the policy after the warm start, a Hugging Face checkpoint."""
-        return self.path / "warm_start"
-
-    @property
-    def base(self) -> Path:
-        """Folder: the policy that the run's adapters are trained on, where the recipe's is one of
-        adapters itself; a Hugging Face checkpoint.
-        """
-        return self.path / "base"
-
-    @property
-    def evaluation(self) -> Path:
-        """Folder: held-out responses before and after, and their scores."""
-        return self.path / "evaluation"
-
-    @property
-    def curve(self) -> Path:
-        """One JSON object an evaluation on the way."""
-        return self.evaluation / "curve.jsonl"
-
-    @property
-    def summary(self) -> Path:
-        """Before and after; written when the run is done."""
-        return self.path / "summary.json"
-
-    @property
-    def incidents(self) -> Path:
-        """Folder: one file a step at which a number was not finite."""
-        return self.path / "incidents"
-
-    @property
-    def warnings(self) -> Path:
-        """One JSON object a warning."""
-        return self.path / "warnings.jsonl"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the process that was started to train here, to its end."""
-        return self.path / "lock"
-
-    @property
-    def worker_lock(self) -> Path:
-        """Held by what that process has started to train, which may outlive it."""
-        return self.path / "worker.lock"
+    recipe = _Within("recipe.yaml")
+    """The resolved recipe."""
+    environment = _Within("environment.json")
+    """Versions, machine, seed and commit."""
+    metrics = _Within("metrics.jsonl")
+    """One JSON object a step."""
+    warm_metrics = _Within("warm_start.jsonl")
+    """One JSON object a step of the warm start, which a rewound run keeps: it has steps of its own.
+    A run that is supervised alone writes `metrics` instead."""
+    data = _Within("data.json")
+    """How many rows were used, and which were left out and why."""
+    rollouts = _Within("rollouts")
+    """Folder: one file a generation with the saved groups."""
+    checkpoints = _Within("checkpoints")
+    """Folder: checkpoint-<step>, each a Hugging Face checkpoint."""
+    warm_start = _Within("warm_start")
+    """Folder: the policy after the warm start, a Hugging Face checkpoint."""
+    base = _Within("base")
+    """Folder: the policy that the run's adapters are trained on, where the recipe's is one of
+    adapters itself; a Hugging Face checkpoint."""
+    evaluation = _Within("evaluation")
+    """Folder: held-out responses before and after, and their scores."""
+    curve = _Within("evaluation/curve.jsonl")
+    """One JSON object an evaluation on the way."""
+    summary = _Within("summary.json")
+    """Before and after; written when the run is done."""
+    incidents = _Within("incidents")
+    """Folder: one file a step at which a number was not finite."""
+    warnings = _Within("warnings.jsonl")
+    """One JSON object a warning."""
+    lock = _Within("lock")
+    """Held by the process that was started to train here, to its end."""
+    worker_lock = _Within("worker.lock")
+    """Held by what that process has started to train, which may outlive it."""
 
     @property
     def _files(self) -> tuple[Path, ...]:
@@ -147,12 +103,8 @@ class RunFolder:
 
     def whole_checkpoints(self) -> dict[int, Path]:
         """{optimiser steps: folder} of the checkpoints that are whole, in order."""
-        whole = [folder for folder in self._checkpoints() if is_whole(folder)]
-        return {checkpoint_step(each): each for each in sorted(whole, key=checkpoint_step)}
-
-    def _checkpoints(self) -> list[Path]:
-        found = self.checkpoints.glob("checkpoint-*")
-        return [folder for folder in found if folder.name.split("-")[1].isdecimal()]
+        found = checkpoints_in(self.checkpoints)
+        return {checkpoint_step(folder): folder for folder in found if is_whole(folder)}
 
     @contextmanager
     def held(self, otherwise: str = "wait for it, or stop it first") -> Iterator[None]:
@@ -241,7 +193,7 @@ class RunFolder:
             written = file.stem.split("-")[1]
             if written.isdecimal() and int(written) > last:
                 file.unlink()
-        for folder in self._checkpoints():
+        for folder in checkpoints_in(self.checkpoints):
             if checkpoint_step(folder) > step or not is_whole(folder):
                 shutil.rmtree(folder)
 
@@ -272,21 +224,6 @@ def steps_before(rollout: dict[str, Any]) -> int:
     return done if isinstance(done, int) and done >= 0 else 0
 
 
-def checkpoint_step(folder: Path) -> int:
-    """The optimiser steps done in a checkpoint's folder."""
-    return int(folder.name.split("-")[1])
-
-
-def is_whole(checkpoint: Path) -> bool:
-    """Whether every file of a checkpoint is there in the size that was written."""
-    try:
-        state = read_json(checkpoint / CHECKPOINT_STATE)
-        sizes = state.get("files", {})
-        return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
-        return False
-
-
 def _real(path: Path) -> Path:
     """Where a path leads; as far as that is known of links that lead nowhere, or to themselves."""
     return Path(os.path.realpath(path))
@@ -306,64 +243,3 @@ def _step_of(line: str, path: Path) -> int:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(f"{path}: a broken line ({error}); take it out") from error
-
-
-def begin_run(run: RunFolder, recipe: str, seed: int) -> None:
-    """Write what is known before a run begins, once.
-
-    Args:
-        recipe: the resolved recipe, YAML.
-    """
-    if not run.environment.is_file():
-        write_whole(run.recipe, recipe)
-        write_json(run.environment, describe_environment(seed))
-
-
-def describe_environment(seed: int) -> dict[str, Any]:
-    """Versions, machine, command, seed and the commit of the source tree."""
-    versions = {}
-    for package in _VERSIONED:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
-    return {
-        "versions": versions,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processors": os.cpu_count(),
-        "command": redacted_command(sys.argv),
-        "seed": seed,
-        "commit": _commit(),
-        "source": _source(),
-    }
-
-
-def _source() -> str:
-    """The hash of the package's own code: two changed trees of one commit are two sources."""
-    here = Path(__file__).parents[1]
-    found = hashlib.sha256()
-    for path in sorted(here.rglob("*.py")):
-        found.update(f"{path.relative_to(here).as_posix()}:{sha256_of(path)};".encode())
-    return found.hexdigest()[:16]
-
-
-def _commit() -> str | None:
-    """The commit of the source tree that the package runs from, with `-dirty` where files were
-    changed since; None for an installed package.
-    """
-    here = Path(__file__)
-
-    def git(*arguments: str) -> str:
-        # Without optional locks nothing is written, as a full disk would leave a torn index.
-        command = ["git", "--no-optional-locks", "-C", str(here.parent), *arguments]
-        return subprocess.run(
-            command, capture_output=True, encoding="utf-8", timeout=10, check=True
-        ).stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", here.name)
-        changed = git("status", "--porcelain", "--untracked-files=no")
-        return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
-    except (OSError, subprocess.SubprocessError):
-        return None

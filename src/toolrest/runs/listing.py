@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from toolrest.errors import InputError
-from toolrest.io.files import TakenError, only_one, read_json, whole_lines
+from toolrest.io.files import TakenError, only_one, whole_lines
 from toolrest.io.foreign import is_number, parse_json
+from toolrest.io.objects import object_or_none
 from toolrest.io.plain_yaml import plain_values
 from toolrest.recipe import Recipe
 from toolrest.runs.folder import RunFolder
@@ -122,7 +123,9 @@ def _steps(run: RunFolder) -> int:
 
 def _evaluations(run: RunFolder) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """(before, after) as they were evaluated; on the way the newest of its curve."""
-    before, after = (_json(run.evaluation / f"{when}.json") for when in ("before", "after"))
+    before, after = (
+        object_or_none(run.evaluation / f"{when}.json") or {} for when in ("before", "after")
+    )
     if not after and run.curve.is_file():
         try:
             lines = whole_lines(run.curve)
@@ -131,14 +134,6 @@ def _evaluations(run: RunFolder) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
             last = {}
         after = last if isinstance(last, dict) else {}
     return before, after
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    try:
-        values = read_json(path)
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _number(values: Mapping[str, Any], key: str) -> float | None:

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 
-from toolrest.io.files import read_json, write_json
+from toolrest.io.files import write_json
+from toolrest.io.objects import object_or_none
 from toolrest.io.redaction import redacted
-from toolrest.runs.folder import RunFolder, describe_environment
+from toolrest.runs.environment import describe_environment
+from toolrest.runs.folder import RunFolder
 
 _COMPARED = ("versions", "python", "commit", "source", "machine", "variables")
 _VARIABLES = re.compile(
@@ -72,7 +74,7 @@ def record_environment(path: Path, seed: int, processes: int) -> list[str]:
         "machine": describe_machine(processes),
         "variables": describe_variables(),
     }
-    known = read_environment(path)
+    known = object_or_none(path)
     if known is None:
         there = path.is_file()
         write_json(path, now)
@@ -85,15 +87,6 @@ def record_environment(path: Path, seed: int, processes: int) -> list[str]:
     if changed:
         write_json(path, known | {"resumed": [*_list(known.get("resumed")), now]})
     return changed
-
-
-def read_environment(path: Path) -> dict[str, Any] | None:
-    """What an environment.json holds; None where it cannot be read."""
-    try:
-        known = read_json(path)
-    except (OSError, ValueError, RecursionError):
-        return None
-    return known if isinstance(known, dict) else None
 
 
 def environment_differences(

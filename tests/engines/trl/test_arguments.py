@@ -151,10 +151,11 @@ def trainer(folder, tokenizer, **more):
 
 def forward(made):
     ids = torch.arange(1, 9).view(1, 8)
-    with made._capture():
-        return made._get_per_token_logps_and_entropies(
+    with made._record() as recording:
+        logps, entropies, _ = made._get_per_token_logps_and_entropies(
             made.model, ids, torch.ones_like(ids), 4, compute_entropy=True
         )
+    return logps, entropies, recording.scored
 
 
 @pytest.mark.parametrize(
@@ -162,17 +163,17 @@ def forward(made):
 )
 def test_without_an_entropy_bonus_entropies_keep_no_graph(tmp_path, embedded_tokenizer, more):
     made = trainer(tmp_path, embedded_tokenizer, **more)
-    logps, entropies, _ = forward(made)
+    logps, entropies, scored = forward(made)
     assert logps.requires_grad
     assert entropies.grad_fn is None and not entropies.requires_grad
-    assert made._captured.grad_fn is None
-    assert torch.equal(made._captured, entropies)
+    assert scored.log_probs.grad_fn is None and scored.entropies.grad_fn is None
+    assert torch.equal(scored.entropies, entropies)
 
 
 @pytest.mark.parametrize(
     ("weighting", "options"), [("rest", {}), ("rest", {"rule": "collision"}), ("uniform", {})]
 )
-def test_an_entropy_bonus_has_its_gradient_and_what_is_captured_has_none(
+def test_an_entropy_bonus_has_its_gradient_and_what_is_recorded_has_none(
     tmp_path, embedded_tokenizer, weighting, options
 ):
     made = trainer(
@@ -182,8 +183,9 @@ def test_an_entropy_bonus_has_its_gradient_and_what_is_captured_has_none(
         weighting_options=options,
         entropy_coef=0.1,
     )
-    _, entropies, _ = forward(made)
-    assert made._captured.grad_fn is None
+    _, entropies, scored = forward(made)
+    assert all(values is None or values.grad_fn is None for values in scored)
+    assert (scored.collisions is None) == (options == {})
     entropies.sum().backward()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in made.model.parameters())
 

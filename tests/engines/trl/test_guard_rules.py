@@ -44,12 +44,16 @@ def guarded(rule="skip", accelerator=None, group=2, **state):
     return trainer
 
 
+IDS = torch.tensor([[4], [5], [6]])
+"""Responses, of one token each."""
+
+
 def rewarded(monkeypatch, rewards, trainer, prompts):
     monkeypatch.setattr(
         CheckpointTrainer, "_calculate_rewards", lambda *arguments: torch.tensor(rewards)
     )
     trainer._generation = Generation()
-    found = trainer._calculate_rewards([], ["p"] * prompts, [], [])
+    found = trainer._calculate_rewards([], ["p"] * prompts, [], [[row] for row in range(prompts)])
     return found, trainer._generation.unscored
 
 
@@ -131,24 +135,26 @@ def test_rows_that_are_not_finite_become_0(bad):
     values = torch.ones(3, 2)
     values[1, 1] = bad
     trainer = guarded()
-    assert trainer._finite_rows("weight", values).tolist() == [[1, 1], [0, 0], [1, 1]]
+    found = trainer._finite_rows("weight", values, IDS)
+    assert found.tolist() == [[1, 1], [0, 0], [1, 1]]
     [incident] = trainer.incidents
+    assert incident.facts["completion_ids"] == [[4], [5], [6]]  # not those of the last forward
     assert incident.what == "weight" and list(incident.facts["tensors"]) == ["weight"]
     flat = torch.tensor([1.0, bad])
-    assert guarded()._finite_rows("x", flat).tolist() == [1.0, 0.0]
+    assert guarded()._finite_rows("x", flat, IDS).tolist() == [1.0, 0.0]
 
 
 def test_rows_that_are_finite_are_given_back_as_they_are():
     values = torch.ones(3, 2)
     trainer = guarded("stop")
-    assert trainer._finite_rows("weight", values) is values
+    assert trainer._finite_rows("weight", values, IDS) is values
     assert not trainer.incidents
 
 
 def test_a_fault_in_another_process_is_an_incident_here_too():
     trainer = guarded(accelerator=Accelerator(elsewhere=1.0))
     with pytest.raises(NonFiniteError):  # the parameters of the other are not finite either
-        trainer._finite_rows("weight", torch.ones(2, 2))
+        trainer._finite_rows("weight", torch.ones(2, 2), IDS)
     assert len(trainer.incidents) == 1
 
 
@@ -184,7 +190,7 @@ def test_an_incident_tells_the_last_five_steps_and_up_to_twenty_parameters():
             parameter.fill_(NAN)
     trainer.state.log_history = [{"loss": n, "grad_norm": 10 * n} for n in range(8)]
     with pytest.raises(NonFiniteError) as caught:
-        trainer._incident("reward", {})
+        trainer._incident("reward", {}, None)
     facts = caught.value.incident.facts
     assert facts["rule"] == "stop"
     assert facts["last_losses"] == [3, 4, 5, 6, 7]
@@ -200,10 +206,10 @@ def test_an_incident_stops_the_run_or_goes_on_by_the_rule():
         trainer = guarded(rule)
         if rule == "stop":
             with pytest.raises(NonFiniteError, match="a weight of step 8 is not finite"):
-                trainer._incident("weight", {})
+                trainer._incident("weight", {}, None)
             assert not trainer._metrics["train"]
         else:
-            trainer._incident("weight", {})
+            trainer._incident("weight", {}, None)
             assert trainer._metrics["train"]["guards/not_finite"] == [1.0]
         [incident] = trainer.incidents
         assert incident.facts["rule"] == rule
@@ -213,7 +219,7 @@ def test_an_incident_stops_the_run_or_goes_on_by_the_rule():
 def test_only_the_first_process_tells_of_an_incident():
     trainer = guarded()
     trainer.accelerator.is_main_process = False
-    trainer._incident("reward", {})
+    trainer._incident("reward", {}, None)
     assert trainer.incidents == []
     assert trainer._metrics["train"]["guards/not_finite"] == [1.0]
 

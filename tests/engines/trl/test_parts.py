@@ -14,6 +14,7 @@ from toolrest.core.regions import Region
 from toolrest.core.weights import RegionEntropy, get_scheme
 from toolrest.engines.common.entropy import EntropyTracker
 from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.trl.prefix.trainer import Scored
 from toolrest.engines.trl.sft import RegionSFTTrainer
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
 from toolrest.policy.speech import read_speech
@@ -46,9 +47,9 @@ def trainer(scheme="rest", source="online", processes=1, main=True, **config):
     made.state = SimpleNamespace(global_step=3, max_steps=12)
     made.entropy = EntropyTracker(source, decay=0.75)
     made._logged = RegionEntropy.zero()
-    made._captured = None
+    made._recording = None
     made._entropy_bonus_enabled = False
-    made.shares_prefixes, made._packed_collisions = False, None
+    made.shares_prefixes = False
     made._metrics = {"train": defaultdict(list)}
     return made
 
@@ -57,6 +58,15 @@ def entropy(mean, count=4.0):
     total, counts = torch.zeros(6).double(), torch.zeros(6).double()
     total[F], counts[F] = mean * count, count
     return RegionEntropy(total, counts)
+
+
+def scored(values):
+    return Scored(torch.zeros_like(values), values, None)
+
+
+def region_entropy(made, values):
+    regions, mask = torch.full(values.shape, F), torch.ones(values.shape).bool()
+    return made._region_entropy({}, regions, mask, scored(values))
 
 
 def test_progress_is_the_share_of_the_steps():
@@ -103,46 +113,56 @@ def test_when_the_old_policy_s_forward_is_there_anyway(
 )
 def test_the_entropies_of_each_source_by_hand(monkeypatch, source, expected):
     made = trainer(source=source)
-    measured = iter([entropy(1.0), entropy(3.0), entropy(5.0)])
-    monkeypatch.setattr(ResTTrainer, "_measure_rollouts", lambda *arguments: next(measured))
+    measured = iter([torch.tensor([[value] * 4]) for value in (1.0, 3.0, 5.0)])
+    monkeypatch.setattr(ResTTrainer, "_score_rollouts", lambda made, output: scored(next(measured)))
+    regions, mask = torch.full((1, 4), F), torch.ones(1, 4).bool()
     found = []
     for step in (0, 2, 4):
         made.state.global_step = step
-        found.append(made._region_entropy({}, torch.zeros(1, 1), torch.ones(1, 1)).mean[F].item())
+        found.append(made._region_entropy({}, regions, mask, None).mean[F].item())
     assert found == pytest.approx(expected)
     assert len(list(measured)) == (2 if source == "static" else 0)  # which measures once
 
 
 def test_a_scheme_that_reads_no_entropy_gets_none():
-    assert trainer("uniform")._region_entropy({}, torch.zeros(1, 1), torch.ones(1, 1)) is None
+    assert region_entropy(trainer("uniform"), torch.ones(1, 1)) is None
 
 
 def test_online_entropies_are_those_of_all_processes():
     made = trainer(processes=2)
     made.entropy.add(1, entropy(1.0))
-    made._captured = torch.full((1, 4), 3.0)
-    found = made._region_entropy({}, torch.full((1, 4), F), torch.ones(1, 4).bool())
+    found = region_entropy(made, torch.full((1, 4), 3.0))
     # 0.75 of 4 tokens of 1 nat, 0.25 of 8 of 3
     assert found.mean[F].item() == pytest.approx((3 + 6) / (3 + 2))
 
 
-def test_measured_entropies_are_caught_or_forwarded():
-    made = trainer(processes=2)
+def test_measured_entropies_are_those_of_the_counted_tokens():
+    made = trainer()
     regions = torch.tensor([[F, N, F]])
     mask = torch.tensor([[True, True, False]])
-    made._captured = torch.tensor([[1.0, 2.0, 9.0]])
-    found = made._measure_rollouts({}, regions, mask)
-    assert (found.total[F], found.count[F], found.total[N]) == (2.0, 2.0, 4.0)
-    made._captured = None
-    made._capturing = False
+    found = made._measure(scored(torch.tensor([[1.0, 2.0, 9.0]])), regions, mask)
+    assert (found.total[F], found.count[F], found.total[N]) == (1.0, 1.0, 2.0)
 
-    def forward(output):
-        assert made._capturing
-        made._captured = torch.tensor([[5.0, 6.0, 9.0]])
 
-    made._forward_rollouts = forward
-    assert made._measure_rollouts({}, regions, mask).mean[N] == 6.0
-    assert not made._capturing
+def test_rollouts_are_scored_by_one_forward_without_gradient():
+    made = trainer(per_device_train_batch_size=3)
+    calls = []
+
+    def forward(model, ids, attention, keep, **keywords):
+        assert model is made.model and not torch.is_grad_enabled()
+        calls.append((ids.tolist(), attention.tolist(), keep, keywords))
+        made._recording.scored = scored(torch.tensor([[5.0, 6.0]]))
+
+    made._get_per_token_logps_and_entropies = forward
+    output = {
+        "prompt_ids": torch.tensor([[7]]),
+        "prompt_mask": torch.tensor([[1]]),
+        "completion_ids": torch.tensor([[8, 9]]),
+        "completion_mask": torch.tensor([[1, 0]]),
+    }
+    assert made._score_rollouts(output).entropies.tolist() == [[5.0, 6.0]]
+    assert calls == [([[7, 8, 9]], [[1, 1, 0]], 2, {"batch_size": 3, "compute_entropy": True})]
+    assert made._recording is None
 
 
 def test_weights_are_logged_by_region_by_hand():
@@ -221,13 +241,12 @@ def test_statistics_are_caught_once_and_only_where_asked(monkeypatch):
 
     monkeypatch.setattr(GRPOTrainer, "_get_per_token_logps_and_entropies", parent)
     made = trainer()
-    made._capturing, made._collisions = False, []
     made._get_per_token_logps_and_entropies(None, None, None, 2)
-    assert made._captured is None and calls[-1] == {}
-    with made._capture():
+    assert calls[-1] == {}
+    with made._record() as forward:
         for _ in range(2):
             made._get_per_token_logps_and_entropies(None, None, None, 2)
-    assert made._captured.tolist() == [[2.0, 2.0]]  # the first of the two
+    assert forward.scored.entropies.tolist() == [[2.0, 2.0]]  # the first of the two
     assert calls[1] == {"compute_entropy": True}
     assert calls[2] == {}
 
@@ -235,17 +254,19 @@ def test_statistics_are_caught_once_and_only_where_asked(monkeypatch):
 def test_collisions_are_caught_for_the_response_s_tokens(monkeypatch):
     made = trainer()
     made.scheme = get_scheme("rest", rule="collision")
-    made._collisions = [torch.tensor([[9.0]])]  # of an earlier forward
 
     def parent(self, *arguments, **keywords):
-        made._collisions.append(torch.tensor([[1.0, 2.0, 3.0]]))
-        made._collisions.append(torch.tensor([[4.0, 5.0, 6.0]]))
+        made._add_collisions(torch.tensor([[1.0, 2.0, 3.0]]))
+        made._add_collisions(torch.tensor([[4.0, 5.0, 6.0]]))
         return torch.zeros(2, 2), torch.zeros(2, 2), None
 
     monkeypatch.setattr(GRPOTrainer, "_get_per_token_logps_and_entropies", parent)
-    with made._capture():
-        made._get_per_token_logps_and_entropies(None, None, None, 2)
-    assert made._captured.tolist() == [[2.0, 3.0], [5.0, 6.0]]
+    with made._record() as forward:
+        for _ in range(2):  # the second is not recorded
+            made._get_per_token_logps_and_entropies(None, None, None, 2)
+    assert forward.scored.collisions.tolist() == [[2.0, 3.0], [5.0, 6.0]]
+    found = made._measure(forward.scored, torch.full((2, 2), F), torch.ones(2, 2).bool())
+    assert found.mean[F] == 4.0
 
 
 @pytest.mark.parametrize("tools", [False, True])
@@ -254,7 +275,10 @@ def test_a_training_forward_is_measured_and_an_evaluation_is_not(monkeypatch, to
 
     def loss(self, model, given):
         assert model is made.model and given is inputs
-        self._captured = torch.tensor([[1.0, 2.0, 4.0]])
+        if self.model.training:
+            self._recording.scored = scored(torch.tensor([[1.0, 2.0, 4.0]]))
+        else:
+            assert self._recording is None
         return "loss"
 
     monkeypatch.setattr(
@@ -284,12 +308,12 @@ def test_the_head_returns_collisions_as_it_computes_probabilities(monkeypatch, a
         lambda base, **options: told.update(options, base=base),
     )
     made = trainer(cast_lm_head_to_fp32=True)
-    made.temperature, made._collisions, made._capturing = 0.7, [], False
+    made.temperature = 0.7
     made.accelerator.unwrap_model = lambda model: model
 
     class Policy(torch.nn.Module):
         def forward(self, values):
-            return SimpleNamespace(log_sum_sq_probs=values)
+            return SimpleNamespace() if values is None else SimpleNamespace(log_sum_sq_probs=values)
 
     base = made.model = Policy()
     if adapted:
@@ -304,10 +328,10 @@ def test_the_head_returns_collisions_as_it_computes_probabilities(monkeypatch, a
     }
     squares = torch.tensor([[0.25, 1.0]], requires_grad=True)
     base(squares.log())
-    assert made._collisions == []
-    with made._capture():
+    with made._record() as forward:
+        base(None)  # as transformers' own head, which samples
         base(squares.log())
-    [found] = made._collisions
+    [found] = forward.collisions
     assert found.tolist() == [[pytest.approx(0.75), 0.0]]
     assert not found.requires_grad
 

@@ -125,6 +125,27 @@ def test_a_split_batch_is_the_whole_batch(tmp_path, dataset, embedded_tokenizer)
     assert gradients[0] > 0
 
 
+def test_collisions_are_those_of_the_old_policy_s_forward_and_not_of_sampling(
+    tmp_path, dataset, embedded_tokenizer
+):
+    """With two passes over a generation TRL forwards the old policy in the call that samples, too,
+    whose forwards have transformers' own head.
+    """
+    measured = []
+
+    class Spy(ResTTrainer):
+        def _region_entropy(self, *arguments):
+            measured.append(super()._region_entropy(*arguments))
+            return measured[-1]
+
+    options = settings(tmp_path, num_iterations=2, max_steps=2, prefix_sharing="off")
+    config = ResTConfig(weighting_options={"rule": "collision"}, **options)
+    first = train(Spy, config, dataset, embedded_tokenizer).state.log_history[0]
+    for region in (Region.FORMAT, Region.REASONING):
+        logged = first[f"collision/{region.name.lower()}"]  # on policy: the same distribution
+        assert measured[0].mean[region].item() == pytest.approx(logged, rel=1e-4)
+
+
 @pytest.mark.parametrize("rule", ["inverse_score", "collision"])
 @pytest.mark.parametrize("source", ["online", "exact"])
 def test_rollouts_carry_the_core_s_weights(tmp_path, dataset, embedded_tokenizer, rule, source):
@@ -160,8 +181,8 @@ def test_exact_entropies_are_those_of_the_training_forward(tmp_path, dataset, em
     followed = {}
 
     class Spy(ResTTrainer):
-        def _region_entropy(self, output, regions, mask):
-            entropy = super()._region_entropy(output, regions, mask)
+        def _region_entropy(self, *arguments):
+            entropy = super()._region_entropy(*arguments)
             followed[self.state.global_step] = entropy
             return entropy
 
@@ -296,9 +317,12 @@ def test_token_statistics_are_those_of_the_policy(tmp_path, dataset, embedded_to
     kept = []
 
     class Spy(ResTTrainer):
-        def _token_statistics(self, output, drawn):
-            assert (drawn is None) == (rollout is None)
-            found = super()._token_statistics(output, drawn)
+        def _score_rollouts(self, output):
+            assert rollout is None
+            return super()._score_rollouts(output)
+
+        def _token_statistics(self, output, scored):
+            found = super()._token_statistics(output, scored)
             kept.append((output, found))
             return found
 

@@ -18,8 +18,8 @@ from toolrest.core.dialects.muse import Muse
 from toolrest.core.dialects.pythonic import Pythonic
 from toolrest.core.dialects.qwen_xml import QwenXML
 from toolrest.core.dialects.rlla import RLLA
-from toolrest.core.naming import add_named
-from toolrest.errors import InputError, unknown_name
+from toolrest.core.registry import add_named
+from toolrest.errors import look_up
 
 AUTO = "auto"
 """In a recipe: the dialect that the policy's chat template writes; see `detect_dialect`."""
@@ -44,9 +44,7 @@ def get_dialect(name: str) -> Dialect:
     Raises:
         InputError: there is none; the text names the nearest known one.
     """
-    if name not in _DIALECTS:
-        raise InputError(unknown_name("dialect", name, _DIALECTS))
-    return _DIALECTS[name]
+    return look_up("dialect", name, _DIALECTS)
 
 
 def register_dialect(dialect: Dialect) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 
 from toolrest.core.dialects import ToolCall
-from toolrest.core.naming import add_named
+from toolrest.core.registry import add_named
 from toolrest.core.rewards.ast import PossibleCall, ast_score, possible_calls
 from toolrest.core.rewards.exact import exact
 from toolrest.core.rewards.partial import CallScore
-from toolrest.errors import InputError, unknown_name
+from toolrest.errors import InputError, check_name
 
 Calls = Sequence[ToolCall]
 Possible = Sequence[PossibleCall] | None
@@ -62,8 +62,7 @@ def check_correctness(weights: Mapping[str, float]) -> None:
         InputError: an unknown kind, a negative weight, or no positive one.
     """
     for kind, weight in weights.items():
-        if kind not in _KINDS:
-            raise InputError(unknown_name("reward", kind, _KINDS))
+        check_name("reward", kind, _KINDS)
         if not weight >= 0:
             raise InputError(f"the reward {kind} has weight {weight}; it must be 0 or more")
     if not sum(weights.values()) > 0:

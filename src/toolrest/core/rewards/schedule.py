@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from toolrest.errors import InputError, unknown_name
+from toolrest.errors import look_up
 
 Range = tuple[float, float]
 
@@ -70,9 +70,7 @@ def get_schedule(name: str) -> RewardSchedule:
     Raises:
         InputError: there is no schedule of that name.
     """
-    if name not in _SCHEDULES:
-        raise InputError(unknown_name("reward schedule", name, _SCHEDULES))
-    return _SCHEDULES[name]
+    return look_up("reward schedule", name, _SCHEDULES)
 
 
 def schedule_names() -> tuple[str, ...]:

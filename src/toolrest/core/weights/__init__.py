@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from toolrest.core.naming import add_named
 from toolrest.core.regions import Region
+from toolrest.core.registry import add_named
 from toolrest.core.weights.actfocus import ActFocus
 from toolrest.core.weights.base import Scheme, TokenBatch, TokenStatistics, normalise
 from toolrest.core.weights.contrast import Contrast
@@ -19,7 +19,7 @@ from toolrest.core.weights.rest import EntropyRule, Rest
 from toolrest.core.weights.stare import Stare
 from toolrest.core.weights.top_entropy import TopEntropy
 from toolrest.core.weights.uniform import Uniform
-from toolrest.errors import InputError, unknown_name
+from toolrest.errors import InputError, check_name, look_up, unknown_name
 
 _SCHEMES: dict[str, type[Scheme]] = {
     "uniform": Uniform,
@@ -63,8 +63,7 @@ def get_scheme(name: str, /, **options: Any) -> Scheme:
     if len(names) == 1:
         return _one_scheme(name, options)
     for option, values in options.items():
-        if option not in names:
-            raise InputError(unknown_name(f"scheme in the product {name!r}", option, names))
+        check_name(f"scheme in the product {name!r}", option, names)
         if not isinstance(values, dict):
             raise InputError(
                 f"weighting scheme {name!r}: {option}={values!r} must be that scheme's options, "
@@ -77,13 +76,10 @@ def get_scheme(name: str, /, **options: Any) -> Scheme:
 
 
 def _one_scheme(name: str, options: dict[str, Any]) -> Scheme:
-    if name not in _SCHEMES:
-        raise InputError(unknown_name("weighting scheme", name, _SCHEMES))
-    scheme = _SCHEMES[name]
+    scheme = look_up("weighting scheme", name, _SCHEMES)
     known = {field.name: field for field in dataclasses.fields(scheme) if field.init}
     for option, value in options.items():
-        if option not in known:
-            raise InputError(unknown_name(f"option of weighting scheme {name!r}", option, known))
+        check_name(f"option of weighting scheme {name!r}", option, known)
         if isinstance(known[option].default, Region):
             options = options | {option: _region(name, option, value)}
         else:

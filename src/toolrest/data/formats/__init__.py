@@ -11,7 +11,7 @@ from toolrest.data.formats import apibank, bfcl, messages, prompt, rlla, sharegp
 from toolrest.data.formats.json_fields import SCHEMAS
 from toolrest.data.record import Record
 from toolrest.data.rows import BadRow
-from toolrest.errors import InputError, short, unknown_name
+from toolrest.errors import look_up, short
 
 _NONE: frozenset[str] = frozenset()
 
@@ -81,9 +81,7 @@ def get_format(name: str) -> Format:
     Raises:
         InputError: there is none.
     """
-    if name not in _FORMATS:
-        raise InputError(unknown_name("format", name, _FORMATS))
-    return _FORMATS[name]
+    return look_up("format", name, _FORMATS)
 
 
 def detect_format(row: dict[str, Any]) -> Format | None:

@@ -1,4 +1,4 @@
-"""Numbers that are none: what was not finite, and what led to it."""
+"""Incidents: numbers that are NaN or infinite, and the tensors that led to them."""
 
 from __future__ import annotations
 
@@ -30,12 +30,14 @@ class NonFiniteError(Exception):
 
 
 def places_of_non_finite(values: torch.Tensor, most: int = 20) -> list[list[int]]:
-    """Where a tensor is NaN or infinite: the first `most` indices."""
+    """Indices of the first `most` values that are NaN or infinite."""
     return (~torch.isfinite(values)).nonzero()[:most].tolist()
 
 
 def describe_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """Of each tensor: its shape, least, greatest and mean finite value, and where it has others."""
+    """Shape, minimum, maximum and mean of each tensor's finite values, and the places of the
+    others.
+    """
     found = {}
     for name, tensor in tensors.items():
         values = tensor.detach().double()

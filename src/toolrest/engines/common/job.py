@@ -25,26 +25,26 @@ Result = dict[str, Any]
 
 
 class View(Protocol):
-    """Who watches the job."""
+    """Shows the progress of a job."""
 
     def stage(self, text: str, total: int | None = None) -> None:
-        """A new part of the job begins; `total`: how much there is to do in it."""
+        """Begin a stage of the job; `total`: the amount of work in it."""
         ...
 
     def advance(self, done: int) -> None:
-        """So much of the part is done."""
+        """Set the amount of work done in this stage."""
         ...
 
     def step(self, step: int, metrics: dict[str, Any]) -> None:
-        """An optimiser step is done."""
+        """Show the metrics of an optimiser step."""
         ...
 
     def note(self, text: str) -> None:
-        """Something that the user should know."""
+        """Show the user a note."""
         ...
 
     def warn(self, text: str) -> None:
-        """Something that the user should look at."""
+        """Show the user a warning."""
         ...
 
 
@@ -82,12 +82,12 @@ class Job:
 
     @cached_property
     def monitor(self) -> Monitor:
-        """Who looks for signs of trouble; it reads the metrics that are there as it is made."""
+        """The monitor of the run, which has read the metrics that are in the folder already."""
         say = self.view.warn if self.ranks.main else lambda text: None
         return Monitor(self.recipe, self.run, say)
 
     def begin(self, stage: str) -> None:
-        """Drop what was written after `first`, say what is wrong already, and begin the stage."""
+        """Rewind a resumed run to `first`, give the warnings of the data, and begin the stage."""
         if self.ranks.main:
             if self.resume:
                 self.run.rewind(self.first)
@@ -107,7 +107,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished run has to say."""
+    """The result of a finished training."""
 
     before: Result | None
     """The evaluation before; None without held-out rows."""
@@ -118,11 +118,11 @@ class Outcome:
 
 
 class Evaluation(Protocol):
-    """Evaluates a run's policy on its held-out rows, and keeps what it finds in the folder."""
+    """Evaluates a run's policy on its held-out rows, and stores the results in the folder."""
 
     def whole(self, model: PreTrainedModel, when: str) -> Result | None:
-        """The result before or after a part of the job; one that was finished before is read.
-        None without held-out rows.
+        """The result before or after training; a stored one is read instead of computed again. None
+        without held-out rows.
         """
         ...
 
@@ -136,10 +136,10 @@ class Evaluation(Protocol):
 
 
 class Engine(Protocol):
-    """Does the training of a run."""
+    """Trains the policy of a run."""
 
     def check(self, recipe: Recipe, run: RunFolder) -> list[str]:
-        """Notes for the user; before anything is read.
+        """Notes for the user, found before any data is read.
 
         Raises:
             InputError: the engine cannot do what the recipe asks for, or not on this machine.

@@ -17,7 +17,7 @@ from toolrest.runs.folder import RunFolder
 
 
 class Monitor:
-    """Looks at a run's metrics and says each warning once, also over a resumption.
+    """Looks for trouble in a run's metrics; each warning is given once, also in a resumed run.
 
     Args:
         say: shows a line to the user.
@@ -33,22 +33,22 @@ class Monitor:
             self._signs.read(int(numbers.get("step", 0)), numbers)
 
     def read(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """A step's metrics."""
+        """Look for trouble in a step's metrics."""
         self._keep(self._signs.read(step, metrics))
 
     def dropped(self, left_out: int, rows: int) -> None:
-        """So many of the data's rows have prompts that are too long."""
+        """Warn if many of the rows have prompts that are too long."""
         self._keep(self._signs.dropped(left_out, rows))
 
     def changed(self, step: int, what: Sequence[str]) -> None:
-        """The run goes on with other data, another policy or reward than it began with."""
+        """Record that the run goes on with other data, another policy or another reward."""
         if what:
             text = f"since the run began, {short_list(what)}; that was accepted"
             advice = "figures before and after are not of the same; data.json has the hashes"
             append_json(self._run.warnings, asdict(Warned("changed_data", step, text, advice)))
 
     def keep(self, incident: Incident) -> None:
-        """A number was not finite."""
+        """Write an incident to the run's folder, and show it."""
         self._run.incidents.mkdir(exist_ok=True)
         path = self._run.incidents / f"step-{incident.step:06d}.json"
         write_json(path, asdict(incident))
@@ -62,8 +62,8 @@ class Monitor:
 
 
 def _scores(metrics: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Mean scores in [0, 1] of a step's format and correctness: the metrics have the scores, which
-    the schedule maps onto the rewards' ranges, and not the rewards.
+    """Mean scores in [0, 1] of a step's format and correctness, before the schedule maps them onto
+    the rewards' ranges; None if one is missing.
     """
     found = (metrics.get("reward/format"), metrics.get("reward/correctness"))
     form, right = (x if isinstance(x, int | float) and math.isfinite(x) else None for x in found)
@@ -71,6 +71,6 @@ def _scores(metrics: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def _rows(path: Any) -> list[dict[str, Any]]:
-    """The objects of a file; what `RunFolder.rewind` has let pass is of their kind."""
+    """The objects of a JSONL file; none if there is no file."""
     found = [json.loads(line) for line in whole_lines(path)] if path.is_file() else []
     return [row for row in found if isinstance(row, dict)]

@@ -21,7 +21,7 @@ def batch_potentials(
     vocabulary: Vocabulary,
     progress: float,
 ) -> Decided:
-    """What the responses of a batch decide, and the token that each decision follows.
+    """The potentials of a batch of responses, and the number of decisions before each token.
 
     Args:
         ids: sampled token ids, [B, T].

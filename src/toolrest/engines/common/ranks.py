@@ -27,7 +27,7 @@ class Ranks:
         return self.index == 0
 
     def first(self, make: Callable[[], T]) -> T:
-        """What process 0 makes, in every process; the others wait for it.
+        """Call `make` in process 0 and return its result in every process.
 
         Raises:
             InputError: process 0 raised it; every process does then.
@@ -48,7 +48,7 @@ class Ranks:
         return cast(T, said[0])
 
     def each(self, value: T) -> list[T]:
-        """Every process's value, in their order, in every process."""
+        """Gather a value of every process, in order, in every process."""
         if self.count == 1:
             return [value]
         import torch.distributed as dist
@@ -62,11 +62,11 @@ class Ranks:
         return any(self.each(flag))
 
     def wait(self) -> None:
-        """Until every process is here."""
+        """Wait until every process has come here."""
         self.each(None)
 
     def leave(self) -> None:
-        """Part from the others, so that the process can end."""
+        """Leave the process group, so that this process can end."""
         if self.count > 1:
             import torch.distributed as dist
 

@@ -12,8 +12,9 @@ _ASKING = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """The first signal calls `stop`; each later one raises KeyboardInterrupt. Also where signals
-    were ignored before, as behind nohup; what was done with them before comes back at the end.
+    """In the `with` block, the first SIGINT or SIGTERM calls `stop` and each later one raises
+    KeyboardInterrupt. Signals that were ignored, as under nohup, are caught as well. The handlers
+    from before are restored at the end.
     """
     asked = False
 

@@ -1,4 +1,4 @@
-"""Signs in a run's metrics that something goes wrong: each is said once, with what to try."""
+"""Signs of trouble in a run's metrics: each is reported once, with what to try."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DROPPED = 0.1
 
 @dataclass(frozen=True)
 class Warned:
-    """Something that the user should look at."""
+    """A warning for the user."""
 
     name: str
     """Which sign."""
@@ -111,7 +111,9 @@ class Signs:
         return sum(values) / _WINDOW if len(values) == _WINDOW else None
 
     def _cold(self, step: int) -> Warned | None:
-        """At the first generation already: what teaches nothing there will not do so later."""
+        """Groups of equal rewards in the first generations: a policy that never does better than
+        the others of its group does not learn.
+        """
         shares = self._history["frac_reward_zero_std"]
         form, right = self._history["format"], self._history["correctness"]
         if not 0 < len(shares) <= _FIRST or sum(shares) / len(shares) < _EQUAL_GROUPS:

@@ -36,7 +36,7 @@ _EXAMPLE = Prompt([{"role": "user", "content": "Your request, worded as in train
 
 
 def _name(weighting: str | Scheme) -> str:
-    """A scheme's name; of a class of the user's that class's, whatever it is called."""
+    """A built-in scheme's name; the class name of any other."""
     if isinstance(weighting, str):
         return weighting
     if isinstance(weighting, Product):

@@ -1,4 +1,4 @@
-"""TRL's checkpoints: whole or not there, and read with suspicion."""
+"""TRL's checkpoints: written whole or not at all, and checked before they are loaded."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from toolrest.io.redaction import first_line
 from toolrest.policy.adapters import check_weights, has_adapters, read_adapters, read_weights
 from toolrest.policy.finite import check_finite_files, tensor_names
 from toolrest.policy.safe_folder import check_policy_folder, refuse_inner_adapters
-from toolrest.runs.folder import CHECKPOINT_STATE, checkpoint_step
+from toolrest.runs.checkpoints import CHECKPOINT_STATE, checkpoint_step
 from toolrest.runs.model_card import CARD, ModelCard, render_card
 
 
 class CheckpointTrainer(GRPOTrainer):
-    """`GRPOTrainer` whose checkpoints end with a file that says that all the others are there."""
+    """`GRPOTrainer` whose checkpoints end with a file that lists the sizes of all others."""
 
     def extra_state(self) -> dict[str, Any]:
-        """What a subclass keeps in a checkpoint, as plain values; called in every process."""
+        """The subclass's own state for a checkpoint, as plain values; called in every process."""
         return {}
 
     def take_state(self, state: dict[str, Any]) -> None:
-        """Go on with what `extra_state` gave."""
+        """Restore what `extra_state` returned."""
 
     def model_card(self, name: str, dataset: str | None) -> ModelCard:
         """The card of the policy as it is now.
@@ -58,7 +58,7 @@ class CheckpointTrainer(GRPOTrainer):
         write_whole(folder / CARD, render_card(replace(card, tags=list(every))))
 
     def _save_checkpoint(self, model, trial):
-        """The parent's files, then ours, which says that all are there; older ones go after it."""
+        """Save as the parent, write the file of sizes, and only then delete older checkpoints."""
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
             super()._save_checkpoint(model, trial)
@@ -93,7 +93,7 @@ class CheckpointTrainer(GRPOTrainer):
 
     @contextmanager
     def _reading(self, checkpoint: object) -> Iterator[None]:
-        """A checkpoint that cannot be read is wrong input."""
+        """In the `with` block, an error of reading the checkpoint becomes an `InputError`."""
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", module="torch")
@@ -138,7 +138,7 @@ class CheckpointTrainer(GRPOTrainer):
         return any(name not in own for names in tensor_names(folder).values() for name in names)
 
     def _load_converted(self, folder: Path) -> None:
-        """Have the policy's own class read its weights, which `load_state_dict` would leave out."""
+        """Load the weights by the policy's class, which converts their names."""
         model: Any = self.model
         trust_remote_code = False  # the class is here already
         read, loaded = type(model).from_pretrained(
@@ -155,7 +155,7 @@ class CheckpointTrainer(GRPOTrainer):
         model.load_state_dict(read.state_dict())
 
     def _check_adapters(self, folder: Path) -> None:
-        """Adapters to go on from are those of this policy, no more and no fewer."""
+        """Refuse adapters whose names or shapes are not those of this policy's adapters."""
         if not is_peft_model(self.model):
             if has_adapters(folder):
                 raise InputError(f"{folder}: adapters, but the recipe trains all parameters")

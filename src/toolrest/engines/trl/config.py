@@ -1,4 +1,4 @@
-"""The TRL engine's settings, and which of them the weights cannot live with."""
+"""The TRL engine's settings, and checks that they leave the token weights intact."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trl.trainer.utils import get_config_model_id
 from toolrest.core.weights import Scheme, Uniform, get_scheme
 from toolrest.engines.common.entropy import EntropySource
 from toolrest.engines.common.reward import ToolReward
-from toolrest.errors import InputError, unknown_name
+from toolrest.errors import InputError, check_name, unknown_name
 
 EXACT_LOSS_TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo", "sapo", "cispo")
 """TRL's losses in which a per-token advantage weighs exactly its token."""
@@ -177,12 +177,9 @@ def check_settings(args: ResTConfig, scheme: Scheme) -> None:
         raise InputError(
             unknown_name("entropy source", args.entropy_source, [str(s) for s in EntropySource])
         )
-    if args.credit not in tuple(Credit):
-        raise InputError(unknown_name("credit", args.credit, [str(c) for c in Credit]))
-    if args.prefix_sharing not in ("auto", "on", "off"):
-        raise InputError(unknown_name("prefix_sharing", args.prefix_sharing, ["auto", "on", "off"]))
-    if args.non_finite not in ("stop", "skip"):
-        raise InputError(unknown_name("non_finite", args.non_finite, ["stop", "skip"]))
+    check_name("credit", args.credit, [str(credit) for credit in Credit])
+    check_name("prefix_sharing", args.prefix_sharing, ("auto", "on", "off"))
+    check_name("non_finite", args.non_finite, ("stop", "skip"))
     if not 0 <= args.credit_discount <= 1:
         raise InputError(f"credit_discount must be in [0, 1]; got {args.credit_discount}")
     if not 0 <= args.entropy_decay < 1:

@@ -1,4 +1,4 @@
-"""What the trainer knows of the generation that it samples and scores."""
+"""What is known of the generation that the trainer samples and scores."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""TRL's trainer, which stops or skips where a number is not finite."""
+"""TRL's trainer that stops, or skips the step, where a number is not finite."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -19,7 +19,7 @@ _LED_TO_A_GRADIENT = ("advantages", "old_per_token_logps", "importance_sampling_
 
 
 def _noting(function: Any, left_out: torch.Tensor) -> Any:
-    """A reward function that unmarks, in `left_out`, the responses that it has not said None of."""
+    """The same reward function; it sets `left_out`, [B], to False where it does not return None."""
     if isinstance(function, torch.nn.Module):
         left_out.zero_()
         return function
@@ -40,12 +40,15 @@ def _noting(function: Any, left_out: torch.Tensor) -> Any:
 
 
 class GuardedTrainer(CheckpointTrainer):
-    """Looks at rewards, token weights, gradients and parameters.
+    """Checks rewards, token weights, gradients and parameters for NaN and infinity.
 
     Args:
         non_finite: `stop` or `skip`.
         on_incident: called in process 0 when one of them is not finite, before the rule is
             followed.
+
+    TRL clips gradients and saves checkpoints without being given the batch, so each forward keeps
+    its own in `_batch` for the incidents that are found there.
     """
 
     def __init__(
@@ -83,7 +86,7 @@ class GuardedTrainer(CheckpointTrainer):
             missing &= ~cast(torch.Tensor, gather(left_out.to(rewards.device)))
         broken = torch.isinf(rewards).any(dim=1) | missing
         if cast(torch.nn.Module, self.model).training and broken.any():
-            self._incident("reward", {"rewards": rewards})
+            self._incident("reward", {"rewards": rewards}, completion_ids_list)
             rewards = rewards.masked_fill(broken[:, None], 0.0)
             groups = broken.view(-1, cast(int, self.num_generations)).any(dim=1)
             mine = self.accelerator.process_index * len(prompts)
@@ -91,12 +94,16 @@ class GuardedTrainer(CheckpointTrainer):
             self._generation.unscored = rows[mine : mine + len(prompts)]
         return rewards
 
-    def _finite_rows(self, what: str, values: torch.Tensor) -> torch.Tensor:
-        """The values; rows that are not finite stop the run or, with `skip`, become 0."""
+    def _finite_rows(self, what: str, values: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        """The values, [B, ...]; rows that are not finite stop the run or, with `skip`, become 0.
+
+        Args:
+            ids: the responses that they are of, [B, T].
+        """
         broken = ~torch.isfinite(values.view(len(values), -1)).all(dim=1)
         if not self._in_any_process(int(broken.sum())):
             return values
-        self._incident(what, {what: values})
+        self._incident(what, {what: values}, ids.tolist())
         shape = (-1,) + (1,) * (values.dim() - 1)
         return torch.where(broken.view(shape), torch.zeros_like(values), values)
 
@@ -105,12 +112,22 @@ class GuardedTrainer(CheckpointTrainer):
         norm = super()._clip_grad_norm(model)
         if not math.isfinite(float(cast(Any, norm))):
             kept = {key: v for key, v in self._batch.items() if key in _LED_TO_A_GRADIENT}
-            self._incident("loss or gradient", kept)
+            self._incident("loss or gradient", kept, self._last_ids())
             model.zero_grad(set_to_none=True)
         return norm
 
-    def _incident(self, what: str, tensors: dict[str, torch.Tensor]) -> None:
-        """Tell what led to it; then stop, if that is the rule."""
+    def _last_ids(self) -> list[list[int]] | None:
+        """The responses of the last forward; None before the first."""
+        return self._batch["completion_ids"].tolist() if self._batch else None
+
+    def _incident(
+        self, what: str, tensors: dict[str, torch.Tensor], ids: Sequence[Sequence[int]] | None
+    ) -> None:
+        """Report an incident; then raise, if the rule is `stop` or a parameter is broken.
+
+        Args:
+            ids: the responses that it is about, [B] lists; None: not known.
+        """
         parameters = self._broken_parameters()
         beyond_mending = self._in_any_process(len(parameters))
         facts = {
@@ -119,7 +136,7 @@ class GuardedTrainer(CheckpointTrainer):
             "last_gradient_norms": [e.get("grad_norm") for e in self.state.log_history[-5:]],
             "parameters_not_finite": parameters[:20],
             "tensors": describe_tensors(tensors),
-            "completion_ids": self._batch["completion_ids"].tolist() if self._batch else None,
+            "completion_ids": ids,
         }
         incident = Incident(self.state.global_step, what, facts)
         if self.accelerator.is_main_process:
@@ -131,7 +148,7 @@ class GuardedTrainer(CheckpointTrainer):
     def _save_checkpoint(self, model, trial):
         """The parent's, unless a parameter is not finite."""
         if self._in_any_process(len(self._broken_parameters())):
-            self._incident("parameter", {})
+            self._incident("parameter", {}, self._last_ids())
         super()._save_checkpoint(model, trial)
 
     def _in_any_process(self, count: int) -> bool:

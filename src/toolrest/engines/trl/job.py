@@ -16,7 +16,8 @@ from toolrest.policy.folder import policy_folder
 from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 from toolrest.rollout.sampler import check_vllm, shares_prefix
-from toolrest.runs.folder import RunFolder, checkpoint_step
+from toolrest.runs.checkpoints import checkpoint_step
+from toolrest.runs.folder import RunFolder
 from toolrest.runs.going_on import resumable_checkpoint
 from toolrest.runs.reproducibility import record_machine
 
@@ -129,7 +130,7 @@ def _check_fits(recipe: Recipe, model: PreTrainedModel) -> None:
 
 
 def _warm_started(job: Job, model: PreTrainedModel) -> PreTrainedModel:
-    """The policy after the warm start; one that was finished before the run was stopped is read."""
+    """The policy after the warm start; a finished warm start is loaded from the run's folder."""
     from toolrest.engines.trl.warm_start import warm_start_with_trl
 
     if not job.ranks.first(job.run.warm_start.is_dir):
@@ -140,8 +141,8 @@ def _warm_started(job: Job, model: PreTrainedModel) -> PreTrainedModel:
 
 
 def _based(job: Job, model: PreTrainedModel) -> PreTrainedModel:
-    """The policy whole in the run's folder, for new adapters to be trained on and to name: the
-    recipe's is one of adapters, and adapters of adapters are read by nobody.
+    """The policy, saved whole in the run's folder as the base of new adapters: where the recipe's
+    policy is one of adapters, these are merged, as nothing loads adapters of adapters.
     """
     base = job.run.base
 

@@ -106,8 +106,8 @@ def trl_config(recipe: Recipe, checkpoints: Path, *, by_tokens: bool = True) -> 
 
 
 def _micro_tokens(recipe: Recipe, by_tokens: bool) -> int | None:
-    """The tokens of one forward and backward; None: it is so many responses, as with shards, which
-    would gather their gradients for each part.
+    """Tokens of one forward and backward; None where they are cut by responses. Sharded policies
+    are, as they would gather gradients for every part.
     """
     optimizer, engine = recipe.optimizer, recipe.engine
     if optimizer.micro_tokens is not None:
@@ -143,8 +143,8 @@ class _Follow(Progress):
 
 
 def _prompt(sample: Sample, ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> Any:
-    """What rewards and rollouts show of a prompt: its messages, or its text where the chat template
-    has to list tools or write calls.
+    """The prompt that rewards and rollouts show: messages, or a text where the chat template writes
+    the tools or calls.
     """
     if sample.tools is None and all(set(m) == {"role", "content"} for m in sample.prompt):
         return list(sample.prompt)
@@ -161,8 +161,8 @@ def _rows(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase) -> list
 
 
 def _row(sample: Sample, ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """What is sampled from, and what the rewards need. Tools are JSON text: Arrow would give every
-    row's the keys of all others.
+    """The columns of a row: the prompt, and what the rewards need. Tools are JSON text, since Arrow
+    would add the keys of all tools to each.
     """
     row = {
         "prompt": _prompt(sample, ids, tokenizer),

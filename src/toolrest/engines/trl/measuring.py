@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -11,27 +12,37 @@ from trl.trainer.utils import add_fused_lm_head
 
 from toolrest.core.weights import RegionEntropy, Scheme, Statistic, TokenStatistics
 from toolrest.engines.trl.config import ResTConfig
-from toolrest.engines.trl.prefix.trainer import PrefixSharingTrainer
+from toolrest.engines.trl.prefix.trainer import PrefixSharingTrainer, Scored
+
+
+@dataclass
+class Recording:
+    """The first forward of a `with` block."""
+
+    scored: Scored | None = None
+    """What it told, without gradients; None: there was no forward yet."""
+    collisions: list[torch.Tensor] = field(default_factory=list)
+    """1 - sum_v p_v^2 of each part of it so far."""
 
 
 class MeasuringTrainer(PrefixSharingTrainer):
-    """Captures the statistic that a scheme reads in forwards that run anyway, and runs one more
+    """Records the statistic that a scheme reads in forwards that run anyway, and runs one more
     where none does.
+
+    TRL runs these forwards itself, so they write into the recording of the `with` block that they
+    run in.
     """
 
     scheme: Scheme
     config: ResTConfig
 
     def _start_measuring(self) -> None:
-        self._capturing = False
-        self._captured: torch.Tensor | None = None
-        self._captured_logps: torch.Tensor | None = None
-        self._collisions: list[torch.Tensor] = []
+        self._recording: Recording | None = None
         if self.scheme.statistic is Statistic.COLLISION:
             self._return_collisions()
 
     def _return_collisions(self) -> None:
-        """Make the fused head also return log sum_v p_v^2; a hook collects 1 - sum_v p_v^2."""
+        """Make the fused head also return log sum_v p_v^2; a hook records 1 - sum_v p_v^2."""
         model = self.accelerator.unwrap_model(self.model)
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         add_fused_lm_head(
@@ -42,37 +53,46 @@ class MeasuringTrainer(PrefixSharingTrainer):
         )
 
         def collect(module: torch.nn.Module, inputs: Any, output: Any) -> None:
-            if self._capturing and not self.shares_prefixes:
-                self._collisions.append(-torch.expm1(output.log_sum_sq_probs.detach()))
+            squares = getattr(output, "log_sum_sq_probs", None)  # sampling runs a plain head
+            if squares is not None and not self.shares_prefixes:
+                self._add_collisions(-torch.expm1(squares.detach()))
 
         base.register_forward_hook(collect)
 
+    def _add_collisions(self, values: torch.Tensor | None) -> None:
+        recording = self._recording
+        if recording is not None and recording.scored is None and values is not None:
+            recording.collisions.append(values)
+
     @contextmanager
-    def _capture(self) -> Iterator[None]:
-        """In the `with` block, store the first forward's statistic, [B, T], in `_captured`."""
-        self._capturing, self._captured = True, None
+    def _record(self) -> Iterator[Recording]:
+        """Record the first forward of the `with` block."""
+        recording = self._recording = Recording()
         try:
-            yield
+            yield recording
         finally:
-            self._capturing = False
+            self._recording = None
+
+    def _score_packed(self, model, ids, attention, width, budget) -> Scored:
+        scored = super()._score_packed(model, ids, attention, width, budget)
+        self._add_collisions(scored.collisions)
+        return scored
 
     def _get_per_token_logps_and_entropies(
         self, model, input_ids, attention_mask, logits_to_keep, *positional, **keywords
     ):
-        capture = self._capturing and self._captured is None
-        if capture:
+        recording = self._recording
+        if recording is not None and recording.scored is None:
             keywords["compute_entropy"] = True
-            self._collisions.clear()
         logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(
             model, input_ids, attention_mask, logits_to_keep, *positional, **keywords
         )
-        if capture:
-            values = cast(torch.Tensor, entropies)
-            if self.scheme.statistic is Statistic.COLLISION:
-                values = self._packed_collisions
-                if values is None:
-                    values = torch.cat(self._collisions)[:, -logits_to_keep:]
-            self._captured, self._captured_logps = values.detach(), logps.detach()
+        if recording is not None and recording.scored is None:
+            parts = recording.collisions
+            collisions = torch.cat(parts)[:, -logits_to_keep:] if parts else None
+            recording.scored = Scored(
+                logps.detach(), cast(torch.Tensor, entropies).detach(), collisions
+            )
         if entropies is not None and not self._entropy_bonus_enabled:
             entropies = entropies.detach()  # the entropy bonus alone has a gradient through them
         return logps, entropies, aux_loss
@@ -84,51 +104,23 @@ class MeasuringTrainer(PrefixSharingTrainer):
             self.use_vllm and self.vllm_importance_sampling_correction
         )
 
-    def _sampler_statistics(
+    def _score_drawn(
         self, drawn: Sequence[torch.Tensor] | None, ids: torch.Tensor
-    ) -> torch.Tensor | None:
-        """What the sampler told of the tokens `ids`, [B, T] -> [B, T, 3], kept as `_captured`; None
-        if it told nothing.
-        """
+    ) -> Scored | None:
+        """What the sampler told of the tokens `ids`, [B, T]; None if it told nothing."""
         if drawn is None:
             return None
         found = torch.zeros(*ids.shape, 3, device=ids.device)
         for row, values in zip(found, drawn, strict=True):
             row[: len(values)] = values.to(ids.device)
-        self._captured = found[..., 2 if self.scheme.statistic is Statistic.COLLISION else 1]
-        return found
+        return Scored(*found.unbind(-1))
 
-    def _token_statistics(
-        self, output: dict[str, Any], drawn: torch.Tensor | None
-    ) -> TokenStatistics:
-        """Entropy and surprisal of every sampled token, [B, T]: `drawn`, or else by one forward
-        without gradient.
-        """
-        if drawn is not None:
-            logps, entropies, _ = drawn.unbind(-1)
-        else:
-            with self._capture():
-                logps, entropies, _ = self._forward_rollouts(output)
-        return TokenStatistics(
-            output["completion_ids"], entropies, -logps, output["advantages"], self._group_size
-        )
-
-    def _measure_rollouts(
-        self, output: dict[str, Any], regions: torch.Tensor, mask: torch.Tensor
-    ) -> RegionEntropy:
-        """The old policy's region entropies over the rollouts; one more forward unless captured."""
-        if self._captured is None:
-            with self._capture():
-                self._forward_rollouts(output)
-        assert self._captured is not None
-        return self._reduce(RegionEntropy.measure(self._captured, regions, mask))
-
-    def _forward_rollouts(self, output: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, Any]:
-        """(log-probabilities, entropies) of the sampled tokens under the policy, [B, T]."""
+    def _score_rollouts(self, output: dict[str, Any]) -> Scored:
+        """What the policy tells of the sampled tokens, [B, T], by one forward without gradient."""
         ids = torch.cat((output["prompt_ids"], output["completion_ids"]), dim=1)
         attention = torch.cat((output["prompt_mask"], output["completion_mask"]), dim=1)
-        with torch.no_grad():
-            found = self._get_per_token_logps_and_entropies(
+        with torch.no_grad(), self._record() as forward:
+            self._get_per_token_logps_and_entropies(
                 self.model,
                 ids,
                 attention,
@@ -136,7 +128,20 @@ class MeasuringTrainer(PrefixSharingTrainer):
                 batch_size=self.config.per_device_train_batch_size,
                 compute_entropy=True,
             )
-        return cast(tuple[torch.Tensor, torch.Tensor, Any], found)
+        assert forward.scored is not None
+        return forward.scored
+
+    def _token_statistics(self, output: dict[str, Any], scored: Scored) -> TokenStatistics:
+        """Entropy and surprisal of every sampled token, [B, T]."""
+        entropies = cast(torch.Tensor, scored.entropies)
+        ids, advantages = output["completion_ids"], output["advantages"]
+        return TokenStatistics(ids, entropies, -scored.log_probs, advantages, self._group_size)
+
+    def _measure(self, scored: Scored, regions: torch.Tensor, mask: torch.Tensor) -> RegionEntropy:
+        """The sums of the scheme's statistic over this process's tokens of each region."""
+        collision = self.scheme.statistic is Statistic.COLLISION
+        values = scored.collisions if collision else scored.entropies
+        return RegionEntropy.measure(cast(torch.Tensor, values), regions, mask)
 
     def _reduce(self, entropy: RegionEntropy) -> RegionEntropy:
         """The sums and counts over all processes."""
@@ -152,12 +157,13 @@ class MeasuringTrainer(PrefixSharingTrainer):
         window = (self.config.steps_per_generation or 1) * self.num_iterations
         return self._step % window < self.config.gradient_accumulation_steps
 
-    def _log_difference(self, sampler: torch.Tensor, mask: torch.Tensor) -> None:
+    def _log_difference(
+        self, sampler: torch.Tensor, policy: torch.Tensor, mask: torch.Tensor
+    ) -> None:
         """How far the sampler's log-probabilities are from the policy's that it was, [B, T]; by the
         names that TRL has for vLLM's.
         """
-        assert self._captured_logps is not None
-        apart = (self._captured_logps - sampler).abs() * mask
+        apart = (policy - sampler).abs() * mask
         total, count = self._sum_over_ranks(torch.stack((apart.sum(), mask.sum()))).tolist()
         greatest = cast(torch.Tensor, self.accelerator.gather(apart.max().view(1))).max()
         metrics = self._metrics["train"]

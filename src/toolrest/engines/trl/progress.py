@@ -1,4 +1,4 @@
-"""What TRL's trainers log, a record a step."""
+"""Records of what TRL's trainers log, one a step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from toolrest.engines.common.job import OnStep
 
 
 class Progress(TrainerCallback):
-    """Hands on each step's metrics, with the seconds since training began.
+    """Calls `on_step` with each step's metrics and the seconds since training began.
 
     Args:
         on_step: called in process 0 alone.

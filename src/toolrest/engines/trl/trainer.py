@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from toolrest.core import credit as advantage_rules
-from toolrest.core.dialects import detect_dialect, get_dialect
+from toolrest.core import credit
+from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import label_tokens
-from toolrest.core.rewards.turns import written_turns
 from toolrest.core.weights import (
     RegionEntropy,
     Statistic,
@@ -20,15 +19,12 @@ from toolrest.core.weights import (
 from toolrest.engines.common.batch import RolloutBatch, entropy_metrics, signal_metrics
 from toolrest.engines.common.entropy import EntropyTracker
 from toolrest.engines.common.incidents import Incident
-from toolrest.engines.common.potentials import batch_potentials
-from toolrest.engines.common.reward import ToolReward, asked_by, totals
 from toolrest.engines.trl.card import trainer_card
 from toolrest.engines.trl.config import (
     Credit,
     ResTConfig,
     check_credit,
     check_prompt_ids,
-    check_reward_dialect,
     check_save_steps,
     check_settings,
     check_whole_groups,
@@ -36,9 +32,9 @@ from toolrest.engines.trl.config import (
     own_settings,
 )
 from toolrest.engines.trl.generation import Generation
-from toolrest.engines.trl.measuring import MeasuringTrainer
-from toolrest.engines.trl.rollout import STATISTICS
-from toolrest.policy.speech import read_speech
+from toolrest.engines.trl.measuring import Recording
+from toolrest.engines.trl.prefix.trainer import Scored
+from toolrest.engines.trl.scoring import ScoringTrainer
 from toolrest.runs.model_card import ModelCard
 
 if TYPE_CHECKING:
@@ -55,7 +51,7 @@ if TYPE_CHECKING:
     from trl.trainer.grpo_trainer import EnvironmentFactory, RewardFunc, RolloutFunc
 
 
-class ResTTrainer(MeasuringTrainer):
+class ResTTrainer(ScoringTrainer):
     """`GRPOTrainer` whose per-token advantages are w_t * A_i, [B, T].
 
     Takes what `GRPOTrainer` takes, in its order and with its defaults.
@@ -147,20 +143,7 @@ class ResTTrainer(MeasuringTrainer):
         check_credit(args, self.reward_funcs, self.tools)
         self.config = args
         self._share_prefixes(args.prefix_sharing, args.micro_tokens)
-        self.dialect = get_dialect(
-            detect_dialect(cast(str | None, self._tokenizer.chat_template))
-            if args.dialect == "auto"
-            else args.dialect
-        )
-        policy = self.accelerator.unwrap_model(self.model)
-        self.speech = read_speech(
-            self._tokenizer, self.dialect, getattr(policy, "generation_config", None)
-        )
-        self.vocabulary = self.speech.vocabulary
-        self._end_turns()
-        for reward in self.reward_funcs:
-            if isinstance(reward, ToolReward):
-                check_reward_dialect(reward.dialect.name, self.dialect.name)
+        self._start_scoring()
         self._on_rollouts = on_rollouts
         self._model_card = model_card
         self.entropy = EntropyTracker(
@@ -169,75 +152,12 @@ class ResTTrainer(MeasuringTrainer):
         self._logged = RegionEntropy.zero(self.accelerator.device)
         self._start_measuring()
 
-    def _end_turns(self) -> None:
-        """Make every end-of-turn token end a response, with vLLM and with generate."""
-        stops = list(self.speech.stop_ids)
-        self.eos_token_ids = stops
-        if self.use_vllm:
-            generation = self.vllm_generation
-            generation.generation_kwargs = {
-                "stop_token_ids": stops,
-                **(generation.generation_kwargs or {}),
-            }
-        elif "eos_token_id" not in (self.config.generation_kwargs or {}):
-            self.generation_config.eos_token_id = stops
-            self.generation_kwargs["eos_token_id"] = stops
-
-    def _generate(self, prompts):
-        """As the parent; notes each prompt's opening of the reply, and what the sampler tells."""
-        output = super()._generate(prompts)
-        drawn = output[5].pop(STATISTICS, None)
-        told = drawn is not None and list(map(len, drawn)) == list(map(len, output[1]))
-        generation, masks = self._generation, output[2]
-        generation.drawn = drawn if told else None
-        generation.openings = [self.speech.opening(ids) for ids in output[0]]
-        if masks is not None:
-            generation.sampled = [[bool(m) for m in mask] for mask in masks]
-        return output
-
-    def _tokenize_prompts(self, prompts):
-        """The data set's `prompt_ids` where it has them, as they are; else as the parent."""
-        if self._generation.prompt_ids is None:
-            return super()._tokenize_prompts(prompts)
-        return self._generation.prompt_ids, None, {}
-
-    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
-        """As the parent; a `ToolReward` reads the ids that the policy sampled."""
-        functions = self.reward_funcs
-        self.reward_funcs = [
-            self._scoring(each, inputs) if _scores_by_parts(each) else each for each in functions
-        ]
-        try:
-            return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        finally:
-            self.reward_funcs = functions
-
-    def _scoring(self, reward: ToolReward, inputs: Sequence[dict[str, Any]]) -> Callable[..., Any]:
-        """A reward function of TRL that reads sampled ids after what their prompts have begun, and
-        leaves the parts of the rewards in the generation's record.
-        """
-        generation = self._generation
-
-        def score(*, completion_ids: Sequence[Sequence[int]], log_metric: Any, **columns: Any):
-            asked = list(map(asked_by, inputs, generation.openings))
-            turns = [
-                written_turns(ids, generation.mask(row), self.vocabulary, self.dialect, opening)
-                for row, (ids, opening) in enumerate(
-                    zip(completion_ids, generation.openings, strict=True)
-                )
-            ]
-            found = reward.score_batch(turns, asked, self._progress())
-            generation.breakdowns = generation.breakdowns or found
-            return totals(found, log_metric)
-
-        return score
-
     def _generate_and_score_completions(self, inputs):
         self._generation = generation = Generation.of(inputs)
         if not self._policy.training:
             return super()._generate_and_score_completions(inputs)
-        self._captured = None
-        with self._capture() if self._runs_old_forward() else nullcontext():
+        recorded = self._record() if self._runs_old_forward() else nullcontext(Recording())
+        with recorded as forward:
             output = super()._generate_and_score_completions(inputs)
         if generation.unscored is not None:
             output["advantages"] = output["advantages"].masked_fill(generation.unscored, 0.0)
@@ -253,20 +173,21 @@ class ResTTrainer(MeasuringTrainer):
             scaffolding=self.scheme.scaffolding,
         )
         advantages = output["advantages"]
-        drawn = self._sampler_statistics(generation.drawn, output["completion_ids"])
-        tokens = None
+        drawn = self._score_drawn(generation.drawn, output["completion_ids"])
+        scored, tokens = drawn or forward.scored, None
         if self.scheme.reads_tokens or self.config.record_entropies:
-            tokens = self._token_statistics(output, drawn)
-        entropy = self._region_entropy(output, regions, mask)
+            scored = drawn or self._score_rollouts(output)
+            tokens = self._token_statistics(output, scored)
+        entropy = self._region_entropy(output, regions, mask, scored)
         weights = self.scheme(TokenBatch(regions, mask, self._progress(), entropy, tokens))
-        weights = self._finite_rows("weight", weights)
+        weights = self._finite_rows("weight", weights, output["completion_ids"])
         credited = advantages
         if self.config.credit == Credit.SPANS:
             credited = self._reward_to_go(inputs, output["completion_ids"], mask)
-        output["advantages"] = advantage_rules.apply(weights, credited)
+        output["advantages"] = credit.apply(weights, credited)
         output["regions"] = regions
         if drawn is not None:
-            output["sampler_logps"] = drawn[..., 0]
+            output["sampler_logps"] = drawn.log_probs
         self._log_weights(regions, mask, weights, credited)
         if self._on_rollouts is not None:
             self._on_rollouts(
@@ -285,50 +206,40 @@ class ResTTrainer(MeasuringTrainer):
             )
         return output
 
-    def _reward_to_go(
-        self, inputs: Sequence[dict[str, Any]], ids: torch.Tensor, mask: torch.Tensor
-    ) -> torch.Tensor:
-        """Per-token advantages by `toolrest.core.credit.reward_to_go`, [B, T]."""
-        reward = cast(ToolReward, self.reward_funcs[0])
-        generation = self._generation
-        asked = list(map(asked_by, inputs, generation.openings))
-        decided = batch_potentials(ids, mask, asked, reward, self.vocabulary, self._progress())
-        rewards = torch.tensor(totals(generation.breakdowns), device=ids.device)
-        return advantage_rules.reward_to_go(
-            rewards,
-            decided,
-            self._group_size,
-            discount=self.config.credit_discount,
-            scale=self.scale_rewards,
-        )
-
-    def _progress(self) -> float:
-        return self.state.global_step / max(1, self.state.max_steps)
-
     def _region_entropy(
-        self, output: dict[str, Any], regions: torch.Tensor, mask: torch.Tensor
+        self,
+        output: dict[str, Any],
+        regions: torch.Tensor,
+        mask: torch.Tensor,
+        scored: Scored | None,
     ) -> RegionEntropy | None:
-        """The region entropies for this generation's weights; None if the scheme uses none."""
+        """The region entropies for this generation's weights; None if the scheme uses none.
+
+        Args:
+            scored: what is known of the sampled tokens; None: one more forward measures them,
+                unless an earlier generation's entropies are used.
+        """
         if self.scheme.statistic is None:
             return None
         step = self.state.global_step + 1
         known = self.entropy.known(step)
         if known is not None:
             return known
-        return self.entropy.add(step, self._measure_rollouts(output, regions, mask))
+        scored = scored or self._score_rollouts(output)
+        return self.entropy.add(step, self._reduce(self._measure(scored, regions, mask)))
 
     def _compute_loss(self, model, inputs):
         if not self._policy.training:
             return super()._compute_loss(model, inputs)
-        with self._capture():
+        with self._record() as forward:
             loss = super()._compute_loss(model, inputs)
-        assert self._captured is not None
+        assert forward.scored is not None
         mask = inputs["completion_mask"].bool()
         if "tool_mask" in inputs:
             mask = mask & inputs["tool_mask"].bool()
-        self._logged += RegionEntropy.measure(self._captured, inputs["regions"], mask)
+        self._logged += self._measure(forward.scored, inputs["regions"], mask)
         if "sampler_logps" in inputs and self._sampled_by_this_policy():
-            self._log_difference(inputs["sampler_logps"], mask)
+            self._log_difference(inputs["sampler_logps"], forward.scored.log_probs, mask)
         return loss
 
     def _log_weights(
@@ -339,7 +250,7 @@ class ResTTrainer(MeasuringTrainer):
         advantages: torch.Tensor,
     ) -> None:
         """Per region: share of tokens, mean weight, share of the gradient signal sum w|A|."""
-        signal = advantage_rules.apply(weights, advantages.abs())
+        signal = credit.apply(weights, advantages.abs())
         parts = [RegionEntropy.measure(values, regions, mask) for values in (weights, signal)]
         sums = torch.stack((parts[0].count, parts[0].total, parts[1].total))
         for name, value in signal_metrics(*self._sum_over_ranks(sums).tolist()).items():
@@ -368,11 +279,6 @@ class ResTTrainer(MeasuringTrainer):
     def take_state(self, state: dict[str, Any]) -> None:
         """Restore what `extra_state` gave."""
         self.entropy.from_dict(state)
-
-
-def _scores_by_parts(reward: object) -> TypeGuard[ToolReward]:
-    """Whether a reward is a `ToolReward` whose call is not another's."""
-    return isinstance(reward, ToolReward) and type(reward).__call__ is ToolReward.__call__
 
 
 __all__ = ["ResTConfig", "ResTTrainer", "RolloutBatch"]

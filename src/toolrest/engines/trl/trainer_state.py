@@ -1,4 +1,4 @@
-"""What transformers keeps of a training run in a checkpoint, before it is trusted."""
+"""Checks the training state that transformers reads from a checkpoint."""
 
 from __future__ import annotations
 

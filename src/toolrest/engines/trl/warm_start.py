@@ -33,7 +33,7 @@ from toolrest.policy.weights import leave_router
 def _row(
     sample: Sample, tokenizer: PreTrainedTokenizerBase, speech: Speech
 ) -> dict[str, list[int]]:
-    """The prompt and what of the demonstration is left to write after it, which alone counts."""
+    """The prompt, and the rest of the demonstration, on which alone the loss is computed."""
     prompt = render_prompt(sample, tokenizer)
     assert sample.demonstration is not None
     written = speech.dialect.continued(
@@ -46,8 +46,8 @@ def _row(
 
 
 def warm_start_with_trl(job: Job, model: PreTrainedModel, samples: Sequence[Sample]) -> None:
-    """Teach the model the samples' demonstrations and save it, whole or not at all, in the run's
-    folder of the warm start. Adapters are merged before.
+    """Train the model on the samples' demonstrations, and save it to the run's folder of the warm
+    start, whole or not at all. Adapters are merged before.
 
     Each step's metrics are shown and written anew: loss, tokens so far, learning rate, gradient
     norm, and TRL's others.

@@ -1,4 +1,4 @@
-"""What of a recipe the verl engine cannot do, and what its options change."""
+"""Refuses recipes that the verl engine cannot run, and notes what its options change."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def check_options(recipe: Recipe, options: dict[str, Any]) -> None:
 
 
 def verl_notes(recipe: Recipe) -> list[str]:
-    """What is done otherwise than the paper does it, because an option asks for it."""
+    """A note for each option that makes the run differ from the paper."""
     notes = []
     clip = recipe.engine.options.get(DUAL_CLIP)
     loss = recipe.engine.options.get(LOSS_MODE, "vanilla")

@@ -15,6 +15,7 @@ from typing import Any
 
 from toolrest.engines.common.job import OnStep
 from toolrest.engines.common.signals import stopped_by_signals
+from toolrest.engines.verl.checkpoints import newest_step, step_folder
 from toolrest.engines.verl.environment import missing_for_launch
 from toolrest.engines.verl.hydra import shell_command
 from toolrest.engines.verl.names import STATE_FILE
@@ -24,7 +25,6 @@ from toolrest.errors import InputError
 from toolrest.io.files import iterate_lines, only_one, open_regular, open_to_add
 from toolrest.io.redaction import redacted
 from toolrest.recipe import Recipe
-from toolrest.runs.checkpoints import VERL_CHECKPOINT, newest_of_verl
 
 _OURS = (SIGNAL, SPREAD, "share/format", "signal/format")
 """Metrics without which a step was not trained with the weights."""
@@ -58,8 +58,8 @@ def check_machine() -> None:
 
 def last_step(checkpoints: Path) -> int:
     """verl's step that a run goes on from; 0: from the beginning."""
-    step = newest_of_verl(checkpoints)
-    newest = checkpoints / f"{VERL_CHECKPOINT}{step}"
+    step = newest_step(checkpoints)
+    newest = step_folder(checkpoints, step)
     if step and not (newest / STATE_FILE).is_file():
         raise InputError(
             f"{newest} has no {STATE_FILE}; it was not written by this "
@@ -190,7 +190,7 @@ def _last_error(log: Path) -> str:
 
 
 def _end(process: subprocess.Popen[bytes], how: signal.Signals) -> None:
-    """Ask verl and its children to end, then make them, also when asked again meanwhile."""
+    """Signal verl's process group to end, then kill it; also when interrupted meanwhile."""
     try:
         for number, patience in ((how, _PATIENCE), (signal.SIGTERM, 10.0)):
             if process.poll() is not None:

@@ -1,4 +1,4 @@
-"""The names that the verl plug-in and those who start it share."""
+"""Names that the verl plug-in shares with the code that starts verl."""
 
 MODULE = "toolrest.engines.verl.plugin"
 """What verl has to load."""

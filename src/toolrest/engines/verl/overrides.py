@@ -200,7 +200,7 @@ def _policy(recipe: Recipe) -> dict[str, Any]:
 
 
 def _forwards(recipe: Recipe) -> dict[str, Any]:
-    """How large a forward is, in training and of the old policy."""
+    """The size of a forward, in training and of the old policy."""
     tokens = recipe.optimizer.micro_tokens
     if tokens is not None:
         return {f"{ACTOR}.use_dynamic_bsz": True, f"{ACTOR}.ppo_max_token_len_per_gpu": tokens}
@@ -289,7 +289,7 @@ def _run(recipe: Recipe, name: str, paths: VerlPaths) -> dict[str, Any]:
 
 
 def _ours(recipe: Recipe, paths: VerlPaths) -> dict[str, Any]:
-    """What the plug-in reads, and what Ray's workers have to load."""
+    """The settings of the plug-in, and the modules that Ray's workers load."""
     weighting = recipe.weighting
     made: dict[str, Any] = {
         "+toolrest.scheme": weighting.scheme,

@@ -32,6 +32,7 @@ from toolrest.core.dialects import get_dialect
 from toolrest.core.rewards.schedule import get_schedule
 from toolrest.core.weights import get_scheme
 from toolrest.engines.common.reward import PARTS
+from toolrest.engines.verl.checkpoints import step_folder
 from toolrest.engines.verl.names import EXACT_LOSSES, STATE_FILE, loss_name, trainer_name
 from toolrest.engines.verl.weights import (
     GenerationWeights,
@@ -45,7 +46,7 @@ from toolrest.policy.speech import read_speech
 
 
 def _reporting(loss: Callable[..., Any]) -> Callable[..., Any]:
-    """The same loss, with what it saw of the advantages among its metrics."""
+    """The same loss, with the metrics of the advantages that it was given."""
 
     def report(  # noqa: PLR0913 -- the arguments of verl's losses
         old_log_prob: torch.Tensor,
@@ -75,7 +76,11 @@ for _loss in EXACT_LOSSES:
 
 
 class WeightedTrainer:
-    """What is ours in a trainer; the rest is the verl trainer that it is mixed with."""
+    """Mixed into verl's trainers: weighs the advantages, and checks that the loss saw them.
+
+    verl weighs a batch in one hook and updates the actor in another, to which it hands only what
+    the queue holds; `_sent` keeps what the first put there until the second has compared it.
+    """
 
     mode: ClassVar[str]
     """The name that verl knows the trainer's way of working by."""
@@ -152,8 +157,8 @@ class WeightedTrainer:
         return batch
 
     def _score(self, batch: Any, metrics: dict[str, Any]) -> None:
-        """Put the rewards' parts on the schedule's ranges, which verl's reward function, that is
-        told no progress, cannot.
+        """Map the parts of the rewards onto the schedule's ranges. verl tells its reward function
+        no progress, so that it cannot do so.
         """
         data = tq.kv_batch_get(
             keys=batch.keys,
@@ -191,7 +196,7 @@ class WeightedTrainer:
             metrics[f"reward/{name}"] = sum(float(part[name]) for part in parts) / count
 
     def _read_back(self, batch: Any, weighted: torch.Tensor) -> None:
-        """The queue must hold what was put into it.
+        """Check that the queue returns the advantages that were put into it.
 
         Raises:
             WeightsNotApplied: it holds something else.
@@ -229,7 +234,7 @@ class WeightedTrainer:
 
     def _save_checkpoint(self) -> None:
         # verl names the checkpoint as its newest at the end; by then the state must be there.
-        folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
+        folder = step_folder(Path(self.config.trainer.default_local_dir), self.global_steps)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / STATE_FILE).write_text(
             json.dumps(self.generation.entropy.to_dict()), encoding="utf-8"
@@ -244,7 +249,7 @@ class WeightedTrainer:
         folder = (
             Path(trainer.resume_from_path)
             if trainer.resume_mode == "resume_path"
-            else Path(trainer.default_local_dir) / f"global_step_{self.global_steps}"
+            else step_folder(Path(trainer.default_local_dir), self.global_steps)
         )
         path = folder / STATE_FILE
         if not path.is_file():

@@ -28,7 +28,7 @@ class ToolRewardManager(NaiveRewardManager):
 
 
 class _AsSampled:
-    """The one method of a tokenizer that the reward manager uses."""
+    """A tokenizer that only decodes: ids to text through their bytes."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary

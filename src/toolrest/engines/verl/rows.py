@@ -1,4 +1,4 @@
-"""Samples as the parquet that verl reads."""
+"""Writes samples as the parquet file that verl reads."""
 
 from __future__ import annotations
 

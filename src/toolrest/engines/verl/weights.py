@@ -1,4 +1,4 @@
-"""What the verl engine computes: a generation's weights, and whether they reached the loss.
+"""The weights of a generation for verl, and the check that they reached the loss.
 
 Knows tensors alone, no verl, so that it can be read and tested without it.
 """
@@ -169,7 +169,7 @@ def _metrics(
 
 
 def received(advantages: torch.Tensor, mask: torch.Tensor) -> dict[str, float]:
-    """What a loss, or who sends to it, sees of the advantages: the metrics SIGNAL and SPREAD.
+    """The metrics SIGNAL and SPREAD of the advantages that a loss is given.
 
     Args:
         advantages: [B, T].

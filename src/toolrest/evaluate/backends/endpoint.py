@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 import random
-import re
 import ssl
 import threading
-import time
-import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable
+from dataclasses import replace
 from http.client import HTTPException, HTTPResponse
 from typing import Any, cast
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from toolrest.errors import InputError, reason
 from toolrest.evaluate.backends.connection import (
-    MOST_BYTES,
-    PIECE,
     Dropped,
     Late,
     Limits,
@@ -33,6 +26,7 @@ from toolrest.evaluate.backends.connection import (
     server_of,
     trusting,
 )
+from toolrest.evaluate.backends.reply import SAID, Reply, parse_body, read_body
 from toolrest.io.redaction import HIDDEN, redacted
 
 SECONDS = 600.0
@@ -42,50 +36,11 @@ _LONGEST_WAIT = 60.0
 _GARBLED_TRIES = 2
 """Times that a reply which cannot be read is asked for again."""
 _REDIRECTS = 3
-_PACKED = {"gzip", "x-gzip", "deflate"}
-_SAID = 200
-"""Characters of a server's message that are shown."""
 _LATER = (408, 409, 425, 429)
 _BUSY = (502, 503, 504)
 """What a server, or one before it, answers for as long as it is starting or overloaded."""
 _ALIKE = 3
 """Times in a row that a request fails in the same words before it is taken to do so each time."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What a server has answered."""
-
-    status: int
-    headers: Mapping[str, str]
-    """By names in small letters."""
-    body: bytes
-    value: Any = None
-    """What the body says, where the status is 200."""
-    each_time: bool = False
-    """Whether the server fails at this request in the same words however often it is sent."""
-
-    def message(self) -> str:
-        """What a refusal says, without what it repeats of the request."""
-        text = self.body[: 1 << 16].decode("utf-8", "replace")
-        try:
-            found: Any = json.loads(text)
-        except (ValueError, RecursionError):
-            return text
-        for key in ("error", "message", "detail"):
-            if isinstance(found, dict) and found.get(key):
-                found = found[key]
-        if isinstance(found, list) and found and all(_is_finding(each) for each in found):
-            return "; ".join(f"{_path(each.get('loc'))}: {each['msg']}" for each in found)
-        return found if isinstance(found, str) else text
-
-    def said(self, hidden: Callable[[str], str]) -> str:
-        """The message of a refusal, in a line.
-
-        Args:
-            hidden: takes keys out, before the message is cut.
-        """
-        return " ".join(hidden(self.message()).split())[:_SAID] or "without a word"
 
 
 class Endpoint:
@@ -152,9 +107,9 @@ class Endpoint:
                 reply = self._ask(path, data, limits)
                 if last or (reply.status not in _LATER and reply.status < 500):
                     return reply
-                now = (reply.status, _words(reply.body))
+                now = (reply.status, reply.words())
                 alike, before = alike + 1 if now == before else 1, now
-                waits = reply.status in (*_LATER, *_BUSY) or _asked_to_wait(reply.headers)
+                waits = reply.status in (*_LATER, *_BUSY) or reply.asked_to_wait()
                 if alike == _ALIKE and not waits:
                     return replace(reply, each_time=True)
                 pause = self._pause(reply, pause)
@@ -180,7 +135,7 @@ class Endpoint:
 
     def _pause(self, reply: Reply, usual: float) -> float:
         """Seconds to wait before the next try: what the server asks for, within reason."""
-        asked = _asked_to_wait(reply.headers)
+        asked = reply.asked_to_wait()
         if asked is None:
             return usual
         pause = asked if asked <= _LONGEST_WAIT else usual
@@ -208,7 +163,7 @@ class Endpoint:
             where = reply.headers.get("location")
             if reply.status not in (301, 302, 303, 307, 308) or where is None:
                 return reply
-            shown = f"the endpoint redirects ({reply.status}) to {self.hidden(where)[:_SAID]}"
+            shown = f"the endpoint redirects ({reply.status}) to {self.hidden(where)[:SAID]}"
             led = urlsplit(urljoin(f"{address.scheme}://{address.netloc}{target}", where))
             if _origin(led) != _origin(address):
                 raise InputError(
@@ -227,10 +182,10 @@ class Endpoint:
             response = HTTPResponse(cast(Any, line), method="POST")
             response.begin()
             headers = {name.lower(): text for name, text in response.getheaders()}
-            body = _body(response, headers)
+            body = read_body(response, headers)
             if response.will_close:
                 self._hang_up()
-            value = _parsed(body) if response.status == 200 else None
+            value = parse_body(body) if response.status == 200 else None
             return Reply(response.status, headers, body, value)
         except ssl.SSLCertVerificationError as error:
             raise Unreachable(reason(error)) from error
@@ -277,55 +232,6 @@ class Endpoint:
             line.hang_up()
 
 
-def _body(response: HTTPResponse, headers: Mapping[str, str]) -> bytes:
-    """A response's body, unpacked. Raises `Unreadable`, `HTTPException` where it is cut off."""
-    found = bytearray()
-    while piece := response.read(PIECE):
-        found += piece
-        if len(found) > MOST_BYTES:
-            raise Unreadable(f"it is over {MOST_BYTES // 1024**2} MiB")
-    if response.length:
-        raise HTTPException(f"cut off, {response.length} bytes before its end")
-    packed = headers.get("content-encoding", "identity").strip().lower()
-    if packed in ("identity", ""):
-        return bytes(found)
-    if packed not in _PACKED:
-        raise Unreadable(f"it is packed ({packed[:20]}), which was not asked for")
-    opening = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    try:
-        body = opening.decompress(bytes(found), MOST_BYTES + 1)
-    except zlib.error as error:
-        raise Unreadable(f"it cannot be unpacked ({error})") from error
-    if len(body) > MOST_BYTES:
-        raise Unreadable(f"unpacked it is over {MOST_BYTES // 1024**2} MiB")
-    if not opening.eof:
-        raise HTTPException("cut off before the end of what is packed")
-    return body
-
-
-def _is_finding(value: Any) -> bool:
-    """Whether it is a field's fault as FastAPI lists them."""
-    return isinstance(value, dict) and isinstance(value.get("msg"), str)
-
-
-def _path(location: Any) -> str:
-    return ".".join(map(str, location)) if isinstance(location, list) else ""
-
-
-def _words(body: bytes) -> bytes:
-    """A body without words that hold digits, such as the request's name or the time."""
-    return re.sub(rb"\w*\d\w*", b"", body)
-
-
-def _parsed(body: bytes) -> Any:
-    """What a body of JSON says. Raises `Unreadable`."""
-    try:
-        return json.loads(body.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        shown = body[:40].decode("utf-8", "replace").strip()
-        raise Unreadable(f"it is no JSON ({reason(error)}): {shown!r}") from error
-
-
 def _checked(address: SplitResult) -> SplitResult:
     """Raises ValueError where nothing can be asked there."""
     if address.scheme not in ("http", "https"):
@@ -350,21 +256,3 @@ def _quoted(target: str) -> str:
         c if "!" <= c <= "~" else "".join(f"%{byte:02X}" for byte in c.encode("utf-8", "replace"))
         for c in target
     )
-
-
-def _asked_to_wait(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a server asks us to wait, as a number or a date; None where it says none."""
-    for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        written = headers.get(name, "").strip()
-        if not written:
-            continue
-        try:
-            seconds = float(written) * factor
-        except ValueError:
-            try:
-                seconds = parsedate_to_datetime(written).timestamp() - time.time()
-            except (ValueError, TypeError, OverflowError, OSError):
-                continue
-        if math.isfinite(seconds) and seconds > 0:
-            return seconds
-    return None

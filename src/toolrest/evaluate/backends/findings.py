@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from toolrest.io.files import read_json
-from toolrest.runs.folder import write_json
+from toolrest.io.files import write_json
+from toolrest.io.objects import object_or_none
 
 FILE = "server.json"
 _OPTIONAL = {
@@ -95,11 +95,8 @@ class Findings:
 
     def load(self, folder: Path) -> None:
         """Load the findings that are stored beside the folder's answers."""
-        try:
-            known = read_json(folder / FILE)
-        except (OSError, ValueError):
-            return
-        if not isinstance(known, dict):
+        known = object_or_none(folder / FILE)
+        if known is None:
             return
         left_out = known.get("left_out")
         self._left_out += [n for n in _OPTIONAL if isinstance(left_out, list) and n in left_out]

@@ -12,10 +12,11 @@ from typing import Any
 from toolrest.data.wording import Prompt
 from toolrest.errors import InputError
 from toolrest.evaluate.backends.connection import Stopped, Unreachable, Unreadable
-from toolrest.evaluate.backends.endpoint import Endpoint, Reply
+from toolrest.evaluate.backends.endpoint import Endpoint
 from toolrest.evaluate.backends.findings import Findings
 from toolrest.evaluate.backends.hf import PromptCodec
 from toolrest.evaluate.backends.openai_reply import chat_answer, completion_answer
+from toolrest.evaluate.backends.reply import Reply
 from toolrest.evaluate.episode import Answer, Request
 from toolrest.io.redaction import redacted
 

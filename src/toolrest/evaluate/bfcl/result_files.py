@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from toolrest.evaluate.bfcl.episodes import Call, MultiTurn, SingleTurn
-from toolrest.runs.folder import write_whole
+from toolrest.io.files import write_whole
 
 READER = "Qwen/Qwen3-8B-FC"
 """The registered model under whose name the files are written: its handler reads calls as JSON in

@@ -15,7 +15,7 @@ from toolrest.report.page_of_runs.reading import (
     is_number,
     iterate_rows,
     object_or_empty,
-    read_object,
+    object_or_missing,
     shortened,
 )
 from toolrest.report.page_of_runs.rollouts import TokenTexts, rollout_groups
@@ -56,8 +56,8 @@ def collect(folder: Path, share: float = 1.0) -> dict[str, Any]:
     except InputError as error:
         recipe = {}
         missing.append(f"the recipe is of another version ({error})")
-    summary = read_object(run.summary, missing, "the run is not done")
-    environment = read_object(run.environment, missing, "no environment.json")
+    summary = object_or_missing(run.summary, missing, "the run is not done")
+    environment = object_or_missing(run.environment, missing, "no environment.json")
     rows = list(iterate_rows(run.metrics, missing, "no metrics.jsonl"))
     texts = TokenTexts(folder, missing)
     alone = recipe.get("method", "rl") != "rl"
@@ -99,7 +99,7 @@ def _warnings(run: RunFolder) -> list[str]:
         for row in (iterate_rows(run.warnings, [], "") if run.warnings.is_file() else ())
     ]
     for path in sorted(run.incidents.glob("step-*.json"))[:_MOST_INCIDENTS]:
-        incident = read_object(path, [], "") or {}
+        incident = object_or_missing(path, [], "") or {}
         said.append(
             f"step {incident.get('step')}: a {incident.get('what')} was not finite "
             f"(incidents/{path.name})"
@@ -111,7 +111,9 @@ def _table(run: RunFolder, summary: dict[str, Any] | None) -> list[dict[str, Any
     """Held-out figures before and after training; a proportion has Wilson's 95% interval."""
     sides = {}
     for when in ("before", "after"):
-        found = (summary or {}).get(when) or read_object(run.evaluation / f"{when}.json", [], "")
+        found = (summary or {}).get(when) or object_or_missing(
+            run.evaluation / f"{when}.json", [], ""
+        )
         sides[when] = found if isinstance(found, dict) else {}
     rows = []
     for key, label in _SUMMARY:

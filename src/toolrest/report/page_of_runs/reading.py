@@ -8,23 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from toolrest.io.files import iterate_lines, read_json
+from toolrest.io.files import iterate_lines
+from toolrest.io.objects import object_or_none
 from toolrest.report.shading import visible
 
 MOST_CHARACTERS = 20_000
 """Longest prompt, ground truth, or response without recorded tokens."""
 
 
-def read_object(path: Path, missing: list[str], what: str) -> dict[str, Any] | None:
+def object_or_missing(path: Path, missing: list[str], what: str) -> dict[str, Any] | None:
     """The JSON object of a file; None, with `what` added to `missing`, where there is none."""
-    try:
-        found = read_json(path)
-        if isinstance(found, dict):
-            return found
-    except (OSError, ValueError, RecursionError):
-        pass
-    missing.append(what)
-    return None
+    found = object_or_none(path)
+    if found is None:
+        missing.append(what)
+    return found
 
 
 def iterate_rows(path: Path, missing: list[str], what: str) -> Iterator[dict[str, Any]]:

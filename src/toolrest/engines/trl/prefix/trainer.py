@@ -30,12 +30,14 @@ log = logging.getLogger(__name__)
 
 
 class Scored(NamedTuple):
-    """What a forward tells of response tokens, each [B, T]; 0 where a row has none."""
+    """What a forward, or the sampler, tells of response tokens, each [B, T]; 0 where a row has
+    none.
+    """
 
     log_probs: torch.Tensor
     entropies: torch.Tensor | None
     collisions: torch.Tensor | None
-    """1 - sum_v p_v^2, where the head returns it."""
+    """1 - sum_v p_v^2; None where the head does not return it."""
 
 
 class PrefixSharingTrainer(GuardedTrainer):
@@ -65,7 +67,6 @@ class PrefixSharingTrainer(GuardedTrainer):
         if micro_tokens is not None:
             check_micro_tokens(cast(Any, self))
         self._forwards = PackedForwards()
-        self._packed_collisions: torch.Tensor | None = None
 
     def _get_per_token_logps_and_entropies(
         self, model, input_ids, attention_mask, logits_to_keep, *positional, **keywords
@@ -77,7 +78,6 @@ class PrefixSharingTrainer(GuardedTrainer):
         rows = keywords.get("batch_size") or len(input_ids)
         budget = rows * input_ids.size(1)
         scored = self._score_packed(model, input_ids, attention_mask, logits_to_keep, budget)
-        self._packed_collisions = scored.collisions
         return scored.log_probs, scored.entropies, None
 
     def _score_packed(

@@ -1,0 +1,129 @@
+"""TRL's trainer whose `ToolReward`s read the ids that the policy sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeGuard, cast
+
+import torch
+
+from toolrest.core import credit
+from toolrest.core.dialects import detect_dialect, get_dialect
+from toolrest.core.rewards.turns import written_turns
+from toolrest.engines.common.potentials import batch_potentials
+from toolrest.engines.common.reward import ToolReward, asked_by, totals
+from toolrest.engines.trl.config import check_reward_dialect
+from toolrest.engines.trl.measuring import MeasuringTrainer
+from toolrest.engines.trl.rollout import STATISTICS
+from toolrest.policy.speech import read_speech
+
+
+class ScoringTrainer(MeasuringTrainer):
+    """Knows the policy's dialect: how its responses begin and end, and what their parts earn."""
+
+    def _start_scoring(self) -> None:
+        """Read the dialect and how the policy ends its turns.
+
+        Raises:
+            InputError: a `ToolReward` reads another dialect.
+        """
+        named = self.config.dialect
+        template = cast(str | None, self._tokenizer.chat_template)
+        self.dialect = get_dialect(detect_dialect(template) if named == "auto" else named)
+        policy = self.accelerator.unwrap_model(self.model)
+        self.speech = read_speech(
+            self._tokenizer, self.dialect, getattr(policy, "generation_config", None)
+        )
+        self.vocabulary = self.speech.vocabulary
+        self._end_turns()
+        for reward in self.reward_funcs:
+            if isinstance(reward, ToolReward):
+                check_reward_dialect(reward.dialect.name, self.dialect.name)
+
+    def _end_turns(self) -> None:
+        """Make every end-of-turn token end a response, with vLLM and with generate."""
+        stops = list(self.speech.stop_ids)
+        self.eos_token_ids = stops
+        if self.use_vllm:
+            generation = self.vllm_generation
+            generation.generation_kwargs = {
+                "stop_token_ids": stops,
+                **(generation.generation_kwargs or {}),
+            }
+        elif "eos_token_id" not in (self.config.generation_kwargs or {}):
+            self.generation_config.eos_token_id = stops
+            self.generation_kwargs["eos_token_id"] = stops
+
+    def _generate(self, prompts):
+        """As the parent; notes each prompt's opening of the reply, and what the sampler tells."""
+        output = super()._generate(prompts)
+        drawn = output[5].pop(STATISTICS, None)
+        told = drawn is not None and list(map(len, drawn)) == list(map(len, output[1]))
+        generation, masks = self._generation, output[2]
+        generation.drawn = drawn if told else None
+        generation.openings = [self.speech.opening(ids) for ids in output[0]]
+        if masks is not None:
+            generation.sampled = [[bool(m) for m in mask] for mask in masks]
+        return output
+
+    def _tokenize_prompts(self, prompts):
+        """The data set's `prompt_ids` where it has them, as they are; else as the parent."""
+        if self._generation.prompt_ids is None:
+            return super()._tokenize_prompts(prompts)
+        return self._generation.prompt_ids, None, {}
+
+    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
+        """As the parent; a `ToolReward` reads the ids that the policy sampled."""
+        functions = self.reward_funcs
+        self.reward_funcs = [
+            self._scoring(each, inputs) if _scores_by_parts(each) else each for each in functions
+        ]
+        try:
+            return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        finally:
+            self.reward_funcs = functions
+
+    def _scoring(self, reward: ToolReward, inputs: Sequence[dict[str, Any]]) -> Callable[..., Any]:
+        """A reward function of TRL that reads sampled ids after what their prompts have begun, and
+        leaves the parts of the rewards in the generation's record.
+        """
+        generation = self._generation
+
+        def score(*, completion_ids: Sequence[Sequence[int]], log_metric: Any, **columns: Any):
+            asked = list(map(asked_by, inputs, generation.openings))
+            turns = [
+                written_turns(ids, generation.mask(row), self.vocabulary, self.dialect, opening)
+                for row, (ids, opening) in enumerate(
+                    zip(completion_ids, generation.openings, strict=True)
+                )
+            ]
+            found = reward.score_batch(turns, asked, self._progress())
+            generation.breakdowns = generation.breakdowns or found
+            return totals(found, log_metric)
+
+        return score
+
+    def _reward_to_go(
+        self, inputs: Sequence[dict[str, Any]], ids: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Per-token advantages by `toolrest.core.credit.reward_to_go`, [B, T]."""
+        reward = cast(ToolReward, self.reward_funcs[0])
+        generation = self._generation
+        asked = list(map(asked_by, inputs, generation.openings))
+        decided = batch_potentials(ids, mask, asked, reward, self.vocabulary, self._progress())
+        rewards = torch.tensor(totals(generation.breakdowns), device=ids.device)
+        return credit.reward_to_go(
+            rewards,
+            decided,
+            self._group_size,
+            discount=self.config.credit_discount,
+            scale=self.scale_rewards,
+        )
+
+    def _progress(self) -> float:
+        return self.state.global_step / max(1, self.state.max_steps)
+
+
+def _scores_by_parts(reward: object) -> TypeGuard[ToolReward]:
+    """Whether a reward is a `ToolReward` whose call is not another's."""
+    return isinstance(reward, ToolReward) and type(reward).__call__ is ToolReward.__call__

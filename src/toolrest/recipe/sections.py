@@ -1,0 +1,286 @@
+"""The sections of a recipe, in their order."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+
+def _takes_bool(annotation: Any) -> bool:
+    """Whether a field's type has a truth value in it."""
+    return annotation in (bool, Any) or any(map(_takes_bool, get_args(annotation)))
+
+
+def texts(value: Any) -> list[str] | None:
+    """The texts of `a,b` or of a list of texts; None: something else."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",")]
+    whole = isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return value if whole else None
+
+
+class Section(BaseModel):
+    """What all parts of a recipe have in common."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_values_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields[str(info.field_name)]
+        if isinstance(value, bool) and not _takes_bool(field.annotation):
+            if {"on", "off"} <= set(get_args(field.annotation)):
+                return "on" if value else "off"  # YAML 1.1 reads these words so
+            raise ValueError("neither a number nor a text")
+        return value
+
+
+class DataSource(Section):
+    """One part of a mixture."""
+
+    path: str
+    """A file of any format, or a data set on the hub."""
+    format: str | None = None
+    """rlla, rlla_json, apibank, xlam, bfcl, prompt, messages, toolace or sharegpt. None: seen from
+    each row."""
+    take: int | None = Field(default=None, ge=1)
+    """Samples at most, drawn at random. None: all."""
+    share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the rows, drawn at random before `take`."""
+    mask: float = Field(default=0.0, ge=0, le=1)
+    """Share of the rows whose tools and parameters get random names (Hammer)."""
+    drawn_by: str | None = None
+    """What seeds the draws of `share`, `take` and `mask`, so that they stay the same wherever the
+    file lies. None: the path as it was written."""
+
+
+class Data(Section):
+    """Prompts and ground truths."""
+
+    path: str | None = None
+    """A file of any format, or a data set on the hub. None: `sources`, or the embedded world."""
+    sources: list[DataSource] = Field(default_factory=list)
+    """A mixture, in place of `path`."""
+    prompt: Literal["rlla", "template", "plain"] | None = None
+    """How dialogues are worded. None: rlla for the dialect rlla, else the chat template's way; in
+    plain words where the template lists no tools or writes another dialect."""
+    thoughts: Literal["none", "placeholder", "all"] = "placeholder"
+    """What prompts keep of the thoughts of earlier actions."""
+    think: bool | None = None
+    """Whether a right reply has a thought. None: in the dialect rlla, and where the chat template
+    begins one."""
+    thought_sentences: int | None = Field(default=None, ge=1)
+    """How many sentences of a demonstration's thought are taught, from its start. None: all. Short
+    thoughts suit small policies and short responses."""
+    template_options: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    """What the chat template is told, such as `enable_thinking: false`; in training, evaluation and
+    the checkpoints' own templates alike."""
+    heldout_fraction: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the rows that is kept for evaluation."""
+    max_prompt_tokens: int = Field(default=1024, ge=1)
+    """Rows with longer prompts are left out, counted and named. Unsaid: see `Recipe`."""
+
+
+class Vllm(Section):
+    """vLLM as the sampler; the old policy's log-probabilities correct for what it rounds."""
+
+    mode: Literal["colocate", "server"] = "colocate"
+    """colocate: in the training processes, on their GPUs. server: TRL's `trl vllm-serve`."""
+    memory: float = Field(default=0.3, gt=0, lt=1)
+    """Share of each GPU's memory that a colocated vLLM takes."""
+    tensor_parallel: int = Field(default=1, ge=1)
+    """GPUs that one copy of the policy is spread over."""
+    server: str = "http://localhost:8000"
+    """Where the server of mode `server` listens."""
+    correction: bool = True
+    """Whether gradients are corrected by the ratio of the policy's probabilities to vLLM's."""
+
+
+class Rollout(Section):
+    """How responses are sampled."""
+
+    prompts_per_step: int = Field(default=16, ge=1)
+    """Prompts of one generation, and of one optimiser step unless `optimizer.mini_batch` splits
+    them. Unsaid: see `Recipe`."""
+    group_size: int = Field(default=8, ge=2)
+    """Responses to each prompt (G)."""
+    max_response_tokens: int = Field(default=192, ge=1)
+    """A response that has not ended by then is truncated. Unsaid: see `Recipe`."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Sampling temperature; entropies are those at this temperature."""
+    sampler: Literal["auto", "shared_prefix", "generate", "vllm"] = "auto"
+    """shared_prefix: groups share their prompt, for small policies; generate: transformers'; vllm:
+    see `vllm`. auto: shared_prefix on a CPU where the policy's attention allows it, else generate;
+    vllm with the engine verl."""
+    vllm: Vllm = Vllm()
+    saved_entropies: bool = False
+    """Whether the rollouts that are written have every token's entropy, which costs one more
+    forward a generation; schemes that read it anyway have it at no cost."""
+    saved_groups: int = Field(default=2, ge=0)
+    """Groups a step that are written to the run's rollouts folder."""
+
+
+class Weighting(Section):
+    """Token weights."""
+
+    scheme: str = "rest"
+    """rest, official, uniform (GRPO), another scheme of docs/method.md, or a product such as
+    `rest*stare`."""
+    entropy_source: Literal["online", "static", "exact"] = "online"
+    """Of which rollouts region entropies are the average: all so far, moving; the first; these."""
+    entropy_decay: float = Field(default=0.9, ge=0, lt=1)
+    """Weight of the past in the moving average."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the scheme, such as `curriculum: false`."""
+
+
+class Reward(Section):
+    """Rule rewards."""
+
+    correctness: dict[str, float] = Field(default_factory=lambda: {"partial": 1.0})
+    """Weights of the kinds of correctness: `partial` (the paper's), `exact` and `ast`."""
+
+    @field_validator("correctness", mode="before")
+    @classmethod
+    def _kinds_alone(cls, value: Any) -> Any:
+        """`exact`, `exact,partial` or a list of kinds: each with the weight 1."""
+        kinds = texts(value)
+        return value if kinds is None else dict.fromkeys(kinds, 1.0)
+
+    normalise_strings: bool = False
+    """Whether strings are compared without case and punctuation, as BFCL does."""
+    lenient_types: bool = False
+    """Whether "5" equals 5."""
+    schedule: str = "rest"
+    """rest, constant or official: how the ranges of format and correctness move."""
+    punish_over_calls: bool = True
+    """Whether a call where none is due earns the least correctness."""
+    function: str | None = None
+    """FILE.py:NAME of a reward function as TRL takes it, whose rewards are added. The file is
+    run."""
+    timeout: float = Field(default=600.0, gt=0, le=86_400)
+    """Seconds after which a call of `function` has failed."""
+
+
+class Advantage(Section):
+    """What a response, or a part of it, is credited with."""
+
+    scale: Literal["group", "batch", "none"] = "group"
+    """By which standard deviation advantages are divided (TRL's scale_rewards)."""
+    credit: Literal["response", "spans"] = "response"
+    """response: every token gets the whole advantage (GRPO). spans: a token gets what was still
+    undecided when it was sampled; see docs/method.md."""
+    discount: float = Field(default=1.0, ge=0, le=1)
+    """With spans: how much a decision counts for tokens before an earlier one. 1: unbiased."""
+
+
+class Guards(Section):
+    """What follows when something fails or a number cannot be trusted."""
+
+    non_finite: Literal["stop", "skip"] = "stop"
+    """After a reward, weight, loss or gradient of NaN or infinity: stop; or leave out the response
+    or the step and go on, unless a parameter is. What led to it is in the run's incidents."""
+    reward_error: Literal["stop", "skip"] = "stop"
+    """After a fault of `reward.function`: stop; or count it as 0 for the generation and go on."""
+    warn: bool = True
+    """Whether signs of trouble in the metrics are said."""
+
+
+class Optimizer(Section):
+    """The policy's updates."""
+
+    learning_rate: float = Field(default=2e-4, gt=0)
+    """AdamW's, constant. Unsaid: see `Recipe`."""
+    loss: str = "grpo"
+    """TRL's loss_type; `grpo` is the paper's mean over each sequence."""
+    clip_epsilon: float = Field(default=0.2, gt=0)
+    """Clipping range of the probability ratio."""
+    clip_epsilon_high: float | None = Field(default=None, gt=0)
+    """Upper clipping range where it differs (DAPO's clip-higher; CISPO's cap)."""
+    max_grad_norm: float = Field(default=1.0, gt=0, allow_inf_nan=True)
+    """Gradients are clipped to this norm."""
+    mini_batch: int | None = Field(default=None, ge=1)
+    """Prompts of one optimiser step; None: all of a generation."""
+    micro_batch: int | None = Field(default=None, ge=1)
+    """Responses, or demonstrations, in one forward and backward of one process; None: all of its
+    part of a step. Unsaid: see `Recipe`."""
+    micro_tokens: int | None = Field(default=None, ge=1)
+    """In place of micro_batch: tokens in one forward and backward of one process, a shared prompt
+    counted once; None: what micro_batch responses of the greatest length have."""
+    prefix_sharing: Literal["auto", "on", "off"] = "auto"
+    """Whether a forward computes the prompt of several responses once; auto: where it is exact."""
+    iterations: int = Field(default=1, ge=1)
+    """Optimiser passes over each batch of rollouts (mu)."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, more time."""
+
+
+class WarmStart(Section):
+    """Supervised learning on demonstrations before reinforcement learning."""
+
+    method: Literal["none", "sft", "tsft", "rsft"] = "none"
+    """sft: every token's loss counts alike; tsft, rsft: that of calls, of reasoning is scaled."""
+    steps: int = Field(default=50, ge=1)
+    """Optimiser steps."""
+    batch_size: int = Field(default=32, ge=1)
+    """Demonstrations a step."""
+    learning_rate: float = Field(default=1e-4, gt=0)
+    """AdamW's, constant. Unsaid: see `Recipe`."""
+    scale: float = Field(default=2.0, gt=0)
+    """Of the scaled regions' loss."""
+
+
+class Evaluation(Section):
+    """Held-out evaluation before and after training, and on the way."""
+
+    every: int = Field(default=0, ge=0)
+    """Steps between evaluations on the way, into evaluation/curve.jsonl; 0: none."""
+    samples: int = Field(default=256, ge=0)
+    """Held-out prompts at most; 0: none."""
+    batch_size: int = Field(default=128, ge=1)
+    """Responses that are sampled at once. Unsaid: see `Recipe`."""
+
+
+class Lora(Section):
+    """Low-rank adapters (arXiv 2106.09685) in place of all parameters."""
+
+    rank: int = Field(default=0, ge=0)
+    """Rank of the adapters; 0: none, all parameters are trained."""
+    alpha: float = Field(default=32.0, gt=0)
+    """Adapters are scaled by alpha / rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout on the adapters' input."""
+    target_modules: str | list[str] = "all-linear"
+    """Which modules get them: all linear layers but the head (all-linear), or modules' names."""
+
+    @property
+    def names(self) -> list[str] | None:
+        """The modules' names, whole or from a dot on; None: all linear layers."""
+        modules = self.target_modules
+        if isinstance(modules, str):
+            return None if modules == "all-linear" else [modules]
+        return modules
+
+
+class Engine(Section):
+    """Who runs the training loop, and on what. `engine=verl` is short for `engine.name=verl`."""
+
+    name: Literal["trl", "verl"] = "trl"
+    """trl: one machine. verl: one machine of several GPUs, or a cluster."""
+    processes: int = Field(default=1, ge=1)
+    """Processes on each machine: one a GPU, or any number on a CPU."""
+    nodes: int = Field(default=1, ge=1)
+    """Machines. With TRL, processes are started on each of them by hand (docs/scaling.md)."""
+    sharding: str = "ddp"
+    """How TRL's processes share the policy: ddp (a copy each), fsdp, zero2, zero3, or a
+    configuration file of accelerate."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of forwards and backwards; parameters of the optimiser are float32. auto:
+    bfloat16 on a GPU that computes in it. Unsaid: see `Recipe`."""
+    mode: Literal["sync", "colocate_async", "separate_async"] = "sync"
+    """verl's trainer: sync samples and trains in turn; the others overlap the two."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """verl's own settings by their dotted names, passed on as they are."""
