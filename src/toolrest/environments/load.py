@@ -61,7 +61,9 @@ def load(source: Source, seconds: float = 30.0) -> Loaded:
         if source.kind == "world":
             return Loaded(import_module("toolrest.world.chains").Chains)
         if source.kind == "bfcl":
-            raise InputError(f"{where}: BFCL's simulators cannot be trained on in this version")
+            from toolrest.environments.adapters.bfcl import Simulators
+
+            return Loaded(Simulators(where).make)
         if source.kind == "live":
             return _from_objects(source.live, where)
         module = _module(source, where)
