@@ -12,7 +12,13 @@ from typing import Any
 from toolrest.environments.episode import Episode, Limits
 from toolrest.environments.load import is_loading
 from toolrest.environments.source import Source, find_source
-from toolrest.environments.starter import Starter, StarterGone, StarterProcess, StarterThreads
+from toolrest.environments.starter import (
+    Process,
+    Starter,
+    StarterGone,
+    StarterProcess,
+    StarterThreads,
+)
 from toolrest.errors import InputError, reason
 
 IN_THREADS = (
@@ -29,7 +35,9 @@ class Host:
     Each episode has a process of its own, forked from a light one that has run the source's file.
     A process is not used for a second episode: a fork costs some milliseconds, and what an episode
     changed cannot reach another. So a class is made anew for each episode, in its process; what is
-    slow and the same for all belongs at the top of the file, which is run once.
+    slow and the same for all belongs at the top of the file, which is run once. A class of the
+    protocol that says `reusable = True`, which is that its `reset` forgets everything, is made once
+    a process and reset for each episode; its `close` is called as the host closes.
     """
 
     def __init__(
@@ -59,6 +67,8 @@ class Host:
         self._guard = threading.Lock()
         self._episodes: list[Episode] = []
         self._closing_failures: list[str] = []
+        self._idle: list[Process] = []
+        self._closed = False
         self._starter = self._begin()
         self._pool = ThreadPoolExecutor(self.limits.workers, thread_name_prefix="environments")
 
@@ -87,7 +97,7 @@ class Host:
         Returns:
             One a job, in their order. One that cannot begin has `failure`, and no `start`.
         """
-        episodes = [Episode(self.label, self.limits, self._pool) for _ in jobs]
+        episodes = [Episode(self.label, self.limits, self._pool, self._keep) for _ in jobs]
         with self._guard:
             self._forget_closed()
             self._episodes += episodes
@@ -112,7 +122,7 @@ class Host:
     def _reset(self, episode: Episode, row: Mapping[str, Any], seed: int) -> None:
         for _ in range(2):  # the starter may be gone, once
             try:
-                process = self._living_starter().fork()
+                process = self._waiting() or self._living_starter().fork()
             except StarterGone:
                 continue
             except InputError as error:
@@ -121,6 +131,23 @@ class Host:
             episode.begin(process, row, seed)
             return
         episode.failure = f"environment {self.label}: no process can be started for it"
+
+    def _keep(self, process: Process) -> bool:
+        """Have a process wait for its next episode, if it may play another."""
+        with self._guard:
+            keeps = self._starter.reusable and not self._closed
+            if keeps:
+                self._idle.append(process)
+            return keeps
+
+    def _waiting(self) -> Process | None:
+        """A process that waits for an episode."""
+        with self._guard:
+            while self._idle:
+                process = self._idle.pop()
+                if not process.ended.done():
+                    return process
+        return None
 
     def _begin(self) -> Starter:
         if self._source.kind == "live":
@@ -143,7 +170,11 @@ class Host:
             Why environments could not be closed, a line each; those of `Episode.close` included.
         """
         with self._guard:
+            self._closed = True
             episodes, self._episodes = self._episodes, []
+            for process in self._idle:
+                episodes.append(Episode(self.label, self.limits, self._pool))
+                episodes[-1].adopt(process)
         closing = [each.close() for each in episodes]
         failures = [each.result() for each in closing]
         self._pool.shutdown(wait=True, cancel_futures=True)
