@@ -102,7 +102,7 @@ def test_episodes_begin_while_others_end():
     began = time.monotonic()
     with Host(HOSTILE, Limits(call_timeout=30, workers=8)) as host:
         closing = []
-        for _ in range(25):
+        for _ in range(12):
             episodes = host.start([({}, 0)] * 4)
             assert [each.failure for each in episodes] == [None] * 4
             os.kill(episodes[0].pid, signal.SIGKILL)

@@ -61,6 +61,8 @@ class Episode:
         """What it begins with; None where `failure` says why there is nothing."""
         self.failure: str | None = None
         """Why it cannot go on, in one line."""
+        self.room: int | None = None
+        """How many episodes there may be at once, if it could not begin for that."""
         self.seconds = 0.0
         """Seconds that the environment has been at work, waiting for a worker not included."""
         self._label = label
@@ -156,6 +158,7 @@ class Episode:
             finally:
                 self.seconds += time.monotonic() - began
             if "failed" in answer:
+                self.room = answer.get("room")
                 raise self._fail(str(answer["failed"]))
             return answer.get("value")
 

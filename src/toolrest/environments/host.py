@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,8 @@ from toolrest.environments.starter import (
 )
 from toolrest.errors import InputError, reason
 
+_ROOM_SECONDS, _ROOM_LOOK = 5.0, 0.1
+"""How long, and how often, room on a server is waited for that has none for any episode."""
 IN_THREADS = (
     "the environment {label} is made inside of a function or a notebook, so that no other process "
     "can import it: its episodes run in threads of this process, where one that hangs cannot be "
@@ -69,6 +72,7 @@ class Host:
         self._closing_failures: list[str] = []
         self._idle: list[Process] = []
         self._closed = False
+        self._room: int | None = None
         self._starter = self._begin()
         self._pool = ThreadPoolExecutor(self.limits.workers, thread_name_prefix="environments")
 
@@ -108,6 +112,39 @@ class Host:
         for each in futures:
             each.result()
         return episodes
+
+    def waves(
+        self, jobs: Sequence[tuple[Mapping[str, Any], int]]
+    ) -> Iterator[list[tuple[int, Episode]]]:
+        """Begin episodes, all of them at once, or as many as a server has room for. Those of a wave
+        are closed before the next is asked for.
+
+        Returns:
+            (index of the job, its episode) of each wave; together they are the jobs, each once.
+        """
+        left = list(range(len(jobs)))
+        patience = _ROOM_SECONDS
+        while left:
+            now = left[: self._room]
+            begun = list(zip(now, self.start([jobs[each] for each in now]), strict=True))
+            refused = [(at, each) for at, each in begun if each.room is not None]
+            if refused:
+                self._room = refused[0][1].room or 1
+            if len(refused) == len(begun):  # others hold the room, or it is not yet free again
+                if patience <= 0:
+                    yield begun
+                    left = left[len(now) :]
+                    continue
+                time.sleep(_ROOM_LOOK)
+                patience -= _ROOM_LOOK
+            else:
+                patience = _ROOM_SECONDS
+            again = {at for at, _ in refused}
+            for _, each in refused:
+                each.close().result()
+            if len(again) < len(begun):
+                yield [(at, each) for at, each in begun if at not in again]
+            left = [at for at in left if at in again or at not in now]
 
     def _forget_closed(self) -> None:
         """Drop the episodes that are closed, and keep why some could not be."""
