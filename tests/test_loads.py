@@ -83,6 +83,7 @@ ROWS = {
     "tools of a chat": ("io/python_file.py", "chat/tools.py"),
     "an environment": (
         *("environments/load.py", "environments/source_file.py", "io/python_file.py"),
+        "environments/adapters/bfcl.py",
     ),
     "an OpenEnv server": ("environments/adapters/openenv.py",),
     "bfcl-eval": (

@@ -144,3 +144,53 @@ def test_the_process_that_forks_has_no_torch(tmp_path):
         [episode] = host.start([({"prompt": "Look."}, 0)])
         step = episode.call([ToolCall("torch_is_there", {})]).result()
         assert step.results == (("torch_is_there", "false"),)
+
+
+class Reusable(Slow):
+    """Counts its resets and its calls of `close`."""
+
+    reusable = True
+
+    def __init__(self):
+        self.resets = 0
+        self.file = None
+
+    def reset(self, row, seed):
+        self.resets += 1
+        self.file = row["file"]
+        if row.get("fails"):
+            raise ValueError("no")
+        return Start(({"role": "user", "content": str(self.resets)},))
+
+    def close(self):
+        with open(self.file, "a") as file:
+            file.write(f"{self.resets}\n")
+
+
+def test_a_reusable_class_is_made_once_a_process_and_closed_with_the_host(tmp_path):
+    row = {"file": str(tmp_path / "closed")}
+    with Host(Reusable, LIMITS) as host:
+        pids = set()
+        for count in ("1", "2", "3"):
+            episodes = host.start([(row, 0), (row, 1)])
+            assert [each.start.messages[0]["content"] for each in episodes] == [count, count]
+            pids |= {each.pid for each in episodes}
+            assert [each.close().result() for each in episodes] == [None, None]
+            with pytest.raises(EnvironmentFailure, match="it is closed"):
+                episodes[0].finish("", Ending.ANSWERED).result()
+        assert len(pids) == 2 and not (tmp_path / "closed").exists()
+    assert (tmp_path / "closed").read_text() == "3\n3\n"
+    assert all_gone(pids)
+
+
+def test_a_process_whose_episode_failed_is_not_used_again(tmp_path):
+    row = {"file": str(tmp_path / "closed")}
+    with Host(Reusable, Limits(call_timeout=0.5)) as host:
+        raised, slow = host.start([({**row, "fails": True}, 0), (row, 0)])
+        assert "raised ValueError: no" in raised.failure
+        assert slow.call([ToolCall("sleep", {"seconds": 9})]).exception() is not None
+        for each in (raised, slow):
+            each.close().result()
+        assert all_gone([raised.pid, slow.pid])
+        [after] = host.start([(row, 0)])
+        assert after.start.messages[0]["content"] == "1"

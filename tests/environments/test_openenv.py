@@ -107,16 +107,22 @@ def test_what_openenv_init_writes_plays(serve, written):
         assert again.reward == 1.0
 
 
-def test_a_server_that_takes_one_session_says_how_to_have_more(serve, written):
+def test_a_server_that_takes_one_session_plays_in_waves_and_says_how_to_have_more(serve, written):
     address, _ = serve(written, "server.app:app")
     with Host(address, LIMITS) as host:
         episodes = host.start([({"prompt": "Go."}, 0), ({"prompt": "Go."}, 1)])
         [failure] = [each.failure for each in episodes if each.failure]
-        assert "takes 1 sessions at once" in failure and "max_concurrent_envs" in failure
+        assert "takes 1 at once" in failure and "max_concurrent_envs" in failure
         for each in episodes:
             each.close().result()
-        [next_one] = host.start([({"prompt": "Go."}, 2)])
-        assert next_one.failure is None
+        rewards = []
+        for wave in host.waves([({"prompt": "Go."}, seed) for seed in range(3)]):
+            for at, episode in wave:
+                assert episode.failure is None, episode.failure
+                step = episode.call([ToolCall("my", {"message": "x" * (at + 1)})]).result()
+                rewards.append(round(step.reward, 3))
+                episode.close().result()
+        assert rewards == [0.1, 0.2, 0.3]
 
 
 def test_a_server_of_mcp_tools_plays_and_a_lost_one_fails(serve):

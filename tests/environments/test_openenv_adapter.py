@@ -12,7 +12,7 @@ import pytest
 
 from toolrest.core.dialects import ToolCall
 from toolrest.environments.adapters.openenv import OpenEnvServer
-from toolrest.environments.base import EnvironmentFailure
+from toolrest.environments.base import EnvironmentFailure, NoRoom
 from toolrest.errors import InputError
 
 ACTION = {
@@ -202,8 +202,9 @@ def test_what_is_the_servers_fault_ends_the_episode(made, answer, said):
 def test_a_full_server_says_how_many_sessions_it_takes(made):
     full = "Server error: Server at capacity: 4/4 sessions active. (code: CAPACITY_REACHED)"
     environment, _ = made(ACTION, RuntimeError(full))
-    with pytest.raises(EnvironmentFailure, match="takes 4 sessions at once; give its create_app"):
+    with pytest.raises(NoRoom, match="takes 4 at once; give its create_app") as error:
         asyncio.run(begun(environment))
+    assert error.value.room == 4
 
 
 @pytest.mark.parametrize(

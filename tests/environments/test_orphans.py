@@ -95,3 +95,19 @@ def test_a_parent_that_is_killed_as_a_file_is_run_leaves_nothing(tmp_path):
         parent.kill()
         parent.wait()
     assert all_gone(started)
+
+
+def test_episodes_begin_while_others_end():
+    """The news of an end comes while a fork is waited for; neither may wait for the other."""
+    began = time.monotonic()
+    with Host(HOSTILE, Limits(call_timeout=30, workers=8)) as host:
+        closing = []
+        for _ in range(12):
+            episodes = host.start([({}, 0)] * 4)
+            assert [each.failure for each in episodes] == [None] * 4
+            os.kill(episodes[0].pid, signal.SIGKILL)
+            closing += [each.close() for each in episodes]
+        first = starter_of(host)
+        assert all("SIGKILL" in (each.result() or "SIGKILL") for each in closing)
+        assert starter_of(host) == first
+    assert time.monotonic() - began < 15

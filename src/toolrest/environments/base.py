@@ -102,3 +102,12 @@ class Environment(Protocol):
 
 class EnvironmentFailure(Exception):
     """An episode cannot go on; what failed, in one line."""
+
+
+class NoRoom(EnvironmentFailure):
+    """An episode cannot begin before another ends: a server takes only so many at once."""
+
+    def __init__(self, what: str, room: int) -> None:
+        super().__init__(what)
+        self.room = room
+        """How many there may be."""

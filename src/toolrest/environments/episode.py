@@ -43,16 +43,32 @@ class Limits:
 class Episode:
     """Made by `Host.start`. Requests of an episode are made one after the other."""
 
-    def __init__(self, label: str, limits: Limits, pool: Executor) -> None:
+    def __init__(
+        self,
+        label: str,
+        limits: Limits,
+        pool: Executor,
+        keep: Callable[[Process], bool] = lambda process: False,
+    ) -> None:
+        """
+        Args:
+            label: what messages call the environment.
+            pool: runs what waits for the environment.
+            keep: takes the process of an episode that has ended well for another one, and says so;
+                what it does not take is closed.
+        """
         self.start: Start | None = None
         """What it begins with; None where `failure` says why there is nothing."""
         self.failure: str | None = None
         """Why it cannot go on, in one line."""
+        self.room: int | None = None
+        """How many episodes there may be at once, if it could not begin for that."""
         self.seconds = 0.0
         """Seconds that the environment has been at work, waiting for a worker not included."""
         self._label = label
         self._limits = limits
         self._pool = pool
+        self._keep = keep
         self._process: Process | None = None
         self._busy = threading.Lock()
         self._rest = b""
@@ -68,9 +84,13 @@ class Episode:
         """Whether it has been closed, and its process has ended."""
         return self._closing is not None and self._closing.done()
 
-    def begin(self, process: Process, row: Mapping[str, Any], seed: int) -> None:
-        """Reset the environment in a new process; a failure is in `failure`."""
+    def adopt(self, process: Process) -> None:
+        """Take a process, which is then closed with the episode."""
         self._process = process
+
+    def begin(self, process: Process, row: Mapping[str, Any], seed: int) -> None:
+        """Reset the environment in its process; a failure is in `failure`."""
+        self.adopt(process)
         with contextlib.suppress(EnvironmentFailure):
             value = self._request({"do": "reset", "row": dict(row), "seed": seed})
             self.start = self._read(wire.start_from_json, value, "reset")
@@ -89,8 +109,9 @@ class Episode:
 
     def close(self) -> Future[str | None]:
         """Close the environment, within `CLOSE_SECONDS`, and end its process; one that is at work,
-        or has run over its time, is killed. It returns at once; the result is why `close` failed,
-        or None. Nothing is raised, and a second time does nothing.
+        or has run over its time, is killed. One that is reusable and has not failed plays the next
+        episode instead. It returns at once; the result is why `close` failed, or None. Nothing is
+        raised, and a second time does nothing.
         """
         with self._guard:
             if self._closing is None:
@@ -137,6 +158,7 @@ class Episode:
             finally:
                 self.seconds += time.monotonic() - began
             if "failed" in answer:
+                self.room = answer.get("room")
                 raise self._fail(str(answer["failed"]))
             return answer.get("value")
 
@@ -191,6 +213,10 @@ class Episode:
             return None
         failure = None
         with self._busy:
+            clean = self.failure is None and not self._rest and not process.ended.done()
+            if clean and self._keep(process):
+                self.failure = f"environment {self._label}: it is closed"
+                return None
             if not process.ended.done():
                 failure = self._close_politely()
             self._kill()

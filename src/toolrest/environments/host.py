@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -12,9 +13,17 @@ from typing import Any
 from toolrest.environments.episode import Episode, Limits
 from toolrest.environments.load import is_loading
 from toolrest.environments.source import Source, find_source
-from toolrest.environments.starter import Starter, StarterGone, StarterProcess, StarterThreads
+from toolrest.environments.starter import (
+    Process,
+    Starter,
+    StarterGone,
+    StarterProcess,
+    StarterThreads,
+)
 from toolrest.errors import InputError, reason
 
+_ROOM_SECONDS, _ROOM_LOOK = 5.0, 0.1
+"""How long, and how often, room on a server is waited for that has none for any episode."""
 IN_THREADS = (
     "the environment {label} is made inside of a function or a notebook, so that no other process "
     "can import it: its episodes run in threads of this process, where one that hangs cannot be "
@@ -29,7 +38,9 @@ class Host:
     Each episode has a process of its own, forked from a light one that has run the source's file.
     A process is not used for a second episode: a fork costs some milliseconds, and what an episode
     changed cannot reach another. So a class is made anew for each episode, in its process; what is
-    slow and the same for all belongs at the top of the file, which is run once.
+    slow and the same for all belongs at the top of the file, which is run once. A class of the
+    protocol that says `reusable = True`, which is that its `reset` forgets everything, is made once
+    a process and reset for each episode; its `close` is called as the host closes.
     """
 
     def __init__(
@@ -59,6 +70,9 @@ class Host:
         self._guard = threading.Lock()
         self._episodes: list[Episode] = []
         self._closing_failures: list[str] = []
+        self._idle: list[Process] = []
+        self._closed = False
+        self._room: int | None = None
         self._starter = self._begin()
         self._pool = ThreadPoolExecutor(self.limits.workers, thread_name_prefix="environments")
 
@@ -87,7 +101,7 @@ class Host:
         Returns:
             One a job, in their order. One that cannot begin has `failure`, and no `start`.
         """
-        episodes = [Episode(self.label, self.limits, self._pool) for _ in jobs]
+        episodes = [Episode(self.label, self.limits, self._pool, self._keep) for _ in jobs]
         with self._guard:
             self._forget_closed()
             self._episodes += episodes
@@ -98,6 +112,39 @@ class Host:
         for each in futures:
             each.result()
         return episodes
+
+    def waves(
+        self, jobs: Sequence[tuple[Mapping[str, Any], int]]
+    ) -> Iterator[list[tuple[int, Episode]]]:
+        """Begin episodes, all of them at once, or as many as a server has room for. Those of a wave
+        are closed before the next is asked for.
+
+        Returns:
+            (index of the job, its episode) of each wave; together they are the jobs, each once.
+        """
+        left = list(range(len(jobs)))
+        patience = _ROOM_SECONDS
+        while left:
+            now = left[: self._room]
+            begun = list(zip(now, self.start([jobs[each] for each in now]), strict=True))
+            refused = [(at, each) for at, each in begun if each.room is not None]
+            if refused:
+                self._room = refused[0][1].room or 1
+            if len(refused) == len(begun):  # others hold the room, or it is not yet free again
+                if patience <= 0:
+                    yield begun
+                    left = left[len(now) :]
+                    continue
+                time.sleep(_ROOM_LOOK)
+                patience -= _ROOM_LOOK
+            else:
+                patience = _ROOM_SECONDS
+            again = {at for at, _ in refused}
+            for _, each in refused:
+                each.close().result()
+            if len(again) < len(begun):
+                yield [(at, each) for at, each in begun if at not in again]
+            left = [at for at in left if at in again or at not in now]
 
     def _forget_closed(self) -> None:
         """Drop the episodes that are closed, and keep why some could not be."""
@@ -112,7 +159,7 @@ class Host:
     def _reset(self, episode: Episode, row: Mapping[str, Any], seed: int) -> None:
         for _ in range(2):  # the starter may be gone, once
             try:
-                process = self._living_starter().fork()
+                process = self._waiting() or self._living_starter().fork()
             except StarterGone:
                 continue
             except InputError as error:
@@ -121,6 +168,23 @@ class Host:
             episode.begin(process, row, seed)
             return
         episode.failure = f"environment {self.label}: no process can be started for it"
+
+    def _keep(self, process: Process) -> bool:
+        """Have a process wait for its next episode, if it may play another."""
+        with self._guard:
+            keeps = self._starter.reusable and not self._closed
+            if keeps:
+                self._idle.append(process)
+            return keeps
+
+    def _waiting(self) -> Process | None:
+        """A process that waits for an episode."""
+        with self._guard:
+            while self._idle:
+                process = self._idle.pop()
+                if not process.ended.done():
+                    return process
+        return None
 
     def _begin(self) -> Starter:
         if self._source.kind == "live":
@@ -143,7 +207,11 @@ class Host:
             Why environments could not be closed, a line each; those of `Episode.close` included.
         """
         with self._guard:
+            self._closed = True
             episodes, self._episodes = self._episodes, []
+            for process in self._idle:
+                episodes.append(Episode(self.label, self.limits, self._pool))
+                episodes[-1].adopt(process)
         closing = [each.close() for each in episodes]
         failures = [each.result() for each in closing]
         self._pool.shutdown(wait=True, cancel_futures=True)

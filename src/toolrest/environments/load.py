@@ -25,6 +25,8 @@ class Loaded:
 
     make: Callable[[], Environment]
     """Makes the environment of an episode; `finish` and `close` may be missing."""
+    reusable: bool = False
+    """Whether its `reset` forgets everything, so that one process may play many episodes."""
     left_out: tuple[str, ...] = ()
     """What is in the source and looks like a tool, but is none, and why."""
 
@@ -59,9 +61,11 @@ def load(source: Source, seconds: float = 30.0) -> Loaded:
 
             return Loaded(OpenEnvServer(source.place, where, seconds).make)
         if source.kind == "world":
-            return Loaded(import_module("toolrest.world.chains").Chains)
+            return _from_class(import_module("toolrest.world.chains").Chains, where)
         if source.kind == "bfcl":
-            raise InputError(f"{where}: BFCL's simulators cannot be trained on in this version")
+            from toolrest.environments.adapters.bfcl import Simulators
+
+            return Loaded(Simulators(where).make, reusable=True)
         if source.kind == "live":
             return _from_objects(source.live, where)
         module = _module(source, where)
@@ -138,9 +142,9 @@ def _from_class(kind: type, where: str) -> Loaded:
     except ValueError:  # a class of C, of which nothing is known
         pass
     if is_protocol(kind):
-        return Loaded(kind)
+        return Loaded(kind, reusable=getattr(kind, "reusable", False) is True)
     described = TrlClass(kind, where)
-    return Loaded(described.make, described.left_out)
+    return Loaded(described.make, left_out=described.left_out)
 
 
 def is_protocol(kind: Any) -> bool:

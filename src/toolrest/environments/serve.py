@@ -15,7 +15,7 @@ from typing import Any
 
 from toolrest.core.dialects import ToolCall
 from toolrest.environments import wire
-from toolrest.environments.base import Ending, EnvironmentFailure, Finish
+from toolrest.environments.base import Ending, EnvironmentFailure, Finish, NoRoom
 from toolrest.environments.load import Loaded
 from toolrest.errors import OUT_OF_MEMORY, printable, reason
 
@@ -69,6 +69,9 @@ class _Served:
         self._method = request["do"]
         try:
             return wire.encode({"value": await self._run(request)})
+        except NoRoom as error:
+            said = f"{self._method} {self._what(error)}"
+            return wire.encode({"failed": said, "room": error.room})
         except BaseException as error:
             return wire.encode({"failed": f"{self._method} {self._what(error)}"})
 

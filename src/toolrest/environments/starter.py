@@ -35,7 +35,7 @@ class Process:
 
     channel: socket.socket
     """Requests go out, answers come in."""
-    kill: Callable[[], None]
+    kill: Callable[[], None] = lambda: None
     """End it at once, with all that it started."""
     pid: int | None = None
     """Its process id; None: a thread of this process."""
@@ -52,6 +52,8 @@ class Starter(Protocol):
 
     left_out: tuple[str, ...]
     """What is in the source and looks like a tool, but is none, and why."""
+    reusable: bool
+    """Whether a process may play many episodes."""
 
     def is_alive(self) -> bool: ...
 
@@ -80,18 +82,21 @@ class StarterProcess:
         self._process = _begin(theirs, output)
         theirs.close()
         self._lock = threading.Lock()
-        self._forked: queue.Queue[int | None] = queue.Queue()
+        self._asked: queue.SimpleQueue[Process] = queue.SimpleQueue()
+        self._forked: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._alive = True
         self._running: dict[int, Process] = {}
         try:
-            self.left_out = self._load(source, max_memory, seconds)
+            loaded = self._load(source, max_memory, seconds)
         except BaseException:
             self._stop()
             raise
+        self.left_out = tuple(loaded["left_out"])
+        self.reusable = bool(loaded["reusable"])
         self._reader = threading.Thread(target=self._read, daemon=True, name="environment-starter")
         self._reader.start()
 
-    def _load(self, source: Source, max_memory: float, seconds: float) -> tuple[str, ...]:
+    def _load(self, source: Source, max_memory: float, seconds: float) -> dict[str, Any]:
         wanted = {
             **{"kind": source.kind, "place": source.place, "names": source.names},
             **{"label": source.label, "max_memory": max_memory, "seconds": seconds},
@@ -117,7 +122,7 @@ class StarterProcess:
         answer = json.loads(line)
         if "refused" in answer:
             raise InputError(answer["refused"])
-        return tuple(answer["loaded"])
+        return answer
 
     def _read(self) -> None:
         """Take the starter's news until it ends."""
@@ -131,14 +136,18 @@ class StarterProcess:
             self._end(process, "was lost with the process that starts episodes")
 
     def _hear(self, news: dict[str, Any]) -> None:
+        """Note what is told. Only this thread changes `_running`, and it never waits for a lock:
+        who asks for a fork holds one until its answer has been heard here.
+        """
         if "forked" in news:
-            self._forked.put(news["forked"])
-        elif (process := self._known(news["ended"])) is not None:
+            pid = news["forked"]
+            process = self._asked.get()
+            process.pid = pid
+            process.kill = lambda: self._kill(pid)
+            self._running[pid] = process
+            self._forked.put(pid)
+        elif (process := self._running.pop(news["ended"], None)) is not None:
             self._end(process, _how(news["status"]))
-
-    def _known(self, pid: int) -> Process | None:
-        with self._lock:  # a fork is being noted down
-            return self._running.pop(pid, None)
 
     def _end(self, process: Process, how: str) -> None:
         if not process.ended.done():
@@ -151,16 +160,15 @@ class StarterProcess:
 
     def fork(self) -> Process:
         ours, theirs = socket.socketpair()
+        process = Process(ours)
         try:
             with self._lock:
                 if not self._alive:
                     raise StarterGone
+                self._asked.put(process)
                 socket.send_fds(self._channel, [encode({"fork": True})], [theirs.fileno()])
-                pid = self._forked.get(timeout=FORK_SECONDS)
-                if pid is None:
+                if self._forked.get(timeout=FORK_SECONDS) is None:
                     raise StarterGone
-                process = Process(ours, lambda: self._kill(pid), pid)
-                self._running[pid] = process
             return process
         except (OSError, queue.Empty, StarterGone):
             ours.close()
@@ -246,6 +254,7 @@ class StarterThreads:
         self._loaded: Loaded = load(source)
         self._manner = Manner(own_process=False, max_memory=max_memory)
         self.left_out = self._loaded.left_out
+        self.reusable = self._loaded.reusable
 
     def is_alive(self) -> bool:
         return True

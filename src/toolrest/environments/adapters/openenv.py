@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from toolrest.core.dialects import ToolCall
-from toolrest.environments.base import Ending, EnvironmentFailure, Finish, Start, Step
+from toolrest.environments.base import Ending, EnvironmentFailure, Finish, NoRoom, Start, Step
 from toolrest.environments.source import OPENENV_INSTALL
 from toolrest.environments.texts import prompt_messages, result_text
 from toolrest.errors import InputError, reason
@@ -26,6 +26,10 @@ _MCP = "CallToolAction"
 _OF_THE_POLICY = ("VALIDATION_ERROR", "EXECUTION_ERROR")
 """Codes of errors that a wrong action brings; others are of the server."""
 _FULL = re.compile(r"capacity.*?\d+/(\d+) sessions", re.IGNORECASE | re.DOTALL)
+_NO_ROOM = (
+    "the server takes {} at once; give its create_app a greater max_concurrent_envs, as many as a "
+    "step has trajectories"
+)
 _NOT_SHOWN = ("metadata", "reward", "done")
 _LONGEST_SCHEMA = 10_000_000
 
@@ -102,6 +106,9 @@ class OpenEnvEnvironment:
                 listed = await self._client.step({"type": "list_tools"})
                 self._tools = tuple(_mcp_tool(each) for each in listed.observation["tools"])
         except (TimeoutError, RuntimeError, OSError, KeyError) as error:
+            full = _FULL.search(str(error))
+            if full is not None:
+                raise NoRoom(_NO_ROOM.format(full[1]), int(full[1])) from error
             raise EnvironmentFailure(_why(error)) from error
         self._socket = getattr(self._client, "_ws", None)
         text = _shown(seen.observation)
@@ -184,10 +191,4 @@ def _said(error: Any) -> str:
 
 
 def _why(error: BaseException) -> str:
-    full = _FULL.search(str(error))
-    if full is None:
-        return f"{type(error).__name__}: {reason(error)}"
-    return (
-        f"the server takes {full[1]} sessions at once; give its create_app a greater "
-        "max_concurrent_envs, as many as a step has trajectories"
-    )
+    return f"{type(error).__name__}: {reason(error)}"
