@@ -98,6 +98,7 @@ OURS = {
     "runs/model_card.py": "a template of the package",
     "engines/trl/processes.py": "a number that our own process wrote",
     "evaluate/backends/vllm.py": "the package vllm",
+    "world/build_chains.py": "weights of the package",
 }
 """Places that load nothing that others made."""
 
