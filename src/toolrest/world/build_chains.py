@@ -14,9 +14,10 @@ from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
-import torch
-from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
+from safetensors.torch import load_file
+from transformers import PreTrainedTokenizerFast
 
+from toolrest.world.build import build_model, build_tokenizer
 from toolrest.world.chain_demonstrations import (
     Trajectory,
     demonstrate_chain,
@@ -60,16 +61,18 @@ def _waver(
 
 
 LESSONS = (
-    Lesson("right trajectories", 240, 16, 1e-3, 0.2, _right),
+    Lesson("right trajectories", 600, 16, 1.5e-3, 0.1, _right),
     Lesson("wavering trajectories", 100, 16, 4e-4, 0.05, _waver),
 )
 
 
 def build(out: Path, report: Callable[[str], None] = print) -> None:
     """Build the policy and save it in `out` with the tokenizer (safetensors in bfloat16, JSON)."""
-    source = str(files("toolrest.world") / "policy")
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(source)
-    model = Qwen3ForCausalLM.from_pretrained(source, dtype=torch.float32)
+    tokenizer = build_tokenizer()
+    model = build_model(tokenizer)
+    source = Path(str(files("toolrest.world"))) / "policy" / "model.safetensors"
+    weights = load_file(source)
+    model.load_state_dict(weights | {"lm_head.weight": weights["model.embed_tokens.weight"]})
     model.set_attn_implementation("eager")
     for number, lesson in enumerate(LESSONS):
         teach(model, tokenizer, lesson, seed=SEED + number, report=report)

@@ -115,7 +115,9 @@ class _Drawing:
         long = length + refuses == MOST_LINKS
         names = rng.sample(TOOL_NAMES[self.split], 2 if long else rng.choice((2, 3)))
         tools = [self.tool(name, most=1 if long else 2) for name in names]
-        used = [rng.choice(tools) for _ in range(length)]
+        used = [rng.choice(tools)]
+        while len(used) < length:
+            used.append(rng.choice([tool for tool in tools if tool is not used[-1]]))
         linked: list[str | None] = [None]
         linked += [rng.choice(_linkable(tool.parameters)) for tool in used[1:]]
         links: list[Link] = []
