@@ -80,7 +80,7 @@ def duration(
     prompt = min(prompt_tokens, recipe.data.max_prompt_tokens)
     padded = min(math.ceil(_PADDED * prompt), recipe.data.max_prompt_tokens)
     recipe = changed(recipe, {"data.max_prompt_tokens": padded})
-    response = min(response_tokens, recipe.rollout.max_response_tokens)
+    response = min(response_tokens, recipe.longest_response)
     layer = shape.layers * _LAYER_SECONDS[device.gpu]
 
     def generation(candidate: Recipe) -> tuple[float, float]:

@@ -146,7 +146,7 @@ def _head(recipe: Recipe, shape: ModelShape, tokens: int) -> float:
     """
     if recipe.engine.name == "verl":
         return _LOGIT_BYTES * tokens * shape.vocab
-    scored = recipe.responses_per_forward * recipe.rollout.max_response_tokens
+    scored = recipe.responses_per_forward * recipe.longest_response
     tile = 2 * min(scored, _TILE_TOKENS) * min(shape.vocab, _TILE_VOCAB)
     weight = 0 if recipe.lora.rank else 4 * shape.head_matrix
     return tile + 4 * scored * shape.hidden + weight
@@ -160,7 +160,7 @@ def _sampling(recipe: Recipe, shape: ModelShape, gpu: Gpu) -> float:
     each = shape.kv_bytes_per_token * precision_bytes(recipe) / 2
     if recipe.rollout.sampler == "shared_prefix":
         prompts = responses / recipe.rollout.group_size * recipe.data.max_prompt_tokens
-        return (prompts + responses * recipe.rollout.max_response_tokens) * each
+        return (prompts + responses * recipe.longest_response) * each
     return responses * recipe.longest_sequence * each
 
 

@@ -89,7 +89,7 @@ def estimate(
     """
     efficiency = efficiency or Efficiency()
     prompt = min(mean_prompt_tokens, recipe.data.max_prompt_tokens)
-    response = min(mean_response_tokens, recipe.rollout.max_response_tokens)
+    response = min(mean_response_tokens, recipe.longest_response)
     if uses_vllm(recipe) and cache_bytes(recipe, shape, gpu) <= 0:
         raise InputError(
             f"rollout.vllm.memory={recipe.rollout.vllm.memory}: that share of {gpu.name}'s "

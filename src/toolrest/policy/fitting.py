@@ -51,6 +51,7 @@ def fit_recipe(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> tuple[Reci
 def _seen(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> str:
     """The dialect that the chat template writes."""
     own = recipe.data.path is not None or bool(recipe.data.sources)
+    own = own or recipe.environment.source is not None
     if recipe.policy == EMBEDDED or not own:
         return _RLLA
     template = tokenizer.chat_template
@@ -65,6 +66,8 @@ def _style(
 ) -> tuple[str, list[str]]:
     """(prompt style, notes)."""
     wanted = recipe.data.prompt
+    if wanted is None and recipe.environment.source is not None and dialect.name == _RLLA:
+        return "plain", []  # RLLA's own words flatten a dialogue into one message
     if wanted in ("rlla", "plain") or (wanted is None and dialect.name == _RLLA):
         style = str(wanted or _RLLA)
         if recipe.policy == EMBEDDED or dialect.name != _RLLA:

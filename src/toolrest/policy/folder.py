@@ -33,7 +33,8 @@ def policy_path(recipe: Recipe) -> str:
             that the hub could know.
     """
     if recipe.policy == EMBEDDED:
-        return str(files("toolrest.world") / "policy")
+        chains = recipe.environment.source == "world"
+        return str(files("toolrest.world") / ("chain_policy" if chains else "policy"))
     path = user_path(recipe.policy, f"policy={recipe.policy}")
     if path.is_dir():
         _check_complete(recipe, path)

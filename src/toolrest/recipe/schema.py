@@ -10,6 +10,7 @@ from toolrest.recipe.sections import (
     Advantage,
     Data,
     Engine,
+    Environment,
     Evaluation,
     Guards,
     Lora,
@@ -66,6 +67,7 @@ class Recipe(Section):
 
     data: Data = Data()
     warm_start: WarmStart = WarmStart()
+    environment: Environment = Environment()
     rollout: Rollout = Rollout()
     weighting: Weighting = Weighting()
     reward: Reward = Reward()
@@ -102,7 +104,14 @@ class Recipe(Section):
     @property
     def longest_sequence(self) -> int:
         """Tokens of the longest prompt with the longest response."""
-        return self.data.max_prompt_tokens + self.rollout.max_response_tokens
+        return self.data.max_prompt_tokens + self.longest_response
+
+    @property
+    def longest_response(self) -> int:
+        """Tokens that follow a prompt at most."""
+        if self.environment.source is not None:
+            return self.environment.max_trajectory_tokens
+        return self.rollout.max_response_tokens
 
     @property
     def responses_per_process(self) -> int:

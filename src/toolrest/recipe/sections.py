@@ -99,6 +99,34 @@ class Vllm(Section):
     """Whether gradients are corrected by the ratio of the policy's probabilities to vLLM's."""
 
 
+class Environment(Section):
+    """What answers the policy's calls, for training over several turns. Leave `source` out for
+    single steps."""
+
+    source: str | None = None
+    """FILE.py:NAME of a class, FILE.py of plain functions, http://HOST:PORT of an OpenEnv server,
+    `world` (the embedded chains) or `bfcl`. A file is run. None: no environment."""
+    rows: int = Field(default=4096, ge=1)
+    """Without data: how many rows {"index": i} episodes are made of."""
+    max_turns: int = Field(default=8, ge=1)
+    """Turns of the policy in one episode."""
+    max_result_tokens: int = Field(default=256, ge=8)
+    """A longer result of a call is cut in the middle, with a mark."""
+    max_trajectory_tokens: int = Field(default=2048, ge=2)
+    """Tokens of an episode after its prompt, sampled and read. A turn has at most
+    `rollout.max_response_tokens` of them."""
+    call_timeout: float = Field(default=30.0, gt=0, le=86_400)
+    """Seconds that the calls of one turn may take, or the beginning or end of an episode."""
+    episode_timeout: float = Field(default=300.0, gt=0, le=86_400)
+    """Seconds that the environment may work on one episode in all."""
+    workers: int = Field(default=16, ge=1)
+    """Episodes whose calls run at the same time, each in a process of its own."""
+    max_memory: float = Field(default=4.0, gt=0)
+    """GB that an episode's process may grow by."""
+    failure: Literal["unscored", "stop"] = "unscored"
+    """After an environment that raised, hung or died: leave its episode out; or stop the run."""
+
+
 class Rollout(Section):
     """How responses are sampled."""
 
@@ -135,6 +163,9 @@ class Weighting(Section):
     """Weight of the past in the moving average."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Options of the scheme, such as `curriculum: false`."""
+    normalise: Literal["turn", "trajectory"] = "turn"
+    """Over what the weights of a response have mean 1, where it has several turns. With turns,
+    weights move gradient within a turn, and credit alone between them."""
 
 
 class Reward(Section):
@@ -170,11 +201,13 @@ class Advantage(Section):
 
     scale: Literal["group", "batch", "none"] = "group"
     """By which standard deviation advantages are divided (TRL's scale_rewards)."""
-    credit: Literal["response", "spans"] = "response"
-    """response: every token gets the whole advantage (GRPO). spans: a token gets what was still
-    undecided when it was sampled; see docs/method.md."""
+    credit: Literal["response", "turns", "spans"] = "response"
+    """response: every token gets the whole advantage (GRPO). turns: a token gets what its own turn
+    and later ones earn. spans: a token gets what was still undecided when it was sampled; see
+    docs/method.md."""
     discount: float = Field(default=1.0, ge=0, le=1)
-    """With spans: how much a decision counts for tokens before an earlier one. 1: unbiased."""
+    """With turns and spans: how much a decision counts for tokens before an earlier one. 1:
+    unbiased."""
 
 
 class Guards(Section):

@@ -31,6 +31,8 @@ class Credit(StrEnum):
 
     RESPONSE = "response"
     """The whole advantage of its response (GRPO)."""
+    TURNS = "turns"
+    """What its own turn and later ones earn; see `toolrest.core.turns.turn_decisions`."""
     SPANS = "spans"
     """What was undecided when it was sampled; see `toolrest.core.credit.reward_to_go`."""
 
@@ -45,7 +47,21 @@ class ResTConfig(GRPOConfig):
         weighting_options: options of a scheme that is given by its name.
         dialect: how the policy writes calls; `auto`: as its chat template does.
         credit: see `Credit`.
-        credit_discount: with `spans`, what a later decision counts, in [0, 1].
+        credit_discount: with `turns` and `spans`, what a later decision counts, in [0, 1].
+        normalise: `turn` or `trajectory`: over what the weights of a response of several turns have
+            mean 1.
+        max_turns: with an environment, turns of the policy in one episode.
+        max_turn_tokens: with an environment, tokens of one turn; None: `max_completion_length`,
+            which is that of all turns and results together.
+        max_result_tokens: with an environment, a longer result is cut in the middle.
+        max_start_tokens: with an environment, an episode that begins with more is left out.
+        call_timeout: with an environment, seconds that the calls of one turn may take.
+        episode_timeout: with an environment, seconds that it may work on one episode.
+        environment_workers: with an environment, episodes whose calls run at the same time.
+        environment_memory: with an environment, GB that an episode's process may grow by.
+        environment_failure: `unscored` or `stop`: what follows where an environment fails.
+        prompt_style: with an environment, `template` or `plain`, see `toolrest.data.wording`;
+            `auto`: template where the chat template lists tools and writes the dialect.
         record_entropies: whether `on_rollouts` gets every token's entropy, in nats.
         non_finite: `stop` or `skip`: what follows a reward, weight or gradient of NaN.
         entropy_source: see `EntropySource`.
@@ -77,6 +93,33 @@ class ResTConfig(GRPOConfig):
     credit_discount: float = field(
         default=1.0,
         metadata={"help": "With credit=spans: what a later decision counts, in [0, 1]."},
+    )
+    normalise: str = field(
+        default="turn", metadata={"help": "turn or trajectory: over what weights have mean 1."}
+    )
+    max_turns: int = field(default=8, metadata={"help": "Turns in an episode."})
+    max_turn_tokens: int | None = field(
+        default=None, metadata={"help": "Tokens of a turn; None: max_completion_length."}
+    )
+    max_result_tokens: int = field(
+        default=256, metadata={"help": "A longer result of a call is cut in the middle."}
+    )
+    max_start_tokens: int = field(
+        default=4096, metadata={"help": "An episode that begins with more is left out."}
+    )
+    call_timeout: float = field(default=30.0, metadata={"help": "Seconds of a turn's calls."})
+    episode_timeout: float = field(default=300.0, metadata={"help": "Seconds of an episode."})
+    environment_workers: int = field(
+        default=16, metadata={"help": "Episodes whose calls run at the same time."}
+    )
+    environment_memory: float = field(
+        default=4.0, metadata={"help": "GB that an episode's process may grow by."}
+    )
+    environment_failure: str = field(
+        default="unscored", metadata={"help": "unscored or stop: what follows a failure."}
+    )
+    prompt_style: str = field(
+        default="auto", metadata={"help": "auto, template or plain: how episodes are worded."}
     )
     record_entropies: bool = field(
         default=False,
@@ -180,6 +223,9 @@ def check_settings(args: ResTConfig, scheme: Scheme) -> None:
     check_name("credit", args.credit, [str(credit) for credit in Credit])
     check_name("prefix_sharing", args.prefix_sharing, ("auto", "on", "off"))
     check_name("non_finite", args.non_finite, ("stop", "skip"))
+    check_name("normalise", args.normalise, ("turn", "trajectory"))
+    check_name("environment_failure", args.environment_failure, ("unscored", "stop"))
+    check_name("prompt_style", args.prompt_style, ("auto", "template", "plain"))
     if not 0 <= args.credit_discount <= 1:
         raise InputError(f"credit_discount must be in [0, 1]; got {args.credit_discount}")
     if not 0 <= args.entropy_decay < 1:
@@ -203,14 +249,26 @@ def check_settings(args: ResTConfig, scheme: Scheme) -> None:
         )
 
 
-def check_credit(args: ResTConfig, rewards: Sequence[Any], tools: object) -> None:
+def check_credit(args: ResTConfig, rewards: Sequence[Any], tools: object, acts: bool) -> None:
     """Refuse rewards whose parts are not known to be decided one after the other.
+
+    Args:
+        acts: whether an environment rewards turns.
 
     Raises:
         InputError: naming the reason and the mend.
     """
     if args.credit == Credit.RESPONSE:
         return
+    if args.credit == Credit.TURNS:
+        if acts and len(rewards) == 1:
+            return
+        raise InputError(
+            "credit='turns' needs an environment that rewards turns, and no other reward, of which "
+            "no turn is known to have earned it; use credit='response'"
+        )
+    if acts:
+        raise InputError("credit='spans' reads one turn; use credit='turns' with an environment")
     known = len(rewards) == 1 and isinstance(rewards[0], ToolReward)
     if not known or type(rewards[0]).__call__ is not ToolReward.__call__:
         raise InputError(
@@ -225,15 +283,16 @@ def check_whole_groups(args: ResTConfig, reads_tokens: bool) -> None:
     """Refuse groups that are cut in two by processes, where tokens are compared within a group.
 
     Args:
-        reads_tokens: whether the scheme does so; credit by spans does.
+        reads_tokens: whether the scheme does so; credit by turns or spans does.
 
     Raises:
         InputError: naming the sizes.
     """
     rows = args.per_device_train_batch_size * (args.steps_per_generation or 1)
     group = args.num_generations or 1
-    if rows % group and (reads_tokens or args.credit == Credit.SPANS):
-        what = "credit='spans'" if args.credit == Credit.SPANS else f"weighting={args.weighting!r}"
+    by_token = args.credit != Credit.RESPONSE
+    if rows % group and (reads_tokens or by_token):
+        what = f"credit={args.credit!r}" if by_token else f"weighting={args.weighting!r}"
         raise InputError(
             f"{what} compares the responses of a group, but a process gets {rows} responses a "
             f"generation and groups have {group}: use a multiple of {group}, or fewer processes"
