@@ -63,6 +63,17 @@ def test_evaluations_are_counted():
 
 
 @pytest.mark.parametrize(
+    ("heldout", "share"), [(None, 1.0), (500, 1.0), (128, 1.0), (64, 0.5), (8, 1 / 16), (0, 0.0)]
+)
+def test_the_time_of_evaluations_is_that_of_the_samples_that_are_held_out(heldout, share):
+    asked = recipe(evaluation={"samples": 128, "batch_size": 8}, max_steps=10)
+    whole = duration(asked, SMOL, CPU, SPEED, 100, 100)
+    found = duration(asked, SMOL, CPU, SPEED, 100, 100, heldout)
+    assert found.evaluation == pytest.approx(share * whole.evaluation)
+    assert found.step == whole.step
+
+
+@pytest.mark.parametrize(
     ("seconds", "text"),
     [
         (0.4, "0.4 seconds"),

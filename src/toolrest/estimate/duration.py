@@ -59,6 +59,7 @@ def duration(
     speed: Speed,
     prompt_tokens: float,
     response_tokens: float,
+    heldout: int | None = None,
 ) -> Duration:
     """Seconds of a run of TRL's engine: operations and bytes over what the device was measured to
     do, and a fixed time a layer and step of decoding.
@@ -66,6 +67,7 @@ def duration(
     Args:
         prompt_tokens: of a prompt, on average.
         response_tokens: of a demonstration, on average; responses are taken to be as long.
+        heldout: samples that are held out; None: as many as the recipe asks for.
     """
     if not device.gpu:
         recipe = changed(recipe, {"engine.precision": "float32"})
@@ -94,11 +96,13 @@ def duration(
     if recipe.method == "rl":
         step = sum(generation(recipe)) / recipe.steps_per_generation
     evaluation = 0.0
-    if recipe.evaluation.samples:
-        batch = min(recipe.evaluation.batch_size, recipe.evaluation.samples)
+    asked = recipe.evaluation.samples
+    samples = asked if heldout is None else min(asked, heldout)
+    if samples:
+        batch = min(recipe.evaluation.batch_size, samples)
         rollout = {"rollout.prompts_per_step": batch, "rollout.group_size": 1}
         once = generation(changed(recipe, rollout | {"optimizer.mini_batch": None}))[0]
-        batches = math.ceil(_EVALUATIONS * recipe.evaluation.samples / batch)
+        batches = math.ceil(_EVALUATIONS * samples / batch)
         evaluation = once * batches * _evaluations(recipe)
     rate = machine.flops * sharers * _REACHED.flops
     return Duration(

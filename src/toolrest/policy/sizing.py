@@ -104,14 +104,19 @@ def memory_mend(
     return "take a smaller policy, or a machine with more memory or a GPU"
 
 
-def say_time(recipe: Recipe, lengths: Lengths) -> str | None:
-    """The run's estimated time in one line; None if the policy's shape is not known."""
+def say_time(recipe: Recipe, lengths: Lengths, heldout: int | None = None) -> str | None:
+    """The run's estimated time in one line; None if the policy's shape is not known.
+
+    Args:
+        heldout: samples that are held out; None: as many as the recipe asks for.
+    """
     shape = _shape(recipe, _config(recipe)) if is_sized(recipe) else None
     if shape is None or not lengths.prompts:
         return None
     device = look_at_device()
     speed = measure_speed(device)
-    return describe(duration(recipe, shape, device, speed, *_means(lengths)), recipe, speed)
+    found = duration(recipe, shape, device, speed, *_means(lengths), heldout)
+    return describe(found, recipe, speed)
 
 
 def _means(lengths: Lengths) -> tuple[float, float]:
