@@ -32,6 +32,14 @@ def reason(error: BaseException, clean: Callable[[str], str] = str) -> str:
     return line or type(error).__name__
 
 
+_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (type(None), "null"),
+    (bool, "true or false"),
+    ((int, float), "a number"),
+    (str, "a text"),
+    ((list, tuple), "a list"),
+    (dict, "an object"),
+)
 _LONGEST = 100
 _SHOWN = 3
 _HIDDEN = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
@@ -44,6 +52,12 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name[:_LONGEST], names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown {kind} {short(name)}: {hint}known: {', '.join(names)}"
+
+
+def kind_of(value: object) -> str:
+    """What a value of JSON is, in plain words: `null`, `a list`; of another its class."""
+    kinds = (words for kind, words in _KINDS if isinstance(value, kind))
+    return next(kinds, f"a {type(value).__name__}")
 
 
 def short(value: object) -> str:

@@ -134,8 +134,20 @@ def test_strict_exits_with_one_where_something_is_found():
         "data", "check", "bad.jsonl", "--strict", "--output", "c.json", code=1
     )
     assert json.loads(Path("c.json").read_text())[0]["findings"]["duplicate"][0]["row"] == "3"
-    run("data", "check", "bad.jsonl")
+    run("data", "check", "bad.jsonl", code=1)  # a row is unreadable
+    lines("read.jsonl", FAULTY[2:])
+    assert "unlisted tool" in run("data", "check", "read.jsonl")
     run("data", "check", "good.jsonl", "bad.jsonl", "--strict", code=1)
+
+
+def test_what_is_not_printed_is_counted_and_kinds_are_plain_words():
+    lines("bad.jsonl", [XLAM, None, 5, 2.5, True, "a", [1], *[{"query": n} for n in range(9)]])
+    output = run("data", "check", "bad.jsonl", "--rows", 6, code=1)
+    for kind in ("null", "a number", "true or false", "a text", "a list"):
+        assert f"{kind}, not an object" in output
+    assert "NoneType" not in output
+    assert "and 9 more (--rows, or --output for all)" in output
+    assert "more" not in run("data", "check", "bad.jsonl", "--rows", 15, code=1)
 
 
 def test_prepare_leaves_out_what_check_finds():

@@ -66,10 +66,10 @@ def test_kinds_are_weighed(rollouts, tmp_path):
         ("", "it holds no row"),
         ("nonsense", "row 0: not a JSON object"),
         ("[" * 100_000, "row 0: not a JSON object"),
-        ("[1]", "row 0: not a JSON object but list"),
+        ("[1]", "row 0: not a JSON object but a list"),
         ('{"response": "a"}', "row 0: it needs a string `ground_truth`; found ['response']"),
         ('\n\n{"response": "a", "ground_truth": "b"}\n\n[2]\n', "row 1: not a JSON object"),
-        ('{"response": 1, "ground_truth": "a"}', "needs a string `response`; it is int"),
+        ('{"response": 1, "ground_truth": "a"}', "needs a string `response`; it is a number"),
     ],
 )
 def test_wrong_rows_are_one_line(tmp_path, text, message):

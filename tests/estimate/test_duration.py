@@ -2,7 +2,7 @@
 
 import pytest
 
-from toolrest.estimate.duration import Duration, Speed, describe, duration, spoken
+from toolrest.estimate.duration import Duration, Speed, describe, duration, evaluated_on, spoken
 from toolrest.estimate.needs import Device
 from toolrest.estimate.shape import ModelShape
 from toolrest.recipe import parse_recipe
@@ -63,12 +63,12 @@ def test_evaluations_are_counted():
 
 
 @pytest.mark.parametrize(
-    ("heldout", "share"), [(None, 1.0), (500, 1.0), (128, 1.0), (64, 0.5), (8, 1 / 16), (0, 0.0)]
+    ("heldout", "share"), [(500, 1.0), (128, 1.0), (64, 0.5), (8, 1 / 16), (0, 0.0)]
 )
 def test_the_time_of_evaluations_is_that_of_the_samples_that_are_held_out(heldout, share):
     asked = recipe(evaluation={"samples": 128, "batch_size": 8}, max_steps=10)
     whole = duration(asked, SMOL, CPU, SPEED, 100, 100)
-    found = duration(asked, SMOL, CPU, SPEED, 100, 100, heldout)
+    found = duration(evaluated_on(asked, heldout), SMOL, CPU, SPEED, 100, 100)
     assert found.evaluation == pytest.approx(share * whole.evaluation)
     assert found.step == whole.step
 

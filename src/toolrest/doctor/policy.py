@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from toolrest.core.dialects import Dialect, get_dialect
 from toolrest.doctor.check import Check, Status
-from toolrest.errors import InputError
+from toolrest.errors import InputError, kind_of
 from toolrest.estimate import get_gpu
 from toolrest.estimate.needs import Device
 from toolrest.io.files import read_json
@@ -65,7 +65,7 @@ def _read_json(file: Path) -> dict:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: not readable JSON ({error}); copy the file once more") from error
     if not isinstance(value, dict):
-        raise InputError(f"{file}: expected an object, got a {type(value).__name__}")
+        raise InputError(f"{file}: expected an object, got {kind_of(value)}")
     return value
 
 

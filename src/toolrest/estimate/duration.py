@@ -59,7 +59,6 @@ def duration(
     speed: Speed,
     prompt_tokens: float,
     response_tokens: float,
-    heldout: int | None = None,
 ) -> Duration:
     """Seconds of a run of TRL's engine: operations and bytes over what the device was measured to
     do, and a fixed time a layer and step of decoding.
@@ -67,7 +66,6 @@ def duration(
     Args:
         prompt_tokens: of a prompt, on average.
         response_tokens: of a demonstration, on average; responses are taken to be as long.
-        heldout: samples that are held out; None: as many as the recipe asks for.
     """
     if not device.gpu:
         recipe = changed(recipe, {"engine.precision": "float32"})
@@ -96,8 +94,7 @@ def duration(
     if recipe.method == "rl":
         step = sum(generation(recipe)) / recipe.steps_per_generation
     evaluation = 0.0
-    asked = recipe.evaluation.samples
-    samples = asked if heldout is None else min(asked, heldout)
+    samples = recipe.evaluation.samples
     if samples:
         batch = min(recipe.evaluation.batch_size, samples)
         rollout = {"rollout.prompts_per_step": batch, "rollout.group_size": 1}
@@ -111,6 +108,13 @@ def duration(
         supervised=_supervised_flops(recipe, shape, prompt + response_tokens) / rate,
         evaluation=evaluation,
     )
+
+
+def evaluated_on(recipe: Recipe, heldout: int) -> Recipe:
+    """The recipe as it is of use with so many held-out samples, where it asks for more."""
+    samples = min(recipe.evaluation.samples, heldout)
+    evaluation = recipe.evaluation.model_copy(update={"samples": samples})
+    return recipe.model_copy(update={"evaluation": evaluation})
 
 
 def _evaluations(recipe: Recipe) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from toolrest.core.rewards.score import RewardBreakdown
 from toolrest.engines.common.reward import ToolReward, reward_parts
-from toolrest.errors import InputError
+from toolrest.errors import InputError, kind_of
 from toolrest.io.files import iterate_lines
 from toolrest.io.redaction import refuse_keys
 
@@ -118,9 +118,9 @@ def _row(line: str, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not a JSON object: {error}") from error
     if not isinstance(row, dict):
-        raise InputError(f"{where}: not a JSON object but {type(row).__name__}")
+        raise InputError(f"{where}: not a JSON object but {kind_of(row)}")
     for key in ("response", "ground_truth"):
         if not isinstance(row.get(key), str):
-            found = f"it is {type(row[key]).__name__}" if key in row else f"found {sorted(row)}"
+            found = f"it is {kind_of(row[key])}" if key in row else f"found {sorted(row)}"
             raise InputError(f"{where}: it needs a string `{key}`; {found}")
     return row

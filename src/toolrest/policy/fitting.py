@@ -97,9 +97,9 @@ def cold_hint(recipe: Recipe) -> str | None:
     if taught or recipe.policy == EMBEDDED or recipe.data.prompt == "template":
         return None
     return (
-        f"hint: prompts alone explain the dialect {recipe.dialect}, not the policy's chat template, "
-        "so the policy may not know it; if the first steps have no right replies, begin with "
-        "supervised learning (warm_start.method=rsft)"
+        f"hint: prompts alone explain the dialect {recipe.dialect}, not the policy's chat "
+        "template, so the policy may not know it; if the first steps have no right replies, begin "
+        "with supervised learning (warm_start.method=rsft)"
     )
 
 

@@ -12,7 +12,7 @@ from toolrest.data.prompts import TemplateRefusal, render_prompt
 from toolrest.data.sample import Sample
 from toolrest.data.sources import Skipped, iterate_samples
 from toolrest.errors import InputError
-from toolrest.estimate.duration import Speed, describe, duration
+from toolrest.estimate.duration import Speed, describe, duration, evaluated_on
 from toolrest.estimate.needs import Device, needed
 from toolrest.estimate.settings import Lengths, Setting, fitting_changes, work_out
 from toolrest.estimate.shape import PUBLISHED, ModelShape
@@ -115,7 +115,9 @@ def say_time(recipe: Recipe, lengths: Lengths, heldout: int | None = None) -> st
         return None
     device = look_at_device()
     speed = measure_speed(device)
-    found = duration(recipe, shape, device, speed, *_means(lengths), heldout)
+    if heldout is not None:
+        recipe = evaluated_on(recipe, heldout)
+    found = duration(recipe, shape, device, speed, *_means(lengths))
     return describe(found, recipe, speed)
 
 

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from toolrest.core.weights import get_scheme
-from toolrest.data.sample import Sample
 from toolrest.engines.common.job import Evaluation, Interrupted, Job, Outcome
 from toolrest.engines.trl.demonstrated import demonstrated, supervised
 from toolrest.errors import InputError, unknown_name
