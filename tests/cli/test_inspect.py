@@ -15,6 +15,7 @@ from toolrest.core.regions import Region, label_tokens
 from toolrest.core.vocabulary import Vocabulary
 from toolrest.core.weights import RegionEntropy, TokenBatch, get_scheme
 from toolrest.recipe import Recipe, dump_recipe
+from toolrest.report.inspection import UNFINISHED
 
 TEXT = '<think> I look. </think>\n<tool_call>\n{"name": "a", "parameters": {"b": 1}}\n</tool_call>'
 GIVEN = ("--entropy", "format=0.1", "--entropy", "reasoning=0.8", "--entropy", "parameters=0.4")
@@ -207,3 +208,18 @@ def test_wrong_input_is_one_line(arguments, words):
     a_run()
     Path("broken.jsonl").write_text('{"response": 5}\n')
     assert words in run(*arguments, code=2)
+
+
+def test_a_character_of_several_tokens_is_shown_once_in_its_regions_colour(embedded_tokenizer):
+    said = "東京 é 🙂"
+    text = TEXT.replace("I look.", said)
+    output = run("--text", text, *GIVEN, "--html", "i.html", "--svg", "i.svg", columns=400)
+    page = Path("i.html").read_text()
+    tokens = re.findall(r'<span class="token (\w+)"[^>]*>([^<]*)</span>', page)
+    assert len(tokens) == len(embedded_tokenizer(text)["input_ids"])
+    for shown in (output, page, loads_nothing(Path("i.svg"))):
+        assert "\ufffd" not in shown and UNFINISHED in shown
+        for character in said.replace(" ", ""):
+            assert shown.count(character) == 1
+    of = {piece: region for region, piece in tokens}
+    assert {of[c] for c in (*"東京é🙂", UNFINISHED)} == {"reasoning"}

@@ -15,12 +15,18 @@ from toolrest.engines.common.reward import ToolReward
 from toolrest.policy.speech import Speech
 
 
+UNFINISHED = "⋯"
+"""Stands for a token that has nothing but the first bytes of a character."""
+
+
 @dataclass(frozen=True)
 class Token:
     """A sampled token with its region, weight and entropy."""
 
     text: str
-    """Its text; bytes that are no UTF-8 by themselves become U+FFFD."""
+    """Its text. A character of several tokens is on the last of them, the others have `UNFINISHED`;
+    what is no UTF-8 becomes U+FFFD.
+    """
     region: Region
     """Its region."""
     weight: float
@@ -103,8 +109,10 @@ def inspect_recorded(
     vocabulary, dialect = response.speech.vocabulary, response.speech.dialect
     known = [None] * len(ids) if response.entropies is None else list(response.entropies)
     tokens = [
-        Token(vocabulary.text([token]), region, weight, each)
-        for token, region, weight, each in zip(ids, regions, weights, known, strict=True)
+        Token(piece, region, weight, each)
+        for piece, region, weight, each in zip(
+            vocabulary.pieces(ids, UNFINISHED), regions, weights, known, strict=True
+        )
     ]
     text = vocabulary.text(ids)
     reward = None

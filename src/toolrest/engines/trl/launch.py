@@ -286,7 +286,7 @@ def _rollout_writer(job: Job, model: PreTrainedModel) -> Callable[[RolloutBatch]
                 "advantage": batch.advantages[row].item(),
                 "reward": asdict(batch.breakdowns[row]),
                 "ids": ids,
-                "tokens": [vocabulary.text([token]) for token in ids],
+                "tokens": vocabulary.pieces(ids),
                 "regions": [Region(r).name.lower() for r in batch.regions[row][kept].tolist()],
                 "weights": [round(w, 4) for w in batch.weights[row][kept].tolist()],
             }

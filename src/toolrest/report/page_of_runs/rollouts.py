@@ -16,6 +16,7 @@ from toolrest.report.page_of_runs.reading import (
     object_or_empty,
     shortened,
 )
+from toolrest.report.inspection import UNFINISHED
 from toolrest.report.shading import visible
 from toolrest.runs.folder import RunFolder, steps_before
 
@@ -40,7 +41,7 @@ class TokenTexts:
         if not isinstance(ids, list) or not self._ready():
             return None
         try:
-            return [self._vocabulary.text([token]) for token in ids[:MOST_TOKENS]]
+            return self._vocabulary.pieces(ids[:MOST_TOKENS], UNFINISHED)
         except (TypeError, ValueError, IndexError, OverflowError):
             return None
 
