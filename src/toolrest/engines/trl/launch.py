@@ -286,6 +286,7 @@ def _rollout_writer(job: Job, model: PreTrainedModel) -> Callable[[RolloutBatch]
                 "advantage": batch.advantages[row].item(),
                 "reward": asdict(batch.breakdowns[row]),
                 "ids": ids,
+                "cut": vocabulary.end_ids.isdisjoint(ids[-1:]),  # at the length limit
                 "tokens": vocabulary.pieces(ids),
                 "regions": [Region(r).name.lower() for r in batch.regions[row][kept].tolist()],
                 "weights": [round(w, 4) for w in batch.weights[row][kept].tolist()],

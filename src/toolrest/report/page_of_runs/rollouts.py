@@ -8,6 +8,7 @@ from typing import Any
 from toolrest.core.regions import Region
 from toolrest.errors import InputError
 from toolrest.recipe import load_recipe
+from toolrest.report.inspection import UNFINISHED, told_status
 from toolrest.report.page_of_runs.reading import (
     finite,
     is_number,
@@ -16,7 +17,6 @@ from toolrest.report.page_of_runs.reading import (
     object_or_empty,
     shortened,
 )
-from toolrest.report.inspection import UNFINISHED
 from toolrest.report.shading import visible
 from toolrest.runs.folder import RunFolder, steps_before
 
@@ -87,9 +87,23 @@ def rollout_groups(
             count += 1
     sampled = (
         f"{count} responses of {len(made)} groups from {len(chosen)} of {len(files)} steps whose "
-        "rollouts were saved"
+        f"rollouts were saved{_rewards_of(run)}"
     )
     return made, sampled
+
+
+def _rewards_of(run: RunFolder) -> str:
+    """Which rewards are shown, where they are not those of `inspect`, `score` and evaluations."""
+    try:
+        schedule = load_recipe(run.recipe, []).reward.schedule
+    except InputError:
+        return ""
+    if schedule == "constant":
+        return ""
+    return (
+        f"; rewards are those of training, by reward.schedule={visible(schedule)} at the step "
+        "(inspect, score and evaluations have constant ranges)"
+    )
 
 
 def _add(made: list[dict[str, Any]], row: dict[str, Any], texts: TokenTexts) -> None:
@@ -124,7 +138,7 @@ def _response(row: dict[str, Any], texts: TokenTexts) -> dict[str, Any]:
             for key in ("total", "format_reward", "correctness_reward", "format", "correctness")
         },
         "exact": bool(reward.get("exact")),
-        "status": visible(str(reward.get("status", "?"))),
+        "status": visible(told_status(str(reward.get("status", "?")), row.get("cut"))),
         "calls": _parts(reward.get("calls")),
     }
     if pieces is not None and len(pieces) == len(regions) == len(weights):
