@@ -227,6 +227,7 @@ def _card(job: Job, model: PreTrainedModel, step: int) -> ModelCard:
         speech,
         name=f"{name}, checkpoint {step}",
         steps=f"{step} of {recipe.max_steps}",
+        folder=f"./checkpoint-{step}",
         results=Results(
             "A checkpoint is not evaluated when it is written; `toolrest evaluate` does that."
         ),
