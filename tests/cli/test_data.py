@@ -116,6 +116,45 @@ def test_wrong_input_is_one_line(arguments, words):
     assert output.count("\n") == 1
 
 
+def refused_at_once(monkeypatch):
+    """No network, and no client of the hub is asked."""
+
+    def ask(*positional, **named):
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr("toolrest.io.hub.why_unreachable", lambda: "there is no network")
+    monkeypatch.setattr("toolrest.preflight.why_unreachable", lambda: "there is no network")
+    monkeypatch.setattr("datasets.load_dataset", ask)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("prepare", "mixture", "--output", "o.parquet"),
+        ("prepare", "some/body", "--output", "o.parquet"),
+        ("check", "some/body"),
+        ("check", "local.yaml"),
+        ("show", "some/body", "--row", "0"),
+    ],
+)
+def test_without_a_network_a_set_of_the_hub_is_one_line(arguments, monkeypatch):
+    refused_at_once(monkeypatch)
+    lines("x.jsonl", [XLAM])
+    Path("local.yaml").write_text("data:\n  sources: [{path: x.jsonl}, {path: some/body}]\n")
+    output = run("data", *arguments, code=2)
+    assert output.count("\n") == 1
+    assert "there is no such file, and for the hub there is no network" in output
+
+
+def test_the_hubs_client_reports_no_retries():
+    from huggingface_hub.utils import logging
+
+    logging.set_verbosity_warning()
+    lines("x.jsonl", [XLAM])
+    run("data", "check", "x.jsonl")
+    assert logging.get_verbosity() == logging.ERROR
+
+
 PLENTY = XLAM | {"query": "Where? " * 4000}
 FAULTY = [
     XLAM,
