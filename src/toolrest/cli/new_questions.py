@@ -93,10 +93,12 @@ def checked_policy(text: str) -> Policy:
     """
     from toolrest.io.hub import unasked
     from toolrest.policy.folder import policy_folder, policy_path
-    from toolrest.recipe import parse_recipe
+    from toolrest.recipe import EMBEDDED, parse_recipe
 
     recipe = parse_recipe({"policy": text}, "--policy")
     path = policy_path(recipe)
+    if text == EMBEDDED:
+        return Policy(text)
     if Path(path).is_dir():
         policy_folder(recipe)
         return Policy(text)
