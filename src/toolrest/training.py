@@ -107,5 +107,5 @@ def _look_ahead(
     if is_sized(recipe):
         lengths = count_tokens(samples.train, tokenizer, recipe)
         refuse_memory(recipe, max(lengths.prompts, default=None))
-        if (line := say_time(recipe, lengths)) is not None:
+        if (line := say_time(recipe, lengths, len(samples.heldout))) is not None:
             view.note(line)

@@ -154,3 +154,25 @@ def test_marks_that_end_a_turn(mark):
     assert Vocabulary.from_tokenizer(tokenizer).ends_turn(ids).tolist() == [True, False, False]
     tokenizer.eos_token = "<|else|>"
     assert Vocabulary.from_tokenizer(tokenizer).ends_turn(ids).tolist() == [True, True, False]
+
+
+SPLITS = (
+    # bytes of each token, their pieces with "." for an unfinished one
+    ([b"a", b"b"], ["a", "b"]),
+    (["東".encode()[:1], "東".encode()[1:]], [".", "東"]),
+    ([*("🙂".encode()[at : at + 1] for at in range(4))], [".", ".", ".", "🙂"]),
+    ([b"a" + "é".encode()[:1], "é".encode()[1:] + b"b"], ["a", "éb"]),
+    (["東".encode()[:2], b"", "東".encode()[2:], b""], [".", "", "東", ""]),
+    (["東".encode()[:2], b"x"], [".", "\ufffdx"]),
+    (["東".encode()[:2]], ["\ufffd"]),
+    ([b"\xff", b"a"], ["\ufffd", "a"]),
+    ([], []),
+)
+
+
+@pytest.mark.parametrize(("table", "pieces"), SPLITS)
+def test_a_character_of_several_tokens_is_a_piece_of_the_last(table, pieces):
+    vocabulary = Vocabulary.from_table(table)
+    ids = [*range(len(table))]
+    assert vocabulary.pieces(ids, ".") == pieces
+    assert "".join(vocabulary.pieces(ids)) == vocabulary.text(ids)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -112,6 +114,24 @@ class Vocabulary:
             ids: token ids, N of them.
         """
         return self.concatenate(np.asarray(ids, dtype=np.int64))[0].decode("utf-8", "replace")
+
+    def pieces(self, ids: Sequence[int], unfinished: str = "") -> list[str]:
+        """The text of each id in a row; without `unfinished` they join to `text(ids)`.
+
+        A character whose bytes are in several tokens belongs to the one that completes it.
+
+        Args:
+            ids: token ids, N of them.
+            unfinished: stands for a token that has nothing but the first bytes of a character.
+        """
+        blob, offsets = self.concatenate(np.asarray(ids, dtype=np.int64))
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        last = len(ids) - 1
+        found = []
+        for at, (start, end) in enumerate(itertools.pairwise(offsets.tolist())):
+            piece = decoder.decode(blob[start:end], final=at == last)
+            found.append(piece or (unfinished if end > start else ""))
+        return found
 
     def ends_turn(self, ids: np.ndarray) -> np.ndarray:
         """Which ids end a turn, bool, in the shape of `ids`.

@@ -170,18 +170,24 @@ class Read:
         return f"{self.number}" if len(self.samples) == 1 else f"{self.number}.{sample}"
 
 
-def read_rows(source: Source, rendering: Rendering | None, seed: int) -> Iterator[Read]:
+def read_rows(
+    source: Source,
+    rendering: Rendering | None,
+    seed: int,
+    rows: Iterable[tuple[int, Row]] | None = None,
+) -> Iterator[Read]:
     """Read every row of a source that `share` selects.
 
     Args:
         rendering: None: only the rows' formats are looked at, which gives no samples.
         seed: of what is drawn and masked.
+        rows: what `iterate_rows` gives of it, or the first of that; None: it is read.
 
     Raises:
         InputError: the source cannot be read, or the format of its first row is not known.
     """
     reader = _RowReader(source, rendering, seed)
-    for number, row in iterate_rows(source.path):
+    for number, row in iterate_rows(source.path) if rows is None else rows:
         if _draw(seed, source.seed, number, "share") >= source.share:
             continue
         try:

@@ -12,7 +12,7 @@ from toolrest.data.prompts import TemplateRefusal, render_prompt
 from toolrest.data.sample import Sample
 from toolrest.data.sources import Skipped, iterate_samples
 from toolrest.errors import InputError
-from toolrest.estimate.duration import Speed, describe, duration
+from toolrest.estimate.duration import Speed, describe, duration, evaluated_on
 from toolrest.estimate.needs import Device, needed
 from toolrest.estimate.settings import Lengths, Setting, fitting_changes, work_out
 from toolrest.estimate.shape import PUBLISHED, ModelShape
@@ -104,14 +104,21 @@ def memory_mend(
     return "take a smaller policy, or a machine with more memory or a GPU"
 
 
-def say_time(recipe: Recipe, lengths: Lengths) -> str | None:
-    """The run's estimated time in one line; None if the policy's shape is not known."""
+def say_time(recipe: Recipe, lengths: Lengths, heldout: int | None = None) -> str | None:
+    """The run's estimated time in one line; None if the policy's shape is not known.
+
+    Args:
+        heldout: samples that are held out; None: as many as the recipe asks for.
+    """
     shape = _shape(recipe, _config(recipe)) if is_sized(recipe) else None
     if shape is None or not lengths.prompts:
         return None
     device = look_at_device()
     speed = measure_speed(device)
-    return describe(duration(recipe, shape, device, speed, *_means(lengths)), recipe, speed)
+    if heldout is not None:
+        recipe = evaluated_on(recipe, heldout)
+    found = duration(recipe, shape, device, speed, *_means(lengths))
+    return describe(found, recipe, speed)
 
 
 def _means(lengths: Lengths) -> tuple[float, float]:

@@ -227,6 +227,7 @@ def _card(job: Job, model: PreTrainedModel, step: int) -> ModelCard:
         speech,
         name=f"{name}, checkpoint {step}",
         steps=f"{step} of {recipe.max_steps}",
+        folder=f"./checkpoint-{step}",
         results=Results(
             "A checkpoint is not evaluated when it is written; `toolrest evaluate` does that."
         ),
@@ -286,7 +287,8 @@ def _rollout_writer(job: Job, model: PreTrainedModel) -> Callable[[RolloutBatch]
                 "advantage": batch.advantages[row].item(),
                 "reward": asdict(batch.breakdowns[row]),
                 "ids": ids,
-                "tokens": [vocabulary.text([token]) for token in ids],
+                "cut": vocabulary.end_ids.isdisjoint(ids[-1:]),  # at the length limit
+                "tokens": vocabulary.pieces(ids),
                 "regions": [Region(r).name.lower() for r in batch.regions[row][kept].tolist()],
                 "weights": [round(w, 4) for w in batch.weights[row][kept].tolist()],
             }
