@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import shlex
@@ -254,12 +255,23 @@ def _encodable(sample: Sample) -> Sample:
         half = _SURROGATE.search(text)
         if half is not None:
             raise BadRow(f"a right reply holds half of a character ({half[0]!a}); write it whole")
+    if not _has_halves((sample.prompt, sample.tools, sample.declared)):
+        return sample
     return replace(
         sample,
         prompt=tuple(map(writable, sample.prompt)),
         tools=None if sample.tools is None else tuple(map(writable, sample.tools)),
         declared=tuple(map(writable, sample.declared)),
     )
+
+
+def _has_halves(value: Any) -> bool:
+    """Whether a text in a value may hold a lone surrogate."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, TypeError, ValueError):
+        return True
+    return False
 
 
 def _keys(row: dict[str, Any]) -> str:
