@@ -1,26 +1,30 @@
-"""How long a run takes to have its rows, before the policy is loaded: the first time and the second.
+"""How long a run takes to have its rows, before the policy is loaded: first and second time.
 
     python benchmarks/startup.py --policy policies/SmolLM2-135M-Instruct [--rows 60000]
 
 Generated xLAM rows with three tools and prompts of some hundred tokens. Each stage is what
-`toolrest train` does: rows are read, worded and counted, or taken from the cache folder; those that
-fit are chosen; hashes are taken; the data set is made, and one step's 128 rows of it. Each time is a
-process of its own, with a cache folder of its own for both. Of each stage the seconds and the
-processor's seconds (of all threads) are printed, and the greatest memory of the process. Then the
-seconds of the vocabulary's table for the policy's tokenizer.
+`toolrest train` does: rows are read, worded and counted, or taken from the cache folder; those
+that fit are chosen; hashes are taken; the data set is made, and one step's 128 rows of it. Each
+time is a process of its own, with one new cache folder for both. Of each stage the seconds and the
+processor's seconds (of all threads) are printed, and the greatest memory of the process. Last, the
+table of a large vocabulary's bytes.
 """
 
 import argparse
 import json
 import os
+import random
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from itertools import chain
 from pathlib import Path
 
 from prepare import write_rows
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from toolrest.core.vocabulary import Vocabulary
 from toolrest.data.prompts import render_prompt
@@ -33,6 +37,7 @@ from toolrest.recipe import Data, Recipe
 from toolrest.runs.origins import origins, rows_hash
 
 _STEP = 128
+_TOKENS = 151_643
 _ALONE = 500
 """Prompts that are rendered one by one for comparison."""
 
@@ -54,9 +59,7 @@ def measure(policy: str, path: str) -> None:
     mark("read, worded and counted")
     samples = load_samples(recipe, tokenizer, rows)
     mark("chosen")
-    hashed = remembered_hash(
-        samples.key, lambda: rows_hash([*samples.train, *samples.heldout])
-    )
+    hashed = remembered_hash(samples.key, lambda: rows_hash(chain(samples.train, samples.heldout)))
     mark("rows hashed")
     origins(recipe, tokenizer, hashed)
     mark("files hashed, weights included")
@@ -69,8 +72,6 @@ def measure(policy: str, path: str) -> None:
         render_prompt(sample, tokenizer)
     mark("")
     alone = seconds.pop("")[1] / _ALONE * len(rows.lengths)
-    Vocabulary.from_tokenizer(tokenizer)
-    mark("vocabulary's table")
     found = {
         "rows": len(rows.lengths),
         "tokens a prompt": round(sum(map(int, rows.lengths)) / len(rows.lengths)),
@@ -80,6 +81,22 @@ def measure(policy: str, path: str) -> None:
         "memory, MiB": round(memory),
     }
     print(json.dumps(found))
+
+
+def read_vocabulary() -> list[float]:
+    """The seconds of a large tokenizer's table of bytes, the first and the second time."""
+    drawn = random.Random(0)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = {"".join(drawn.choices(alphabet, k=8)): index for index in range(_TOKENS)}
+    backend = Tokenizer(models.BPE(tokens, []))
+    backend.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+    seconds = []
+    for _ in range(2):
+        before = time.process_time()
+        Vocabulary.from_tokenizer(tokenizer)
+        seconds.append(round(time.process_time() - before, 3))
+    return seconds
 
 
 def main() -> None:
@@ -100,6 +117,8 @@ def main() -> None:
         for name in ("first", "second"):
             done = subprocess.run(again, env=environment, check=True, stdout=subprocess.PIPE)
             print(json.dumps({name: json.loads(done.stdout)}, indent=2))
+    name = f"processor's seconds, table of {_TOKENS:,} tokens, first and second time"
+    print(json.dumps({name: read_vocabulary()}, indent=2))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ LOADERS = {
     *("load_from_json", "ParquetFile", "get_template", "spec_from_file_location"),
     *("import_module", "read_text", "read_bytes", "read_json", "read_whole", "iterate_lines"),
     *("open_regular", "whole_lines", "plain_values", "open", "_load_from_checkpoint"),
+    *("open_kept", "read_kept"),
     *("_load_rng_state", "_load_optimizer_and_scheduler", "LLM", "OfficialBFCL"),
 }
 """Names of calls that read what is not in the call."""
@@ -76,6 +77,7 @@ ROWS = {
         *("evaluate/answers.py", "evaluate/results.py", "evaluate/backends/findings.py"),
     ),
     "data": ("data/rows.py", "evaluate/apibank.py", "evaluate/score_file.py"),
+    "rows in the cache folder": ("io/cache.py", "engines/common/reading.py"),
     "a reward function": ("io/python_file.py", "recipe/reward_file.py"),
     "tools of a chat": ("io/python_file.py", "chat/tools.py"),
     "bfcl-eval": (

@@ -214,13 +214,17 @@ class StoredSamples(Sequence[Sample]):
         return bool(self._declare[self._places].any())
 
 
+def _pread(file: BinaryIO, count: int, start: int) -> bytes:
+    return os.pread(file.fileno(), count, start)
+
+
 def _read(where: BinaryIO | memoryview, start: int, end: int) -> bytes:
     """Bytes of a file, whatever else reads it, or of memory."""
     if isinstance(where, memoryview):
         return bytes(where[start:end])
     found = b""
     while len(found) < end - start:
-        part = os.pread(where.fileno(), end - start - len(found), start + len(found))
+        part = _pread(where, end - start - len(found), start + len(found))
         if not part:
             break
         found += part
