@@ -29,6 +29,7 @@ _NAMED = 20
 """Most rows that are named for each reason."""
 _LONGEST = 400
 """Most characters of keys in a message."""
+_WRITE = json.JSONEncoder(ensure_ascii=False).encode
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -268,7 +269,7 @@ def _encodable(sample: Sample) -> Sample:
 def _has_halves(value: Any) -> bool:
     """Whether a text in a value may hold a lone surrogate."""
     try:
-        json.dumps(value, ensure_ascii=False).encode()
+        _WRITE(value).encode()
     except (UnicodeEncodeError, TypeError, ValueError):
         return True
     return False

@@ -22,6 +22,8 @@ _TEXTS = (1, 2, 3, 8, 9)
 _OBJECTS = (0, 5, 7)
 """Places in a line of fields that are texts, and of those that are lists of objects."""
 
+_WRITE = json.JSONEncoder(separators=(",", ":")).encode
+
 
 class NotStorable(Exception):
     """A sample has values that JSON does not give back, such as dates from a parquet file."""
@@ -43,7 +45,7 @@ def encode_sample(sample: Sample, *, checked: bool = False) -> bytes:
         *(sample.group, sample.row),
     )
     try:
-        line = json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n"
+        line = _WRITE(fields).encode("ascii") + b"\n"
         if checked and decode_sample(line) != sample:
             raise NotStorable
     except (TypeError, ValueError, RecursionError) as error:

@@ -93,8 +93,9 @@ def keep_text(folder: Path | None, name: str, text: str) -> None:
     """Keep a text, whole or not at all."""
     with new_part(folder, name) as file, suppress(OSError):
         if file is not None and folder is not None:
-            file.write(text.encode())
-            keep_part(folder, name, file)
+            with file:
+                file.write(text.encode())
+                keep_part(folder, name, file)
 
 
 def read_kept(folder: Path | None, name: str, most: int) -> str | None:

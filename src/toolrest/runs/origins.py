@@ -78,10 +78,9 @@ def recipe_hash(recipe: Recipe) -> str:
 
 def rows_hash(rows: Iterable[Sample]) -> str:
     """Of what the rows say, whatever file they came from: other wording is other rows."""
-    found = hashlib.sha256()
+    found, write = hashlib.sha256(), json.JSONEncoder(sort_keys=True, default=str).encode
     for row in rows:
-        text = json.dumps(vars(row), sort_keys=True, default=str)
-        found.update(text.encode() + b"\n")
+        found.update(write(vars(row)).encode() + b"\n")
     return found.hexdigest()
 
 
