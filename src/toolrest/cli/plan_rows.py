@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from toolrest.data.sample import Sample
     from toolrest.engines.common.data import Samples
+    from toolrest.engines.common.reading import Rows
     from toolrest.recipe import Recipe
 
 READ = 20_000
@@ -50,15 +51,16 @@ def planned_rows(
     Raises:
         InputError: the run would stop at them.
     """
-    from toolrest.engines.common.data import read_sources
+    from toolrest.engines.common.reading import count_rows, read_rows
 
     whole = all(len(source) <= _TOKENISED for source in sources)
     try:
-        samples = _usable(recipe, tokenizer, [source[:_TOKENISED] for source in sources])
+        first = count_rows([source[:_TOKENISED] for source in sources], tokenizer)
+        samples = _usable(recipe, tokenizer, first)
     except InputError:
         if whole:
             raise
-        samples, whole = _usable(recipe, tokenizer, read_sources(recipe)), True
+        samples, whole = _usable(recipe, tokenizer, read_rows(recipe, tokenizer)), True
     train, heldout = len(samples.train), len(samples.heldout)
     parts = [f"{train} to train on", f"{heldout or 'none'} held out"]
     if samples.dropped:
@@ -66,13 +68,11 @@ def planned_rows(
         parts.append(f"{len(samples.dropped)} left out: data.max_prompt_tokens={longest}")
     if samples.refused:
         parts.append(f"{len(samples.refused)} left out: the chat template refuses them")
-    first = "" if whole else f"of the first {_TOKENISED:,} of each source "
-    return f"rows: {first}{', '.join(parts)}", heldout if whole else None
+    part = "" if whole else f"of the first {_TOKENISED:,} of each source "
+    return f"rows: {part}{', '.join(parts)}", heldout if whole else None
 
 
-def _usable(
-    recipe: "Recipe", tokenizer: "PreTrainedTokenizerBase", sources: "Sequence[Sequence[Sample]]"
-) -> "Samples":
+def _usable(recipe: "Recipe", tokenizer: "PreTrainedTokenizerBase", rows: "Rows") -> "Samples":
     """The samples of a run.
 
     Raises:
@@ -81,7 +81,7 @@ def _usable(
     from toolrest.engines.common.data import load_samples
     from toolrest.engines.trl.demonstrated import demonstrated, supervised
 
-    samples = load_samples(recipe, tokenizer, sources)
+    samples = load_samples(recipe, tokenizer, rows)
     if supervised(recipe) != "none":
         demonstrated(recipe, samples.train)
     return samples

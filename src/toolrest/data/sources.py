@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import shlex
@@ -28,6 +29,7 @@ _NAMED = 20
 """Most rows that are named for each reason."""
 _LONGEST = 400
 """Most characters of keys in a message."""
+_WRITE = json.JSONEncoder(ensure_ascii=False).encode
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -260,12 +262,23 @@ def _encodable(sample: Sample) -> Sample:
         half = _SURROGATE.search(text)
         if half is not None:
             raise BadRow(f"a right reply holds half of a character ({half[0]!a}); write it whole")
+    if not _has_halves((sample.prompt, sample.tools, sample.declared)):
+        return sample
     return replace(
         sample,
         prompt=tuple(map(writable, sample.prompt)),
         tools=None if sample.tools is None else tuple(map(writable, sample.tools)),
         declared=tuple(map(writable, sample.declared)),
     )
+
+
+def _has_halves(value: Any) -> bool:
+    """Whether a text in a value may hold a lone surrogate."""
+    try:
+        _WRITE(value).encode()
+    except (UnicodeEncodeError, TypeError, ValueError):
+        return True
+    return False
 
 
 def _keys(row: dict[str, Any]) -> str:

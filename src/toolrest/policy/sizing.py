@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from toolrest.data.prompts import TemplateRefusal, render_prompt
 from toolrest.data.sample import Sample
@@ -26,6 +26,7 @@ from toolrest.recipe.sources import recipe_rendering, recipe_sources
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+_T = TypeVar("_T")
 _READ, _COUNTED = 20_000, 256
 """Samples of a source that are read, and of all that are counted, evenly spread."""
 _CGROUP = Path("/sys/fs/cgroup")
@@ -138,19 +139,23 @@ def count_recipe(
     Raises:
         InputError: the data cannot be read.
     """
-    if sources:
-        some = [sample for source in sources for sample in source[:_READ]]
-    else:
-        some = _some_samples(recipe)
+    if not sources:
+        return count_tokens(_some_samples(recipe), tokenizer, recipe)
+    places = [(source, at) for source in sources for at in range(min(len(source), _READ))]
+    some = [source[at] for source, at in _spread(places)]
     return count_tokens(some, tokenizer, recipe)
+
+
+def _spread(places: Sequence[_T]) -> Sequence[_T]:
+    """At most `_COUNTED` of them, evenly spread."""
+    return places[:: max(1, len(places) // _COUNTED)][:_COUNTED]
 
 
 def count_tokens(
     samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase, recipe: Recipe
 ) -> Lengths:
     """Lengths in tokens of the prompts and replies of some samples, evenly spread."""
-    step = max(1, len(samples) // _COUNTED)
-    chosen = list(samples[::step])[:_COUNTED]
+    chosen = list(_spread(samples))
     prompts, replies = [], []
     for sample in chosen:
         try:
