@@ -8,6 +8,14 @@ settings.register_profile("toolrest", deadline=None)
 settings.load_profile("toolrest")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory):
+    """Nothing that tests keep stays in the user's cache folder; processes that they start too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder with the real RLLA files."""

@@ -18,6 +18,7 @@ LOADERS = {
     *("import_module", "read_text", "read_bytes", "read_json", "read_whole", "iterate_lines"),
     *("read_object", "object_or_none", "given_object"),
     *("open_regular", "whole_lines", "plain_values", "open", "_load_from_checkpoint"),
+    *("open_kept", "read_kept"),
     *("_load_rng_state", "_load_optimizer_and_scheduler", "LLM", "OfficialBFCL"),
 }
 """Names of calls that read what is not in the call."""
@@ -79,6 +80,7 @@ ROWS = {
         *("evaluate/answers.py", "evaluate/results.py", "evaluate/backends/findings.py"),
     ),
     "data": ("data/rows.py", "evaluate/apibank.py", "evaluate/score_file.py"),
+    "rows in the cache folder": ("io/cache.py", "engines/common/reading.py"),
     "a reward function": ("io/python_file.py", "recipe/reward_file.py"),
     "tools of a chat": ("io/python_file.py", "chat/tools.py"),
     "an environment": (

@@ -1,5 +1,17 @@
 """`python -m toolrest` is `toolrest`."""
 
-from toolrest.cli.main import main
+import sys
 
-main()
+
+def main() -> None:
+    """Entry point of the console script; an interrupt while it begins is no traceback."""
+    try:
+        from toolrest.cli.main import main as begin
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped before anything was done\n")
+        sys.exit(130)
+    begin()
+
+
+if __name__ == "__main__":
+    main()

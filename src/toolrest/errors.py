@@ -35,6 +35,14 @@ def reason(error: BaseException, clean: Callable[[str], str] = str) -> str:
     return line or type(error).__name__
 
 
+_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (type(None), "null"),
+    (bool, "true or false"),
+    ((int, float), "a number"),
+    (str, "a text"),
+    ((list, tuple), "a list"),
+    (dict, "an object"),
+)
 _LONGEST = 100
 _SHOWN = 3
 _HIDDEN = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
@@ -59,6 +67,12 @@ def look_up(kind: str, name: str, known: Mapping[str, T]) -> T:
     """The item of a name; an `InputError` as `check_name` if there is none."""
     check_name(kind, name, known)
     return known[name]
+
+
+def kind_of(value: object) -> str:
+    """What a value of JSON is, in plain words: `null`, `a list`; of another its class."""
+    kinds = (words for kind, words in _KINDS if isinstance(value, kind))
+    return next(kinds, f"a {type(value).__name__}")
 
 
 def short(value: object) -> str:

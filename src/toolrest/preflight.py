@@ -5,7 +5,7 @@ model is loaded, and before a run has a folder.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolrest.core.dialects import AUTO
+from toolrest.data.rows import Row
 from toolrest.data.sources import Read, Source, bad_row, read_rows
 from toolrest.engines.common.ranks import started_ranks
 from toolrest.engines.trl.processes import accelerate_config
@@ -123,13 +124,15 @@ def _check_data(recipe: Recipe) -> None:
         usable_rows(source, recipe)
 
 
-def usable_rows(source: Source, recipe: Recipe) -> list[Read]:
+def usable_rows(
+    source: Source, recipe: Recipe, rows: Iterable[tuple[int, Row]] | None = None
+) -> list[Read]:
     """The first rows of a source; see `first_rows`.
 
     Raises:
         InputError: one of them cannot be used, or the source cannot be read.
     """
-    reads = first_rows(source, recipe)
+    reads = first_rows(source, recipe, rows)
     for read in reads:
         if read.bad is not None:
             dialect = None if recipe.dialect == AUTO else recipe.dialect
@@ -148,16 +151,23 @@ def check_reachable(source: Source) -> None:
         raise InputError(f"data {source.path}: there is no such file, and for the hub {why}")
 
 
-def first_rows(source: Source, recipe: Recipe) -> list[Read]:
+def first_rows(
+    source: Source, recipe: Recipe, rows: Iterable[tuple[int, Row]] | None = None
+) -> list[Read]:
     """The first rows of a source, read as training reads them; with `dialect=auto`, which the
     policy's chat template settles, only their format is looked at.
+
+    Args:
+        rows: the first of them, where they are here already; None: they are read.
 
     Raises:
         InputError: it cannot be read, or its format is not known.
     """
-    check_reachable(source)
+    if rows is None:
+        check_reachable(source)
     rendering = None if recipe.dialect == AUTO else recipe_rendering(recipe)
-    return list(islice(read_rows(replace(source, take=None), rendering, recipe.seed), ROWS))
+    reads = read_rows(replace(source, take=None), rendering, recipe.seed, rows)
+    return list(islice(reads, ROWS))
 
 
 def _check_policy(recipe: Recipe) -> None:

@@ -10,11 +10,11 @@ from toolrest.engines.common.data import (
     Samples,
     check_origins,
     load_samples,
-    read_sources,
     report_data,
 )
 from toolrest.engines.common.job import Engine, Job, View
 from toolrest.engines.common.ranks import ALONE, Ranks
+from toolrest.engines.common.reading import Rows, read_rows
 from toolrest.engines.trl.job import TrlEngine
 from toolrest.engines.verl.job import VerlEngine
 from toolrest.evaluate.of_run import RunEvaluation
@@ -23,6 +23,7 @@ from toolrest.policy.fitting import fit_recipe
 from toolrest.policy.sizing import count_tokens, is_sized, refuse_memory, say_time, size_recipe
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.recipe import Recipe, dump_recipe
+from toolrest.recipe.sources import recipe_sources
 from toolrest.runs.environment import begin_run
 from toolrest.runs.folder import RunFolder
 
@@ -61,9 +62,9 @@ def run_training(
     notes = engine.check(recipe, run)
     tokenizer = load_tokenizer(recipe)
     recipe, fitted = fit_recipe(recipe, tokenizer)
-    sources = read_sources(recipe)
-    recipe, settings = ranks.first(partial(size_recipe, recipe, tokenizer, sources=sources))
-    samples = load_samples(recipe, tokenizer, sources)
+    rows = _read(recipe, tokenizer, view, ranks)
+    recipe, settings = ranks.first(partial(size_recipe, recipe, tokenizer, sources=rows.sources))
+    samples = load_samples(recipe, tokenizer, rows)
     origin = ranks.first(
         lambda: check_origins(recipe, tokenizer, samples, run, accept_changed_data)
     )
@@ -100,6 +101,19 @@ def steps_done(recipe: Recipe, run: RunFolder) -> int:
     return _ENGINES[recipe.engine.name].first_step(recipe, run)
 
 
+def _read(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, view: View, ranks: Ranks) -> Rows:
+    """The rows, by the first process; the others take what it has kept."""
+    if ranks.main and recipe_sources(recipe):
+        view.stage("reading the rows")
+    read: list[Rows] = []
+
+    def first() -> None:
+        read.append(read_rows(recipe, tokenizer, view.advance))
+
+    ranks.first(first)
+    return read[0] if read else read_rows(recipe, tokenizer)
+
+
 def _look_ahead(
     recipe: Recipe, samples: Samples, tokenizer: PreTrainedTokenizerBase, view: View
 ) -> None:
@@ -107,5 +121,5 @@ def _look_ahead(
     if is_sized(recipe):
         lengths = count_tokens(samples.train, tokenizer, recipe)
         refuse_memory(recipe, max(lengths.prompts, default=None))
-        if (line := say_time(recipe, lengths)) is not None:
+        if (line := say_time(recipe, lengths, len(samples.heldout))) is not None:
             view.note(line)

@@ -1,11 +1,14 @@
 """The tools of a chat: what is read, what is refused, and what becomes a result's text."""
 
 import json
+import re
 import time
+from pathlib import Path
 
 import pytest
 
-from toolrest.chat.tools import load_tools, result_of
+from toolrest.chat.tools import FUNCTION, load_tools, result_of
+from toolrest.chat.tools import SCHEMA as ONE_SCHEMA
 from toolrest.core.dialects import ToolCall
 from toolrest.errors import InputError
 
@@ -151,3 +154,42 @@ def test_a_file_that_is_none_is_one_line(tmp_path, name, text, words):
     assert words in str(refused.value) and "\n" not in str(refused.value)
     with pytest.raises(InputError, match="no such file"):
         load_tools(tmp_path / f"other-{name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "form"),
+    [
+        ("t.txt", "", FUNCTION),
+        ("t.txt", "", ONE_SCHEMA),
+        ("t.json", "[]", ONE_SCHEMA),
+        ("t.json", "[5]", ONE_SCHEMA),
+        ("t.py", "", FUNCTION),
+        ("t.py", "def f(x):\n    pass\n", FUNCTION),
+        ("t.py", "def f(x: str):\n    'No argument is told.'\n", FUNCTION),
+    ],
+)
+def test_an_error_shows_the_form_that_is_due(tmp_path, name, text, form):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError) as error:
+        load_tools(tmp_path / name)
+    assert form in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "text"), [("t.py", FUNCTION), ("t.json", f"[{ONE_SCHEMA}]")])
+def test_the_form_that_an_error_shows_is_a_tool(tmp_path, name, text):
+    (tmp_path / name).write_text(text + "\n")
+    (found,) = load_tools(tmp_path / name).values()
+    assert (found.tool.name, found.tool.description) == ("forecast", "The weather.")
+    if name == "t.py":
+        assert found.tool.parameters["required"] == ["city"]
+        assert result_of(ToolCall("forecast", {"city": "Ghent"}), {"forecast": found}, 5) == "rain"
+
+
+def test_the_function_of_the_docs_is_a_tool(tmp_path):
+    docs = Path(__file__).parents[2] / "docs" / "use.md"
+    (code,) = re.findall(r"```python\n(def forecast.*?)```", docs.read_text(), re.S)
+    (tmp_path / "tools.py").write_text(code)
+    tools = load_tools(tmp_path / "tools.py")
+    assert set(tools["forecast"].tool.parameters["properties"]) == {"city", "days"}
+    result = result_of(ToolCall("forecast", {"city": "Ghent", "days": 2}), tools, 5)
+    assert json.loads(result) == {"city": "Ghent", "days": ["rain", "rain"]}

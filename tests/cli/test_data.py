@@ -116,6 +116,45 @@ def test_wrong_input_is_one_line(arguments, words):
     assert output.count("\n") == 1
 
 
+def refused_at_once(monkeypatch):
+    """No network, and no client of the hub is asked."""
+
+    def ask(*positional, **named):
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr("toolrest.io.hub.why_unreachable", lambda: "there is no network")
+    monkeypatch.setattr("toolrest.preflight.why_unreachable", lambda: "there is no network")
+    monkeypatch.setattr("datasets.load_dataset", ask)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("prepare", "mixture", "--output", "o.parquet"),
+        ("prepare", "some/body", "--output", "o.parquet"),
+        ("check", "some/body"),
+        ("check", "local.yaml"),
+        ("show", "some/body", "--row", "0"),
+    ],
+)
+def test_without_a_network_a_set_of_the_hub_is_one_line(arguments, monkeypatch):
+    refused_at_once(monkeypatch)
+    lines("x.jsonl", [XLAM])
+    Path("local.yaml").write_text("data:\n  sources: [{path: x.jsonl}, {path: some/body}]\n")
+    output = run("data", *arguments, code=2)
+    assert output.count("\n") == 1
+    assert "there is no such file, and for the hub there is no network" in output
+
+
+def test_the_hubs_client_reports_no_retries():
+    from huggingface_hub.utils import logging
+
+    logging.set_verbosity_warning()
+    lines("x.jsonl", [XLAM])
+    run("data", "check", "x.jsonl")
+    assert logging.get_verbosity() == logging.ERROR
+
+
 PLENTY = XLAM | {"query": "Where? " * 4000}
 FAULTY = [
     XLAM,
@@ -134,8 +173,20 @@ def test_strict_exits_with_one_where_something_is_found():
         "data", "check", "bad.jsonl", "--strict", "--output", "c.json", code=1
     )
     assert json.loads(Path("c.json").read_text())[0]["findings"]["duplicate"][0]["row"] == "3"
-    run("data", "check", "bad.jsonl")
+    run("data", "check", "bad.jsonl", code=1)  # a row is unreadable
+    lines("read.jsonl", FAULTY[2:])
+    assert "unlisted tool" in run("data", "check", "read.jsonl")
     run("data", "check", "good.jsonl", "bad.jsonl", "--strict", code=1)
+
+
+def test_what_is_not_printed_is_counted_and_kinds_are_plain_words():
+    lines("bad.jsonl", [XLAM, None, 5, 2.5, True, "a", [1], *[{"query": n} for n in range(9)]])
+    output = run("data", "check", "bad.jsonl", "--rows", 6, code=1)
+    for kind in ("null", "a number", "true or false", "a text", "a list"):
+        assert f"{kind}, not an object" in output
+    assert "NoneType" not in output
+    assert "and 9 more (--rows, or --output for all)" in output
+    assert "more" not in run("data", "check", "bad.jsonl", "--rows", 15, code=1)
 
 
 def test_prepare_leaves_out_what_check_finds():

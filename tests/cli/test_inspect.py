@@ -15,6 +15,7 @@ from toolrest.core.regions import Region, label_tokens
 from toolrest.core.vocabulary import Vocabulary
 from toolrest.core.weights import RegionEntropy, TokenBatch, get_scheme
 from toolrest.recipe import Recipe, dump_recipe
+from toolrest.report.inspection import UNFINISHED
 
 TEXT = '<think> I look. </think>\n<tool_call>\n{"name": "a", "parameters": {"b": 1}}\n</tool_call>'
 GIVEN = ("--entropy", "format=0.1", "--entropy", "reasoning=0.8", "--entropy", "parameters=0.4")
@@ -207,3 +208,56 @@ def test_wrong_input_is_one_line(arguments, words):
     a_run()
     Path("broken.jsonl").write_text('{"response": 5}\n')
     assert words in run(*arguments, code=2)
+
+
+def test_a_character_of_several_tokens_is_shown_once_in_its_regions_colour(embedded_tokenizer):
+    said = "東京 é 🙂"
+    text = TEXT.replace("I look.", said)
+    output = run("--text", text, *GIVEN, "--html", "i.html", "--svg", "i.svg", columns=400)
+    page = Path("i.html").read_text()
+    tokens = re.findall(r'<span class="token (\w+)"[^>]*>([^<]*)</span>', page)
+    assert len(tokens) == len(embedded_tokenizer(text)["input_ids"])
+    for shown in (output, page, loads_nothing(Path("i.svg"))):
+        assert "\ufffd" not in shown and UNFINISHED in shown
+        for character in said.replace(" ", ""):
+            assert shown.count(character) == 1
+    of = {piece: region for region, piece in tokens}
+    assert {of[c] for c in (*"東京é🙂", UNFINISHED)} == {"reasoning"}
+
+
+@pytest.mark.parametrize(
+    ("ended", "recorded", "in_a_run", "cut"),
+    [
+        (True, None, True, False),
+        (False, None, True, True),
+        (False, None, False, False),  # of a file it is not known what was sampled
+        (True, True, False, True),
+        (True, False, True, False),
+    ],
+)
+def test_a_response_that_was_cut_is_said_to_be(embedded_tokenizer, ended, recorded, in_a_run, cut):
+    folder = a_run()
+    ids = embedded_tokenizer(TEXT)["input_ids"] + [embedded_tokenizer.eos_token_id] * ended
+    row = {"step": 2, "response": TEXT, "ids": ids} | (
+        {} if recorded is None else {"cut": recorded}
+    )
+    path = folder / "rollouts" / "step-000002.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    output = run(folder if in_a_run else path, *GIVEN, "--html", "i.html")
+    page = Path("i.html").read_text()
+    assert "parse status ok" in output and "Parse status: ok" in page
+    for shown in (output, page):
+        assert ("ok, but cut at the length limit" in shown) == cut
+
+
+@pytest.mark.parametrize("schedule", ["constant", "rest"])
+def test_two_rewards_of_a_response_are_told_apart(schedule):
+    folder = a_run(reward={"schedule": schedule})
+    row = {"step": 2, "response": TEXT, "ground_truth": TEXT, "reward": {"total": 3.25}}
+    (folder / "rollouts" / "step-000002.jsonl").write_text(json.dumps(row) + "\n")
+    words = "with constant ranges, by which steps compare"
+    trained = "3.25, by reward.schedule=rest at its step"
+    output = run(folder, "--html", "i.html")
+    for shown in (output, Path("i.html").read_text()):
+        assert "4.00 = format" in shown
+        assert (words in shown) == (trained in shown) == (schedule == "rest")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from huggingface_hub.errors import RepositoryNotFoundError
 from tiny_policies import write_policy
 from typer.testing import CliRunner
 
@@ -47,6 +48,7 @@ def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("toolrest.cli.new.found_gpus", lambda: (0, None))
     monkeypatch.setattr("toolrest.cli.new_questions.found_gpus", lambda: (0, None))
+    monkeypatch.setattr("toolrest.io.hub.why_unreachable", lambda: "there is no network")
 
 
 def rows(name="rows.jsonl", row=THOUGHT, count=24):
@@ -328,3 +330,94 @@ def test_a_broken_row_is_told_with_the_command_that_leaves_it_out(policies):
     done = new(*words, "--data", "rows.parquet")
     assert done.exit_code == 0, done.output
     assert load_recipe(Path("recipe.yaml"), []).dialect == "hermes"
+
+
+def answering(monkeypatch, error=None):
+    """The hub can be reached, and answers so; gives what it was asked for."""
+    asked = []
+
+    def model_info(self, name, **options):
+        asked.append(name)
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr("toolrest.io.hub.why_unreachable", lambda: None)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", model_info)
+    return asked
+
+
+def absent():
+    """As the hub's client raises it, whatever it is made of in its versions."""
+    return RepositoryNotFoundError.__new__(RepositoryNotFoundError)
+
+
+@pytest.mark.parametrize("asking", [False, True])
+def test_a_policy_of_the_hub_is_checked_when_it_is_named(asking, monkeypatch):
+    monkeypatch.setattr("toolrest.cli.new._in_terminal", lambda: asking)
+    data = rows()
+
+    def answer(name):
+        """A recipe with this policy, by answers where the embedded one takes the place of it."""
+        for left in Path().glob("*.yaml"):
+            left.unlink()
+        if not asking:
+            return new("--policy", name, "--data", data, "--gpus", "0")
+        return new(input="\n".join((name, "embedded", *[""] * 3)) + "\n")
+
+    asked = answering(monkeypatch, absent())
+    found = answer("some/body")
+    assert "toolrest: policy=some/body: neither a folder here nor a model" in found.stderr
+    assert asked == ["some/body"]
+    assert found.exit_code == (0 if asking else 2)
+    assert [path.name for path in Path().glob("*.yaml")] == ["recipe.yaml"] * asking
+    for error, said in ((None, False), (TimeoutError("late"), True)):
+        asked = answering(monkeypatch, error)
+        if asking:
+            found = new(input="\n".join(("some/body", data, "", "", "0", f"{said}.yaml")) + "\n")
+        else:
+            found = answer("some/body")
+        assert found.exit_code == 0, found.output
+        assert found.stdout.count("policy some/body was not checked: the hub gave no") == said
+        assert asked == ["some/body"]
+
+
+def test_a_policy_that_cannot_be_asked_for_is_said_to_be_unchecked_and_written():
+    _, done = made("--policy", "some/body", "--data", rows(), "--gpus", "0")
+    assert "policy some/body was not checked: there is no network" in done.stdout
+    assert done.stdout.index("was not checked") < done.stdout.index("is written")
+
+
+def test_the_file_is_read_once(policies, monkeypatch):
+    from toolrest.data import rows as reading
+
+    opened = []
+    binary = reading._binary
+
+    def counting(path):
+        opened.append(path)
+        return binary(path)
+
+    monkeypatch.setattr(reading, "_binary", counting)
+    made("--policy", policies["qwen3"], "--data", rows(), "--gpus", "1", "--gpu-memory", "80")
+    assert len([path for path in opened if path.name == "rows.jsonl"]) <= 2  # and by `not_here`
+    opened.clear()
+    monkeypatch.setattr("toolrest.cli.new._in_terminal", lambda: True)
+    done = new(input=f"{policies['qwen3']}\nrows.jsonl\nsft\n0\nb.yaml\n")
+    assert done.exit_code == 0, done.output
+    assert len([path for path in opened if path.name == "rows.jsonl"]) <= 2
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "hinted"),
+    [
+        ("smollm2", (), True),
+        ("smollm2", ("--warm-start",), False),
+        ("smollm2", ("--method", "sft"), False),
+        ("qwen3", (), False),
+        ("some/body", (), False),
+    ],
+)
+def test_a_cold_start_is_hinted_at_where_it_is_known_to_be_possible(policies, name, more, hinted):
+    policy = policies.get(name, name)
+    _, done = made("--policy", policy, "--data", rows(), "--gpus", "0", *more)
+    assert ("hint: prompts alone explain the dialect hermes" in done.stdout) == hinted

@@ -66,10 +66,10 @@ def test_kinds_are_weighed(rollouts, tmp_path):
         ("", "it holds no row"),
         ("nonsense", "row 0: not a JSON object"),
         ("[" * 100_000, "row 0: not a JSON object"),
-        ("[1]", "row 0: not a JSON object but list"),
+        ("[1]", "row 0: not a JSON object but a list"),
         ('{"response": "a"}', "row 0: it needs a string `ground_truth`; found ['response']"),
         ('\n\n{"response": "a", "ground_truth": "b"}\n\n[2]\n', "row 1: not a JSON object"),
-        ('{"response": 1, "ground_truth": "a"}', "needs a string `response`; it is int"),
+        ('{"response": 1, "ground_truth": "a"}', "needs a string `response`; it is a number"),
     ],
 )
 def test_wrong_rows_are_one_line(tmp_path, text, message):
@@ -113,6 +113,56 @@ def test_what_scored_which_file_is_said(rollouts):
     assert f"of sha256    {digest}" in output
     assert "scored by    toolrest " in output and "lenient_types True" in output
     assert "lenient_types False" in score(rollouts).stdout
+
+
+BROKEN = {
+    "no row": "\n\n",
+    "not JSON": '{"response": "a", "ground_truth": "b"}\n{',
+    "no ground truth": '{"response": "a", "ground_truth": "b"}\n{"response": "a"}\n',
+}
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("before", [None, "as it was\n"])
+def test_an_error_leaves_no_part_of_the_output(tmp_path, text, before):
+    path, out = tmp_path / "r.jsonl", tmp_path / "scores.jsonl"
+    path.write_text(text)
+    if before is not None:
+        out.write_text(before)
+    names = sorted(tmp_path.iterdir())
+    assert score(path, "--output", out).exit_code == 2
+    assert sorted(tmp_path.iterdir()) == names
+    assert before is None or out.read_text() == before
+
+
+def test_a_reason_without_an_error_number_is_said(rollouts, monkeypatch):
+    def refuse(path):
+        raise OSError("the archive ends early")
+        yield
+
+    monkeypatch.setattr("toolrest.evaluate.score_file.iterate_lines", refuse)
+    result = score(rollouts)
+    assert result.exit_code == 2
+    assert "cannot be read (the archive ends early)" in result.stderr
+
+
+@pytest.mark.parametrize("commit", [None, "abc"])
+def test_the_commit_is_said_where_there_is_one(rollouts, monkeypatch, commit):
+    made = {"versions": {"toolrest": "1.2"}, "commit": commit}
+    monkeypatch.setattr("toolrest.runs.folder.describe_environment", lambda seed: made)
+    shown = score(rollouts).stdout
+    assert f"scored by    toolrest 1.2{'' if commit is None else ' (abc)'}: dialect" in shown
+    assert "None" not in shown
+
+
+@pytest.mark.parametrize("added", [{}, {"reward": {"total": 1.0}}, {"step": 3}])
+def test_rewards_of_training_are_told_from_those_that_are_shown(tmp_path, added):
+    path = tmp_path / "r.jsonl"
+    row = {"response": TRUTH, "ground_truth": TRUTH}
+    words = "those of training, by its own schedule"
+    for rows in ([row | added], [row | {"reward": {"total": 1.0}, "step": 3}]):
+        path.write_text("".join(json.dumps(each) + "\n" for each in rows))
+        assert (words in score(path).stdout) == (len(rows[0]) == 4)
 
 
 def test_a_full_disk_is_a_line(rollouts):

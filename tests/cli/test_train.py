@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from toolrest.cli.main import app
 from toolrest.policy.folder import policy_path
-from toolrest.recipe import Recipe
+from toolrest.recipe import Recipe, dump_recipe
 from toolrest.runs.folder import RunFolder
 
 SMALL = (
@@ -209,7 +209,15 @@ def test_a_full_disk_is_one_line(monkeypatch, error):
     assert not list(Path("runs").glob("*"))
 
 
-@pytest.mark.parametrize("where", ["training.load_samples", "engines.trl.job.load_policy"])
+STOPPED = (
+    *("recipe.load_recipe", "preflight.preflight", "engines.common.ranks.join_ranks"),
+    *("runs.claims.new_run", "cli.work.quiet_libraries", "report.live.LiveView"),
+    *("training.load_samples", "engines.trl.job.load_policy"),
+)
+"""From what is imported first to what is loaded last before a run is in use."""
+
+
+@pytest.mark.parametrize("where", STOPPED)
 def test_what_is_stopped_before_anything_was_done_begins_again_by_the_same_command(
     monkeypatch, where
 ):
@@ -219,10 +227,48 @@ def test_what_is_stopped_before_anything_was_done_begins_again_by_the_same_comma
     monkeypatch.setattr(f"toolrest.{where}", stop)
     result = CliRunner().invoke(app, ["train", *SMALL, "name=mine"])
     assert result.exit_code == 130
-    assert result.stderr.endswith("Go on with: the same command\n")
-    monkeypatch.setattr(f"toolrest.{where}", lambda *arguments: 1 / 0)
+    assert result.stderr == (
+        "stopped before anything was done: nothing is kept. Begin with: the same command\n"
+    )
+    assert not list(Path("runs").glob("*"))
+    monkeypatch.setattr(f"toolrest.{where}", lambda *arguments, **options: 1 / 0)
     again = CliRunner().invoke(app, ["train", *SMALL, "name=mine"])
     assert isinstance(again.exception, ZeroDivisionError), "the name is free"
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("runs.claims.resumed_run", "the run is as it was. Go on with: the same command"),
+        ("preflight.preflight", "the run is as it was. Go on with: the same command"),
+        ("cli.work.quiet_libraries", "Go on with: toolrest train --resume runs/mine"),
+    ],
+)
+def test_a_run_that_was_to_go_on_is_kept_where_that_is_stopped(monkeypatch, where, said):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    run = RunFolder(Path("runs/mine"))
+    (run.path / "evaluation").mkdir(parents=True)
+    run.recipe.write_text(dump_recipe(Recipe(max_steps=3)))
+    (run.path / "evaluation" / "before.json").write_text("{}")
+    monkeypatch.setattr(f"toolrest.{where}", stop)
+    result = CliRunner().invoke(app, ["train", "--resume", "runs/mine"])
+    assert result.exit_code == 130, result.output
+    assert result.stderr.startswith("stopped") and result.stderr.endswith(f"{said}\n")
+    assert (run.path / "evaluation" / "before.json").is_file()
+
+
+@pytest.mark.parametrize("command", [("runs",), ("recipes",), ("score", "x")])
+def test_an_interrupt_of_any_command_is_a_line(monkeypatch, command):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    for where in ("runs.listing.list_runs", "recipe.shipped.shipped_recipes"):
+        monkeypatch.setattr(f"toolrest.{where}", stop)
+    monkeypatch.setattr("toolrest.cli.score._check_file", stop)
+    result = CliRunner().invoke(app, command)
+    assert (result.exit_code, result.stderr) == (130, "stopped\n")
 
 
 @pytest.mark.parametrize("engine", [(), ("engine.processes=2",), ("engine=verl", "policy=a/b")])

@@ -5,6 +5,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from toolrest.core import vocabulary as vocabulary_module
 from toolrest.core.vocabulary import Vocabulary
 from toolrest.errors import InputError
 
@@ -93,3 +94,24 @@ def test_an_unknown_kind_of_vocabulary_is_named():
     tokenizer.decoder = decoders.WordPiece()
     with pytest.raises(InputError, match="WordPiece"):
         Vocabulary.from_tokenizer(PreTrainedTokenizerFast(tokenizer_object=tokenizer))
+
+
+def test_the_table_is_read_once_of_a_tokenizer_and_anew_where_it_has_more_tokens(monkeypatch):
+    """A run asks a dozen times; on 150,000 tokens each reading takes a while."""
+    tokenizer = byte_level_tokenizer()
+    read = []
+    real = vocabulary_module._decoder
+    monkeypatch.setattr(vocabulary_module, "_decoder", lambda kind: read.append(0) or real(kind))
+    first = Vocabulary.from_tokenizer(tokenizer)
+    assert Vocabulary.from_tokenizer(tokenizer) is first
+    marked = Vocabulary.from_tokenizer(tokenizer, written_special_tokens=[tokenizer.eos_token])
+    ended = Vocabulary.from_tokenizer(tokenizer, end_ids=[1])
+    assert len(read) == 1
+    end = tokenizer.eos_token_id
+    assert (first.text([end]), marked.text([end])) == ("", tokenizer.eos_token)
+    assert ended.end_ids == first.end_ids | {1}
+    tokenizer.add_tokens(["<more>"])
+    more = Vocabulary.from_tokenizer(tokenizer)
+    assert len(read) == 2 and more.text([len(tokenizer) - 1]) == "<more>"
+    assert Vocabulary.from_tokenizer(byte_level_tokenizer()).end_ids == first.end_ids
+    assert len(read) == 3, "another tokenizer"

@@ -29,14 +29,21 @@ class Stated:
         return self.state
 
 
+class Given(SimpleNamespace):
+    """A tokenizer, which is itself alone, as those of transformers are."""
+
+    __hash__ = object.__hash__
+
+
 def decoded_by(decoder, *tokens):
     """A vocabulary read from a backend that says no more than its decoder and its tokens."""
     backend = SimpleNamespace(
         decoder=None if decoder is None else Stated(json.dumps(decoder).encode()),
+        get_vocab_size=lambda with_added_tokens: len(tokens),
         get_vocab=lambda with_added_tokens: {token: at for at, token in enumerate(tokens)},
     )
     return Vocabulary.from_tokenizer(
-        SimpleNamespace(backend_tokenizer=backend, added_tokens_decoder={}, eos_token=None)
+        Given(backend_tokenizer=backend, added_tokens_decoder={}, eos_token=None)
     )
 
 
@@ -105,10 +112,11 @@ def test_added_tokens_special_and_plain():
 def test_ids_that_no_token_has_stand_for_no_bytes():
     backend = SimpleNamespace(
         decoder=Stated(b'{"type": "ByteLevel"}'),
+        get_vocab_size=lambda with_added_tokens: 2,
         get_vocab=lambda with_added_tokens: {"a": 1, "b": 4},
     )
     vocabulary = Vocabulary.from_tokenizer(
-        SimpleNamespace(backend_tokenizer=backend, added_tokens_decoder={}, eos_token=None)
+        Given(backend_tokenizer=backend, added_tokens_decoder={}, eos_token=None)
     )
     blob, offsets = vocabulary.concatenate(np.array([0, 1, 3, 4, 5, -1, 1]))
     assert blob == b"aba"
@@ -154,3 +162,25 @@ def test_marks_that_end_a_turn(mark):
     assert Vocabulary.from_tokenizer(tokenizer).ends_turn(ids).tolist() == [True, False, False]
     tokenizer.eos_token = "<|else|>"
     assert Vocabulary.from_tokenizer(tokenizer).ends_turn(ids).tolist() == [True, True, False]
+
+
+SPLITS = (
+    # bytes of each token, their pieces with "." for an unfinished one
+    ([b"a", b"b"], ["a", "b"]),
+    (["東".encode()[:1], "東".encode()[1:]], [".", "東"]),
+    ([*("🙂".encode()[at : at + 1] for at in range(4))], [".", ".", ".", "🙂"]),
+    ([b"a" + "é".encode()[:1], "é".encode()[1:] + b"b"], ["a", "éb"]),
+    (["東".encode()[:2], b"", "東".encode()[2:], b""], [".", "", "東", ""]),
+    (["東".encode()[:2], b"x"], [".", "\ufffdx"]),
+    (["東".encode()[:2]], ["\ufffd"]),
+    ([b"\xff", b"a"], ["\ufffd", "a"]),
+    ([], []),
+)
+
+
+@pytest.mark.parametrize(("table", "pieces"), SPLITS)
+def test_a_character_of_several_tokens_is_a_piece_of_the_last(table, pieces):
+    vocabulary = Vocabulary.from_table(table)
+    ids = [*range(len(table))]
+    assert vocabulary.pieces(ids, ".") == pieces
+    assert "".join(vocabulary.pieces(ids)) == vocabulary.text(ids)

@@ -215,7 +215,10 @@ def test_function_is_a_result_after_a_call_and_else_a_call():
         ({"role": "tool_call", "content": '{"arguments": {}}'}, "no a call's name"),
         ({"role": "assistant", "content": "<think>t</think>"}, "neither calls nor content"),
         ({"role": "assistant", "content": ["a"]}, "a part that is no text"),
-        ({"role": "assistant", "content": "a", "reasoning_content": {}}, "is dict, not str"),
+        (
+            {"role": "assistant", "content": "a", "reasoning_content": {}},
+            "is an object, not a text",
+        ),
         ({"content": "a"}, "no a message's role"),
         (
             {"role": "assistant", "tool_calls": [{"name": "f"}], "function_call": {"name": "f"}},

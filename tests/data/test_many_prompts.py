@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_policies import ARCHITECTURES, tokenizer_of
 
-from toolrest.data import prompts
+from toolrest.data import measuring, prompts
+from toolrest.data.measuring import measure_prompts
 from toolrest.data.prompts import TemplateRefusal, fit_prompts, render_prompt, render_prompts
 from toolrest.data.sample import Sample
 
@@ -47,6 +48,12 @@ def together(samples, tokenizer):
     ]
 
 
+def counted(samples, tokenizer):
+    found = list(measure_prompts(iter(samples), tokenizer))
+    assert [each for part, _ in found for each in part] == samples
+    return [length for _, lengths in found for length in lengths]
+
+
 @pytest.mark.parametrize("batch", [1, 2, 512])
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_template(name, batch, monkeypatch):
@@ -57,12 +64,44 @@ def test_every_template(name, batch, monkeypatch):
     assert together([], tokenizer) == []
 
 
+@pytest.mark.parametrize("batch", [1, 2, 512])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_template_is_counted_as_it_is_rendered(name, batch, monkeypatch):
+    """Also where few prompts are in each batch, so that several wait; and after a call that pads
+    and cuts, which a tokenizer's backend remembers.
+    """
+    monkeypatch.setattr(measuring, "BATCH", batch)
+    tokenizer = tokenizer_of(name)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    samples = [sample(each, tools) for each in DIALOGUES for tools in (None, (TOOL,))]
+    expected = [n if isinstance(n, str) else len(n) for n in one_by_one(samples, tokenizer)]
+    tokenizer(["a", "a b"], padding="max_length", max_length=3, truncation=True)
+    assert counted(samples, tokenizer) == expected
+    assert counted([], tokenizer) == []
+
+
+def test_a_tokenizer_that_reads_in_its_own_way_is_asked_itself():
+    tokenizer = tokenizer_of("qwen3")
+
+    class Own(type(tokenizer)):
+        def _encode_plus(self, *arguments, **options):
+            found = super()._encode_plus(*arguments, **options)
+            found["input_ids"] = [ids[:2] for ids in found["input_ids"]]
+            return found
+
+    tokenizer.__class__ = Own
+    assert counted([sample("asked"), sample("told")], tokenizer) == [2, 2]
+
+
 def test_a_template_that_writes_nothing_or_marks_of_its_own():
     tokenizer = tokenizer_of("qwen3")
     for template in ("", "{{ bos_token }}<|im_end|>{{ messages[0].content }}", "{{ nothing.at }}"):
         tokenizer.chat_template = template
         samples = [sample("nothing"), sample("asked"), sample("nothing")]
-        assert together(samples, tokenizer) == one_by_one(samples, tokenizer), template
+        expected = one_by_one(samples, tokenizer)
+        assert together(samples, tokenizer) == expected, template
+        lengths = [each if isinstance(each, str) else len(each) for each in expected]
+        assert counted(samples, tokenizer) == lengths, template
 
 
 @settings(max_examples=40)
@@ -82,7 +121,7 @@ def test_rows_are_kept_dropped_and_refused_by_their_own_length():
     tokenizer = tokenizer_of("mistral")  # its roles alternate, from the user on
     samples = [sample("asked"), sample("broken"), sample("called"), sample("told")]
     lengths = [len(each) for each in one_by_one([samples[0], samples[3]], tokenizer)]
-    fit = fit_prompts(samples, tokenizer, min(lengths))
+    fit = fit_prompts(samples, counted(samples, tokenizer), min(lengths))
     assert [name for name, _ in fit.refused][:1] == ["broken"]
     assert len(fit.kept) + len(fit.dropped) + len(fit.refused) == 4
     assert dict(fit.dropped).get("told", lengths[1]) == lengths[1]

@@ -65,9 +65,9 @@ def test_bad_rows_are_counted_with_their_numbers(tmp_path):
     manifest = prepare([Source(path)], Rendering(), tmp_path / "o.parquet", seed=0)
     (source,) = manifest["sources"]
     assert source["samples"] == 2
-    assert source["left_out"] == {"query is int, not str": 1, "answers is empty": 1}
+    assert source["left_out"] == {"query is a number, not a text": 1, "answers is empty": 1}
     assert source["left_out_rows"]["answers is empty"] == ["3"]
-    with pytest.raises(InputError, match=r"row 1: query is int.*prepare"):
+    with pytest.raises(InputError, match=r"row 1: query is a number.*prepare"):
         samples(path)
 
 
@@ -148,6 +148,7 @@ def test_check_names_each_kind_by_row(tmp_path):
         "wrong type": ["3", "7"],
         "cut apart": ["4"],
         "unreadable": ["5"],
+        "unknown parameter": ["6"],
     }
 
 
@@ -180,6 +181,42 @@ def test_check_finds_overlaps_between_sources_and_with_benchmarks(tmp_path):
         [Source(one)], Rendering(), limits=Limits(against=Questions([("bench 5", LONG)]))
     )
     assert report.findings["overlap"] == [("0", "equal to bench 5")]
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "days": {"type": ["integer", "null"]}},
+    "required": ["city"],
+}
+NAMES = (
+    (SCHEMA, {"city": "Ghent"}, {}),
+    (SCHEMA, {"city": "Ghent", "days": None}, {}),
+    (SCHEMA, {"days": 2}, {"missing parameter": "f: city"}),
+    (SCHEMA, {"city": "a", "town": "b"}, {"unknown parameter": "f: 'town'"}),
+    (
+        SCHEMA,
+        {"town": "b"},
+        {"missing parameter": "f: city", "unknown parameter": "f: 'town'"},
+    ),
+    (SCHEMA | {"additionalProperties": False}, {"city": "a", "x": 1}, {"unknown parameter": None}),
+    (SCHEMA | {"additionalProperties": True}, {"city": "a", "x": 1}, {}),
+    (SCHEMA | {"patternProperties": {"^x": {}}}, {"city": "a", "x": 1}, {}),
+    ({"anyOf": [SCHEMA, {"properties": {"place": {}}}]}, {"place": "a"}, {}),
+    ({"allOf": [SCHEMA]}, {"place": "a"}, {"missing parameter": None, "unknown parameter": None}),
+    ({}, {"anything": 1}, {}),
+)
+
+
+@pytest.mark.parametrize(("schema", "given", "kinds"), NAMES)
+def test_parameters_that_a_right_call_lacks_or_that_its_tool_has_not(
+    tmp_path, schema, given, kinds
+):
+    tools = [{"name": "f", "description": "d", "parameters": schema}]
+    row = {"query": "q", "tools": json.dumps(tools), "answers": answers(("f", given))}
+    (report,) = check([Source(lines(tmp_path / "c.jsonl", [row]))], Rendering())
+    assert report.findings.keys() == kinds.keys()
+    for kind, detail in kinds.items():
+        assert detail in (None, report.findings[kind][0][1])
 
 
 @pytest.mark.parametrize("rendering", [Rendering(), HERMES, Rendering("hermes", "plain")])

@@ -100,7 +100,7 @@ def test_a_thought_of_the_ground_truth_is_the_demonstrations(tmp_path, think):
     [
         ({"prompt": "q", "ground_truth": "<tool_call>{"}, "in the dialect hermes"),
         ({"prompt": "q", "ground_truth": ""}, r"in the dialect hermes \(empty\)"),
-        ({"prompt": "q", "ground_truth": [1]}, "ground_truth is list, not str"),
+        ({"prompt": "q", "ground_truth": [1]}, "ground_truth is a list, not a text"),
         ({"prompt": [], "ground_truth": "a"}, "prompt is empty"),
         ({"prompt": 5, "ground_truth": "a"}, "prompt is not a list of objects"),
         ({"prompt": [{"role": "cat", "content": ""}], "ground_truth": "a"}, "'cat'"),

@@ -9,7 +9,7 @@ from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import Region, label_tokens
 from toolrest.core.vocabulary import Vocabulary
 from toolrest.data.decompose import Rendering
-from toolrest.data.prompts import fit_prompts, hold_out
+from toolrest.data.prompts import fit_prompts, hold_out, render_prompt
 from toolrest.data.sample import Sample
 from toolrest.data.sources import Source, iterate_samples
 from toolrest.engines.common.reward import ToolReward
@@ -106,12 +106,13 @@ def test_no_such_file(tmp_path):
 def test_prompts_that_do_not_fit_are_named(embedded_tokenizer):
     short = Sample(({"role": "user", "content": "hi"},), TRUTH, "f", "0")
     long = Sample(({"role": "user", "content": "hi " * 500},), TRUTH, "f", "1")
-    fit = fit_prompts([short, long], embedded_tokenizer, 100)
-    assert fit.kept == [short]
+    lengths = [len(render_prompt(each, embedded_tokenizer)) for each in (short, long)]
+    fit = fit_prompts([short, long], lengths, 100)
+    assert fit.kept == [0]
     assert [identity for identity, _ in fit.dropped] == ["1"]
     assert fit.dropped[0][1] > 500
     with pytest.raises(InputError, match="every prompt is longer"):
-        fit_prompts([long], embedded_tokenizer, 100)
+        fit_prompts([long], lengths[1:], 100)
 
 
 def test_hold_out_is_a_seeded_partition():

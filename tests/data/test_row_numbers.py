@@ -90,7 +90,7 @@ def run(*arguments, code=0):
 
 def test_every_command_means_the_same_row(file):
     policy = ("--policy", "embedded", "--max-prompt-tokens", 5000)
-    run("data", "check", file, *policy, "--output", "check.json")
+    run("data", "check", file, *policy, "--output", "check.json", code=1)
     (report,) = json.loads(Path("check.json").read_text())
     found = {kind: [each["row"] for each in rows] for kind, rows in report["findings"].items()}
     assert found == {
@@ -118,7 +118,7 @@ def test_every_command_means_the_same_row(file):
     assert "no such sample" in run("data", "show", file, "--row", 6, code=2)
 
     assert f"{file}: row 1: answers is empty" in run("train", f"data.path={file}", code=2)
-    run("data", "check", file, "--against", file, "--output", "check.json")
+    run("data", "check", file, "--against", file, "--output", "check.json", code=1)
     (report,) = json.loads(Path("check.json").read_text())
     assert all(
         re.fullmatch(r"equal to .* row 4", f["detail"]) for f in report["findings"]["overlap"]

@@ -147,7 +147,7 @@ def test_parquet(tmp_path):
         ("a.json", b"", "holds no rows"),
         ("a.json", b"[]", "holds no rows"),
         ("a.jsonl", b"\n\n", "holds no rows"),
-        ("a.json", b'"text"', "expected a list of rows, got str"),
+        ("a.json", b'"text"', "expected a list of rows, got a text"),
         ("a.json", b"[" * 100_000, "cannot be read"),
         ("a.json", b'[{"a": 1}', "cannot be read"),
         ("a.jsonl", '{"a": "é"}'.encode("latin-1"), "not UTF-8 .*iconv"),

@@ -184,7 +184,7 @@ def test_what_toolace_says_besides_its_tools_is_kept():
         ({"conversations": "[{'from': 'human'}]"}, "nor the JSON text of one"),
         ({"conversations": said(("cat", "x"))}, "'cat'"),
         ({"conversations": said(("human", "x"), ("function_call", "f(x)"))}, "not JSON"),
-        ({"system": 5}, "system is int"),
+        ({"system": 5}, "system is a number"),
         ({"functions": [TOOL]}, "both tools and functions"),
     ],
 )

@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 
 from toolrest.core.dialects import get_dialect
 from toolrest.data.prompts import render_prompt, takes_system, without_system
-from toolrest.engines.trl.launch import _rows
+from toolrest.engines.trl.rows import training_rows
 from toolrest.engines.verl.rows import write_rows
 from toolrest.policy.folder import policy_path
 from toolrest.recipe import Recipe
@@ -46,9 +46,9 @@ def test_what_is_trained_on_has_the_instructions_and_the_tools(template, takes, 
     text = tokenizer.decode(render_prompt(sample, tokenizer))
     for message in sample.prompt:
         assert message["content"].strip() in text
-    (row,) = _rows([sample], tokenizer)
+    (row,) = training_rows([sample], tokenizer)
     assert row["prompt"] == list(sample.prompt)
-    assert row["prompt_ids"].tolist() == render_prompt(sample, tokenizer)
+    assert row["prompt_ids"] == render_prompt(sample, tokenizer)
     path = tmp_path / "verl.parquet"
     write_rows([sample], path, tokenizer, get_dialect("rlla"), written_out=False)
     (written,) = pq.read_table(path).to_pylist()

@@ -73,11 +73,11 @@ def test_nothing_is_a_tool_without_parameters():
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"properties": "a"}, "properties of f's parameters are str"),
-        ({"properties": {"a": "string"}}, "'a' of f is str"),
+        ({"properties": "a"}, "properties of f's parameters are a text"),
+        ({"properties": {"a": "string"}}, "'a' of f is a text"),
         ({"properties": {}, "required": [5]}, "what f requires"),
         ([], None),
-        ([1], "are list, not an object"),
+        ([1], "are a list, not an object"),
         ("[", "not JSON"),
     ],
 )

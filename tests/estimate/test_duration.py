@@ -2,7 +2,7 @@
 
 import pytest
 
-from toolrest.estimate.duration import Duration, Speed, describe, duration, spoken
+from toolrest.estimate.duration import Duration, Speed, describe, duration, evaluated_on, spoken
 from toolrest.estimate.needs import Device
 from toolrest.estimate.shape import ModelShape
 from toolrest.recipe import parse_recipe
@@ -60,6 +60,17 @@ def test_evaluations_are_counted():
     assert none.evaluation == 0 < two.evaluation
     # before, after, after the warm start, and at steps 3, 6 and 9
     assert more.evaluation == pytest.approx(3 * two.evaluation)
+
+
+@pytest.mark.parametrize(
+    ("heldout", "share"), [(500, 1.0), (128, 1.0), (64, 0.5), (8, 1 / 16), (0, 0.0)]
+)
+def test_the_time_of_evaluations_is_that_of_the_samples_that_are_held_out(heldout, share):
+    asked = recipe(evaluation={"samples": 128, "batch_size": 8}, max_steps=10)
+    whole = duration(asked, SMOL, CPU, SPEED, 100, 100)
+    found = duration(evaluated_on(asked, heldout), SMOL, CPU, SPEED, 100, 100)
+    assert found.evaluation == pytest.approx(share * whole.evaluation)
+    assert found.step == whole.step
 
 
 @pytest.mark.parametrize(

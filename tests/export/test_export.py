@@ -147,7 +147,7 @@ def test_the_card_runs_as_printed(runs, tmp_path):
     card = (out / "README.md").read_text()
     (code,) = re.findall(r"^```python\n(.*?)\n```$", card, re.S | re.M)
     done = subprocess.run(
-        [sys.executable, "-I", "-c", code], capture_output=True, text=True, cwd=out
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
     assert "<think>" in done.stdout
@@ -159,6 +159,7 @@ def test_the_card_is_true(runs, tmp_path):
     card = (out / "README.md").read_text()
     head = yaml.safe_load(card.split("---\n")[1])
     assert head["license"] == "apache-2.0" and "base_model" not in head
+    assert "name = './out'  # this folder, wherever it is" in card
     assert head["library_name"] == "transformers"
     assert "None" not in card.split("## How to prompt it")[0]
     assert "time machine" not in card
@@ -199,6 +200,7 @@ def test_checkpoints_of_training_have_the_card_and_stay_whole_when_it_is_changed
         folder = runs / name / "checkpoints" / "checkpoint-2"
         card = (folder / "README.md").read_text()
         assert "# " + name + ", checkpoint 2" in card and "Model Card for" not in card
+        assert "name = './checkpoint-2'  # this folder, wherever it is" in card
         assert is_whole(folder)
     changed = (folder / "README.md").read_text()
     (folder / "README.md").write_text("mine")

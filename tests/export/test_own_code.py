@@ -135,12 +135,11 @@ def test_the_code_goes_with_the_policy(runs, tmp_path, name):
     assert "- custom_code" in card and "read that code" in card
     (code,) = re.findall(r"^```python\n(.*?)\n```$", card, re.S | re.M)
     assert code.count("trust_remote_code=True") == 2
-    if name == "own":  # as it is printed
+    assert "name = './out'  # this folder, wherever it is" in code
+    if name == "own":  # as it is printed, but for where the folder is now
+        code = code.replace("./out", "./elsewhere")
         done = subprocess.run(
-            [sys.executable, "-I", "-c", code],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path / "elsewhere",
+            [sys.executable, "-I", "-c", code], capture_output=True, text=True, cwd=tmp_path
         )
         assert done.returncode == 0, done.stderr
 

@@ -143,3 +143,24 @@ def test_a_size_that_is_taken_back_leaves_the_other(tmp_path, nothing):
     path.write_text("optimizer: {micro_batch: 8}\n")
     found = load_recipe(path, [f"optimizer.micro_tokens={nothing}"]).optimizer
     assert (found.micro_batch, found.micro_tokens) == (8, None)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("evaluation.samples=true", "=true: no number and no text; write evaluation.samples=VALUE"),
+        ("evaluation.samples=true", "such as 256"),
+        ("evaluation.samples=no", "evaluation.samples=false: no number and no text"),
+        (
+            "max_steps=on",
+            "max_steps=true: no number and no text; write max_steps=VALUE, such as 25",
+        ),
+        ("policy=true", "policy=true: no number and no text; write policy=VALUE, such as embedded"),
+        ("lora.rank=yes", "lora.rank=true: no number and no text; write lora.rank=VALUE"),
+        ("data.sources=[{path: a, take: true}]", "data.sources.0.take=true: no number and no text"),
+    ],
+)
+def test_true_and_false_where_a_number_is_due_are_explained(written, said):
+    with pytest.raises(InputError) as error:
+        load_recipe(None, [written])
+    assert said in str(error.value) and "value error" not in str(error.value)

@@ -347,3 +347,23 @@ def test_the_command_writes_the_page_and_wrong_input_is_one_line(tmp_path, monke
     ):
         done = CliRunner().invoke(app, arguments)
         assert done.exit_code == 2 and words in done.output
+
+
+@pytest.mark.parametrize("schedule", ["constant", "rest", "official"])
+def test_the_page_says_which_rewards_it_has_and_which_responses_were_cut(tmp_path, schedule):
+    folder = a_run(tmp_path / "run", steps=1)
+    (folder / "recipe.yaml").write_text(dump_recipe(Recipe(reward={"schedule": schedule})))
+    path = folder / "rollouts" / "step-000000.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row, cut in zip(rows, (True, False), strict=False):
+        row["cut"] = cut
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    after = folder / "evaluation" / "after.jsonl"
+    after.write_text(json.dumps(json.loads(after.read_text()) | {"cut": True}) + "\n")
+    found = collect(folder)
+    assert (f"by reward.schedule={schedule} at the step" in found["sampled"]) == (
+        schedule != "constant"
+    )
+    statuses = [row["status"] for group in found["groups"] for row in group["rows"]]
+    assert statuses == ["ok, but cut at the length limit", *["ok"] * 5]
+    assert "bad_call, but cut at the length limit" in json.dumps(found["failures"])

@@ -257,7 +257,8 @@ def test_other_wording_of_the_same_file_is_another_data_set(stopped, monkeypatch
         for sample in real(*arguments, **options):
             yield sample.__class__(**{**sample.__dict__, "ground_truth": sample.ground_truth + "!"})
 
-    monkeypatch.setattr("toolrest.engines.common.data.iterate_samples", worded)
+    monkeypatch.setattr("toolrest.engines.common.reading.iterate_samples", worded)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(stopped.path / "empty"))
     assert "the rows have changed" in resume(stopped, code=2)
 
 

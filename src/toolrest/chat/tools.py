@@ -16,6 +16,14 @@ from toolrest.io.deadline import TooLong, within
 from toolrest.io.files import read_json
 from toolrest.io.python_file import run_python_file
 
+FUNCTION = (
+    r'def forecast(city: str) -> str: "The weather.\n\nArgs:\n    city: Where."; '
+    r'return "rain"'
+)
+"""A function that is a tool, on one line: what it does and each argument, in Google's style."""
+SCHEMA = '{"name": "forecast", "description": "The weather.", "parameters": {"type": "object"}}'
+"""The same as a schema."""
+
 
 @dataclass(frozen=True)
 class ChatTool:
@@ -44,9 +52,13 @@ def load_tools(path: Path) -> dict[str, ChatTool]:
     elif path.suffix == ".py":
         tools = _from_python(path)
     else:
-        raise InputError(f"--tools {path}: a .json file of schemas, or a .py file of functions")
+        raise InputError(
+            f"--tools {path}: a .json file of schemas, such as [{SCHEMA}], or a .py file of "
+            f"functions, such as {FUNCTION}"
+        )
     if not tools:
-        raise InputError(f"--tools {path}: it has no tools")
+        form = f"[{SCHEMA}]" if path.suffix == ".json" else f"a public function, {FUNCTION}"
+        raise InputError(f"--tools {path}: it has no tools; write one, such as {form}")
     found = {each.tool.name: each for each in tools}
     if len(found) < len(tools):
         raise InputError(f"--tools {path}: two of its tools have one name")
@@ -65,7 +77,7 @@ def _from_json(path: Path) -> list[ChatTool]:
 def _tool(value: Any, where: str) -> Tool:
     inner = value.get("function", value) if isinstance(value, Mapping) else None
     if not isinstance(inner, Mapping):
-        raise InputError(f"{where}: no object with a name and parameters")
+        raise InputError(f"{where}: no object with a name and parameters, such as {SCHEMA}")
     name, said = inner.get("name"), inner.get("description", "")
     schema = inner.get("parameters", {})
     if not isinstance(name, str) or not name:
@@ -94,7 +106,7 @@ def _from_python(path: Path) -> list[ChatTool]:
         except Exception as error:  # of type hints and docstrings that say too little
             raise InputError(
                 f"{where}: it needs type hints, and a docstring with what it does and each "
-                f"argument ({reason(error)})"
+                f"argument, such as {FUNCTION} ({reason(error)})"
             ) from error
         tools.append(ChatTool(_tool(schema, where), function))
     return tools

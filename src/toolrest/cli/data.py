@@ -123,11 +123,15 @@ def check(
     output: Annotated[Path | None, typer.Option(help="JSON file for all findings.")] = None,
     rows: Annotated[int, typer.Option(help="Rows of each kind that are printed.")] = 5,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 where something is found.")
+        bool, typer.Option("--strict", help="Exit with 1 where anything is found.")
     ] = False,
 ) -> None:
-    """Report what is wrong, by row: parse errors, unlisted tools, types, duplicates, overlaps."""
+    """Report what is wrong, by row: parse errors, unlisted tools, parameters, types, duplicates.
+
+    Exit code 0: every row can be read. 1: not all can; or, with --strict, something is found.
+    """
     with one_line_errors():
+        from toolrest.data.check import UNREADABLE
         from toolrest.data.check import check as run_check
 
         recipe, sources, rendering, tokenizer = read_inputs(inputs, policy)
@@ -147,7 +151,7 @@ def check(
             print_report(report, rows)
         if output is None:
             require_shown()
-    if strict and any(report.findings for report in reports):
+    if any(report.findings if strict else UNREADABLE in report.findings for report in reports):
         raise typer.Exit(1)
 
 

@@ -38,6 +38,8 @@ def read_inputs(
     from toolrest.data.rows import find_file
     from toolrest.data.sources import Source
     from toolrest.errors import InputError
+    from toolrest.io.hub import calm_hub
+    from toolrest.preflight import check_reachable
     from toolrest.recipe import load_recipe
     from toolrest.recipe.shipped import find_recipe, shipped_recipes
     from toolrest.recipe.sources import recipe_rendering, recipe_sources
@@ -62,6 +64,9 @@ def read_inputs(
     if not sources:
         raise InputError("no data: name files, or a recipe with data.path or data.sources")
     quiet_libraries()
+    for source in sources:
+        check_reachable(source)
+    calm_hub()
     recipe, tokenizer = _fitted(recipe, policy)
     return recipe, sources, recipe_rendering(recipe), tokenizer
 

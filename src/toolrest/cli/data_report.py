@@ -26,7 +26,10 @@ def print_report(report: Report, rows: int) -> None:
         for kind in KINDS:
             found = report.findings.get(kind, [])
             if found:
-                first = "\n".join(f"{row}: {printable(detail)}" for row, detail in found[:rows])
+                said = [f"{row}: {printable(detail)}" for row, detail in found[:rows]]
+                if len(found) > rows:
+                    said.append(f"and {len(found) - rows:,} more (--rows, or --output for all)")
+                first = "\n".join(said)
                 table.add_row(kind, str(len({row.split(".")[0] for row, _ in found})), first)
         console.print(table)
     else:

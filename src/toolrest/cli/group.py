@@ -16,6 +16,9 @@ _USAGE: Any = typer.BadParameter.__mro__[1]
 """Click's error for a wrong command line, under whichever name typer has it."""
 
 
+_INTERRUPTED = 130
+
+
 class OneLineGroup(TyperGroup):
     """A group whose usage errors are a line each, with the mend, and exit code 2."""
 
@@ -29,6 +32,7 @@ class OneLineGroup(TyperGroup):
         **extra: Any,
     ) -> Any:
         """See click."""
+        self._begun = False
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except _USAGE as error:
@@ -41,9 +45,20 @@ class OneLineGroup(TyperGroup):
                 text = redacted(explain_usage(error, words, self))
                 say(f"toolrest: {printable(text)}", err=True)
             sys.exit(2)
+        if code == _INTERRUPTED and not self._begun:
+            say("stopped before anything was done", err=True)
         if standalone_mode:
             sys.exit(code if isinstance(code, int) else 0)
         return code
+
+    def invoke(self, ctx: Any) -> Any:
+        """See click; an interrupt that the command does not tell of itself is a line."""
+        self._begun = True
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            say("stopped", err=True)
+            raise typer.Exit(_INTERRUPTED) from None
 
 
 def explain_usage(error: Any, words: Sequence[str], group: Any) -> str:

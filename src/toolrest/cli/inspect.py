@@ -53,7 +53,6 @@ def inspect(
         from toolrest.cli.work import quiet_libraries
         from toolrest.io.console import console
         from toolrest.report.inspect import Subject, look
-        from toolrest.report.rollouts_of import generation_note
 
         quiet_libraries()
         learnt = _supervised(source) if source is not None else []
@@ -78,8 +77,8 @@ def inspect(
             trust_remote_code=trust_remote_code,
         )
         found = look(subject)
-        if (note := generation_note(source, step)) is not None:
-            say(note)
+        if found.note is not None:
+            say(found.note)
         if html is not None:
             from toolrest.report.inspection_page import inspection_page
             from toolrest.report.page import write_page
@@ -148,7 +147,7 @@ def _print(found: "Inspection", console: Any) -> None:
     console.print(table)
     reply = found.reply
     console.print(
-        f"parse status {reply.status}" + ("" if reply.position is None else f" at {reply.position}")
+        f"parse status {found.status}" + ("" if reply.position is None else f" at {reply.position}")
     )
     for call in reply.calls:
         console.print(
@@ -160,3 +159,9 @@ def _print(found: "Inspection", console: Any) -> None:
             f"reward       {reward.total:.2f} = format {reward.format_reward:.2f} + correctness "
             f"{reward.correctness_reward:.2f}; exact match: {'yes' if reward.exact else 'no'}"
         )
+        if found.trained is not None:
+            console.print(
+                f"             with constant ranges, by which steps compare; training counted "
+                f"{found.trained}",
+                soft_wrap=True,
+            )

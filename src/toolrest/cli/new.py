@@ -95,11 +95,15 @@ def _make(given: Given) -> None:
     from toolrest.recipe.write_new import Answers
     from toolrest.runs.claims import check_free
 
-    policy = checked_policy(given.policy)
+    asked = given.looked_at is not None
+    found = given.looked_at or checked_policy(given.policy)
+    policy = found.name
     data = None if given.data == NO_DATA else given.data
     check_free(_written(Answers(policy=policy, data=data, name=given.name), out)[1].name)
-    rows = None if data is None else look_at_data(data)
+    rows = given.rows if asked else None if data is None else look_at_data(data)
     answers, notes = _answers(given, policy, rows, out)
+    if found.note is not None and not asked:
+        notes.insert(0, found.note)
     text, recipe = _written(answers, out)
     _write(out, text)
     _say_next(recipe, out, notes)
@@ -111,6 +115,7 @@ def _answers(
     """(what the recipe is made of, what was found and the user should know)."""
     from toolrest.cli.new_facts import fit, fit_memory
     from toolrest.cli.work import quiet_libraries
+    from toolrest.policy.fitting import cold_hint
     from toolrest.recipe import EMBEDDED
     from toolrest.recipe.write_new import Answers
 
@@ -125,6 +130,8 @@ def _answers(
     fitted = fit(_written(answers, out)[1], rows)
     what = "tasks of the embedded world" if rows is None else str(rows)
     notes = [f"{what}, dialect {fitted.spoken}", *fitted.notes]
+    hint = None if fitted.tokenizer is None else cold_hint(fitted.recipe)
+    notes += [hint] if hint is not None else []
     think = None if rows is None else fitted.recipe.data.think
     answers = replace(answers, dialect=fitted.dialect, dialect_why=fitted.why, think=think)
     if policy == EMBEDDED:
@@ -134,7 +141,7 @@ def _answers(
     if device is None:
         notes.append("memory was not looked at, as no GPU is here: --gpu-memory says what each has")
         return answers, notes
-    changes = fit_memory(fitted, _written(answers, out)[1], device)
+    changes = fit_memory(fitted, _written(answers, out)[1], device, rows)
     if changes is None:
         notes.append(f"memory was not looked at, as the size of {policy} is not known here yet")
         return answers, notes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 from toolrest.core.dialects import AUTO
 from toolrest.data.formats import detect_format
 from toolrest.data.prepared import KEYS as PREPARED
-from toolrest.data.rows import BadRow, files_in, find_file, iterate_rows
-from toolrest.data.sources import Source
+from toolrest.data.rows import BadRow, Row, files_in, find_file, iterate_rows
+from toolrest.data.sample import Sample
+from toolrest.data.sources import Source, read_rows
 from toolrest.errors import InputError, counted
 from toolrest.io.foreign import user_path
 from toolrest.io.hub import is_cached
 from toolrest.policy.folder import kept_policy, policy_path
 from toolrest.preflight import check_reachable, usable_rows
 from toolrest.recipe import EMBEDDED, Recipe, changed
+from toolrest.recipe.sources import recipe_rendering
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -49,6 +51,8 @@ class Rows:
     """Whether there are more."""
     formats: tuple[str, ...]
     """Their formats, the most frequent first."""
+    first: tuple[tuple[int, Row], ...] = field(default=(), repr=False)
+    """(number, row) of each that was looked at."""
 
     def __str__(self) -> str:
         count = f"the first {self.count:,} rows" if self.more else counted(self.count, "row")
@@ -69,13 +73,14 @@ def look_at_data(given: str) -> Rows:
     source = Source(path)
     check_reachable(source)
     kinds: Counter[str] = Counter()
-    rows = [row for _, row in islice(iterate_rows(path), _LOOKED + 1)]
-    for row in rows[:_LOOKED]:
+    rows = tuple(islice(iterate_rows(path), _LOOKED + 1))
+    first = rows[:_LOOKED]
+    for _, row in first:
         kinds.update(_format(row))
     if not kinds.keys() & set(_IN_DIALECT):
-        usable_rows(source, Recipe(dialect=_PLAIN))
+        usable_rows(source, Recipe(dialect=_PLAIN), first)
     formats = tuple(name for name, _ in kinds.most_common())
-    return Rows(path, min(len(rows), _LOOKED), len(rows) > _LOOKED, formats)
+    return Rows(path, len(first), len(rows) > _LOOKED, formats, first)
 
 
 def _format(row: Any) -> Iterator[str]:
@@ -181,7 +186,7 @@ def _think(recipe: Recipe, rows: Rows) -> bool | None:
     if unknown and set(rows.formats) & set(_IN_DIALECT):
         return None
     tried = recipe.model_copy(update={"dialect": _PLAIN}) if unknown else recipe
-    shown = {think: _demonstrated(tried, rows.path, think) for think in (True, False)}
+    shown = {think: _demonstrated(tried, rows, think) for think in (True, False)}
     supervised = recipe.method != "rl" or recipe.warm_start.method != "none"
     if supervised and not any(shown.values()):
         raise InputError(
@@ -193,14 +198,17 @@ def _think(recipe: Recipe, rows: Rows) -> bool | None:
     return False if supervised else recipe.data.think
 
 
-def _demonstrated(recipe: Recipe, path: str, think: bool) -> float:
+def _demonstrated(recipe: Recipe, rows: Rows, think: bool) -> float:
     """The share of samples of the first rows that have a demonstration."""
     tried = changed(recipe, {"data.think": think})
-    samples = [sample for read in usable_rows(Source(path), tried) for sample in read.samples]
+    reads = usable_rows(Source(rows.path), tried, rows.first)
+    samples = [sample for read in reads for sample in read.samples]
     return sum(s.demonstration is not None for s in samples) / max(1, len(samples))
 
 
-def fit_memory(fitted: Fitted, recipe: Recipe, device: Device) -> dict[str, Any] | None:
+def fit_memory(
+    fitted: Fitted, recipe: Recipe, device: Device, rows: Rows | None
+) -> dict[str, Any] | None:
     """The first changes with which the calculated memory is there; sizes follow in the run.
 
     Recomputed activations, then a policy that is spread over the GPUs, then adapters.
@@ -208,6 +216,7 @@ def fit_memory(fitted: Fitted, recipe: Recipe, device: Device) -> dict[str, Any]
     Args:
         recipe: the new one, as it is without them.
         device: one GPU, or the machine's CPU.
+        rows: of the data; None: the embedded world's tasks.
 
     Returns:
         Values by key, none where none is needed; None: the policy's size is not known.
@@ -224,7 +233,8 @@ def fit_memory(fitted: Fitted, recipe: Recipe, device: Device) -> dict[str, Any]
     except InputError:
         return None
     tokenizer = fitted.tokenizer
-    lengths = Lengths() if tokenizer is None else count_recipe(fitted.recipe, tokenizer)
+    read = None if rows is None or rows.more else [_samples(fitted.recipe, rows)]
+    lengths = Lengths() if tokenizer is None else count_recipe(fitted.recipe, tokenizer, read)
     positions = find_positions(fitted.recipe)
 
     def peak(changes: dict[str, Any]) -> float:
@@ -242,6 +252,14 @@ def fit_memory(fitted: Fitted, recipe: Recipe, device: Device) -> dict[str, Any]
         f"policy={recipe.policy}: training needs {least / _GB:,.1f} GB, calculated, and "
         f"{device.name} has {device.memory / _GB:,.1f} GB; take a smaller policy, or more memory"
     )
+
+
+def _samples(recipe: Recipe, rows: Rows) -> list[Sample]:
+    """All samples of rows that are the whole file; bad ones are left to training to name."""
+    if recipe.dialect == AUTO:
+        return []
+    reads = read_rows(Source(rows.path), recipe_rendering(recipe), recipe.seed, rows.first)
+    return [sample for read in reads for sample in read.samples]
 
 
 def _changes(recipe: Recipe) -> Iterator[dict[str, Any]]:

@@ -13,6 +13,7 @@ from toolrest.errors import InputError, short
 from toolrest.io.terminal import say
 
 if TYPE_CHECKING:
+    from toolrest.cli.new_facts import Rows
     from toolrest.estimate.needs import Device
 
 NO_DATA = "none"
@@ -34,15 +35,19 @@ class Given:
     warm_start: bool | None
     out: Path | None
     name: str | None
+    looked_at: "Policy | None" = None
+    """The policy, once it was looked at."""
+    rows: "Rows | None" = None
+    """The data, once they were read."""
 
 
 def ask_all(given: Given) -> None:
     """Ask for everything; a wrong answer is asked for again."""
-    given.policy = _ask(
-        "Policy (embedded, a folder, or a name on the hub)", "embedded", checked_policy
-    )
+    question = "Policy (embedded, a folder, or a name on the hub)"
+    policy: Policy = _ask(question, "embedded", _told_policy)
+    given.looked_at, given.policy = policy, policy.name
     default = NO_DATA if given.policy == "embedded" else None
-    given.data = _ask("Data (a file of rows, or none)", default, _checked_data)
+    given.data, given.rows = _ask("Data (a file of rows, or none)", default, _told_data)
     given.method = _ask("Method (rl or sft)", "rl", _method)
     if given.method == "rl" and given.policy != "embedded":
         given.warm_start = typer.confirm("Supervised learning first?", default=False)
@@ -70,20 +75,52 @@ def _ask(question: str, default: str | None, check: Callable[[str], Any]) -> Any
             say(f"toolrest: {error}", err=True)
 
 
-def checked_policy(text: str) -> str:
-    from toolrest.policy.folder import policy_path
-    from toolrest.recipe import parse_recipe
+@dataclass(frozen=True)
+class Policy:
+    """A policy that was looked at."""
 
-    policy_path(parse_recipe({"policy": text}, "--policy"))
-    return text
+    name: str
+    """As recipes have it."""
+    note: str | None = None
+    """What could not be known of it."""
 
 
-def _checked_data(text: str) -> str:
-    if text != NO_DATA:
-        from toolrest.cli.new_facts import look_at_data
+def checked_policy(text: str) -> Policy:
+    """The policy, which is a folder with one, or which the hub has, if it can be asked.
 
-        say(str(look_at_data(text)))
-    return text
+    Raises:
+        InputError: it is neither.
+    """
+    from toolrest.io.hub import unasked
+    from toolrest.policy.folder import policy_folder, policy_path
+    from toolrest.recipe import EMBEDDED, parse_recipe
+
+    recipe = parse_recipe({"policy": text}, "--policy")
+    path = policy_path(recipe)
+    if text == EMBEDDED:
+        return Policy(text)
+    if Path(path).is_dir():
+        policy_folder(recipe)
+        return Policy(text)
+    why = unasked(path)
+    return Policy(text, None if why is None else f"policy {text} was not checked: {why}")
+
+
+def _told_policy(text: str) -> Policy:
+    found = checked_policy(text)
+    if found.note is not None:
+        say(found.note)
+    return found
+
+
+def _told_data(text: str) -> "tuple[str, Rows | None]":
+    if text == NO_DATA:
+        return text, None
+    from toolrest.cli.new_facts import look_at_data
+
+    rows = look_at_data(text)
+    say(str(rows))
+    return text, rows
 
 
 def _method(text: str) -> Literal["rl", "sft"]:

@@ -47,7 +47,7 @@ def print_plan(
     place = NEW if run is None else Place(run.path, run=run)
     if recipe.engine.name != "verl":
         preflight(recipe, name=recipe.name if run is None else None, place=place)
-    if recipe.dialect == AUTO:
+    if recipe.dialect == AUTO and recipe.engine.name == "verl":
         from toolrest.policy.fitting import fit_recipe
         from toolrest.policy.tokenizer import load_tokenizer
 
@@ -55,25 +55,24 @@ def print_plan(
     if recipe.engine.name == "verl":
         _print_verl_command(recipe, path, place)
         return
-    recipe, reasons, ahead = _sized(recipe)
+    recipe, reasons, ahead, heldout = _ahead(recipe)
     say(dump_recipe(recipe, reasons).rstrip("\n"))
     for line in ahead:
         say(f"# {line}")
     sources = ", ".join(source.path for source in recipe.data.sources)
     data = recipe.data.path or sources or "the embedded world's tasks"
+    evaluated = _evaluated(recipe, heldout)
     if recipe.method != "rl":
         say(
             f"# plan: {recipe.method}, {counted(recipe.warm_start.steps, 'step')} of "
-            f"{recipe.warm_start.batch_size} demonstrations from {data}; evaluation before and "
-            f"after on up to {recipe.evaluation.samples} held-out samples"
+            f"{recipe.warm_start.batch_size} demonstrations from {data}; {evaluated}"
         )
         return
     say(
         f"# plan: {counted(recipe.max_steps, 'step')} of "
         f"{counted(recipe.rollout.prompts_per_step, 'prompt')} x "
         f"{recipe.rollout.group_size} responses from {data}; a checkpoint every "
-        f"{counted(recipe.save_steps, 'step')}; evaluation before and after on up to "
-        f"{recipe.evaluation.samples} held-out samples"
+        f"{counted(recipe.save_steps, 'step')}; {evaluated}"
     )
     if recipe.engine.processes > 1:
         say(
@@ -82,21 +81,48 @@ def print_plan(
         )
 
 
-def _sized(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str]]:
-    """The recipe with what follows from its policy, from what, and what to expect of the run."""
-    from toolrest.policy.fitting import fit_recipe
+def _evaluated(recipe: "Recipe", heldout: int | None) -> str:
+    """On what the run is evaluated; None: of the held-out samples only the most is known."""
+    samples = recipe.evaluation.samples
+    if not samples:
+        return "no evaluation (evaluation.samples=0)"
+    if heldout == 0:
+        return "no evaluation, as no row is held out"
+    count = f"up to {samples}" if heldout is None else f"{min(samples, heldout)}"
+    noun = "sample" if count == "1" else "samples"
+    return f"evaluation before and after on {count} held-out {noun}"
+
+
+def _ahead(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str], int | None]:
+    """(the recipe with what follows from its policy, from what, what to expect of the run, held-out
+    samples or None if they are not counted).
+
+    Raises:
+        InputError: the run would stop at its rows, or memory is not there for it.
+    """
+    from toolrest.cli.plan_rows import planned_rows, read_first
+    from toolrest.cli.work import quiet_libraries
+    from toolrest.policy.fitting import cold_hint, fit_recipe
     from toolrest.policy.sizing import count_recipe, is_sized, refuse_memory, say_time, size_recipe
     from toolrest.policy.tokenizer import load_tokenizer
+    from toolrest.recipe.sources import recipe_sources
 
-    if not is_sized(recipe):
-        return recipe, {}, []
+    own = bool(recipe_sources(recipe))
+    if not own and not is_sized(recipe):
+        return recipe, {}, [], None
+    quiet_libraries()
     tokenizer = load_tokenizer(recipe)
     recipe, _ = fit_recipe(recipe, tokenizer)
-    recipe, settings = size_recipe(recipe, tokenizer)
-    lengths = count_recipe(recipe, tokenizer)
-    refuse_memory(recipe, max(lengths.prompts, default=None))
-    line = say_time(recipe, lengths)
-    return recipe, {each.key: each.why for each in settings}, [line] if line else []
+    sources = read_first(recipe) if own else None
+    recipe, settings = size_recipe(recipe, tokenizer, sources=sources)
+    line, heldout = planned_rows(recipe, tokenizer, sources) if sources else (None, None)
+    said = [line, cold_hint(recipe)]
+    if is_sized(recipe):
+        lengths = count_recipe(recipe, tokenizer, sources)
+        refuse_memory(recipe, max(lengths.prompts, default=None))
+        said.append(say_time(recipe, lengths, heldout))
+    reasons = {each.key: each.why for each in settings}
+    return recipe, reasons, [each for each in said if each is not None], heldout
 
 
 def _print_verl_command(recipe: "Recipe", path: Path | None, place: "Place") -> None:

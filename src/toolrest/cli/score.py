@@ -47,7 +47,7 @@ def score(
         _check_file(rollouts)
         weights = parse_weights(reward or ["partial"])
         from toolrest.engines.common.reward import ToolReward
-        from toolrest.evaluate.score_file import score_file
+        from toolrest.evaluate.score_file import has_rewards_of_training, score_file
 
         tool_reward = ToolReward(
             dialect,
@@ -65,7 +65,8 @@ def score(
         from toolrest.runs.environment import describe_environment
 
         made = describe_environment(0)
-        by = f"toolrest {made['versions']['toolrest']} ({made['commit']})"
+        commit = f" ({made['commit']})" if made["commit"] else ""
+        by = f"toolrest {made['versions']['toolrest']}{commit}"
         told = {
             "dialect": dialect,
             "schedule": schedule,
@@ -90,6 +91,9 @@ def score(
         view.print(table)
         settings = ", ".join(f"{name} {value}" for name, value in told.items())
         view.print(f"scored by    {by}: {settings}", soft_wrap=True)
+        if has_rewards_of_training(rollouts):
+            said = "the rewards in the file are those of training, by its own schedule at each step"
+            view.print(f"not those    {said}", soft_wrap=True)
         view.print(f"of sha256    {sha256_of(rollouts)}", soft_wrap=True)
         if output is not None:
             view.print(f"every row    {output}", soft_wrap=True)

@@ -8,6 +8,7 @@ import typer
 from toolrest.cli.errors import one_line_errors
 from toolrest.cli.plan import default_name, print_plan
 from toolrest.cli.recipes import ARGUMENTS, split_arguments
+from toolrest.cli.stopping import AS_IT_WAS, NOTHING, told_when_stopped, what_is_kept
 from toolrest.cli.work import train_in_this_process
 from toolrest.errors import InputError
 from toolrest.io.terminal import say
@@ -54,7 +55,8 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the result alone.")] = False,
 ) -> None:
     """Train a policy. Without a recipe: the embedded world and policy, ResT."""
-    with one_line_errors():
+    told = AS_IT_WAS if resume is not None else NOTHING
+    with one_line_errors(), told_when_stopped(lambda: told):
         path, overrides = split_arguments(arguments or [])
         if engine is not None:
             overrides.append(f"engine.name={engine}")
@@ -91,7 +93,8 @@ def train(
         with ExitStack() as held:
             claim = new_run(recipe.name, default_name(recipe, path))
             run = RunFolder(ranks.first(lambda: held.enter_context(claim).path))
-            _run(recipe, run, ranks, resume=False, quiet=quiet)
+            with told_when_stopped(lambda: what_is_kept(run, recipe)):
+                _run(recipe, run, ranks, resume=False, quiet=quiet)
 
 
 def _resume(
@@ -136,7 +139,8 @@ def _resume(
         elif overrides:
             written = dump_recipe(recipe, _reasons_left(run, overrides), said=True)
             ranks.first(lambda: write_whole(run.recipe, written))
-        _run(recipe, run, ranks, resume=True, quiet=quiet, accept=accept)
+        with told_when_stopped(lambda: what_is_kept(run, recipe)):
+            _run(recipe, run, ranks, resume=True, quiet=quiet, accept=accept)
 
 
 def _planned(run: "RunFolder", recipe: "Recipe", accept: bool) -> "Extension | None":

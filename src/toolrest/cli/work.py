@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from toolrest.cli.errors import is_full
+from toolrest.cli.stopping import going_on, what_is_kept
 from toolrest.cli.summary import print_summary, write_page
 from toolrest.errors import OUT_OF_MEMORY, InputError, reason
 from toolrest.io.terminal import note_loss, say, say_lost
@@ -75,18 +76,18 @@ def _trained(
         except (KeyboardInterrupt, Interrupted):
             view.close()
             if ranks.main:
-                say(f"stopped; what is done is kept. Go on with: {_again(run, recipe)}", err=True)
+                say(what_is_kept(run, recipe), err=True)
             raise typer.Exit(130) from None
         except NonFiniteError as error:
             view.close()
             raise InputError(
                 f"{error}; {run.incidents} has what led to it. Go on from the last checkpoint "
-                f"with: {_again(run, recipe)} (guards.non_finite=skip leaves such steps out)"
+                f"with: {going_on(run, recipe)} (guards.non_finite=skip leaves such steps out)"
             ) from error
         except RewardError as error:
             view.close()
             raise InputError(
-                f"{error}; mend it, then go on with: {_again(run, recipe)} --accept-changed-data "
+                f"{error}; mend it, then go on with: {going_on(run, recipe)} --accept-changed-data "
                 "(guards.reward_error=skip goes on without it)"
             ) from error
         except (OSError, RuntimeError, MemoryError, SafetensorError) as error:
@@ -94,17 +95,7 @@ def _trained(
             if reason is None:
                 raise
             view.close()
-            raise InputError(f"{reason}, then go on with: {_again(run, recipe)}") from error
-
-
-def _again(run: "RunFolder", recipe: "Recipe") -> str:
-    """What goes on with a run; a new one in which nothing was done leaves nothing to resume."""
-    from toolrest.recipe import names_code
-
-    if not run.is_used():
-        return "the same command"
-    trust = " --trust-remote-code" if names_code(recipe) else ""
-    return f"toolrest train --resume {run.path}{trust}"
+            raise InputError(f"{reason}, then go on with: {going_on(run, recipe)}") from error
 
 
 def quiet_libraries() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
+import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -57,22 +60,20 @@ class Vocabulary:
                 "(transformers.AutoTokenizer with use_fast=True)"
             )
         written = frozenset(written_special_tokens)
-        decoder = backend.decoder
-        to_bytes = _decoder(None if decoder is None else json.loads(decoder.__getstate__()))
         added = tokenizer.added_tokens_decoder
-        vocab = backend.get_vocab(with_added_tokens=True)
-        table = [b""] * (max(vocab.values(), default=-1) + 1)
-        for token, index in vocab.items():
-            if index not in added:
-                table[index] = to_bytes(token)
-            elif not added[index].special or added[index].content in written:
-                table[index] = added[index].content.encode()
-        ends = {
+        ends = frozenset(end_ids) | {
             index
             for index, token in added.items()
             if token.content in _END_OF_TURN or token.content == tokenizer.eos_token
         }
-        return cls.from_table(table, ends | set(end_ids))
+        read = _read_bytes(tokenizer, backend, added)
+        if (written, ends) not in read.made:
+            table = read.table.copy()
+            for index, token in added.items():
+                if index < len(table) and (not token.special or token.content in written):
+                    table[index] = token.content.encode()
+            read.made[written, ends] = cls.from_table(table, ends)
+        return read.made[written, ends]
 
     @classmethod
     def from_table(cls, table: list[bytes], end_ids: Iterable[int] = ()) -> Vocabulary:
@@ -113,6 +114,24 @@ class Vocabulary:
         """
         return self.concatenate(np.asarray(ids, dtype=np.int64))[0].decode("utf-8", "replace")
 
+    def pieces(self, ids: Sequence[int], unfinished: str = "") -> list[str]:
+        """The text of each id in a row; without `unfinished` they join to `text(ids)`.
+
+        A character whose bytes are in several tokens belongs to the one that completes it.
+
+        Args:
+            ids: token ids, N of them.
+            unfinished: stands for a token that has nothing but the first bytes of a character.
+        """
+        blob, offsets = self.concatenate(np.asarray(ids, dtype=np.int64))
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        last = len(ids) - 1
+        found = []
+        for at, (start, end) in enumerate(itertools.pairwise(offsets.tolist())):
+            piece = decoder.decode(blob[start:end], final=at == last)
+            found.append(piece or (unfinished if end > start else ""))
+        return found
+
     def ends_turn(self, ids: np.ndarray) -> np.ndarray:
         """Which ids end a turn, bool, in the shape of `ids`.
 
@@ -120,6 +139,39 @@ class Vocabulary:
             ids: token ids, integers, of any shape.
         """
         return np.isin(ids, list(self.end_ids))
+
+
+@dataclass
+class _Read:
+    """What was read of a tokenizer."""
+
+    state: tuple[Any, ...]
+    """What it was read from."""
+    table: list[bytes]
+    """The bytes of each token; none of tokens that were added."""
+    made: dict[tuple[frozenset[str], frozenset[int]], Vocabulary] = field(default_factory=dict)
+    """The vocabularies that were made of it, by special tokens that are written and ends."""
+
+
+_READ: WeakKeyDictionary[Any, _Read] = WeakKeyDictionary()
+"""By tokenizer, for as long as it is there: a run asks a dozen times."""
+
+
+def _read_bytes(tokenizer: Any, backend: Any, added: Mapping[int, Any]) -> _Read:
+    """The bytes of a tokenizer's tokens, read anew where tokens were added to it since."""
+    decoder = None if backend.decoder is None else backend.decoder.__getstate__()
+    tokens = tuple((index, token.content, token.special) for index, token in added.items())
+    state = (backend, backend.get_vocab_size(with_added_tokens=True), decoder, tokens)
+    read = _READ.get(tokenizer)
+    if read is None or read.state != state:
+        to_bytes = _decoder(None if decoder is None else json.loads(decoder))
+        vocab = backend.get_vocab(with_added_tokens=True)
+        table = [b""] * (max(vocab.values(), default=-1) + 1)
+        for token, index in vocab.items():
+            if index not in added:
+                table[index] = to_bytes(token)
+        read = _READ[tokenizer] = _Read(state, table)
+    return read
 
 
 _END_OF_TURN = frozenset(

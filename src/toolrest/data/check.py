@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toolrest.data.decompose import Rendering
-from toolrest.data.findings import KINDS, NO_LIMITS, Checker, Limits, question
+from toolrest.data.findings import KINDS, NO_LIMITS, UNREADABLE, Checker, Limits, question
 from toolrest.data.sources import Source, read_rows
 
-__all__ = ["KINDS", "Report", "check", "questions_of"]
+__all__ = ["KINDS", "UNREADABLE", "Report", "check", "questions_of"]
 
 
 @dataclass

@@ -69,13 +69,14 @@ def to_samples(record: Record, rendering: Rendering, source: str, identity: str)
         row = identity if len(pairs) == 1 else f"{identity}.{number}"
         prompt, tools = _prompt(record, known, rendering)
         declared = _declared(known, rendering)
+        truth = _truth(record, action, rendering, declared)
         made.append(
             Sample(
                 prompt=prompt,
-                ground_truth=_truth(record, action, rendering, declared),
+                ground_truth=truth,
                 source=source,
                 identity=row,
-                demonstration=_demonstration(record, action, rendering, declared),
+                demonstration=_demonstration(record, action, rendering, declared, truth),
                 tools=tools,
                 true_names=record.true_names,
                 declared=declared,
@@ -108,7 +109,7 @@ def _truth(record: Record, action: Action, rendering: Rendering, declared: Tools
 
 
 def _demonstration(
-    record: Record, action: Action, rendering: Rendering, declared: Tools
+    record: Record, action: Action, rendering: Rendering, declared: Tools, truth: str
 ) -> str | None:
     """A right reply with its thought; None where the source has no thought and one is asked for,
     or one that the dialect cannot express.
@@ -117,7 +118,8 @@ def _demonstration(
     if record.demonstration is not None and rendering.dialect == "rlla" and whole:
         return record.demonstration
     if not rendering.think:
-        return _write(action, None, rendering, declared)
+        taken = record.truth is not None and rendering.dialect == "rlla"
+        return _write(action, None, rendering, declared) if taken else truth
     if action.thought is None:
         return None
     thought = first_sentences(action.thought, rendering.thought_sentences)

@@ -16,17 +16,20 @@ from toolrest.data.overlap import Questions
 from toolrest.data.prompts import TemplateRefusal
 from toolrest.data.rows import BadRow
 from toolrest.data.sample import Sample
-from toolrest.data.schema import admits, declared
+from toolrest.data.schema import admits, declared, named, required
 from toolrest.data.sources import Read
 from toolrest.data.wording import plain_tools
 
+UNREADABLE = "unreadable"
 KINDS = {
-    "unreadable": "the row, its ground truth or a call does not parse",
+    UNREADABLE: "the row, its ground truth or a call does not parse",
     "refused by the template": "the policy's chat template does not write the prompt",
     "too long": "the prompt has more tokens than allowed",
     "unlisted tool": "a right call is of a tool that the prompt does not list",
     "cut apart": "brackets or quotes of a call do not close: it was split at commas",
     "wrong type": "a right value is not of the type that the tool declares",
+    "missing parameter": "a right call lacks what the tool requires",
+    "unknown parameter": "a right call gives what the tool does not declare",
     "duplicate": "the same prompt and ground truth again",
     "overlap": "the question is also in another set",
 }
@@ -87,7 +90,7 @@ class Checker:
     def look(self, read: Read, path: str) -> list[Finding]:
         """The defects of a row."""
         if read.bad is not None:
-            return [Finding("unreadable", str(read.bad))]
+            return [Finding(UNREADABLE, str(read.bad))]
         found = []
         for number, sample in enumerate(read.samples):
             found += [
@@ -155,12 +158,25 @@ def problems(
         yield "unlisted tool", ", ".join(map(repr, unlisted))
     for call in calls:
         schema = tools[call.name].parameters if call.name in tools else {}
+        if call.name in tools and not torn:
+            yield from _names(call, schema)
         for name, value in call.parameters.items():
             said, _ = declared(schema, schema, name)
             if value is None or not said:  # None says that nothing is given, whatever the type
                 continue
             if not any(admits(value, each, schema) for each in said):
                 yield "wrong type", f"{call.name}.{name}: {_kind(said)} is declared, {value!r:.60}"
+
+
+def _names(call: ToolCall, schema: dict[str, object]) -> Iterator[tuple[str, str]]:
+    """(kind, detail) of parameters that are missing in a call, or are none of its tool's."""
+    missing = [name for name in required(schema, schema) if name not in call.parameters]
+    if missing:
+        yield "missing parameter", f"{call.name}: {', '.join(missing)}"
+    known = named(schema, schema)
+    unknown = [name for name in call.parameters if known is not None and name not in known]
+    if unknown:
+        yield "unknown parameter", f"{call.name}: {', '.join(map(repr, unknown)):.60}"
 
 
 def _kind(said: list[object]) -> str:

@@ -9,7 +9,7 @@ from toolrest.data.formats.json_fields import field, loaded, objects
 from toolrest.data.json_text import plain
 from toolrest.data.rows import BadRow
 from toolrest.data.sample import Sample
-from toolrest.errors import InputError
+from toolrest.errors import InputError, kind_of
 
 KEYS = frozenset(("prompt", "reward_model", "dialect"))
 """The columns that mark a prepared file."""
@@ -50,7 +50,7 @@ def prepared_sample(row: dict[str, Any], rendering: Rendering, name: str, number
     ):
         raise BadRow("true_names is not an object of names")
     if demonstration is not None and not isinstance(demonstration, str):
-        raise BadRow(f"demonstration is {type(demonstration).__name__}, not str")
+        raise BadRow(f"demonstration is {kind_of(demonstration)}, not a text")
     return Sample(
         prompt=tuple(map(plain, prompt)),
         ground_truth=field(field(row, "reward_model", dict), "ground_truth", str),

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 _Written = TypeVar("_Written", str, list[int])
 _BATCH = 512
 """Prompts that are tokenised at once."""
-_NOTHING = "the policy's chat template writes nothing for a prompt"
+NOTHING = "the policy's chat template writes nothing for a prompt"
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The samples with prompts that fit a policy, and the others."""
+    """Which samples have prompts that fit a policy, and the others."""
 
-    kept: list[Sample]
-    """Samples whose prompts fit, in order."""
+    kept: list[int]
+    """The places of samples whose prompts fit, in order."""
     dropped: list[tuple[str, int]]
     """(row, prompt tokens) of those whose prompts are too long."""
     refused: list[tuple[str, str]] = field(default_factory=list)
@@ -75,17 +75,27 @@ def render_prompts(
     at once.
     """
     for start in range(0, len(samples), _BATCH):
-        texts: list[str] = []
-        refusals: dict[int, TemplateRefusal] = {}
         part = samples[start : start + _BATCH]
-        for place, sample in enumerate(part):
-            try:
-                texts.append(render_text(sample_prompt(sample), tokenizer))
-            except TemplateRefusal as refusal:
-                refusals[place] = refusal
+        texts, refusals = write_prompts(part, tokenizer)
         ids = iter(tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else ())
         for place in range(len(part)):
-            yield refusals.get(place) or next(ids) or TemplateRefusal(_NOTHING)
+            yield refusals.get(place) or next(ids) or TemplateRefusal(NOTHING)
+
+
+def write_prompts(
+    samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase
+) -> tuple[list[str], dict[int, TemplateRefusal]]:
+    """(the texts of the prompts, by the chat template, without those that it refuses; refusals by
+    their places).
+    """
+    texts: list[str] = []
+    refusals: dict[int, TemplateRefusal] = {}
+    for place, sample in enumerate(samples):
+        try:
+            texts.append(render_text(sample_prompt(sample), tokenizer))
+        except TemplateRefusal as refusal:
+            refusals[place] = refusal
+    return texts, refusals
 
 
 def _by_template(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, **options: Any) -> object:
@@ -113,7 +123,7 @@ def _by_template(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, **options: 
 
 def _not_empty(written: _Written) -> _Written:
     if not written:
-        raise TemplateRefusal(_NOTHING)
+        raise TemplateRefusal(NOTHING)
     return written
 
 
@@ -181,21 +191,27 @@ def single_id(token_id: object) -> int:
 
 
 def fit_prompts(
-    samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase, max_prompt_tokens: int
+    samples: Sequence[Sample], lengths: Sequence[int | str], max_prompt_tokens: int
 ) -> Fit:
     """Keep the samples whose prompts have at most `max_prompt_tokens` tokens.
+
+    Args:
+        lengths: the tokens of each prompt, or why the chat template refuses it.
 
     Raises:
         InputError: no sample is left.
     """
     fit = Fit([], [])
-    for sample, ids in zip(samples, render_prompts(samples, tokenizer), strict=True):
-        if isinstance(ids, TemplateRefusal):
-            fit.refused.append((sample.row or sample.identity, str(ids)))
-        elif len(ids) <= max_prompt_tokens:
-            fit.kept.append(sample)
+    for place, length in enumerate(lengths):
+        if isinstance(length, int) and length <= max_prompt_tokens:
+            fit.kept.append(place)
+            continue
+        sample = samples[place]
+        row = sample.row or sample.identity
+        if isinstance(length, int):
+            fit.dropped.append((row, length))
         else:
-            fit.dropped.append((sample.row or sample.identity, len(ids)))
+            fit.refused.append((row, length))
     if not fit.kept:
         raise InputError(_nothing_left(fit, max_prompt_tokens))
     return fit
@@ -221,16 +237,21 @@ def hold_out(
     Steps of one dialogue stay together. At least one is held out if the fraction is not 0 and
     there are two.
     """
-    groups = list(dict.fromkeys(_group(sample, index) for index, sample in enumerate(samples)))
-    count = round(fraction * len(groups))
-    if fraction > 0 and len(groups) > 1:
-        count = min(max(1, count), len(groups) - 1)
-    chosen = {groups[place] for place in random.Random(seed).sample(range(len(groups)), count)}
+    train, heldout = hold_out_places([sample.group for sample in samples], fraction, seed)
+    return [samples[place] for place in train], [samples[place] for place in heldout]
+
+
+def hold_out_places(
+    groups: Sequence[str], fraction: float, seed: int
+) -> tuple[list[int], list[int]]:
+    """`hold_out` of samples of which only the groups are given, by their places."""
+    names = [group or f"{index}" for index, group in enumerate(groups)]
+    known = list(dict.fromkeys(names))
+    count = round(fraction * len(known))
+    if fraction > 0 and len(known) > 1:
+        count = min(max(1, count), len(known) - 1)
+    chosen = {known[place] for place in random.Random(seed).sample(range(len(known)), count)}
     train, heldout = [], []
-    for index, sample in enumerate(samples):
-        (heldout if _group(sample, index) in chosen else train).append(sample)
+    for place, name in enumerate(names):
+        (heldout if name in chosen else train).append(place)
     return train, heldout
-
-
-def _group(sample: Sample, index: int) -> str:
-    return sample.group or f"{index}"

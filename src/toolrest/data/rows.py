@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from toolrest.data.json_columns import Reading, decoded_json, stored_json
-from toolrest.errors import InputError
+from toolrest.errors import InputError, kind_of
 from toolrest.io.foreign import user_path
 from toolrest.io.redaction import first_line
 
@@ -165,9 +165,9 @@ def _json_rows(path: Path) -> Iterator[Row]:
     if isinstance(rows, dict):
         rows = [rows]
     if not isinstance(rows, list):
-        raise InputError(f"data {path}: expected a list of rows, got {type(rows).__name__}")
+        raise InputError(f"data {path}: expected a list of rows, got {kind_of(rows)}")
     for row in rows:
-        yield row if isinstance(row, dict) else BadRow(f"a {type(row).__name__}, not an object")
+        yield row if isinstance(row, dict) else BadRow(f"{kind_of(row)}, not an object")
 
 
 def _jsonl_rows(path: Path) -> Iterator[Row]:
@@ -193,7 +193,7 @@ def _object(line: str) -> Row:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
         return BadRow(f"not JSON ({str(error) or type(error).__name__})")
-    return row if isinstance(row, dict) else BadRow(f"a {type(row).__name__}, not an object")
+    return row if isinstance(row, dict) else BadRow(f"{kind_of(row)}, not an object")
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:

@@ -129,6 +129,18 @@ def declared(schema: Any, root: Any, name: str) -> tuple[list[Any], bool]:
     return found, needed
 
 
+def named(schema: Any, root: Any) -> set[str] | None:
+    """The names of all properties; None where the schema names none, or takes others too."""
+    found: set[str] = set()
+    for part in parts(schema, root):
+        if part.get("additionalProperties") not in (None, False) or part.get("patternProperties"):
+            return None
+        properties = part.get("properties")
+        if isinstance(properties, dict):
+            found |= properties.keys()
+    return found or None
+
+
 def others(schema: Any, root: Any) -> Iterator[dict[str, Any]]:
     """The schemas of properties that are not named."""
     for part in parts(schema, root):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import shlex
@@ -28,6 +29,7 @@ _NAMED = 20
 """Most rows that are named for each reason."""
 _LONGEST = 400
 """Most characters of keys in a message."""
+_WRITE = json.JSONEncoder(ensure_ascii=False).encode
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -170,18 +172,24 @@ class Read:
         return f"{self.number}" if len(self.samples) == 1 else f"{self.number}.{sample}"
 
 
-def read_rows(source: Source, rendering: Rendering | None, seed: int) -> Iterator[Read]:
+def read_rows(
+    source: Source,
+    rendering: Rendering | None,
+    seed: int,
+    rows: Iterable[tuple[int, Row]] | None = None,
+) -> Iterator[Read]:
     """Read every row of a source that `share` selects.
 
     Args:
         rendering: None: only the rows' formats are looked at, which gives no samples.
         seed: of what is drawn and masked.
+        rows: what `iterate_rows` gives of it, or the first of that; None: it is read.
 
     Raises:
         InputError: the source cannot be read, or the format of its first row is not known.
     """
     reader = _RowReader(source, rendering, seed)
-    for number, row in iterate_rows(source.path):
+    for number, row in iterate_rows(source.path) if rows is None else rows:
         if _draw(seed, source.seed, number, "share") >= source.share:
             continue
         try:
@@ -254,12 +262,23 @@ def _encodable(sample: Sample) -> Sample:
         half = _SURROGATE.search(text)
         if half is not None:
             raise BadRow(f"a right reply holds half of a character ({half[0]!a}); write it whole")
+    if not _has_halves((sample.prompt, sample.tools, sample.declared)):
+        return sample
     return replace(
         sample,
         prompt=tuple(map(writable, sample.prompt)),
         tools=None if sample.tools is None else tuple(map(writable, sample.tools)),
         declared=tuple(map(writable, sample.declared)),
     )
+
+
+def _has_halves(value: Any) -> bool:
+    """Whether a text in a value may hold a lone surrogate."""
+    try:
+        _WRITE(value).encode()
+    except (UnicodeEncodeError, TypeError, ValueError):
+        return True
+    return False
 
 
 def _keys(row: dict[str, Any]) -> str:

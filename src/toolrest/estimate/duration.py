@@ -94,11 +94,12 @@ def duration(
     if recipe.method == "rl":
         step = sum(generation(recipe)) / recipe.steps_per_generation
     evaluation = 0.0
-    if recipe.evaluation.samples:
-        batch = min(recipe.evaluation.batch_size, recipe.evaluation.samples)
+    samples = recipe.evaluation.samples
+    if samples:
+        batch = min(recipe.evaluation.batch_size, samples)
         rollout = {"rollout.prompts_per_step": batch, "rollout.group_size": 1}
         once = generation(changed(recipe, rollout | {"optimizer.mini_batch": None}))[0]
-        batches = math.ceil(_EVALUATIONS * recipe.evaluation.samples / batch)
+        batches = math.ceil(_EVALUATIONS * samples / batch)
         evaluation = once * batches * _evaluations(recipe)
     rate = machine.flops * sharers * _REACHED.flops
     return Duration(
@@ -107,6 +108,13 @@ def duration(
         supervised=_supervised_flops(recipe, shape, prompt + response_tokens) / rate,
         evaluation=evaluation,
     )
+
+
+def evaluated_on(recipe: Recipe, heldout: int) -> Recipe:
+    """The recipe as it is of use with so many held-out samples, where it asks for more."""
+    samples = min(recipe.evaluation.samples, heldout)
+    evaluation = recipe.evaluation.model_copy(update={"samples": samples})
+    return recipe.model_copy(update={"evaluation": evaluation})
 
 
 def _evaluations(recipe: Recipe) -> int:

@@ -13,7 +13,7 @@ from toolrest.data.dialogue import Tool
 from toolrest.data.formats import apibank
 from toolrest.data.rows import BadRow
 from toolrest.data.wording import Prompt, Thoughts, word
-from toolrest.errors import InputError
+from toolrest.errors import InputError, kind_of
 from toolrest.evaluate.episode import Answer, Episode, Outcome, read, status_of
 from toolrest.io.files import read_json
 
@@ -52,12 +52,12 @@ def episodes(
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a JSON file ({error})") from error
     if not isinstance(rows, list):
-        raise InputError(f"{path}: expected a list of rows, got {type(rows).__name__}")
+        raise InputError(f"{path}: expected a list of rows, got {kind_of(rows)}")
     made: list[Episode] = []
     for number, row in enumerate(rows):
         try:
             if not isinstance(row, dict):
-                raise BadRow(f"a {type(row).__name__}, not an object")
+                raise BadRow(f"{kind_of(row)}, not an object")
             prompt, gold, tools = _read(row, dialect, style, think, thoughts)
         except BadRow as bad:
             raise InputError(f"{path}: row {number}: {bad}") from bad

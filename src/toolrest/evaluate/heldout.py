@@ -49,7 +49,8 @@ def evaluate_heldout(
         ranks: the processes that share the work; each gets the whole result.
 
     Returns:
-        The result, and one row a response: the sample's identity, the text and the breakdown.
+        The result, and one row a response: the sample's identity, the text, the breakdown, and
+        `cut` where it was cut at the length limit.
     """
     reward = recipe_reward(recipe, "constant")
     speech = read_speech(tokenizer, reward.dialect, model.generation_config)
@@ -91,7 +92,8 @@ def evaluate_heldout(
                 "ground_truth": sample.ground_truth,
                 "reward": asdict(score),
             }
-            for sample, text, score in zip(samples, texts, scores, strict=True)
+            | ({} if ids and ids[-1] in speech.stop_ids else {"cut": True})
+            for sample, ids, text, score in zip(samples, responses, texts, scores, strict=True)
         ]
     result = HeldOutResult(*means["sampled"], *means["greedy"], n=len(samples))
     return result, rows

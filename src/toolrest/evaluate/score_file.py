@@ -1,16 +1,17 @@
 """Scores the responses in a file, row by row."""
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from toolrest.core.rewards.score import RewardBreakdown
 from toolrest.engines.common.reward import ToolReward, reward_parts
-from toolrest.errors import InputError
+from toolrest.errors import InputError, kind_of, reason
 from toolrest.io.files import iterate_lines
 from toolrest.io.redaction import refuse_keys
 
@@ -60,8 +61,8 @@ def score_file(
                 text = json.dumps(kept | asdict(found))
                 refuse_keys(text, f"{output}, row {number}")
                 write(text + "\n")
-    if count == 0:
-        raise InputError(f"{rollouts}: it holds no row")
+        if count == 0:
+            raise InputError(f"{rollouts}: it holds no row")
     return {
         decoding: {name: total if name == "n" else total / own["n"] for name, total in own.items()}
         for decoding, own in totals.items()
@@ -70,13 +71,17 @@ def score_file(
 
 @contextmanager
 def _writing(path: Path) -> Iterator[Callable[[str], object]]:
-    """What writes to a file; whatever the disk refuses, at its end too, is an `InputError`."""
+    """What writes to a file, which is there, whole, once all is written, and as it was otherwise;
+    whatever the disk refuses, at its end too, is an `InputError`.
+    """
 
     def refused(error: OSError) -> InputError:
-        return InputError(f"{path}: cannot be written: {error.strerror}")
+        return InputError(f"{path}: cannot be written: {error.strerror or reason(error)}")
 
+    device = path.exists() and not path.is_file()
+    part = path if device else path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        file = path.open("w", encoding="utf-8")
+        file = part.open("w", encoding="utf-8")
     except OSError as error:
         raise refused(error) from error
 
@@ -88,11 +93,25 @@ def _writing(path: Path) -> Iterator[Callable[[str], object]]:
 
     try:
         yield write
-    finally:
         try:
             file.close()
+            if not device:
+                part.replace(path)
         except OSError as error:
             raise refused(error) from error
+    finally:
+        with suppress(OSError):
+            file.close()
+        if not device:
+            with suppress(OSError):
+                part.unlink()
+
+
+def has_rewards_of_training(rollouts: Path) -> bool:
+    """Whether the first row has the reward that a step of a run counted, by its own schedule."""
+    first = next((line for line in _lines(rollouts) if line.strip()), "{}")
+    row = _row(first, f"{rollouts}, row 0")
+    return "step" in row and isinstance(row.get("reward"), dict)
 
 
 def _score(row: dict[str, Any], reward: ToolReward, where: str) -> RewardBreakdown:
@@ -109,7 +128,7 @@ def _lines(path: Path) -> Iterator[str]:
     try:
         yield from iterate_lines(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror or reason(error)})") from error
 
 
 def _row(line: str, where: str) -> dict[str, Any]:
@@ -118,9 +137,9 @@ def _row(line: str, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not a JSON object: {error}") from error
     if not isinstance(row, dict):
-        raise InputError(f"{where}: not a JSON object but {type(row).__name__}")
+        raise InputError(f"{where}: not a JSON object but {kind_of(row)}")
     for key in ("response", "ground_truth"):
         if not isinstance(row.get(key), str):
-            found = f"it is {type(row[key]).__name__}" if key in row else f"found {sorted(row)}"
+            found = f"it is {kind_of(row[key])}" if key in row else f"found {sorted(row)}"
             raise InputError(f"{where}: it needs a string `{key}`; {found}")
     return row

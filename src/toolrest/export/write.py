@@ -156,7 +156,7 @@ def _card(
             speech,
             name=name if repository is None else repository.split("/")[-1],
             steps=steps,
-            folder=repository or ".",
+            folder=repository or f"./{name}",
             results=run_results(run, taken.folder, taken.when, taken.step),
             rows=_counts(run),
             licence=base_licence(recipe),

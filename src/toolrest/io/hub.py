@@ -8,6 +8,7 @@ from urllib.request import getproxies
 
 from toolrest.errors import InputError
 from toolrest.io.foreign import user_path
+from toolrest.io.redaction import first_line
 
 _SECONDS = 5
 _OF_FILES = (".json", ".jsonl", ".csv", ".parquet", ".gz", ".yaml", ".yml")
@@ -53,6 +54,35 @@ def why_absent(policy: str) -> tuple[str, str] | None:
         f"hf download {policy} where there is a network; then copy the cache (HF_HOME), or the "
         "folder and give policy=FOLDER",
     )
+
+
+def unasked(policy: str) -> str | None:
+    """Ask the hub for a policy; None: it has it, or it is in the cache here.
+
+    Returns:
+        Why it could not be asked.
+
+    Raises:
+        InputError: it has none of that name, or shows it to others only.
+    """
+    if is_cached(policy):
+        return None
+    why = why_unreachable()
+    if why is not None:
+        return why
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        HfApi().model_info(policy, timeout=_SECONDS)
+    except RepositoryNotFoundError as error:
+        raise InputError(
+            f"policy={policy}: neither a folder here nor a model that the hub shows you; mend the "
+            "name, or log in with `hf auth login` if it is private or gated"
+        ) from error
+    except Exception as error:  # the hub's and its transport's errors have no common class
+        return f"the hub gave no answer ({first_line(error)})"
+    return None
 
 
 def is_hub_name(path: str) -> bool:

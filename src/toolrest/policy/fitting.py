@@ -89,6 +89,23 @@ def _style(
     return "plain", [f"{lacking}, so prompts list tools and show a call in plain words"]
 
 
+def cold_hint(recipe: Recipe) -> str | None:
+    """What to know of a run whose policy may not know the form of the replies; None: its own chat
+    template writes them, it is taught first, or it is the embedded one.
+
+    Args:
+        recipe: fitted to the chat template (`fit_recipe`).
+    """
+    taught = recipe.method != "rl" or recipe.warm_start.method != "none"
+    if taught or recipe.policy == EMBEDDED or recipe.data.prompt == "template":
+        return None
+    return (
+        f"hint: prompts alone explain the dialect {recipe.dialect}, not the policy's chat "
+        "template, so the policy may not know it; if the first steps have no right replies, begin "
+        "with supervised learning (warm_start.method=rsft)"
+    )
+
+
 def usual_style(
     dialect: Dialect, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[Literal["rlla", "template", "plain"], str | None]:

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from toolrest.data.prompts import TemplateRefusal, render_prompt
 from toolrest.data.sample import Sample
 from toolrest.data.sources import Skipped, iterate_samples
 from toolrest.errors import InputError
-from toolrest.estimate.duration import Speed, describe, duration
+from toolrest.estimate.duration import Speed, describe, duration, evaluated_on
 from toolrest.estimate.needs import Device, needed
 from toolrest.estimate.settings import Lengths, Setting, fitting_changes, work_out
 from toolrest.estimate.shape import PUBLISHED, ModelShape
@@ -26,6 +26,7 @@ from toolrest.recipe.sources import recipe_rendering, recipe_sources
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+_T = TypeVar("_T")
 _READ, _COUNTED = 20_000, 256
 """Samples of a source that are read, and of all that are counted, evenly spread."""
 _CGROUP = Path("/sys/fs/cgroup")
@@ -104,14 +105,21 @@ def memory_mend(
     return "take a smaller policy, or a machine with more memory or a GPU"
 
 
-def say_time(recipe: Recipe, lengths: Lengths) -> str | None:
-    """The run's estimated time in one line; None if the policy's shape is not known."""
+def say_time(recipe: Recipe, lengths: Lengths, heldout: int | None = None) -> str | None:
+    """The run's estimated time in one line; None if the policy's shape is not known.
+
+    Args:
+        heldout: samples that are held out; None: as many as the recipe asks for.
+    """
     shape = _shape(recipe, _config(recipe)) if is_sized(recipe) else None
     if shape is None or not lengths.prompts:
         return None
     device = look_at_device()
     speed = measure_speed(device)
-    return describe(duration(recipe, shape, device, speed, *_means(lengths)), recipe, speed)
+    if heldout is not None:
+        recipe = evaluated_on(recipe, heldout)
+    found = duration(recipe, shape, device, speed, *_means(lengths))
+    return describe(found, recipe, speed)
 
 
 def _means(lengths: Lengths) -> tuple[float, float]:
@@ -131,19 +139,23 @@ def count_recipe(
     Raises:
         InputError: the data cannot be read.
     """
-    if sources:
-        some = [sample for source in sources for sample in source[:_READ]]
-    else:
-        some = _some_samples(recipe)
+    if not sources:
+        return count_tokens(_some_samples(recipe), tokenizer, recipe)
+    places = [(source, at) for source in sources for at in range(min(len(source), _READ))]
+    some = [source[at] for source, at in _spread(places)]
     return count_tokens(some, tokenizer, recipe)
+
+
+def _spread(places: Sequence[_T]) -> Sequence[_T]:
+    """At most `_COUNTED` of them, evenly spread."""
+    return places[:: max(1, len(places) // _COUNTED)][:_COUNTED]
 
 
 def count_tokens(
     samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase, recipe: Recipe
 ) -> Lengths:
     """Lengths in tokens of the prompts and replies of some samples, evenly spread."""
-    step = max(1, len(samples) // _COUNTED)
-    chosen = list(samples[::step])[:_COUNTED]
+    chosen = list(_spread(samples))
     prompts, replies = [], []
     for sample in chosen:
         try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from toolrest.errors import InputError, short
+from toolrest.errors import InputError, kind_of, short
 from toolrest.io.files import read_text
 from toolrest.io.plain_yaml import plain_values
 from toolrest.io.redaction import holds_key, key_in
@@ -152,7 +152,7 @@ def _values(text: str, source: str) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise InputError(f"{source}: a recipe is a mapping of keys, not a {type(values).__name__}")
+        raise InputError(f"{source}: a recipe is a mapping of keys, not {kind_of(values)}")
     return values
 
 

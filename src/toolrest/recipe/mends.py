@@ -170,12 +170,26 @@ def explain_value(error: ValidationError) -> str:
     if isinstance(value, dict) and loc and isinstance(loc[-1], str) and kind.endswith("_type"):
         keys = ", ".join(map(str, list(value)[:3]))
         return f"{key} has one value and no keys ({keys}); write {key}=VALUE"
+    if isinstance(value, bool) and kind == "value_error":
+        word = str(value).lower()
+        usual = _usual(key)
+        return f"{key}={word}: no number and no text; " + (
+            f"write {key}=VALUE, such as {usual}" if usual else f"write {key}=VALUE"
+        )
     said = first["msg"][0].lower() + first["msg"][1:]
     if kind == "literal_error" and isinstance(value, str):
         options = [each for each in _options_at(loc) if isinstance(each, str)]
         near = difflib.get_close_matches(value[:100], options, n=1)
         said = f"did you mean {near[0]!r}? {said}" if near else said
     return f"{key}={short(value)}: {said}"
+
+
+def _usual(key: str) -> object:
+    """The default of a key; None where it has none, or a section in a list has it."""
+    found: Any = Recipe()
+    for part in key.split("."):
+        found = getattr(found, part, None)
+    return found
 
 
 def _options_at(loc: tuple[int | str, ...]) -> list[Any]:

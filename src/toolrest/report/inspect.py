@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from toolrest.errors import InputError, short_list, unknown_name
 from toolrest.io.files import read_text, split_lines
 from toolrest.policy.fitting import fit_recipe
 from toolrest.policy.folder import kept_recipe
-from toolrest.policy.speech import read_speech
+from toolrest.policy.speech import Speech, read_speech
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.policy.weights import load_generation_config, load_policy
 from toolrest.recipe import Recipe, load_run_recipe
@@ -72,7 +73,7 @@ def look(subject: Subject) -> Inspection:
         recipe = load_run_recipe(run.recipe, [], trusted=trust_remote_code)
     else:
         run = None
-    record = _record(subject, run, recipe.steps_per_generation)
+    record, note = _record(subject, run, recipe.steps_per_generation)
     recipe = _with(recipe, subject, run)
     tokenizer = load_tokenizer(recipe)
     if recipe.dialect == AUTO:
@@ -93,11 +94,17 @@ def look(subject: Subject) -> Inspection:
     truth = subject.truth or record.get("ground_truth")
     scorer = recipe_reward(recipe, "constant", opening)
     response = Response(ids, speech, entropies, truth, opening, scorer)
+    told = partial(
+        replace,
+        trained=None if run is None or subject.truth else _trained(record, recipe),
+        cut=record.get("cut") is True or (run is not None and _unended(record, speech)),
+        note=note,
+    )
     asked = (subject.scheme, subject.progress, subject.entropy or None)
     if {"ids", "regions", "weights"} <= record.keys() and all(each is None for each in asked):
         try:
             regions = [Region[name.upper()] for name in record["regions"]]
-            return inspect_recorded(response, regions, record["weights"])
+            return told(inspect_recorded(response, regions, record["weights"]))
         except (ValueError, KeyError, AttributeError) as error:
             raise InputError(f"the recorded tokens do not fit together ({error})") from error
     progress = subject.progress
@@ -113,9 +120,24 @@ def look(subject: Subject) -> Inspection:
             "--entropy format=0.1 --entropy reasoning=0.8, or a --prompt to measure them"
         )
     try:
-        return inspect_response(response, scheme, region_entropy, progress)
+        return told(inspect_response(response, scheme, region_entropy, progress))
     except ValueError as error:
         raise InputError(str(error)) from error
+
+
+def _trained(record: dict[str, Any], recipe: Recipe) -> str | None:
+    """The reward that training counted; None where it is by constant ranges too, or not known."""
+    reward, schedule = record.get("reward"), recipe.reward.schedule
+    total = reward.get("total") if isinstance(reward, dict) else None
+    if schedule == "constant" or not isinstance(total, int | float) or isinstance(total, bool):
+        return None
+    return f"{total:.2f}, by reward.schedule={schedule} at its step"
+
+
+def _unended(record: dict[str, Any], speech: Speech) -> bool:
+    """Whether a run's sampled tokens have no end of the turn."""
+    ids = record.get("ids")
+    return bool(ids) and speech.vocabulary.end_ids.isdisjoint(ids[-1:])
 
 
 def _with(recipe: Recipe, subject: Subject, run: RunFolder | None) -> Recipe:
@@ -140,20 +162,22 @@ def _with(recipe: Recipe, subject: Subject, run: RunFolder | None) -> Recipe:
     return recipe.model_copy(update=changed)
 
 
-def _record(subject: Subject, run: RunFolder | None, each: int) -> dict[str, Any]:
-    """The response, and what was written with it."""
+def _record(
+    subject: Subject, run: RunFolder | None, each: int
+) -> tuple[dict[str, Any], str | None]:
+    """(the response with what was written with it, what is to be said of which it is)."""
     if subject.text is not None:
-        return {"response": subject.text}
+        return {"response": subject.text}, None
     assert subject.source is not None
-    path = subject.source
+    path, note = subject.source, None
     if run is not None:
-        path = rollouts_of(run, subject.step, each)
+        path, note = rollouts_of(run, subject.step, each)
     if path.is_dir():
         raise InputError(f"{path}: neither a run nor a file: {no_run(path)}")
     if not path.exists():
         raise InputError(f"{path}: neither a run nor a file: {no_run(path)}")
     if path.suffix != ".jsonl":
-        return {"response": _text(path)}
+        return {"response": _text(path)}, None
     rows = [line for line in split_lines(_text(path)) if line.strip()]
     if not 0 <= subject.row < len(rows):
         raise InputError(f"--row {subject.row}: {path} has {len(rows)} responses")
@@ -162,7 +186,7 @@ def _record(subject: Subject, run: RunFolder | None, each: int) -> dict[str, Any
         _check_record(record)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}, row {subject.row}: not a rollout ({error})") from error
-    return record
+    return record, note
 
 
 def _check_record(record: dict[str, Any]) -> None:

@@ -14,13 +14,18 @@ from toolrest.core.weights import RegionEntropy, Scheme, TokenBatch
 from toolrest.engines.common.reward import ToolReward
 from toolrest.policy.speech import Speech
 
+UNFINISHED = "⋯"
+"""Stands for a token that has nothing but the first bytes of a character."""
+
 
 @dataclass(frozen=True)
 class Token:
     """A sampled token with its region, weight and entropy."""
 
     text: str
-    """Its text; bytes that are no UTF-8 by themselves become U+FFFD."""
+    """Its text. A character of several tokens is on the last of them, the others have `UNFINISHED`;
+    what is no UTF-8 becomes U+FFFD.
+    """
     region: Region
     """Its region."""
     weight: float
@@ -36,7 +41,23 @@ class Inspection:
     tokens: list[Token]
     reply: Reply
     reward: RewardBreakdown | None
-    """What it earns, where a ground truth is known."""
+    """What it earns with the ranges of the schedule `constant`, where a ground truth is known."""
+    trained: str | None = None
+    """The reward that training counted, and by what schedule, where that is another."""
+    cut: bool = False
+    """Whether it is known to have been cut at the length limit."""
+    note: str | None = None
+    """What is to be said of which response it is."""
+
+    @property
+    def status(self) -> str:
+        """How the reply was parsed, and whether it was cut."""
+        return told_status(self.reply.status, self.cut)
+
+
+def told_status(status: str, cut: object) -> str:
+    """A parse status, with what is said of a response that was cut at the length limit."""
+    return f"{status}, but cut at the length limit" if cut is True else status
 
 
 @dataclass(frozen=True)
@@ -103,8 +124,10 @@ def inspect_recorded(
     vocabulary, dialect = response.speech.vocabulary, response.speech.dialect
     known = [None] * len(ids) if response.entropies is None else list(response.entropies)
     tokens = [
-        Token(vocabulary.text([token]), region, weight, each)
-        for token, region, weight, each in zip(ids, regions, weights, known, strict=True)
+        Token(piece, region, weight, each)
+        for piece, region, weight, each in zip(
+            vocabulary.pieces(ids, UNFINISHED), regions, weights, known, strict=True
+        )
     ]
     text = vocabulary.text(ids)
     reward = None

@@ -21,5 +21,7 @@ def inspection_page(found: Inspection) -> str:
             for region in Region
         },
         reply=found.reply,
+        status=found.status,
         reward=found.reward,
+        trained=found.trained,
     )

@@ -11,7 +11,13 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from toolrest.io.console import console as plain_console
@@ -89,7 +95,7 @@ class LiveView:
             self._progress = Progress(
                 text_column("{task.description}"),
                 BarColumn(bar_width=24),
-                text_column("{task.completed}/{task.total}"),
+                MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
                 console=self._console,

@@ -9,32 +9,12 @@ from typing import Any
 from toolrest.errors import InputError
 from toolrest.io.files import whole_lines
 from toolrest.io.foreign import parse_json
-from toolrest.recipe import load_run_recipe
 from toolrest.runs.folder import RunFolder, rollouts_file
 
 
-def generation_note(source: Path | None, step: int | None) -> str | None:
-    """What is to be said where the rollouts of a run's step are those of an earlier one.
-
-    Args:
-        source: what is looked at, which may be a run's folder.
-        step: of the run.
-
-    Raises:
-        InputError: the run has none of that step.
-    """
-    run = RunFolder(source or Path())
-    if source is None or step is None or not run.recipe.is_file():
-        return None
-    recipe = load_run_recipe(run.recipe, [], trusted=False)
-    first = _first_step(run, step, recipe.steps_per_generation)
-    if first == step:
-        return None
-    return f"step {step} trained on the rollouts of step {first}, which are shown"
-
-
-def rollouts_of(run: RunFolder, step: int | None, each: int) -> Path:
-    """The file of the rollouts that a step trained on; without a step the newest.
+def rollouts_of(run: RunFolder, step: int | None, each: int) -> tuple[Path, str | None]:
+    """The file of the rollouts that a step trained on, without a step the newest; and what is to be
+    said where they are those of an earlier step.
 
     Args:
         run: the run.
@@ -44,9 +24,11 @@ def rollouts_of(run: RunFolder, step: int | None, each: int) -> Path:
     Raises:
         InputError: there are none.
     """
-    if step is not None:
-        return rollouts_file(run.rollouts, _first_step(run, step, each))
-    return _files(run)[-1]
+    if step is None:
+        return _files(run)[-1], None
+    first = _first_step(run, step, each)
+    note = f"step {step} trained on the rollouts of step {first}, which are shown"
+    return rollouts_file(run.rollouts, first), None if first == step else note
 
 
 def _first_step(run: RunFolder, step: int, each: int) -> int:

@@ -48,7 +48,7 @@ def run_card(  # noqa: PLR0913 -- the facts of a card, each by its name
     *,
     name: str,
     steps: str,
-    folder: str = ".",
+    folder: str,
     results: Results,
     rows: Mapping[str, Any] | None = None,
     licence: str | None = None,
@@ -65,7 +65,7 @@ def run_card(  # noqa: PLR0913 -- the facts of a card, each by its name
         speech: how it ends its replies.
         name: of the policy, for the title.
         steps: how far it was trained.
-        folder: what the card's code loads.
+        folder: what the card's code loads; see `prompting`.
         rows: counts of the run's data.json.
         licence: the base model's, where it is known.
         versions: of the packages that trained it; None: those here.

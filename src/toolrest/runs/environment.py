@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -48,17 +49,20 @@ def describe_environment(seed: int) -> dict[str, Any]:
         "command": redacted_command(sys.argv),
         "seed": seed,
         "commit": _commit(),
-        "source": _source(),
+        "source": source_hash()[:16],
     }
 
 
-def _source() -> str:
-    """The hash of the package's own code: two changed trees of one commit are two sources."""
+@cache
+def source_hash() -> str:
+    """The SHA-256 of the package's own code, in hex: two changed trees of one commit are two
+    sources, and a version number is not raised with each change.
+    """
     here = Path(__file__).parents[1]
     found = hashlib.sha256()
     for path in sorted(here.rglob("*.py")):
         found.update(f"{path.relative_to(here).as_posix()}:{sha256_of(path)};".encode())
-    return found.hexdigest()[:16]
+    return found.hexdigest()
 
 
 def _commit() -> str | None:

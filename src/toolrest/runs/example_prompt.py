@@ -41,7 +41,7 @@ _WORDS = {
 _CODE = """\
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-name = {folder!r}
+name = {folder!r}{where}
 tokenizer = AutoTokenizer.from_pretrained(name)
 model = AutoModelForCausalLM.from_pretrained(name)
 messages = {messages}
@@ -67,7 +67,7 @@ def prompting(
         prompt: an example.
         words: what wording that is.
         limit: most new tokens of a reply.
-        folder: what the code loads.
+        folder: what the code loads: a name on the hub, or ./ and the name of the card's folder.
     """
     messages = prompt.messages
     if not takes_system(tokenizer):
@@ -78,6 +78,7 @@ def prompting(
         words=words,
         code=_CODE.format(
             folder=folder,
+            where="  # this folder, wherever it is" if folder.startswith("./") else "",
             messages=pformat(messages, width=96, sort_dicts=False),
             tools=pformat(prompt.tools, width=96, sort_dicts=False),
             limit=limit,

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,22 +33,20 @@ _SECONDS = 10.0
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
-def origins(
-    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Iterable[Sample]
-) -> dict[str, str]:
+def origins(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: str) -> dict[str, str]:
     """The hash of everything that a run reads its numbers from, by what a user calls it.
 
     A hub's data set or policy has its commit in place of a hash, or `UNKNOWN`.
 
     Args:
-        rows: those that are trained on and held out, as they were read.
+        rows: `rows_hash` of those that are trained on and held out, as they were read.
     """
     template = json.dumps(tokenizer.chat_template, sort_keys=True)
     return (
         file_origins(recipe)
         | {RECIPE: recipe_hash(recipe)}
         | {TEMPLATE: hashlib.sha256(template.encode("utf-8", "replace")).hexdigest()}
-        | {ROWS: _rows_hash(rows)}
+        | {ROWS: rows}
     )
 
 
@@ -79,12 +76,11 @@ def recipe_hash(recipe: Recipe) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def _rows_hash(rows: Iterable[Sample]) -> str:
+def rows_hash(rows: Iterable[Sample]) -> str:
     """Of what the rows say, whatever file they came from: other wording is other rows."""
-    found = hashlib.sha256()
+    found, write = hashlib.sha256(), json.JSONEncoder(sort_keys=True, default=str).encode
     for row in rows:
-        text = json.dumps(asdict(row), sort_keys=True, default=str)
-        found.update(text.encode() + b"\n")
+        found.update(write(vars(row)).encode() + b"\n")
     return found.hexdigest()
 
 

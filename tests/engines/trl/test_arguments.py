@@ -106,6 +106,7 @@ def test_the_model_card_names_rest_and_its_paper(tmp_path, embedded_tokenizer):
     assert "ResT: Reshaping Token-Level Policy Gradients" in card
     assert "2509.21826" in card and "Zihan Lin" in card
     assert "DeepSeekMath" not in card
+    assert f"name = './{Path(trainer.args.output_dir).name}'" in card
     assert {"trl", "rest"} <= set(trainer.model.model_tags)
 
 

@@ -10,8 +10,8 @@ from toolrest.core.regions import Region
 from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
 from toolrest.engines.common.reward import ToolReward
-from toolrest.engines.trl.launch import _rows
 from toolrest.engines.trl.rollout import shared_prefix_rollout
+from toolrest.engines.trl.rows import training_rows
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
 from toolrest.errors import InputError
 from toolrest.policy.tokenizer import load_tokenizer
@@ -203,11 +203,8 @@ def test_a_run_samples_from_the_ids_that_its_prompts_are_rendered_to(tmp_path, s
         identity="0",
         tools=(tool,) if style == "template" else None,
     )
-    (row,) = _rows([sample], tokenizer)
-    assert row["prompt_ids"].tolist() == render_prompt(sample, tokenizer)
-    kept = Dataset.from_list([row] * 2)
-    assert kept.features["prompt_ids"].feature.dtype == "int32"
-    assert kept[1]["prompt_ids"] == render_prompt(sample, tokenizer)
+    (row,) = training_rows([sample], tokenizer)
+    assert row["prompt_ids"] == render_prompt(sample, tokenizer)
 
 
 def test_an_environment_that_writes_prompts_refuses_ids(tmp_path):

@@ -20,6 +20,7 @@ from toolrest.data.formats.json_fields import field, loaded, objects, tools
 from toolrest.data.padding import without_nulls
 from toolrest.data.record import Record
 from toolrest.data.rows import BadRow
+from toolrest.errors import kind_of
 
 KEYS = frozenset(("question", "function"))
 
@@ -47,7 +48,7 @@ def _call(answer: dict[str, Any]) -> ToolCall:
         raise BadRow(f"an answer names {len(answer)} functions, not one")
     ((name, parameters),) = answer.items()
     if not isinstance(parameters, dict):
-        raise BadRow(f"the answer of {name} is {type(parameters).__name__}, not an object")
+        raise BadRow(f"the answer of {name} is {kind_of(parameters)}, not an object")
     values = {}
     for key, acceptable in parameters.items():
         listed = acceptable if isinstance(acceptable, list) else [acceptable]

@@ -20,7 +20,7 @@ from toolrest.data.formats.json_fields import as_text, by_name, call, field, loa
 from toolrest.data.formats.results import Owed, Result
 from toolrest.data.padding import without_nulls
 from toolrest.data.rows import BadRow
-from toolrest.errors import short
+from toolrest.errors import kind_of, short
 
 SYSTEM = ("system", "developer")
 USERS = ("user", "human")
@@ -276,7 +276,7 @@ def _thoughts(message: dict[str, Any]) -> list[str]:
     for key in _THOUGHTS:
         value = message.get(key)
         if value is not None and not isinstance(value, str):
-            raise BadRow(f"a message's {key} is {type(value).__name__}, not str")
+            raise BadRow(f"a message's {key} is {kind_of(value)}, not a text")
         if value and value.strip():
             found.append(value)
     return found

@@ -17,7 +17,7 @@ from toolrest.data.json_text import from_json
 from toolrest.data.padding import unpadded, without_nulls
 from toolrest.data.rows import BadRow
 from toolrest.data.schema import required
-from toolrest.errors import short
+from toolrest.errors import kind_of, short
 
 SCHEMAS = ("parameters", "input_schema", "inputSchema")
 """Where a tool has its schema: OpenAI's name, Anthropic's, MCP's."""
@@ -34,7 +34,7 @@ def field(row: dict[str, Any], name: str, kind: type, where: str = "") -> Any:
         raise BadRow(f"there is no {label}; the row has {', '.join(sorted(row)) or 'nothing'}")
     value = _parsed(row[name]) if kind in (dict, list) else row[name]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise BadRow(f"{label} is {type(row[name]).__name__}, not {kind.__name__}")
+        raise BadRow(f"{label} is {kind_of(row[name])}, not {kind_of(kind())}")
     return value
 
 
@@ -124,7 +124,7 @@ def tool(value: dict[str, Any], *, written: bool = False) -> Tool:
         _check_no_schema(value, name)
         parameters = {}
     if not isinstance(parameters, dict):
-        raise BadRow(f"the parameters of {name} are {type(parameters).__name__}, not an object")
+        raise BadRow(f"the parameters of {name} are {kind_of(parameters)}, not an object")
     return Tool(name, str(value.get("description") or ""), _schema(parameters, name))
 
 
@@ -177,7 +177,7 @@ def _schema(parameters: dict[str, Any], tool_name: str) -> dict[str, Any]:
     if properties is None:
         return parameters
     if not isinstance(properties, dict):
-        kind = type(properties).__name__
+        kind = kind_of(properties)
         raise BadRow(f"the properties of {tool_name}'s parameters are {kind}, not an object")
     return _checked(parameters, properties, tool_name)
 
@@ -189,7 +189,7 @@ def _checked(
     for key, each in properties.items():
         if each is not None and not isinstance(each, dict | bool):
             raise BadRow(
-                f"the parameter {short(key)} of {tool_name} is {type(each).__name__}, not an object"
+                f"the parameter {short(key)} of {tool_name} is {kind_of(each)}, not an object"
             )
     listed = parameters.get("required")
     if isinstance(listed, list) and not all(isinstance(key, str) for key in listed):
@@ -225,7 +225,7 @@ def call(value: dict[str, Any], key: str, listed: Mapping[str, Tool]) -> ToolCal
             raise BadRow(f"the call of {name} has no {key}, and it requires {', '.join(needed)}")
         given = {}
     if not isinstance(given, dict):
-        raise BadRow(f"the {key} of {name} are {type(given).__name__}, not an object")
+        raise BadRow(f"the {key} of {name} are {kind_of(given)}, not an object")
     return ToolCall(name, unpadded(given, schema, schema))
 
 

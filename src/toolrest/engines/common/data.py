@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from toolrest.data.prompts import fit_prompts, hold_out
+from toolrest.data.prompts import fit_prompts, hold_out_places
 from toolrest.data.sample import Sample
-from toolrest.data.sources import iterate_samples
+from toolrest.data.stored import pick
+from toolrest.engines.common.reading import Rows, read_rows, remembered_hash
 from toolrest.errors import InputError, short_list
 from toolrest.io.files import write_json
 from toolrest.recipe import Recipe
-from toolrest.recipe.sources import recipe_rendering, recipe_sources
+from toolrest.recipe.sources import recipe_sources
 from toolrest.runs.folder import RunFolder
-from toolrest.runs.origins import accepted_changes, differences, origins, read_origins
+from toolrest.runs.origins import accepted_changes, differences, origins, read_origins, rows_hash
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -26,7 +30,7 @@ _WORLD_TRAIN_SAMPLES = 4096
 class Samples:
     """The data of a run."""
 
-    train: list[Sample]
+    train: Sequence[Sample]
     """What the policy is trained on."""
     heldout: list[Sample]
     """What it can be evaluated on; disjoint from the former."""
@@ -34,6 +38,8 @@ class Samples:
     """(row, prompt tokens) of those whose prompts are too long."""
     refused: list[tuple[str, str]] = field(default_factory=list)
     """(row, reason) of those that the chat template refuses."""
+    key: str | None = None
+    """What `train` and `heldout` follow from, where that is known."""
 
     @property
     def left_out(self) -> int:
@@ -46,27 +52,13 @@ class Samples:
         return len(self.train) + len(self.heldout) + self.left_out
 
 
-def read_sources(recipe: Recipe) -> list[list[Sample]]:
-    """The samples of each source of a recipe; of the embedded world there are none.
-
-    Raises:
-        InputError: the data cannot be used; see `iterate_samples`.
-    """
-    rendering = recipe_rendering(recipe)
-    return [
-        list(iterate_samples(source, rendering, recipe.seed)) for source in recipe_sources(recipe)
-    ]
-
-
 def load_samples(
-    recipe: Recipe,
-    tokenizer: PreTrainedTokenizerBase,
-    sources: Sequence[Sequence[Sample]] | None = None,
+    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Rows | None = None
 ) -> Samples:
     """The samples of a recipe that fit its policy.
 
     Args:
-        sources: what `read_sources` gives; None: it is read.
+        rows: what `read_rows` gives; None: they are read.
 
     Raises:
         InputError: the data cannot be used; see `iterate_samples` and `fit_prompts`.
@@ -81,19 +73,33 @@ def load_samples(
             make_samples(Split.HELDOUT, count),
             [],
         )
-    if sources is None:
-        sources = read_sources(recipe)
-    rows = [sample for source in sources for sample in source]
-    fit = fit_prompts(rows, tokenizer, recipe.data.max_prompt_tokens)
+    if rows is None:
+        rows = read_rows(recipe, tokenizer)
+    fit = fit_prompts(rows.samples, rows.lengths, recipe.data.max_prompt_tokens)
     fraction = recipe.data.heldout_fraction if count else 0.0
-    train, heldout = hold_out(fit.kept, fraction, recipe.seed)
+    groups = [rows.groups[place] for place in fit.kept]
+    train, heldout = (
+        [fit.kept[place] for place in places]
+        for places in hold_out_places(groups, fraction, recipe.seed)
+    )
     if len(train) < recipe.rollout.prompts_per_step:
         raise InputError(
             f"data: {len(train)} rows are left to train on, fewer than "
             f"rollout.prompts_per_step={recipe.rollout.prompts_per_step}; lower it, or raise "
             "data.max_prompt_tokens"
         )
-    return Samples(train, heldout, fit.dropped, fit.refused)
+    return Samples(
+        pick(rows.samples, train),
+        list(pick(rows.samples, heldout)),
+        fit.dropped,
+        fit.refused,
+        None if rows.key is None else _key(rows.key, train, heldout),
+    )
+
+
+def _key(rows: str, train: list[int], heldout: list[int]) -> str:
+    """Of the places of the rows that are trained on and held out, among those of a key."""
+    return hashlib.sha256(json.dumps([rows, train, heldout]).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,8 @@ def check_origins(
     Raises:
         InputError: they differ and that is not accepted.
     """
-    now = origins(recipe, tokenizer, (*samples.train, *samples.heldout))
+    rows = remembered_hash(samples.key, lambda: rows_hash(chain(samples.train, samples.heldout)))
+    now = origins(recipe, tokenizer, rows)
     before = read_origins(run.data)
     changed = differences(before, now) if before else []
     if changed and not accept:

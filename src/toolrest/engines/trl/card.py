@@ -61,6 +61,7 @@ def trainer_card(trainer: ResTTrainer, name: str, dataset: str | None) -> ModelC
     steps = f"{trainer.state.global_step} of {trainer.state.max_steps or args.max_steps}"
     limit = args.max_completion_length or 256
     said = code(Path(base).name) if base else "not known"
+    folder = f"./{Path(args.output_dir or name).resolve().name}"
     rewards = ", ".join(code(each) for each in trainer.reward_func_names)
     return ModelCard(
         name=name,
@@ -76,7 +77,7 @@ def trainer_card(trainer: ResTTrainer, name: str, dataset: str | None) -> ModelC
         citations=citations_of(scheme),
         versions=versions_words(),
         dialect=trainer.dialect.name,
-        prompt=prompting(_EXAMPLE, _WORDS, limit, trainer._tokenizer, trainer.speech, "."),
+        prompt=prompting(_EXAMPLE, _WORDS, limit, trainer._tokenizer, trainer.speech, folder),
         base_on_hub=None if local else base,
         datasets=[],
     )

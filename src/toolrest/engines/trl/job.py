@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from toolrest.core.weights import get_scheme
-from toolrest.data.sample import Sample
 from toolrest.engines.common.job import Evaluation, Interrupted, Job, Outcome
+from toolrest.engines.trl.demonstrated import demonstrated, supervised
 from toolrest.errors import InputError, unknown_name
 from toolrest.policy.adapters import has_adapters
 from toolrest.policy.folder import policy_folder
@@ -55,8 +55,8 @@ class TrlEngine:
             changed = record_machine(job.run, recipe.seed, job.ranks.count)
             if changed:
                 job.view.note(f"the rest may differ from an undisturbed run: {'; '.join(changed)}")
-        if _supervised(recipe) != "none":
-            _demonstrated(job)
+        if supervised(recipe) != "none":
+            demonstrated(recipe, job.samples.train)
         job.view.stage("loading the policy and the training engine")
         model = load_policy(recipe)
         _check_fits(recipe, model)
@@ -91,27 +91,6 @@ class TrlEngine:
         return Outcome(before, after, steps)
 
 
-def _supervised(recipe: Recipe) -> str:
-    """The supervised method of a run, before reinforcement learning or alone; or `none`."""
-    return recipe.warm_start.method if recipe.method == "rl" else recipe.method
-
-
-def _demonstrated(job: Job) -> list[Sample]:
-    """The rows with a demonstration.
-
-    Raises:
-        InputError: there are none.
-    """
-    shown = [sample for sample in job.samples.train if sample.demonstration is not None]
-    if not shown:
-        raise InputError(
-            f"{_supervised(job.recipe)}: no row has a demonstration; sources with thoughts "
-            "have them (an RLLA .json file, messages with reasoning_content), and any source "
-            "with data.think=false"
-        )
-    return shown
-
-
 def _check_fits(recipe: Recipe, model: PreTrainedModel) -> None:
     """Check, before anything is sampled, that the policy has what the recipe names of it.
 
@@ -134,7 +113,7 @@ def _warm_started(job: Job, model: PreTrainedModel) -> PreTrainedModel:
     from toolrest.engines.trl.warm_start import warm_start_with_trl
 
     if not job.ranks.first(job.run.warm_start.is_dir):
-        warm, shown = job.recipe.warm_start, _demonstrated(job)
+        warm, shown = job.recipe.warm_start, demonstrated(job.recipe, job.samples.train)
         job.view.stage(f"warm start ({warm.method})", warm.steps)
         warm_start_with_trl(job, model, shown)
     return load_policy(job.recipe, job.run.warm_start)

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
-from datasets import Dataset
-from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    PrinterCallback,
-)
+from transformers import PreTrainedModel, PrinterCallback
 
 from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import Region
-from toolrest.data.prompts import render_prompts
-from toolrest.data.sample import Sample
 from toolrest.engines.common.guarded_reward import GuardedReward, load_reward_function
 from toolrest.engines.common.job import Job
 from toolrest.engines.common.reward import recipe_reward
@@ -29,6 +21,7 @@ from toolrest.engines.common.signals import stopped_by_signals
 from toolrest.engines.trl.prefix.support import has_router_loss
 from toolrest.engines.trl.progress import Progress
 from toolrest.engines.trl.rollout import shared_prefix_rollout
+from toolrest.engines.trl.rows import training_rows
 from toolrest.engines.trl.settings import lora_config, uses_bfloat16
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer, RolloutBatch
 from toolrest.estimate import KEPT
@@ -142,39 +135,6 @@ class _Follow(Progress):
             control.should_training_stop = True
 
 
-def _prompt(sample: Sample, ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> Any:
-    """The prompt that rewards and rollouts show: messages, or a text where the chat template writes
-    the tools or calls.
-    """
-    if sample.tools is None and all(set(m) == {"role", "content"} for m in sample.prompt):
-        return list(sample.prompt)
-    return tokenizer.decode(list(ids))
-
-
-def _rows(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
-    """The rows of the data set. The chat template has taken all of the samples before."""
-    found = render_prompts(samples, tokenizer)
-    return [
-        _row(sample, cast("list[int]", ids), tokenizer)
-        for sample, ids in zip(samples, found, strict=True)
-    ]
-
-
-def _row(sample: Sample, ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """The columns of a row: the prompt, and what the rewards need. Tools are JSON text, since Arrow
-    would add the keys of all tools to each.
-    """
-    row = {
-        "prompt": _prompt(sample, ids, tokenizer),
-        "prompt_ids": np.array(ids, dtype=np.int32),
-        "ground_truth": sample.ground_truth,
-        "identity": sample.identity,
-    }
-    if sample.declared:
-        row["tools"] = json.dumps(sample.declared)
-    return row
-
-
 def train_with_trl(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> int:
     """Train the model in place, from the run's last checkpoint where `job.first` says so;
     checkpoints, metrics and rollouts go to the run's folder.
@@ -190,13 +150,12 @@ def train_with_trl(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> 
         The optimiser steps done; fewer than the recipe's if it was interrupted.
     """
     recipe, run, tokenizer = job.recipe, job.run, job.tokenizer
-    rows = _rows(job.samples.train, tokenizer)
     follow = _Follow(job, evaluate)
     trainer = ResTTrainer(
         model=model,
         processing_class=tokenizer,
         reward_funcs=_rewards(job),
-        train_dataset=Dataset.from_list(rows),
+        train_dataset=training_rows(job.samples.train, tokenizer),
         args=trl_config(recipe, run.checkpoints, by_tokens=not has_router_loss(model)),
         callbacks=[follow],
         rollout_func=_rollout_function(recipe, model),
@@ -227,6 +186,7 @@ def _card(job: Job, model: PreTrainedModel, step: int) -> ModelCard:
         speech,
         name=f"{name}, checkpoint {step}",
         steps=f"{step} of {recipe.max_steps}",
+        folder=f"./checkpoint-{step}",
         results=Results(
             "A checkpoint is not evaluated when it is written; `toolrest evaluate` does that."
         ),
@@ -286,7 +246,8 @@ def _rollout_writer(job: Job, model: PreTrainedModel) -> Callable[[RolloutBatch]
                 "advantage": batch.advantages[row].item(),
                 "reward": asdict(batch.breakdowns[row]),
                 "ids": ids,
-                "tokens": [vocabulary.text([token]) for token in ids],
+                "cut": vocabulary.end_ids.isdisjoint(ids[-1:]),  # at the length limit
+                "tokens": vocabulary.pieces(ids),
                 "regions": [Region(r).name.lower() for r in batch.regions[row][kept].tolist()],
                 "weights": [round(w, 4) for w in batch.weights[row][kept].tolist()],
             }

@@ -10,6 +10,7 @@ from typing import Any
 from toolrest.errors import InputError
 from toolrest.evaluate.intervals import wilson
 from toolrest.recipe import load_recipe
+from toolrest.report.inspection import told_status
 from toolrest.report.page_of_runs.reading import (
     finite,
     is_number,
@@ -147,6 +148,11 @@ def _series(rows: Any) -> dict[str, list[list[float | None]]]:
     }
 
 
+def _status(row: dict[str, Any]) -> Any:
+    status = object_or_empty(row.get("reward")).get("status")
+    return told_status(status, row.get("cut")) if isinstance(status, str) else status
+
+
 def _failures(run: RunFolder, missing: list[str]) -> list[dict[str, Any]]:
     """Held-out responses after training that are not exactly right, and what `toolrest evaluate`
     has found wrong since.
@@ -156,7 +162,7 @@ def _failures(run: RunFolder, missing: list[str]) -> list[dict[str, Any]]:
             f"held-out {row.get('identity', '?')}, {row.get('decoding', '?')}",
             row.get("ground_truth"),
             row.get("response"),
-            object_or_empty(row.get("reward")).get("status"),
+            _status(row),
         )
         for row in _some(run.evaluation / "after.jsonl", missing)
         if not object_or_empty(row.get("reward")).get("exact")

@@ -8,6 +8,7 @@ from typing import Any
 from toolrest.core.regions import Region
 from toolrest.errors import InputError
 from toolrest.recipe import load_recipe
+from toolrest.report.inspection import UNFINISHED, told_status
 from toolrest.report.page_of_runs.reading import (
     finite,
     is_number,
@@ -40,7 +41,7 @@ class TokenTexts:
         if not isinstance(ids, list) or not self._ready():
             return None
         try:
-            return [self._vocabulary.text([token]) for token in ids[:MOST_TOKENS]]
+            return self._vocabulary.pieces(ids[:MOST_TOKENS], UNFINISHED)
         except (TypeError, ValueError, IndexError, OverflowError):
             return None
 
@@ -86,9 +87,23 @@ def rollout_groups(
             count += 1
     sampled = (
         f"{count} responses of {len(made)} groups from {len(chosen)} of {len(files)} steps whose "
-        "rollouts were saved"
+        f"rollouts were saved{_rewards_of(run)}"
     )
     return made, sampled
+
+
+def _rewards_of(run: RunFolder) -> str:
+    """Which rewards are shown, where they are not those of `inspect`, `score` and evaluations."""
+    try:
+        schedule = load_recipe(run.recipe, []).reward.schedule
+    except InputError:
+        return ""
+    if schedule == "constant":
+        return ""
+    return (
+        f"; rewards are those of training, by reward.schedule={visible(schedule)} at the step "
+        "(inspect, score and evaluations have constant ranges)"
+    )
 
 
 def _add(made: list[dict[str, Any]], row: dict[str, Any], texts: TokenTexts) -> None:
@@ -123,7 +138,7 @@ def _response(row: dict[str, Any], texts: TokenTexts) -> dict[str, Any]:
             for key in ("total", "format_reward", "correctness_reward", "format", "correctness")
         },
         "exact": bool(reward.get("exact")),
-        "status": visible(str(reward.get("status", "?"))),
+        "status": visible(told_status(str(reward.get("status", "?")), row.get("cut"))),
         "calls": _parts(reward.get("calls")),
     }
     if pieces is not None and len(pieces) == len(regions) == len(weights):
