@@ -90,7 +90,8 @@ def reward_to_go(
     where a token matters for later parts. With gamma = 0 a token has only the next decision.
 
     Args:
-        rewards: one reward a response, [B]; a group's responses stand next to each other.
+        rewards: one reward a response, [B]; a group's responses stand next to each other. One of
+            NaN is not known: its response counts for no mean and gets 0.
         decided: phi, s and c. With c, 0 is left at the end of a well-formed reply.
         group_size: responses to one prompt; B is a multiple of it.
         discount: gamma, in [0, 1].
@@ -121,10 +122,30 @@ def reward_to_go(
         to_go.append(row)
     undecided = torch.tensor(to_go, dtype=torch.float64, device=rewards.device)
     undecided = undecided.view(-1, group_size, most + 1)
-    centred = undecided - undecided.mean(dim=1, keepdim=True)
+    known = ~rewards.isnan()
+    if known.all():
+        mean, spread = undecided.mean(dim=1, keepdim=True), undecided.std(dim=1, keepdim=True)
+    else:
+        mean, spread = _of_known(undecided, known.view(-1, group_size, 1))
+    centred = undecided - mean
     if scale == "group" and group_size > 1:
-        spread = undecided.std(dim=1, keepdim=True).amax(dim=2, keepdim=True)
-        centred = centred / (spread + delta)
-    elif scale == "batch" and rewards.numel() > 1:
-        centred = centred / (rewards.double().std() + delta)
+        centred = centred / (spread.amax(dim=2, keepdim=True) + delta)
+    elif scale == "batch" and known.sum() > 1:
+        centred = centred / (rewards[known].double().std() + delta)
+    centred = centred.masked_fill(~known.view(-1, group_size, 1), 0.0)
     return centred.view(-1, most + 1).gather(1, decided.num_decided).to(rewards.dtype)
+
+
+def _of_known(values: torch.Tensor, known: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(mean, sample standard deviation) over the known rows of each group, [P, 1, S]; 0 where there
+    are too few.
+
+    Args:
+        values: [P, G, S].
+        known: bool, [P, G, 1].
+    """
+    counted = torch.where(known, values, 0.0)
+    count = known.sum(dim=1, keepdim=True)
+    mean = counted.sum(dim=1, keepdim=True) / count.clamp(min=1)
+    squares = torch.where(known, values - mean, 0.0).square().sum(dim=1, keepdim=True)
+    return mean, (squares / (count - 1).clamp(min=1)).sqrt()

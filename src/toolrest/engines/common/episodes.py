@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from toolrest.core.dialects import get_dialect
 from toolrest.data.prompts import TemplateRefusal, render_chat
 from toolrest.environments.base import Ending, Start
 from toolrest.environments.episode import Limits
 from toolrest.environments.host import Host
-from toolrest.policy.speech import read_speech
+from toolrest.policy.speech import Speech
 from toolrest.recipe import Recipe
 from toolrest.recipe.sources import recipe_rendering
 from toolrest.rollout.seams import Seams, first_prompt
@@ -40,8 +39,50 @@ class Played:
     """What came of each, [B]."""
 
 
+@dataclass(frozen=True)
+class EpisodeOptions:
+    """What an environment is, and when its episodes end."""
+
+    source: Any
+    """See `toolrest.environments.source.find_source`."""
+    style: str
+    """How prompts and results are worded: `template` or `plain`."""
+    think: bool = False
+    """Whether a prompt in plain words asks for a thought."""
+    turns: TurnLimits = field(default_factory=TurnLimits)
+    """The most turns and tokens."""
+    limits: Limits = field(default_factory=Limits)
+    """The most time and memory."""
+    max_result_tokens: int = 256
+    """A longer result is cut in the middle."""
+    max_prompt_tokens: int = 1024
+    """An episode that begins with more cannot be played."""
+
+
+def recipe_options(recipe: Recipe) -> EpisodeOptions:
+    """The options of a recipe with an environment, fitted to its policy's chat template."""
+    asked, rendering = recipe.environment, recipe_rendering(recipe)
+    return EpisodeOptions(
+        source=asked.source,
+        style=rendering.style,
+        think=rendering.think,
+        turns=TurnLimits(
+            asked.max_turns, recipe.rollout.max_response_tokens, asked.max_trajectory_tokens
+        ),
+        limits=Limits(asked.call_timeout, asked.episode_timeout, asked.workers, asked.max_memory),
+        max_result_tokens=asked.max_result_tokens,
+        max_prompt_tokens=recipe.data.max_prompt_tokens,
+    )
+
+
 class Episodes:
     """The environment at work; a context manager.
+
+    Args:
+        options: what it is.
+        tokenizer: the policy's.
+        speech: how it ends its turns.
+        output: the file to which what the environments print is added; None: it is dropped.
 
     Raises:
         InputError: the environment cannot be loaded, or no turn can follow another in the policy's
@@ -50,33 +91,15 @@ class Episodes:
 
     def __init__(
         self,
-        recipe: Recipe,
+        options: EpisodeOptions,
         tokenizer: PreTrainedTokenizerBase,
-        generation_config: Any = None,
+        speech: Speech,
         output: Path | None = None,
     ) -> None:
-        environment = recipe.environment
-        assert environment.source is not None
-        self._recipe, self._tokenizer = recipe, tokenizer
-        self._rendering = recipe_rendering(recipe)
-        speech = read_speech(tokenizer, get_dialect(recipe.dialect), generation_config)
-        self.seams = Seams(tokenizer, speech, self._rendering.style, environment.max_result_tokens)
+        self.options, self._tokenizer = options, tokenizer
+        self.seams = Seams(tokenizer, speech, options.style, options.max_result_tokens)
         self.seams.check()
-        self.limits = TurnLimits(
-            environment.max_turns,
-            recipe.rollout.max_response_tokens,
-            environment.max_trajectory_tokens,
-        )
-        self.host = Host(
-            environment.source,
-            Limits(
-                environment.call_timeout,
-                environment.episode_timeout,
-                environment.workers,
-                environment.max_memory,
-            ),
-            output,
-        )
+        self.host = Host(options.source, options.limits, output)
 
     def play(
         self,
@@ -110,7 +133,7 @@ class Episodes:
             episodes.append(ids if isinstance(ids, str) else episode)
         self._fill(prompts)
         size = group_size(prompts)
-        player = Player(sampler_of(prompts[::size], size), self.seams, self.limits)
+        player = Player(sampler_of(prompts[::size], size), self.seams, self.options.turns)
         tools = [None if each.start is None else list(each.start.tools) for each in begun]
         try:
             played = player.play(prompts, episodes, uniforms, tools)
@@ -121,16 +144,15 @@ class Episodes:
 
     def _prompt(self, start: Start) -> list[int] | str:
         """The ids of an episode's prompt, or why it has none."""
-        prompt = first_prompt(
-            start, self._rendering.style, self.seams.speech, think=self._rendering.think
-        )
+        options = self.options
+        prompt = first_prompt(start, options.style, self.seams.speech, think=options.think)
         try:
             ids = render_chat(prompt, self._tokenizer)
         except TemplateRefusal as refusal:
             return str(refusal)
-        most = self._recipe.data.max_prompt_tokens
+        most = options.max_prompt_tokens
         if len(ids) > most:
-            return f"the episode begins with {len(ids)} tokens, over data.max_prompt_tokens={most}"
+            return f"the episode begins with {len(ids)} tokens, over the {most} of a prompt"
         return ids
 
     def _fill(self, prompts: list[list[int]]) -> None:

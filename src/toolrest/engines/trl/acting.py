@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import json
+import math
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from toolrest.core.credit import Decided
+from toolrest.core import credit
 from toolrest.core.turns import turn_decisions
-from toolrest.engines.common.episodes import Episodes, Played, episode_metrics, episode_seeds
+from toolrest.engines.common.episodes import (
+    EpisodeOptions,
+    Episodes,
+    Played,
+    episode_metrics,
+    episode_seeds,
+)
 from toolrest.engines.trl.rollout import STATISTICS, Numbers, unwrapped
+from toolrest.engines.trl.scoring import ScoringTrainer
+from toolrest.environments.episode import Limits
+from toolrest.errors import InputError
+from toolrest.policy.fitting import usual_style
 from toolrest.rollout.generate import generate_batch
 from toolrest.rollout.repeated import RepeatedTurns
 from toolrest.rollout.sampler import Sampler, shares_prefix
 from toolrest.rollout.shared_prefix import SharedPrefixTurns
-from toolrest.rollout.turns import Trajectory, TurnSampler
+from toolrest.rollout.turns import Trajectory, TurnLimits, TurnSampler
 
 if TYPE_CHECKING:
     from trl.trainer.grpo_trainer import GRPOTrainer
@@ -31,6 +43,13 @@ REWARD = "episode_reward"
 def episode_reward(episode_reward: Sequence[float | None], **columns: Any) -> list[float | None]:
     """A reward function of TRL: what the environment gave; None where it failed."""
     return list(episode_reward)
+
+
+def with_episode_reward(rewards: Any) -> list[Any]:
+    """The rewards of an environment, and others that are added to them."""
+    if rewards is None:
+        return [episode_reward]
+    return [episode_reward, *(rewards if isinstance(rewards, list) else [rewards])]
 
 
 @dataclass
@@ -78,7 +97,7 @@ class EpisodeRollouts:
             [_reset_with(row) for row in rows],
             seeds,
             sampler_of,
-            lambda turn: numbers.uniforms(self.episodes.limits.turn_tokens, turn),
+            lambda turn: numbers.uniforms(self.episodes.options.turns.turn_tokens, turn),
         )
         model.train(was_training)
         self.played = played
@@ -113,18 +132,93 @@ def _output(played: Played, episodes: Episodes) -> dict[str, Any]:
     }
 
 
-def turns_decided(trajectories: Sequence[Trajectory], sampled: torch.Tensor) -> Decided:
-    """Turns as the decisions of the batch's rewards, see `toolrest.core.turns.turn_decisions`.
+class ActingTrainer(ScoringTrainer):
+    """Plays episodes of an environment in place of single responses."""
 
-    Args:
-        sampled: which tokens the policy sampled, bool, [B, T].
-    """
-    rewards = [[turn.reward for turn in each.turns] or [0.0] for each in trajectories]
-    return turn_decisions(rewards, sampled)
+    acts: EpisodeRollouts | None = None
+    """Plays them; None: there is no environment."""
 
+    def _start_acting(self, environment: Any) -> None:
+        """Begin the environment.
 
-def mean_metrics(trajectories: Sequence[Trajectory]) -> dict[str, tuple[float, int]]:
-    """(sum, number of values) of each metric of this process's episodes."""
-    return {
-        name: (sum(values), len(values)) for name, values in episode_metrics(trajectories).items()
-    }
+        Args:
+            environment: `Episodes` that somebody else closes, or a source, see `EpisodeOptions`.
+
+        Raises:
+            InputError: it cannot be used with this policy.
+        """
+        if environment is None:
+            return
+        config = self.config
+        if self.use_vllm and self.accelerator.num_processes > 1:
+            raise InputError(
+                "an environment with vLLM runs in one process; use use_vllm=False with several"
+            )
+        if not isinstance(environment, Episodes):
+            style = config.prompt_style
+            if style == "auto":
+                usual, _ = usual_style(self.dialect, self._tokenizer)
+                style = "plain" if usual == "rlla" else usual
+            length = cast(int, self.max_completion_length)
+            options = EpisodeOptions(
+                source=environment,
+                style=style,
+                turns=TurnLimits(config.max_turns, config.max_turn_tokens or length, length),
+                limits=Limits(
+                    config.call_timeout,
+                    config.episode_timeout,
+                    config.environment_workers,
+                    config.environment_memory,
+                ),
+                max_result_tokens=config.max_result_tokens,
+                max_prompt_tokens=config.max_start_tokens,
+            )
+            environment = Episodes(options, self._tokenizer, self.speech)
+            weakref.finalize(self, environment.close)
+        self.acts = self.rollout_func = EpisodeRollouts(environment)
+
+    def generation_rows(self) -> Sequence[Mapping[str, Any]]:
+        """The rows of the data set that the generation is about, on this process."""
+        return self._generation.rows
+
+    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
+        """As the parent; a failed environment stops the run where it is asked to."""
+        if self.acts is not None and self.acts.played is not None:
+            trajectories = self.acts.played.trajectories
+            failures = [each.failure for each in trajectories if each.failure is not None]
+            if failures and self.config.environment_failure == "stop":
+                raise InputError(f"the environment failed: {failures[0]}")
+            self._log_episodes(trajectories)
+        return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+
+    def _log_episodes(self, trajectories: Sequence[Trajectory]) -> None:
+        """The mean of each metric of the episodes, over all processes."""
+        found = episode_metrics(trajectories)
+        sums = torch.tensor([[sum(values), len(values)] for values in found.values()])
+        everyones = self._sum_over_ranks(sums.to(self.accelerator.device)).tolist()
+        for name, (total, count) in zip(found, everyones, strict=True):
+            if count:
+                self._metrics["train"][name].append(total / count)
+
+    def _turns_to_go(self, mask: torch.Tensor, rewards: torch.Tensor) -> torch.Tensor:
+        """Per-token advantages by turns, [B, T]; see `toolrest.core.turns.turn_decisions`.
+
+        Args:
+            mask: which tokens the policy sampled, bool, [B, T].
+            rewards: what the rows have earned, NaN where the environment failed, [B].
+        """
+        assert self.acts is not None and self.acts.played is not None
+        turns = [[t.reward for t in each.turns] or [0.0] for each in self.acts.played.trajectories]
+        return credit.reward_to_go(
+            rewards,
+            turn_decisions(turns, mask),
+            self._group_size,
+            discount=self.config.credit_discount,
+            scale=self.scale_rewards,
+        )
+
+    def _episode_rewards(self, device: torch.device) -> torch.Tensor:
+        """What the episodes have earned, NaN where the environment failed, [B]."""
+        assert self.acts is not None and self.acts.played is not None
+        found = [each.reward for each in self.acts.played.trajectories]
+        return torch.tensor([math.nan if each is None else each for each in found], device=device)

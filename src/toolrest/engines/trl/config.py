@@ -317,6 +317,24 @@ def check_save_steps(args: ResTConfig) -> None:
         )
 
 
+def check_alone(tools: object, rollout_func: object, environment_factory: object) -> None:
+    """Refuse what would act beside an environment.
+
+    Raises:
+        InputError: naming it.
+    """
+    beside = {
+        "tools": tools,
+        "rollout_func": rollout_func,
+        "environment_factory": environment_factory,
+    }
+    for name, value in beside.items():
+        if value:
+            raise InputError(
+                f"environment= and {name}= both say how the policy acts; leave {name} out"
+            )
+
+
 def check_prompt_ids(datasets: Sequence[Any], environment_factory: Any) -> None:
     """Refuse prompts' ids beside an environment, whose `reset` adds to the prompts' messages.
 

@@ -32,12 +32,15 @@ class Generation:
     unscored: torch.Tensor | None = None
     """Rows that a fault leaves out of the loss, bool, [B]; None: none."""
 
+    rows: Sequence[dict[str, Any]] = ()
+    """The rows of the data set, [B]."""
+
     @classmethod
     def of(cls, inputs: Sequence[dict[str, Any]]) -> Generation:
         """The beginning of a generation of responses to rows of the data set."""
         if any("prompt_ids" not in row for row in inputs):
-            return cls()
-        return cls(prompt_ids=[row["prompt_ids"] for row in inputs])
+            return cls(rows=inputs)
+        return cls(prompt_ids=[row["prompt_ids"] for row in inputs], rows=inputs)
 
     def mask(self, row: int) -> list[bool] | None:
         """Which tokens of a response the policy sampled; None: all of them."""

@@ -11,6 +11,7 @@ import torch
 from toolrest.core import credit
 from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import label_tokens
+from toolrest.core.turns import normalise_turns
 from toolrest.core.weights import (
     RegionEntropy,
     Statistic,
@@ -19,10 +20,12 @@ from toolrest.core.weights import (
 from toolrest.engines.common.batch import RolloutBatch, entropy_metrics, signal_metrics
 from toolrest.engines.common.entropy import EntropyTracker
 from toolrest.engines.common.incidents import Incident
+from toolrest.engines.trl.acting import ActingTrainer, with_episode_reward
 from toolrest.engines.trl.card import trainer_card
 from toolrest.engines.trl.config import (
     Credit,
     ResTConfig,
+    check_alone,
     check_credit,
     check_prompt_ids,
     check_save_steps,
@@ -34,7 +37,6 @@ from toolrest.engines.trl.config import (
 from toolrest.engines.trl.generation import Generation
 from toolrest.engines.trl.measuring import Recording
 from toolrest.engines.trl.prefix.trainer import Scored
-from toolrest.engines.trl.scoring import ScoringTrainer
 from toolrest.runs.model_card import ModelCard
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
     from trl.trainer.grpo_trainer import EnvironmentFactory, RewardFunc, RolloutFunc
 
 
-class ResTTrainer(ScoringTrainer):
+class ResTTrainer(ActingTrainer):
     """`GRPOTrainer` whose per-token advantages are w_t * A_i, [B, T].
 
     Takes what `GRPOTrainer` takes, in its order and with its defaults.
@@ -72,7 +74,10 @@ class ResTTrainer(ScoringTrainer):
         peft_config: adapters that are trained in place of all parameters.
         tools: functions that the policy may call while it responds.
         rollout_func: samples in TRL's place.
-        environment_factory: makes what answers the policy's calls.
+        environment_factory: makes what answers the policy's calls, in TRL's own loop.
+        environment: what answers the policy's calls over several turns, in ours: a class, a list of
+            functions, or a text as the recipe's `environment.source`; see docs/agents.md. The
+            rewards are its own, and `reward_funcs` may be left out.
         on_rollouts: called with each generation's `RolloutBatch`.
         model_card: the card of the policy after so many steps, for the checkpoints; None: by what
             is known here.
@@ -110,6 +115,7 @@ class ResTTrainer(ScoringTrainer):
         rollout_func: RolloutFunc | None = None,
         environment_factory: EnvironmentFactory | dict[str, EnvironmentFactory] | None = None,
         *,
+        environment: Any = None,
         on_rollouts: Callable[[RolloutBatch], None] | None = None,
         on_incident: Callable[[Incident], None] = lambda incident: None,
         model_card: Callable[[int], ModelCard] | None = None,
@@ -120,6 +126,9 @@ class ResTTrainer(ScoringTrainer):
             get_dialect(args.dialect)
         check_settings(args, self.scheme)
         check_prompt_ids((train_dataset, eval_dataset), environment_factory)
+        if environment is not None:
+            check_alone(tools, rollout_func, environment_factory)
+            reward_funcs = with_episode_reward(reward_funcs)
         super().__init__(
             model,
             reward_funcs,
@@ -140,10 +149,11 @@ class ResTTrainer(ScoringTrainer):
         )
         check_save_steps(args)
         check_whole_groups(args, self.scheme.reads_tokens)
-        check_credit(args, self.reward_funcs, self.tools)
+        check_credit(args, self.reward_funcs, self.tools, environment is not None)
         self.config = args
         self._share_prefixes(args.prefix_sharing, args.micro_tokens)
         self._start_scoring()
+        self._start_acting(environment)
         self._on_rollouts = on_rollouts
         self._model_card = model_card
         self.entropy = EntropyTracker(
@@ -180,10 +190,14 @@ class ResTTrainer(ScoringTrainer):
             tokens = self._token_statistics(output, scored)
         entropy = self._region_entropy(output, regions, mask, scored)
         weights = self.scheme(TokenBatch(regions, mask, self._progress(), entropy, tokens))
+        if self.config.normalise == "turn":
+            weights = normalise_turns(weights, mask)
         weights = self._finite_rows("weight", weights, output["completion_ids"])
         credited = advantages
         if self.config.credit == Credit.SPANS:
             credited = self._reward_to_go(inputs, output["completion_ids"], mask)
+        elif self.config.credit == Credit.TURNS:
+            credited = self._turns_to_go(mask, self._episode_rewards(mask.device))
         output["advantages"] = credit.apply(weights, credited)
         output["regions"] = regions
         if drawn is not None:

@@ -1,0 +1,72 @@
+"""The rows that a recipe's episodes are about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from toolrest.data.prompts import hold_out
+from toolrest.data.rows import BadRow, iterate_rows
+from toolrest.data.sample import Sample
+from toolrest.engines.common.data import Samples
+from toolrest.errors import InputError
+from toolrest.recipe import Recipe
+from toolrest.recipe.sources import recipe_sources
+
+WORLD = "world"
+
+
+def episode_samples(recipe: Recipe) -> Samples:
+    """The rows of a recipe with an environment: those of its data; of the embedded chains; else
+    {"index": i}, those that are held out after the others.
+
+    Raises:
+        InputError: the data cannot be used, or are too few.
+    """
+    count = recipe.evaluation.samples
+    sources = recipe_sources(recipe)
+    if sources:
+        rows = [
+            Sample((), "", path, f"{path}:{number}", columns=columns, row=str(number))
+            for path in (source.path for source in sources)
+            for number, columns in _rows(path)
+        ]
+        fraction = recipe.data.heldout_fraction if count else 0.0
+        train, heldout = hold_out(rows, fraction, recipe.seed)
+        if len(train) < recipe.rollout.prompts_per_step:
+            raise InputError(
+                f"data: {len(train)} rows are left to train on, fewer than "
+                f"rollout.prompts_per_step={recipe.rollout.prompts_per_step}; lower it"
+            )
+        return Samples(train, heldout, [])
+    if recipe.environment.source == WORLD:
+        from toolrest.world.chains import chain_rows
+        from toolrest.world.tasks import Split
+
+        found = [
+            chain_rows(split, number, seed)
+            for split, number, seed in (
+                (Split.TRAIN, recipe.environment.rows, recipe.seed),
+                (Split.HELDOUT, count, 0),
+            )
+        ]
+    else:
+        rows_in_all = recipe.environment.rows
+        found = [
+            [{"index": index} for index in range(rows_in_all)],
+            [{"index": index} for index in range(rows_in_all, rows_in_all + count)],
+        ]
+    train, heldout = (list(map(_generated, rows)) for rows in found)
+    return Samples(train, heldout, [])
+
+
+def _generated(columns: Mapping[str, Any]) -> Sample:
+    identity = "/".join(str(columns[key]) for key in ("split", "seed", "index") if key in columns)
+    return Sample((), "", "environment", identity, columns=columns)
+
+
+def _rows(path: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, row in enumerate(iterate_rows(path)):
+        if isinstance(row, BadRow):
+            raise InputError(f"data {path}: row {number} cannot be read: {row}")
+        yield number, row
