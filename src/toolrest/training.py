@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,14 @@ from toolrest.engines.common.data import (
     load_samples,
     report_data,
 )
+from toolrest.engines.common.episode_rows import episode_samples
 from toolrest.engines.common.job import Engine, Job, View
 from toolrest.engines.common.ranks import ALONE, Ranks
 from toolrest.engines.common.reading import Rows, read_rows
 from toolrest.engines.trl.job import TrlEngine
 from toolrest.engines.verl.job import VerlEngine
 from toolrest.evaluate.of_run import RunEvaluation
+from toolrest.estimate.settings import Lengths
 from toolrest.io.files import write_json, write_whole
 from toolrest.policy.fitting import fit_recipe
 from toolrest.policy.sizing import count_tokens, is_sized, refuse_memory, say_time, size_recipe
@@ -62,9 +65,11 @@ def run_training(
     notes = engine.check(recipe, run)
     tokenizer = load_tokenizer(recipe)
     recipe, fitted = fit_recipe(recipe, tokenizer)
-    rows = _read(recipe, tokenizer, view, ranks)
-    recipe, settings = ranks.first(partial(size_recipe, recipe, tokenizer, sources=rows.sources))
-    samples = load_samples(recipe, tokenizer, rows)
+    acts = recipe.environment.source is not None
+    rows = None if acts else _read(recipe, tokenizer, view, ranks)
+    sources = None if rows is None else rows.sources
+    recipe, settings = ranks.first(partial(size_recipe, recipe, tokenizer, sources=sources))
+    samples = episode_samples(recipe) if acts else load_samples(recipe, tokenizer, rows)
     origin = ranks.first(
         lambda: check_origins(recipe, tokenizer, samples, run, accept_changed_data)
     )
@@ -81,7 +86,8 @@ def run_training(
             write_whole(run.recipe, written)  # a starter of processes wrote what was said alone
         for note in report_data(samples, len(job.heldout), run, origin):
             view.note(note)
-    outcome = engine.train(job, RunEvaluation(job))
+    with job.episodes if acts else nullcontext():
+        outcome = engine.train(job, RunEvaluation(job))
     rl = recipe.method == "rl"
     summary = {
         "before": outcome.before,
@@ -119,7 +125,8 @@ def _look_ahead(
 ) -> None:
     """Refuse what memory is not there for, and say how long the run will take."""
     if is_sized(recipe):
-        lengths = count_tokens(samples.train, tokenizer, recipe)
+        acts = recipe.environment.source is not None
+        lengths = Lengths() if acts else count_tokens(samples.train, tokenizer, recipe)
         refuse_memory(recipe, max(lengths.prompts, default=None))
         if (line := say_time(recipe, lengths, len(samples.heldout))) is not None:
             view.note(line)

@@ -7,7 +7,7 @@ import pytest
 from environments.processes import all_gone
 
 from toolrest.core.dialects import ToolCall
-from toolrest.environments.base import Ending, EnvironmentFailure, Finish, Start, Step
+from toolrest.environments.base import Ending, Environment, EnvironmentFailure, Finish, Start, Step
 from toolrest.environments.host import Host, Limits
 from toolrest.errors import InputError
 
@@ -194,3 +194,20 @@ def test_a_process_whose_episode_failed_is_not_used_again(tmp_path):
         assert all_gone([raised.pid, slow.pid])
         [after] = host.start([(row, 0)])
         assert after.start.messages[0]["content"] == "1"
+
+
+class Bare(Environment):
+    """A subclass of the protocol that leaves out what may be left out."""
+
+    def reset(self, row, seed):
+        return Start(({"role": "user", "content": "Go."},))
+
+    def call(self, calls):
+        return Step(tuple((each.name, "fine") for each in calls))
+
+
+def test_a_subclass_of_the_protocol_may_leave_out_finish_and_close():
+    with Host(Bare, LIMITS) as host:
+        [episode] = host.start([({}, 0)])
+        assert episode.finish("", Ending.ANSWERED).result() == Finish()
+        assert episode.close().result() is None

@@ -71,6 +71,9 @@ class Environment(Protocol):
     A subclass of the protocol or any class with these methods; `finish` and `close` may be left
     out. What is raised ends the episode as failed, which is no reward of 0 but none at all. A call
     that the policy got wrong is a result that says so, not an exception.
+
+    A class that says `reusable = True` promises that `reset` forgets everything that was before:
+    one process then plays many episodes, which saves a fork and an `__init__` for each.
     """
 
     def reset(self, row: Mapping[str, Any], seed: int) -> Start | Awaitable[Start]:
@@ -93,11 +96,11 @@ class Environment(Protocol):
             reply: what it told the user in its last turn; empty: nothing.
             ending: `ANSWERED`, after which the user may go on; else why it cannot.
         """
-        ...
+        return Finish()
 
     def close(self) -> Awaitable[None] | None:
         """The process ends."""
-        ...
+        return None
 
 
 class EnvironmentFailure(Exception):

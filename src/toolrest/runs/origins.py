@@ -60,6 +60,9 @@ def file_origins(recipe: Recipe) -> dict[str, str]:
         file = user_path(recipe.reward.function.rpartition(":")[0], "reward.function")
         if file.is_file():
             found[f"reward {recipe.reward.function}"] = sha256_of(file)
+    source = recipe.environment.source
+    if source is not None and (file := environment_file(source)) is not None:
+        found[f"environment {source}"] = sha256_of(file)
     return found
 
 
@@ -80,7 +83,10 @@ def rows_hash(rows: Iterable[Sample]) -> str:
     """Of what the rows say, whatever file they came from: other wording is other rows."""
     found, write = hashlib.sha256(), json.JSONEncoder(sort_keys=True, default=str).encode
     for row in rows:
-        found.update(write(vars(row)).encode() + b"\n")
+        told = vars(row)
+        if row.columns is None:  # as it was before there were environments
+            told = {key: value for key, value in told.items() if key != "columns"}
+        found.update(write(told).encode() + b"\n")
     return found.hexdigest()
 
 

@@ -81,6 +81,16 @@ class Job:
         return self.samples.heldout[: self.recipe.evaluation.samples]
 
     @cached_property
+    def episodes(self) -> Episodes:
+        """The recipe's environment at work."""
+        speech = read_speech(self.tokenizer, get_dialect(self.recipe.dialect), self.generation)
+        output = self.run.path / ENVIRONMENT_LOG
+        episodes = Episodes(recipe_options(self.recipe), self.tokenizer, speech, output)
+        for note in episodes.host.notes if self.ranks.main else ():
+            self.view.note(note)
+        return episodes
+
+    @cached_property
     def monitor(self) -> Monitor:
         """The monitor of the run, which has read the metrics that are in the folder already."""
         say = self.view.warn if self.ranks.main else lambda text: None
