@@ -19,8 +19,8 @@ from toolrest.engines.common.ranks import ALONE, Ranks
 from toolrest.engines.common.reading import Rows, read_rows
 from toolrest.engines.trl.job import TrlEngine
 from toolrest.engines.verl.job import VerlEngine
-from toolrest.evaluate.of_run import RunEvaluation
 from toolrest.estimate.settings import Lengths
+from toolrest.evaluate.of_run import RunEvaluation
 from toolrest.io.files import write_json, write_whole
 from toolrest.policy.fitting import fit_recipe
 from toolrest.policy.sizing import count_tokens, is_sized, refuse_memory, say_time, size_recipe
@@ -86,7 +86,7 @@ def run_training(
             write_whole(run.recipe, written)  # a starter of processes wrote what was said alone
         for note in report_data(samples, len(job.heldout), run, origin):
             view.note(note)
-    with job.episodes if acts else nullcontext():
+    with job.episodes or nullcontext():
         outcome = engine.train(job, RunEvaluation(job))
     rl = recipe.method == "rl"
     summary = {

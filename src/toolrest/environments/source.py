@@ -65,6 +65,15 @@ def check_source(text: str) -> Source:
     return _from_text(text)
 
 
+def environment_file(text: str) -> Path | None:
+    """The file that a recipe's environment is in; None: it is in none, or the file is not there."""
+    file = text if text.endswith(".py") else text.rpartition(":")[0]
+    if "://" in text or not file.endswith(".py"):
+        return None
+    path = user_path(file, WHERE)
+    return path if path.is_file() else None
+
+
 def _from_text(text: str) -> Source:
     where = f"{WHERE}={text}"
     if text in BUILT_IN:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from toolrest.data.sample import Sample
-from toolrest.engines.common.episodes import Episodes, episode_seeds
-from toolrest.engines.common.ranks import ALONE, Ranks
-from toolrest.recipe import Recipe
+from toolrest.engines.common.episodes import episode_record, episode_seeds
+from toolrest.engines.common.job import Job
 from toolrest.rollout.generate import generate_batch
 from toolrest.rollout.repeated import RepeatedTurns
 from toolrest.rollout.sampler import shares_prefix
@@ -19,7 +17,7 @@ from toolrest.rollout.shared_prefix import SharedPrefixTurns
 from toolrest.rollout.turns import Trajectory, TurnSampler
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -48,22 +46,20 @@ class EpisodesResult:
 
 def evaluate_episodes(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    samples: Sequence[Sample],
-    recipe: Recipe,
-    episodes: Episodes,
-    on_progress: Callable[[int], None],
-    ranks: Ranks = ALONE,
+    job: Job,
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> tuple[EpisodesResult, list[dict[str, Any]]]:
-    """Evaluate a policy.
+    """Evaluate a policy on a job's held-out rows. Its processes share the work, and each gets the
+    whole result.
 
     Args:
         on_progress: called with the number of episodes so far, of two a row.
-        ranks: the processes that share the work; each gets the whole result.
 
     Returns:
         The result, and one record an episode: the row's identity, the turns and what they earned.
     """
+    samples, recipe, episodes, ranks = job.heldout, job.recipe, job.episodes, job.ranks
+    assert episodes is not None
     seeds = episode_seeds(recipe.seed, len(samples), 1)
     stops = list(episodes.seams.speech.stop_ids)
     shared = shares_prefix(model, recipe.rollout.sampler)
@@ -87,7 +83,7 @@ def evaluate_episodes(
             return RepeatedTurns(
                 everyone,
                 lambda asked, limit: generate_batch(
-                    model, tokenizer, asked, limit, temperature, stops
+                    model, job.tokenizer, asked, limit, temperature, stops
                 ),
             )
 
@@ -106,7 +102,7 @@ def evaluate_episodes(
                         dtype=torch.float64,
                         generator=torch.Generator().manual_seed(recipe.seed + turn),
                     )[batch]
-                    for turn in range(episodes.limits.turns if temperature else 0)
+                    for turn in range(episodes.options.turns.turns if temperature else 0)
                 }
                 played = episodes.play(
                     [samples[at].columns or {} for at in batch],
@@ -131,20 +127,6 @@ def evaluate_episodes(
         *sampled[:2], *greedy[:2], sampled[2], greedy[2], failed=failed, n=len(samples)
     )
     return result, records
-
-
-def episode_record(trajectory: Trajectory) -> dict[str, Any]:
-    """What is kept of an episode, as JSON."""
-    return {
-        "turns": [
-            asdict(turn) | {"calls": [asdict(call) for call in turn.calls]}
-            for turn in trajectory.turns
-        ],
-        "ending": trajectory.ending,
-        "reward": trajectory.reward,
-        "success": trajectory.success,
-        "failure": trajectory.failure,
-    }
 
 
 def _means(played: Sequence[Trajectory]) -> tuple[float, float, float]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolrest.engines.common.job import Job, Result
 from toolrest.errors import InputError
-from toolrest.evaluate.heldout import evaluate_heldout
+from toolrest.evaluate.heldout import HeldOutResult, evaluate_heldout
+from toolrest.evaluate.heldout_episodes import EpisodesResult, evaluate_episodes
 from toolrest.io.files import append_json, read_json, whole_lines, write_json, write_whole
 
 if TYPE_CHECKING:
@@ -38,9 +40,7 @@ class RunEvaluation:
         job.view.stage(
             f"evaluating {when} training on {len(samples)} held-out samples", 2 * len(samples)
         )
-        found, rows = evaluate_heldout(
-            model, job.tokenizer, samples, job.recipe, job.view.advance, job.ranks
-        )
+        found, rows = self._evaluate(model, job.view.advance)
         if job.ranks.main:
             job.run.evaluation.mkdir(exist_ok=True)
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -48,13 +48,21 @@ class RunEvaluation:
             write_json(path, asdict(found))
         return asdict(found)
 
+    def _evaluate(
+        self, model: PreTrainedModel, on_progress: Callable[[int], None]
+    ) -> tuple[HeldOutResult | EpisodesResult, list[dict[str, Any]]]:
+        job = self._job
+        if job.episodes is not None:
+            return evaluate_episodes(model, job, on_progress)
+        return evaluate_heldout(
+            model, job.tokenizer, job.heldout, job.recipe, on_progress, job.ranks
+        )
+
     def on_the_way(self, model: PreTrainedModel, step: int) -> None:
         """Evaluate after an optimiser step, and add the result to the curve."""
         job = self._job
         if job.heldout:
-            found, _ = evaluate_heldout(
-                model, job.tokenizer, job.heldout, job.recipe, lambda done: None, job.ranks
-            )
+            found, _ = self._evaluate(model, lambda done: None)
             self.add(step, asdict(found))
 
     def add(self, step: int, result: Result | None) -> None:

@@ -77,6 +77,8 @@ class RunFolder:
     """Before and after; written when the run is done."""
     incidents = _Within("incidents")
     """Folder: one file a step at which a number was not finite."""
+    environment_log = _Within("environment.log")
+    """What the environment's processes printed."""
     warnings = _Within("warnings.jsonl")
     """One JSON object a warning."""
     lock = _Within("lock")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolrest.data.sample import Sample
 from toolrest.data.sources import answers_beside
+from toolrest.environments.source import environment_file
 from toolrest.io.files import read_json, sha256_of
 from toolrest.io.foreign import user_path
 from toolrest.policy.folder import policy_path, whole_policy

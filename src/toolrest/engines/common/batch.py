@@ -11,6 +11,7 @@ import torch
 from toolrest.core.regions import Region
 from toolrest.core.rewards import RewardBreakdown
 from toolrest.core.weights import RegionEntropy, Statistic
+from toolrest.engines.common.episodes import Played
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class RolloutBatch:
     """Entropy of the distribution that each token was drawn from, nats, [B, T], if measured."""
     breakdowns: Sequence[RewardBreakdown]
     """Reward parts, one a response; empty where no `ToolReward` is used."""
+    episodes: Played | None = None
+    """The episodes that they are, one a response; None: there is no environment."""
     openings: Sequence[str] = ()
     """The part of each reply that its prompt has written already; empty: nothing."""
 

@@ -66,7 +66,7 @@ def _generated(columns: Mapping[str, Any]) -> Sample:
 
 
 def _rows(path: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, row in enumerate(iterate_rows(path)):
+    for number, row in iterate_rows(path):
         if isinstance(row, BadRow):
             raise InputError(f"data {path}: row {number} cannot be read: {row}")
         yield number, row

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import torch
 
 from toolrest.data.prompts import TemplateRefusal, render_chat
 from toolrest.environments.base import Ending, Start
-from toolrest.environments.episode import Limits
+from toolrest.environments.episode import Episode, Limits
 from toolrest.environments.host import Host
 from toolrest.policy.speech import Speech
 from toolrest.recipe import Recipe
@@ -116,7 +116,28 @@ class Episodes:
             sampler_of: see `SamplerOf`.
             uniforms: see `toolrest.rollout.turns.Player.play`.
         """
-        begun = self.host.start(list(zip(rows, seeds, strict=True)))
+        found: dict[int, tuple[Start | None, Trajectory]] = {}
+        for wave in self.host.waves(list(zip(rows, seeds, strict=True))):
+            places = [at for at, _ in wave]
+
+            def own(turn: int, places: list[int] = places) -> torch.Tensor | None:
+                numbers = uniforms(turn)
+                return None if numbers is None else numbers[places]
+
+            begun = [episode for _, episode in wave]
+            played = self._play(begun, sampler_of, own)
+            starts = (each.start for each in begun)
+            found |= dict(zip(places, zip(starts, played, strict=True), strict=True))
+        ordered = [found[at] for at in range(len(rows))]
+        return Played([start for start, _ in ordered], [each for _, each in ordered])
+
+    def _play(
+        self,
+        begun: Sequence[Episode],
+        sampler_of: SamplerOf,
+        uniforms: Callable[[int], torch.Tensor | None],
+    ) -> list[Trajectory]:
+        """Play episodes that have begun, all of them side by side, and close them."""
         prompts: list[list[int]] = []
         episodes: list[Any] = []
         known: dict[str, list[int] | str] = {}
@@ -136,11 +157,10 @@ class Episodes:
         player = Player(sampler_of(prompts[::size], size), self.seams, self.options.turns)
         tools = [None if each.start is None else list(each.start.tools) for each in begun]
         try:
-            played = player.play(prompts, episodes, uniforms, tools)
+            return player.play(prompts, episodes, uniforms, tools)
         finally:
-            for episode in begun:
-                episode.close()
-        return Played([each.start for each in begun], played)
+            for closing in [episode.close() for episode in begun]:
+                closing.result()
 
     def _prompt(self, start: Start) -> list[int] | str:
         """The ids of an episode's prompt, or why it has none."""
@@ -213,3 +233,17 @@ def episode_metrics(played: Sequence[Trajectory]) -> dict[str, list[float]]:
     for ending in Ending:
         found[f"ending/{ending}"] = [float(each.ending is ending) for each in played]
     return found
+
+
+def episode_record(trajectory: Trajectory) -> dict[str, Any]:
+    """What is kept of an episode, as JSON."""
+    return {
+        "turns": [
+            asdict(turn) | {"calls": [asdict(call) for call in turn.calls]}
+            for turn in trajectory.turns
+        ],
+        "ending": trajectory.ending,
+        "reward": trajectory.reward,
+        "success": trajectory.success,
+        "failure": trajectory.failure,
+    }

@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
+from toolrest.core.dialects import get_dialect
 from toolrest.data.sample import Sample
 from toolrest.engines.common.data import Origin, Samples
+from toolrest.engines.common.episodes import Episodes, recipe_options
 from toolrest.engines.common.monitor import Monitor
 from toolrest.engines.common.ranks import ALONE, Ranks
 from toolrest.io.files import append_json
+from toolrest.policy.speech import read_speech
+from toolrest.policy.weights import load_generation_config
 from toolrest.recipe import Recipe
 from toolrest.runs.folder import RunFolder
 
@@ -81,11 +85,17 @@ class Job:
         return self.samples.heldout[: self.recipe.evaluation.samples]
 
     @cached_property
-    def episodes(self) -> Episodes:
-        """The recipe's environment at work."""
-        speech = read_speech(self.tokenizer, get_dialect(self.recipe.dialect), self.generation)
-        output = self.run.path / ENVIRONMENT_LOG
-        episodes = Episodes(recipe_options(self.recipe), self.tokenizer, speech, output)
+    def episodes(self) -> Episodes | None:
+        """The recipe's environment at work, to be closed; None: it has none."""
+        if self.recipe.environment.source is None or self.recipe.method != "rl":
+            return None
+        dialect, own = get_dialect(self.recipe.dialect), load_generation_config(self.recipe)
+        episodes = Episodes(
+            recipe_options(self.recipe),
+            self.tokenizer,
+            read_speech(self.tokenizer, dialect, own),
+            self.run.environment_log,
+        )
         for note in episodes.host.notes if self.ranks.main else ():
             self.view.note(note)
         return episodes

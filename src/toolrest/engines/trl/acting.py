@@ -21,6 +21,7 @@ from toolrest.engines.common.episodes import (
     episode_seeds,
 )
 from toolrest.engines.trl.rollout import STATISTICS, Numbers, unwrapped
+from toolrest.engines.trl.rows import ROW
 from toolrest.engines.trl.scoring import ScoringTrainer
 from toolrest.environments.episode import Limits
 from toolrest.errors import InputError
@@ -34,8 +35,6 @@ from toolrest.rollout.turns import Trajectory, TurnLimits, TurnSampler
 if TYPE_CHECKING:
     from trl.trainer.grpo_trainer import GRPOTrainer
 
-ROW = "row"
-"""The column of a recipe's rows: what `reset` is given, as JSON."""
 REWARD = "episode_reward"
 """What the rollout function calls the rewards of the episodes."""
 

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PrinterCallback
 
 from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import Region
+from toolrest.engines.common.episodes import episode_record
 from toolrest.engines.common.guarded_reward import GuardedReward, load_reward_function
 from toolrest.engines.common.job import Job
 from toolrest.engines.common.reward import recipe_reward
@@ -66,7 +67,9 @@ def trl_config(recipe: Recipe, checkpoints: Path, *, by_tokens: bool = True) -> 
         beta=0.0,
         num_iterations=recipe.optimizer.iterations,
         num_generations=recipe.rollout.group_size,
-        max_completion_length=recipe.rollout.max_response_tokens,
+        max_completion_length=recipe.longest_response,
+        normalise=recipe.weighting.normalise,
+        environment_failure=recipe.environment.failure,
         temperature=recipe.rollout.temperature,
         prefix_sharing=recipe.optimizer.prefix_sharing,
         micro_tokens=tokens,
@@ -158,7 +161,8 @@ def train_with_trl(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> 
         train_dataset=training_rows(job.samples.train, tokenizer),
         args=trl_config(recipe, run.checkpoints, by_tokens=not has_router_loss(model)),
         callbacks=[follow],
-        rollout_func=_rollout_function(recipe, model),
+        rollout_func=None if job.episodes else _rollout_function(recipe, model),
+        environment=job.episodes,
         on_rollouts=_rollout_writer(job, model) if job.ranks.main else None,
         peft_config=lora_config(recipe),
         on_incident=job.monitor.keep,
@@ -200,7 +204,7 @@ def _card(job: Job, model: PreTrainedModel, step: int) -> ModelCard:
 def _rewards(job: Job) -> list[Any]:
     """The recipe's reward, and the user's function where there is one."""
     recipe = job.recipe
-    rewards: list[Any] = [recipe_reward(recipe)]
+    rewards: list[Any] = [] if job.episodes else [recipe_reward(recipe)]
     if recipe.reward.function is not None:
         function = load_reward_function(recipe.reward.function)
         rule, timeout = recipe.guards.reward_error, recipe.reward.timeout
@@ -220,6 +224,18 @@ def _prompt_text(prompt: Any) -> str:
     if isinstance(prompt, str):
         return prompt
     return "\n".join(f"[{message['role']}] {message['content']}" for message in prompt)
+
+
+def _prompt_of(batch: RolloutBatch, row: int) -> Any:
+    start = None if batch.episodes is None else batch.episodes.starts[row]
+    return batch.inputs[row]["prompt"] if start is None else list(start.messages)
+
+
+def _reward_record(batch: RolloutBatch, row: int) -> dict[str, Any]:
+    """The parts of a response's reward, or what its episode earned."""
+    if batch.episodes is not None:
+        return {"total": batch.episodes.trajectories[row].reward}
+    return asdict(batch.breakdowns[row])
 
 
 def _rollout_writer(job: Job, model: PreTrainedModel) -> Callable[[RolloutBatch], None] | None:
@@ -244,7 +260,7 @@ def _rollout_writer(job: Job, model: PreTrainedModel) -> Callable[[RolloutBatch]
                 "opening": batch.openings[row] if batch.openings else "",
                 "response": tokenizer.decode(ids),
                 "advantage": batch.advantages[row].item(),
-                "reward": asdict(batch.breakdowns[row]),
+                "reward": _reward_record(batch, row),
                 "ids": ids,
                 "cut": vocabulary.end_ids.isdisjoint(ids[-1:]),  # at the length limit
                 "tokens": vocabulary.pieces(ids),
@@ -254,8 +270,14 @@ def _rollout_writer(job: Job, model: PreTrainedModel) -> Callable[[RolloutBatch]
             if batch.entropies is not None:
                 entropies = batch.entropies[row][kept].tolist()
                 record["entropies"] = [round(entropy, 4) for entropy in entropies]
+            if batch.episodes is not None:
+                trajectory = batch.episodes.trajectories[row]
+                record["episode"] = episode_record(trajectory) | {
+                    "ids": trajectory.ids,
+                    "sampled": [int(each) for each in trajectory.sampled],
+                }
             if row % recipe.rollout.group_size == 0:
-                record["prompt"] = _prompt_text(batch.inputs[row]["prompt"])
+                record["prompt"] = _prompt_text(_prompt_of(batch, row))
             lines.append(json.dumps(record, ensure_ascii=False) + "\n")
         path = rollouts_file(run.rollouts, batch.step + 1)
         write_whole(path, "".join(lines))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _PLACE = "place"
+ROW = "row"
+"""The column of rows that an episode is about: what `reset` is given, as JSON."""
 
 
 def training_rows(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase) -> Dataset:
@@ -61,6 +63,8 @@ class _Made:
 
     def _rows(self, places: list[int]) -> list[dict[str, Any]]:
         samples = [self._samples[place] for place in places]
+        if any(sample.columns is not None for sample in samples):
+            return [_of_episode(sample) for sample in samples]
         rows = []
         for sample, ids in zip(samples, render_prompts(samples, self._tokenizer), strict=True):
             if isinstance(ids, TemplateRefusal):
@@ -80,6 +84,16 @@ class _Made:
         if sample.tools is None and all(set(m) == {"role", "content"} for m in sample.prompt):
             return list(sample.prompt)
         return self._tokenizer.decode(list(ids))
+
+
+def _of_episode(sample: Sample) -> dict[str, Any]:
+    """A row that an episode is about; its prompt is what the environment begins with."""
+    return {
+        "prompt": [{"role": "user", "content": ""}],
+        "ground_truth": "",
+        "identity": sample.identity,
+        ROW: json.dumps(sample.columns),
+    }
 
 
 def _declare(samples: Sequence[Sample]) -> bool:

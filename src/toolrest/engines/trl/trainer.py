@@ -216,6 +216,7 @@ class ResTTrainer(ActingTrainer):
                     entropies=None if tokens is None else tokens.entropy,
                     breakdowns=generation.breakdowns,
                     openings=generation.openings,
+                    episodes=None if self.acts is None else self.acts.played,
                 )
             )
         return output
