@@ -104,7 +104,8 @@ def test_both_hold_what_is_needed_and_no_more(built):
     }
     source |= {f"toolrest/recipes/{path.name}" for path in ROOT.glob("recipes/*.yaml")}
     assert {name for name in names if ".dist-info/" not in name} == source
-    assert {"toolrest/py.typed", "toolrest/world/policy/model.safetensors"} <= names
+    policies = {f"toolrest/world/{name}/model.safetensors" for name in ("policy", "chain_policy")}
+    assert {"toolrest/py.typed"} | policies <= names
     assert metadata["Version"] == PROJECT["version"]
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata.get_all("Project-URL") == [

@@ -28,7 +28,7 @@ from toolrest.world.tasks import Split
 from toolrest.world.teaching import NOT_LEARNED, Labelled, Lesson, teach
 
 SEED = 20261126
-ERROR_RATE = 0.4
+ERROR_RATE = 0.25
 
 
 def labelled(tokenizer: PreTrainedTokenizerFast, trajectory: Trajectory) -> Labelled:
@@ -62,7 +62,7 @@ def _waver(
 
 LESSONS = (
     Lesson("right trajectories", 600, 16, 1.5e-3, 0.1, _right),
-    Lesson("wavering trajectories", 100, 16, 4e-4, 0.05, _waver),
+    Lesson("wavering trajectories", 120, 16, 4e-4, 0.05, _waver),
 )
 
 
