@@ -8,7 +8,9 @@ def main() -> None:
     try:
         from toolrest.cli.main import main as begin
     except KeyboardInterrupt:
-        sys.stderr.write("stopped before anything was done\n")
+        from toolrest.io.terminal import say
+
+        say("stopped before anything was done", err=True)
         sys.exit(130)
     begin()
 

@@ -149,7 +149,7 @@ def test_a_reason_without_an_error_number_is_said(rollouts, monkeypatch):
 @pytest.mark.parametrize("commit", [None, "abc"])
 def test_the_commit_is_said_where_there_is_one(rollouts, monkeypatch, commit):
     made = {"versions": {"toolrest": "1.2"}, "commit": commit}
-    monkeypatch.setattr("toolrest.runs.folder.describe_environment", lambda seed: made)
+    monkeypatch.setattr("toolrest.runs.environment.describe_environment", lambda seed: made)
     shown = score(rollouts).stdout
     assert f"scored by    toolrest 1.2{'' if commit is None else ' (abc)'}: dialect" in shown
     assert "None" not in shown

@@ -7,7 +7,6 @@ import os
 import platform
 import subprocess
 import sys
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -53,7 +52,6 @@ def describe_environment(seed: int) -> dict[str, Any]:
     }
 
 
-@cache
 def source_hash() -> str:
     """The SHA-256 of the package's own code, in hex: two changed trees of one commit are two
     sources, and a version number is not raised with each change.

@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from replies import calls, prose, spoiled
 
-from toolrest.core.dialects import ToolCall, dialect_names, get_dialect
+from toolrest.core.dialects import Block, ToolCall, dialect_names, get_dialect
 from toolrest.core.rewards.decisions import Potentials, decision_values, find_decisions
 from toolrest.engines.common.reward import Asked, ToolReward
 from toolrest.errors import InputError
@@ -111,6 +111,8 @@ def test_later_tokens_change_no_decision(name, thought, calls, response, data):
         whole = data.draw(spoiled(whole))
     opens, closes = (mark.encode() for mark in dialect.thought_marks)
     assume(opens in whole or closes not in whole)  # see find_decisions
+    if name == "llama3":  # an object with a name that is data by its end; see find_decisions
+        assume(Block.CALLS in dialect.scan(whole.decode("latin-1")).blocks)
     cut = data.draw(st.integers(0, len(whole)))
     by_then = [d for d in find_decisions(whole, dialect) if d.position < cut]
     found = find_decisions(whole[:cut], dialect)
