@@ -268,9 +268,9 @@ def test_a_checkpoints_own_generation_settings_are_left_aside():
     import torch
     from transformers import GenerationConfig
 
-    from toolrest.rollout.generate import generate_batch
     from toolrest.policy.tokenizer import load_tokenizer
     from toolrest.policy.weights import load_policy
+    from toolrest.rollout.generate import generate_batch
 
     model, tokenizer = load_policy(Recipe()), load_tokenizer(Recipe())
     prompts = [tokenizer("You can use these tools")["input_ids"]]

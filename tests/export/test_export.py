@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 from toolrest.cli.main import app
 from toolrest.core.dialects import get_dialect
 from toolrest.data.prompts import render_prompt
-from toolrest.rollout.generate import generate_batch
 from toolrest.evaluate.target import find_target
 from toolrest.export.find import find_policy
 from toolrest.policy.speech import read_speech
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.policy.weights import load_policy
+from toolrest.rollout.generate import generate_batch
 from toolrest.world.tasks import Split, make_samples
 
 PLAIN = """

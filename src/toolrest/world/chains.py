@@ -40,6 +40,8 @@ def chain_rows(split: Split, count: int, seed: int = 0) -> list[dict[str, Any]]:
 class Chains(Environment):
     """Plays one chain after the other."""
 
+    reusable = True
+
     def reset(self, row: Mapping[str, Any], seed: int) -> Start:
         """Begin the chain that the row names.
 
