@@ -1,14 +1,16 @@
-"""Rollouts of the embedded policy: shared prefixes against transformers' generate.
+"""Rollouts of a policy: shared prefixes against transformers' generate.
 
-    python benchmarks/rollout.py
+    python benchmarks/rollout.py [--policy FOLDER --prompt-tokens 540 --prompts 2]
 
-64 responses in groups of 8, both sides in turn in pairs. Sampled responses differ, so tokens a
-second are compared, and greedy ones, which are the same, by time.
+Responses in groups of 8, both sides in turn in pairs: of the embedded policy to its own tasks, or
+of another to prompts of random tokens. Sampled responses differ, so tokens a second are compared,
+and greedy ones, which are the same, by time.
 """
 
 import argparse
 import statistics
 from functools import partial
+from pathlib import Path
 
 import torch
 from pairs import pairs
@@ -20,17 +22,28 @@ from toolrest.recipe import Recipe
 from toolrest.rollout.shared_prefix import sample_groups
 from toolrest.world.tasks import Split, make_samples
 
-PROMPTS, GROUP, MOST = 8, 8, 192
+GROUP = 8
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=10)
-    repeats = parser.parse_args().repeats
-    model, tokenizer = load_policy(Recipe()).eval(), load_tokenizer(Recipe())
-    samples = make_samples(Split.TRAIN, PROMPTS)
-    prompts = [render_prompt(sample, tokenizer) for sample in samples]
+    parser.add_argument("--policy", help="a folder; None: the embedded policy and its tasks")
+    parser.add_argument("--prompts", type=int, default=8)
+    parser.add_argument("--prompt-tokens", type=int, default=540)
+    parser.add_argument("--tokens", type=int, default=192, help="of a response, at most")
+    chosen = parser.parse_args()
+    repeats, most = chosen.repeats, chosen.tokens
+    recipe = Recipe() if chosen.policy is None else Recipe(policy=str(Path(chosen.policy)))
+    model, tokenizer = load_policy(recipe).eval(), load_tokenizer(recipe)
     end = tokenizer.eos_token_id
+    if chosen.policy is None:
+        samples = make_samples(Split.TRAIN, chosen.prompts)
+        prompts = [render_prompt(sample, tokenizer) for sample in samples]
+    else:
+        size = (chosen.prompts, chosen.prompt_tokens)
+        numbers = torch.Generator().manual_seed(0)
+        prompts = torch.randint(1000, len(tokenizer) - 1000, size, generator=numbers).tolist()
     tokens: dict[str, list[int]] = {"ours": [], "generate": []}
 
     def ours(temperature: float | None) -> None:
@@ -38,7 +51,7 @@ def main() -> None:
             model,
             prompts,
             group_size=GROUP,
-            max_tokens=MOST,
+            max_tokens=most,
             end_ids=[end],
             temperature=temperature,
         )
@@ -57,7 +70,7 @@ def main() -> None:
         )
         output = model.generate(
             **batch,
-            max_new_tokens=MOST,
+            max_new_tokens=most,
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=end,
             **sampled,
