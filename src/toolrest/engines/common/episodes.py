@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,6 +25,8 @@ from toolrest.rollout.turns import Player, Trajectory, TurnLimits, TurnSampler
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
 
 SamplerOf = Callable[[list[list[int]], int], TurnSampler]
 """Makes the sampler of some prompts, each of which has so many rows next to each other."""
@@ -83,6 +86,7 @@ class Episodes:
         tokenizer: the policy's.
         speech: how it ends its turns.
         output: the file to which what the environments print is added; None: it is dropped.
+        warn: shows a line to the user.
 
     Raises:
         InputError: the environment cannot be loaded, or no turn can follow another in the policy's
@@ -95,8 +99,9 @@ class Episodes:
         tokenizer: PreTrainedTokenizerBase,
         speech: Speech,
         output: Path | None = None,
+        warn: Callable[[str], None] = log.warning,
     ) -> None:
-        self.options, self._tokenizer = options, tokenizer
+        self.options, self.warn, self._tokenizer = options, warn, tokenizer
         self.seams = Seams(tokenizer, speech, options.style, options.max_result_tokens)
         self.seams.check()
         self.host = Host(options.source, options.limits, output)
