@@ -62,6 +62,12 @@ class EpisodeOptions:
     """An episode that begins with more cannot be played."""
 
 
+def recipe_limits(recipe: Recipe) -> Limits:
+    """How long and how large episodes of a recipe may be."""
+    asked = recipe.environment
+    return Limits(asked.call_timeout, asked.episode_timeout, asked.workers, asked.max_memory)
+
+
 def recipe_options(recipe: Recipe) -> EpisodeOptions:
     """The options of a recipe with an environment, fitted to its policy's chat template."""
     asked, rendering = recipe.environment, recipe_rendering(recipe)
@@ -72,7 +78,7 @@ def recipe_options(recipe: Recipe) -> EpisodeOptions:
         turns=TurnLimits(
             asked.max_turns, recipe.rollout.max_response_tokens, asked.max_trajectory_tokens
         ),
-        limits=Limits(asked.call_timeout, asked.episode_timeout, asked.workers, asked.max_memory),
+        limits=recipe_limits(recipe),
         max_result_tokens=asked.max_result_tokens,
         max_prompt_tokens=recipe.data.max_prompt_tokens,
     )
