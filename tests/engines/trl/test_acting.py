@@ -15,6 +15,7 @@ from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import Region, label_tokens
 from toolrest.core.turns import turn_numbers
 from toolrest.data.prompts import render_chat
+from toolrest.engines.common.episodes import Episodes, recipe_options
 from toolrest.engines.trl.rollout import shared_prefix_rollout
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
 from toolrest.environments.base import Start
@@ -22,6 +23,7 @@ from toolrest.errors import InputError
 from toolrest.policy.speech import read_speech
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.policy.weights import load_policy
+from toolrest.recipe import load_recipe
 from toolrest.rollout.seams import first_prompt
 from toolrest.world.chains import chain_rows
 from toolrest.world.tasks import Split, make_samples
@@ -344,3 +346,76 @@ def test_text_of_tools_changes_neither_labels_nor_rewards(tmp_path):
             assert trajectory.failure is None
             assert not any(c.name == "Pay" for turn in trajectory.turns for c in turn.calls)
     assert calls > 4
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"prefix_sharing": "on", "micro_tokens": 900},
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in (
+                {"prefix_sharing": "on"},
+                {"prefix_sharing": "on", "num_iterations": 2, "steps_per_generation": 2},
+                {"prefix_sharing": "off", "micro_tokens": 900},
+            )
+        ),
+    ],
+)
+def test_however_forwards_are_cut_the_parameters_are_the_same(tmp_path, more):
+    split = {
+        key: value for key, value in more.items() if key not in ("prefix_sharing", "micro_tokens")
+    }
+    plain, one = act(tmp_path, learning_rate=1e-5, prefix_sharing="off", **split)
+    other, two = act(tmp_path, learning_rate=1e-5, credit="response", **more)
+    played = [
+        [each.ids for b in batches for each in b.episodes.trajectories] for batches in (one, two)
+    ]
+    assert played[0][:8] == played[1][:8]
+    assert any(len(each.turns) > 1 for each in one[0].episodes.trajectories)
+    start = dict(load_policy(CHAINS).state_dict())
+    a, b = parameters(plain), parameters(other)
+    moved = max((a[name] - start[name]).abs().max().item() for name in a)
+    apart = max((a[name] - b[name]).abs().max().item() for name in a)
+    assert moved > 1e-5
+    assert apart < 2e-6
+
+
+def test_kept_caches_are_exact(tmp_path):
+    trainer, batches = act(tmp_path, max_turns=8)
+    assert max(len(each.turns) for each in batches[0].episodes.trajectories) > 2
+    for entry in trainer.state.log_history[:2]:
+        assert entry["sampling/sampling_logp_difference/max"] < 1e-4
+
+
+def test_adapters_are_trained(tmp_path):
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
+    trainer, _ = act(tmp_path, given={"peft_config": config}, max_steps=1)
+    assert any(
+        "lora_B" in name and value.abs().max() > 0 for name, value in parameters(trainer).items()
+    )
+    assert trainer.state.log_history[0]["sampling/sampling_logp_difference/max"] < 1e-4
+
+
+@pytest.mark.parametrize(("sampler", "kept"), [("generate", False), ("shared_prefix", True)])
+def test_any_sampler_plays_and_the_recipe_s_is_taken(tmp_path, tokenizer, speech, sampler, kept):
+    """One keeps caches and tells the tokens' statistics, one samples each turn after all ids."""
+    recipe = load_recipe(
+        None,
+        [
+            *("environment.source=world", f"rollout.sampler={sampler}", "data.prompt=plain"),
+            *("environment.max_turns=4", "rollout.max_response_tokens=96"),
+        ],
+    )
+    with Episodes(recipe_options(recipe), tokenizer, speech) as episodes:
+        trainer, batches = act(tmp_path, None, episodes, max_steps=1, max_completion_length=2048)
+    told = "sampling/sampling_logp_difference/max" in trainer.state.log_history[0]
+    assert told == kept
+    for batch in batches:
+        for each in batch.episodes.trajectories:
+            assert each.failure is None and each.ending is not None
+            assert len(each.ids) == len(each.sampled)
+        totals = [total - count for total, count in turn_sums(batch)]
+        assert max(map(abs, totals)) < 0.01
+    assert any(len(each.turns) > 1 for each in batches[0].episodes.trajectories)

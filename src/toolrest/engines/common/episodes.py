@@ -20,6 +20,7 @@ from toolrest.environments.host import Host
 from toolrest.policy.speech import Speech
 from toolrest.recipe import Recipe
 from toolrest.recipe.sources import recipe_rendering
+from toolrest.rollout.sampler import Sampler
 from toolrest.rollout.seams import Seams, first_prompt
 from toolrest.rollout.turns import Player, Trajectory, TurnLimits, TurnSampler
 
@@ -60,6 +61,8 @@ class EpisodeOptions:
     """A longer result is cut in the middle."""
     max_prompt_tokens: int = 1024
     """An episode that begins with more cannot be played."""
+    sampler: Sampler = "auto"
+    """What samples its turns; see `toolrest.rollout.sampler`."""
 
 
 def recipe_limits(recipe: Recipe) -> Limits:
@@ -81,6 +84,7 @@ def recipe_options(recipe: Recipe) -> EpisodeOptions:
         limits=recipe_limits(recipe),
         max_result_tokens=asked.max_result_tokens,
         max_prompt_tokens=recipe.data.max_prompt_tokens,
+        sampler=recipe.rollout.sampler,
     )
 
 

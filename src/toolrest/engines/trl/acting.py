@@ -29,7 +29,7 @@ from toolrest.errors import InputError
 from toolrest.policy.fitting import usual_style
 from toolrest.rollout.generate import generate_batch
 from toolrest.rollout.repeated import RepeatedTurns
-from toolrest.rollout.sampler import Sampler, shares_prefix
+from toolrest.rollout.sampler import shares_prefix
 from toolrest.rollout.shared_prefix import SharedPrefixTurns
 from toolrest.rollout.turns import Trajectory, TurnLimits, TurnSampler
 
@@ -62,8 +62,6 @@ class EpisodeRollouts:
 
     episodes: Episodes
     """The environment."""
-    sampler: Sampler = "auto"
-    """See `toolrest.rollout.sampler`."""
     played: Played | None = None
     """The last generation's episodes on this process; None before the first."""
     told: bool = False
@@ -84,7 +82,7 @@ class EpisodeRollouts:
 
         def sampler_of(asked: list[list[int]], group: int) -> TurnSampler:
             ends = cast(Any, trainer).eos_token_ids
-            if not trainer.use_vllm and shares_prefix(model, self.sampler):
+            if not trainer.use_vllm and shares_prefix(model, self.episodes.options.sampler):
                 return SharedPrefixTurns(
                     model, asked, group_size=group, end_ids=ends, temperature=temperature
                 )
