@@ -409,9 +409,18 @@ def test_any_sampler_plays_and_the_recipe_s_is_taken(tmp_path, tokenizer, speech
         ],
     )
     with Episodes(recipe_options(recipe), tokenizer, speech) as episodes:
-        trainer, batches = act(tmp_path, None, episodes, max_steps=1, max_completion_length=2048)
+        trainer, batches = act(
+            tmp_path,
+            None,
+            episodes,
+            max_steps=1,
+            max_completion_length=2048,
+            record_entropies=True,
+        )
     told = "sampling/sampling_logp_difference/max" in trainer.state.log_history[0]
     assert told == kept
+    for batch in batches:  # those that the weights are made of
+        assert batch.entropies[batch.mask].mean() > 0.01
     for batch in batches:
         for each in batch.episodes.trajectories:
             assert each.failure is None and each.ending is not None

@@ -79,10 +79,11 @@ class EpisodeRollouts:
         model = unwrapped(trainer)
         was_training = model.training
         model.eval()
+        shares = not trainer.use_vllm and shares_prefix(model, self.episodes.options.sampler)
 
         def sampler_of(asked: list[list[int]], group: int) -> TurnSampler:
             ends = cast(Any, trainer).eos_token_ids
-            if not trainer.use_vllm and shares_prefix(model, self.episodes.options.sampler):
+            if shares:
                 return SharedPrefixTurns(
                     model, asked, group_size=group, end_ids=ends, temperature=temperature
                 )
@@ -105,7 +106,7 @@ class EpisodeRollouts:
         )
         model.train(was_training)
         self.played = played
-        return _output(played, self.episodes)
+        return _output(played, self.episodes, told=shares)
 
 
 def _reset_with(row: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -117,11 +118,18 @@ def _by_vllm(trainer: GRPOTrainer, ids: list[list[int]]) -> list[list[int]]:
     return cast(Any, trainer)._generate_single_turn(ids, None, {}, 1)[0]
 
 
-def _output(played: Played, episodes: Episodes) -> dict[str, Any]:
-    """What TRL asks of a rollout function. A row without any token gets one that counts nothing."""
+def _output(played: Played, episodes: Episodes, *, told: bool) -> dict[str, Any]:
+    """What TRL asks of a rollout function. A row without any token gets one that counts nothing.
+
+    Args:
+        told: whether the sampler has told statistics of its tokens.
+    """
     end = episodes.seams.speech.end_id
     trajectories = played.trajectories
     nothing = torch.zeros(1, 3)
+    statistics = [
+        torch.cat(each.statistics) if each.statistics else nothing for each in trajectories
+    ]
     return {
         "prompt_ids": [each.prompt_ids or [end] for each in trajectories],
         "completion_ids": [each.ids or [end] for each in trajectories],
@@ -130,9 +138,7 @@ def _output(played: Played, episodes: Episodes) -> dict[str, Any]:
         REWARD: [each.reward for each in trajectories],
         "turns": [[turn.text for turn in each.turns] for each in trajectories],
         "ending": [str(each.ending) for each in trajectories],
-        STATISTICS: [
-            torch.cat(each.statistics) if each.statistics else nothing for each in trajectories
-        ],
+        STATISTICS: statistics if told else None,
     }
 
 
@@ -187,7 +193,8 @@ class ActingTrainer(ScoringTrainer):
 
     def _generate_and_score_completions(self, inputs):
         if self.acts is not None:  # which begins an episode by messages of its own
-            inputs = [{"prompt": NO_PROMPT, **row} for row in inputs]
+            for row in inputs:
+                row.setdefault("prompt", [dict(message) for message in NO_PROMPT])
         return super()._generate_and_score_completions(inputs)
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
