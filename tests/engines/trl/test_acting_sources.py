@@ -150,7 +150,7 @@ def test_trl_s_own_loop_has_right_labels_weights_and_rewards(tmp_path, how):
 
     batches = []
     given = {"tools": [multiply]} if how == "tools" else {"environment_factory": Answering}
-    truth = dialect.render(thought=None, calls=(CALL,), response=None)
+    truth = dialect.render(thought="I multiply.", calls=(CALL,), response=None)
     prompt = [{"role": "user", "content": "How much is 6 times 7?"}]
     trainer = Scripted(
         model=model_of("qwen3", tokenizer),
@@ -175,5 +175,5 @@ def test_trl_s_own_loop_has_right_labels_weights_and_rewards(tmp_path, how):
             mine = numbers[row] == turn
             assert batch.weights[row][mine].sum().item() == pytest.approx(int(mine.sum()), rel=1e-4)
         assert (batch.weights[row][~batch.mask[row]] == 0).all()
-    assert all(each.exact for each in batch.breakdowns)
+    assert all(each.exact and each.format == 1 for each in batch.breakdowns)
     assert torch.isfinite(batch.weights).all()
