@@ -18,6 +18,7 @@ from toolrest.recipe.reward_file import check_reward_file
 from toolrest.runs.folder import RunFolder
 
 FUNCTION = "def brevity(completions, **rest):\n    return [0.0] * len(completions)\n"
+BANK = "raise SystemExit('it was run')\nclass Bank:\n    def reset(self, row, seed): ...\n"
 LIGHT = (
     (["report_to=[tensorboard]"], "pip install tensorboard"),
     (["rollout.sampler=vllm"], "toolrest[vllm]"),
@@ -27,6 +28,14 @@ LIGHT = (
     (["data.path=none.json"], "there is no such file"),
     (["data.path=folder"], "name a file in it"),
     (["data.sources=[{path: a.json, format: mesages}]"], "did you mean 'messages'"),
+    (["environment.source=bank.py:Banc"], "did you mean 'Bank'"),
+    (["environment.source=none.py:Bank"], "there is no file"),
+    (["environment.source=bank.py:pay"], "'pay'"),
+    (["environment.source=reward"], "a class or function in a file"),
+    (["environment.source=http://127.0.0.1:80"], "toolrest[openenv]"),
+    (["environment.source=bfcl"], "bfcl-eval"),
+    (["environment.source=bank.py:Bank", "data.path=none.json"], "there is no such file"),
+    (["environment.source=bank.py:Bank", "data.path=bad.jsonl"], "row 1 cannot be read"),
     (["policy=runs/nope"], "there is no such folder"),
     (["policy=./nope"], "there is no such folder"),
     (["policy=~/nope"], "there is no such folder"),
@@ -51,6 +60,8 @@ def absent(monkeypatch):
 def in_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("reward.py").write_text(FUNCTION)
+    Path("bank.py").write_text(BANK)
+    Path("bad.jsonl").write_text('{"amount": 5}\n[]\n')
     Path("folder").mkdir()
 
 

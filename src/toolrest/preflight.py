@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolrest.core.dialects import AUTO
-from toolrest.data.rows import Row
+from toolrest.data.rows import BadRow, Row, iterate_rows
 from toolrest.data.sources import Read, Source, bad_row, read_rows
 from toolrest.engines.common.ranks import started_ranks
 from toolrest.engines.trl.processes import accelerate_config
+from toolrest.environments.source import check_source
 from toolrest.errors import InputError
 from toolrest.io.hub import is_hub_name, why_absent, why_unreachable
 from toolrest.policy.folder import policy_folder, policy_path
@@ -78,9 +79,10 @@ def checks_of(place: Place = NEW) -> tuple[Callable[[Recipe], None], ...]:
     def check_place(recipe: Recipe) -> None:
         check_writable(place.folder, place.otherwise)
 
-    first = (check_place, _check_processes, check_extras, _check_reward, _check_place_of_policy)
+    first = (check_place, _check_processes, check_extras, _check_reward, _check_environment)
     last = (partial(_check_disk, place),) if place.runs else ()
-    return (*first, _check_data, _check_policy, _check_engine, *last)
+    middle = (_check_place_of_policy, _check_data, _check_policy, _check_positions, _check_engine)
+    return (*first, *middle, *last)
 
 
 def _check_processes(recipe: Recipe) -> None:
@@ -106,6 +108,12 @@ def _check_reward(recipe: Recipe) -> None:
         check_reward_file(recipe.reward.function)
 
 
+def _check_environment(recipe: Recipe) -> None:
+    """Whether the environment is there; nothing of it is run."""
+    if recipe.environment.source is not None:
+        check_source(recipe.environment.source)
+
+
 def _check_place_of_policy(recipe: Recipe) -> None:
     """Whether the policy is a folder with a checkpoint, or can be had from the hub."""
     if Path(policy_path(recipe)).is_dir():
@@ -120,8 +128,25 @@ def _check_data(recipe: Recipe) -> None:
     for source in recipe_sources(recipe):
         if is_hub_name(source.path):
             check_reachable(source)
-            continue
-        usable_rows(source, recipe)
+        elif recipe.environment.source is not None:
+            first_episodes(source)
+        else:
+            usable_rows(source, recipe)
+
+
+def first_episodes(source: Source) -> list[dict[str, Any]]:
+    """The first rows of a source, each of which an episode begins with, as they are.
+
+    Raises:
+        InputError: one of them cannot be read, or the source cannot be.
+    """
+    check_reachable(source)
+    found = []
+    for number, row in islice(iterate_rows(source.path), ROWS):
+        if isinstance(row, BadRow):
+            raise InputError(f"data {source.path}: row {number} cannot be read: {row}")
+        found.append(dict(row))
+    return found
 
 
 def usable_rows(
@@ -174,6 +199,21 @@ def _check_policy(recipe: Recipe) -> None:
     """Whether the files of a policy in a folder are those of one."""
     if Path(policy_path(recipe)).is_dir():
         policy_folder(recipe)
+
+
+def _check_positions(recipe: Recipe) -> None:
+    """Whether a policy that is here takes as many tokens as an episode may have."""
+    if recipe.environment.source is None or not Path(policy_path(recipe)).is_dir():
+        return
+    from toolrest.policy.sizing import find_positions
+
+    positions, longest = find_positions(recipe), recipe.longest_sequence
+    if positions is not None and longest > positions:
+        raise InputError(
+            f"data.max_prompt_tokens={recipe.data.max_prompt_tokens} and "
+            f"environment.max_trajectory_tokens={recipe.longest_response} are {longest} tokens, "
+            f"but the policy takes {positions}; lower one of them"
+        )
 
 
 def _check_engine(recipe: Recipe) -> None:

@@ -117,3 +117,45 @@ def test_memory_that_is_not_there_is_a_problem_and_what_is_named_is_enough(tmp_p
     assert "note    time: about " in again.stdout and "ok      replies: " in again.stdout
     short = run(*asked[:1], "rollout.max_response_tokens=8", "optimizer.micro_batch=1")
     assert "warning replies: 64 of 64 are longer than rollout.max_response_tokens=8" in short.stdout
+
+
+BANK = """
+class Bank:
+    def reset(self, row, seed):
+        from toolrest.environments.base import Start
+        if {raises}:
+            raise ValueError("no such account")
+        return Start(({{"role": "user", "content": "Pay " + str(row["amount"])}},))
+
+    def call(self, calls):
+        from toolrest.environments.base import Step
+        return Step(tuple((each.name, "paid") for each in calls))
+"""
+
+
+def episodes_of(result):
+    (section,) = (s for s in json.loads(result.stdout)["sections"] if s["name"] == "episodes")
+    return [(check["status"], check["found"]) for check in section["checks"]]
+
+
+def test_a_recipe_s_environment_is_played_a_little(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"amount": 5}\n{"amount": 6}\n')
+    (tmp_path / "bank.py").write_text(BANK.format(raises=False))
+    words = ("environment.source=bank.py:Bank", "data.path=rows.jsonl", "--json")
+    result = run(*words)
+    assert result.exit_code == 0, result.stdout
+    found = episodes_of(result)
+    assert ("ok", "equal seeds begin equal episodes (2 rows)") in found
+    (tmp_path / "bank.py").write_text(BANK.format(raises="row['amount'] == 5"))
+    result = run(*words)
+    assert result.exit_code == 1
+    (said,) = (text for status, text in episodes_of(result) if status == "problem")
+    assert "reset raised ValueError: no such account" in said and "2 of 4 resets fail" in said
+    (tmp_path / "rows.jsonl").write_text('{"amount": 5}\n[]\n')
+    assert "row 1 cannot be read" in run(*words).stdout
+
+
+def test_the_chains_are_played_and_limits_are_the_recipe_s():
+    result = run("environment.source=world", "data.max_prompt_tokens=40", "--json")
+    assert result.exit_code == 1
+    assert any("40" in text for status, text in episodes_of(result) if status == "problem")

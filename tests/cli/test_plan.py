@@ -122,3 +122,63 @@ def test_a_policy_whose_template_writes_no_calls_may_not_know_them(tmp_path_fact
         assert found.exit_code == 0, found.output
         assert (hint in found.stdout) == hinted, words
         assert ("hint" in found.stdout) == hinted, words
+
+
+TOOLS = '''
+raise SystemExit("it was run")
+
+def pay(amount: int) -> str:
+    """Pay."""
+
+def _hidden(): ...
+
+class Bank:
+    def reset(self, **row): ...
+    def look(self) -> str:
+        """Look."""
+    def helper(self): ...
+    def _own(self):
+        """Own."""
+    def get_reward(self) -> float:
+        """The reward."""
+
+class Own:
+    def reset(self, row, seed): ...
+    def call(self, calls):
+        """Call."""
+'''
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("world", "environment: the embedded chains"),
+        ("tools.py", "environment: tools.py, tools pay; up to 3 turns"),
+        ("tools.py:Bank", "environment: tools.py:Bank, tools look; up to 3 turns"),
+        ("tools.py:Own", "environment: tools.py:Own, whose reset says tools"),
+    ],
+)
+def test_an_environment_and_its_tools_are_named_and_nothing_is_run(source, said):
+    Path("tools.py").write_text(TOOLS)
+    words = ["train", f"environment.source={source}", "environment.max_turns=3", "--dry-run"]
+    found = CliRunner().invoke(app, words)
+    assert found.exit_code == 0, found.output
+    assert f"# {said}" in found.stdout and "8 episodes from 4096 made rows" in found.stdout
+
+
+def test_too_few_rows_of_episodes_are_refused_and_others_counted():
+    Path("tools.py").write_text(TOOLS)
+    write(*({"amount": number} for number in range(10)))
+    words = ["environment.source=tools.py", "--dry-run"]
+    found = train(*words)
+    assert found.exit_code == 2 and "rows are left to train on" in found.stderr
+    found = train(*words, "rollout.prompts_per_step=8", "data.heldout_fraction=0.2")
+    assert "evaluation before and after on 2 held-out samples" in found.stdout
+
+
+def test_an_episode_that_the_policy_cannot_hold_is_refused():
+    words = ["environment.source=world", "environment.max_trajectory_tokens=3500"]
+    found = CliRunner().invoke(app, ["train", *words])
+    assert found.exit_code == 2
+    assert "are 4524 tokens, but the policy takes 4096" in found.stderr
+    assert not Path("runs").exists()

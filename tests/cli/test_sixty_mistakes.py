@@ -85,6 +85,15 @@ LIGHT = {
     "train policy=rows.jsonl": "a file",
     "train reward.function=reward.py:brief": "'brevity'",
     "train reward.function=reward.py": "FILE.py:NAME",
+    "train env=world": "environment.source",
+    "train max_tool_calling_iterations=4": "environment.max_turns",
+    "train environment=world": "environment.source=world",
+    "train environment.source=bank.py:Banc": "'Bank'",
+    "train environment.source=bank.py": "its class is bank.py:Bank",
+    "train environment.source=wrld": "world or bfcl",
+    "train environment.source=world reward.correctness=exact": "reward.correctness",
+    "train environment.max_turns=3": "give environment.source",
+    "train advantage.credit=turns": "give environment.source",
     "train rollout.sampler=vllm": "toolrest[vllm]",
     "train --resume runs/nope": "no run is there",
     "train --resume runs/done/checkpoints/checkpoint-2": "--resume runs/done",
@@ -151,6 +160,7 @@ def make(place):
     (place / "runs/done/summary.json").write_text("{}")
     (place / "recipe.yaml").write_text("max_steps: 2\n")
     (place / "other.yaml").write_text("max_steps: 2\n")
+    (place / "bank.py").write_text("class Bank:\n    def reset(self, row, seed): ...\n")
     (place / "reward.py").write_text("def brevity(completions, **rest):\n    return [0.0]\n")
     (place / "rows.jsonl").write_text(json.dumps({"response": "x", "ground_truth": "y"}) + "\n")
 

@@ -87,6 +87,10 @@ def test_the_flag_of_the_command_is_trust(name, hostile, mark, says_one_line):
     [
         ({"trust_remote_code": True}, "trust_remote_code=True"),
         ({"reward": {"function": "RUN/evil.py:reward"}}, "reward.function="),
+        (
+            {"environment": {"source": "RUN/evil.py:Bank"}, "data": {"prompt": None}},
+            "environment.source=",
+        ),
         ({"engine": {"sharding": "RUN/evil.yaml"}}, "engine.sharding="),
         ({"engine": {"name": "verl", "options": {"a.b": 1}}}, "engine.options="),
     ],

@@ -105,6 +105,20 @@ def test_a_long_result_is_cut_in_the_middle_with_a_mark(tokenizer):
     assert len(tokenizer(cut)["input_ids"]) < 60
 
 
+def test_a_huge_result_is_cut_without_its_middle_being_tokenised(tokenizer, monkeypatch):
+    seams = seams_of(tokenizer, "qwen2_5", "plain", "hermes", max_result_tokens=20)
+    read = []
+    ids_of = Seams._ids
+    monkeypatch.setattr(Seams, "_ids", lambda s, text: read.append(len(text)) or ids_of(s, text))
+    text = " ".join(f"hotel {number}" for number in range(700_000))
+    cut = seams.shortened(text)
+    assert sum(read) < 10_000 < len(text) // 100
+    first, mark, last = cut.split("\n")
+    assert text.startswith(first) and text.endswith(last)
+    assert mark == f"[.. {len(text) - len(first) - len(last)} characters are left out ..]"
+    assert len(tokenizer(cut)["input_ids"]) < 60
+
+
 @pytest.mark.parametrize(
     "text", ["", "<|im_end|>", "日本語 😀", "a\n\nb", '{"a": "\\u0000"}', "x" * 3000]
 )

@@ -60,7 +60,9 @@ def print_plan(
     for line in ahead:
         say(f"# {line}")
     sources = ", ".join(source.path for source in recipe.data.sources)
-    data = recipe.data.path or sources or "the embedded world's tasks"
+    acts = recipe.environment.source is not None
+    made = f"{recipe.environment.rows} made rows" if acts else "the embedded world's tasks"
+    data = recipe.data.path or sources or made
     evaluated = _evaluated(recipe, heldout)
     if recipe.method != "rl":
         say(
@@ -71,9 +73,17 @@ def print_plan(
     say(
         f"# plan: {counted(recipe.max_steps, 'step')} of "
         f"{counted(recipe.rollout.prompts_per_step, 'prompt')} x "
-        f"{recipe.rollout.group_size} responses from {data}; a checkpoint every "
-        f"{counted(recipe.save_steps, 'step')}; {evaluated}"
+        f"{recipe.rollout.group_size} {'episodes' if acts else 'responses'} from {data}; "
+        f"a checkpoint every {counted(recipe.save_steps, 'step')}; {evaluated}"
     )
+    if recipe.environment.source is not None:
+        from toolrest.environments.source import describe_source
+
+        say(
+            f"# environment: {describe_source(recipe.environment.source)}; up to "
+            f"{counted(recipe.environment.max_turns, 'turn')} and "
+            f"{counted(recipe.environment.max_trajectory_tokens, 'token')} an episode"
+        )
     if recipe.engine.processes > 1:
         say(
             f"# {recipe.engine.processes} processes ({recipe.engine.sharding}), "
@@ -108,14 +118,21 @@ def _ahead(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str], int |
     from toolrest.recipe.sources import recipe_sources
 
     own = bool(recipe_sources(recipe))
+    heldout = None
+    if own and recipe.environment.source is not None:
+        from toolrest.engines.common.episode_rows import episode_samples
+
+        heldout, own = len(episode_samples(recipe).heldout), False
     if not own and not is_sized(recipe):
-        return recipe, {}, [], None
+        return recipe, {}, [], heldout
     quiet_libraries()
     tokenizer = load_tokenizer(recipe)
     recipe, _ = fit_recipe(recipe, tokenizer)
     sources = read_first(recipe) if own else None
     recipe, settings = size_recipe(recipe, tokenizer, sources=sources)
-    line, heldout = planned_rows(recipe, tokenizer, sources) if sources else (None, None)
+    line = None
+    if sources:
+        line, heldout = planned_rows(recipe, tokenizer, sources)
     said = [line, cold_hint(recipe)]
     if is_sized(recipe):
         lengths = count_recipe(recipe, tokenizer, sources)

@@ -63,6 +63,8 @@ def examine(
         seen = _Seen()
         yield section("policy", lambda: _policy(known, seen))
         yield section("data", lambda: _data(known, gpu, seen))
+        if known.environment.source is not None:
+            yield section("episodes", lambda: _episodes(known, seen))
         yield section("needs", lambda: _needs(known, gpu, seen))
     if self_test:
         yield section("self-test", lambda: _self_test(recipe))
@@ -147,6 +149,10 @@ def _data(recipe: Recipe, gpu: str | None, seen: _Seen) -> list[Check]:
 
         settings = guarded("settings", partial(size, tokenizer))
     recipe = seen.recipe or recipe
+    if recipe.environment.source is not None:
+        from toolrest.doctor import episodes
+
+        return guarded("data", lambda: episodes.check_rows(recipe)) + settings
     samples, checks = check_rows(recipe)
     if tokenizer is None or not samples:
         return checks
@@ -160,6 +166,12 @@ def _data(recipe: Recipe, gpu: str | None, seen: _Seen) -> list[Check]:
         return check_replies(recipe, seen.lengths)
 
     return checks + settings + guarded("prompts", measure) + guarded("replies", count)
+
+
+def _episodes(recipe: Recipe, seen: _Seen) -> list[Check]:
+    from toolrest.doctor.episodes import check_episodes
+
+    return check_episodes(seen.recipe or recipe, seen.tokenizer)
 
 
 def _needs(recipe: Recipe, gpu: str | None, seen: _Seen) -> list[Check]:

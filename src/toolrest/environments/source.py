@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from toolrest.environments.source_file import check_file
+from toolrest.environments.source_file import check_file, tools_in_file
 from toolrest.errors import InputError, short
 from toolrest.io.foreign import user_path
 
@@ -63,6 +63,23 @@ def check_source(text: str) -> Source:
         InputError: saying what is wrong, where, and how it is mended.
     """
     return _from_text(text)
+
+
+def describe_source(text: str) -> str:
+    """What a recipe names and the tools that are seen in it, in a few words; nothing is run.
+
+    Raises:
+        InputError: see `check_source`.
+    """
+    source = _from_text(text)
+    if source.kind == "world":
+        return "the embedded chains, whose requests list their tools"
+    if source.kind == "bfcl":
+        return "BFCL's simulators; tools by the row"
+    if source.kind == "url":
+        return f"the OpenEnv server {source.place}, which is asked for its tools"
+    tools = tools_in_file(Path(source.place), source.names[0] if source.names else "")
+    return f"{source.label}, {'tools ' + ', '.join(tools) if tools else 'whose reset says tools'}"
 
 
 def environment_file(text: str) -> Path | None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from toolrest.errors import InputError, reason, unknown_name
 
 _DEFINES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+NO_TOOLS = ("reset", "get_reward", "close", "state")
+"""Methods of a class as TRL has them that are no tools."""
 _PLAIN_BASES = ("object", "Environment", "Protocol")
 
 
@@ -46,6 +48,34 @@ def check_file(path: Path, name: str, where: str) -> None:
         raise InputError(f"{where}: {path}: {known}")
     if isinstance(node, ast.ClassDef):
         _check_class(path, node, where)
+
+
+def tools_in_file(path: Path, name: str) -> list[str]:
+    """The tools that a file of Python seems to offer; its `reset` may say others.
+
+    Args:
+        name: as for `check_file`, which has found nothing wrong.
+    """
+    with warnings.catch_warnings(action="ignore"):
+        tree = ast.parse(path.read_bytes(), str(path))
+    defined = list(_defined(tree))
+    if name:
+        defined = [node for node in defined if node.name == name]
+    found: list[str] = []
+    for node in defined:
+        if isinstance(node, ast.ClassDef) and name:
+            methods = [each for each in node.body if not isinstance(each, ast.ClassDef)]
+            inside = [each for each in methods if isinstance(each, _DEFINES)]
+            if any(each.name == "call" for each in inside):
+                return []
+            found += [
+                each.name
+                for each in inside
+                if each.name not in NO_TOOLS and ast.get_docstring(each)
+            ]
+        elif not isinstance(node, ast.ClassDef):
+            found.append(node.name)
+    return [each for each in found if not each.startswith("_")]
 
 
 def _check_tools(path: Path, public: Mapping[str, ast.stmt], where: str) -> None:

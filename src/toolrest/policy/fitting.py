@@ -51,7 +51,7 @@ def fit_recipe(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> tuple[Reci
 def _seen(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> str:
     """The dialect that the chat template writes."""
     own = recipe.data.path is not None or bool(recipe.data.sources)
-    own = own or recipe.environment.source is not None
+    own = own or recipe.environment.source not in (None, "world")
     if recipe.policy == EMBEDDED or not own:
         return _RLLA
     template = tokenizer.chat_template

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from toolrest.errors import InputError, check_name, short, unknown_name
+from toolrest.recipe.acting import check_environment
 
 if TYPE_CHECKING:
     from toolrest.recipe.schema import Recipe
@@ -30,6 +31,7 @@ def check_recipe(recipe: Recipe) -> None:
     from toolrest.data.formats import format_names
 
     own = recipe.data.path is not None or bool(recipe.data.sources)
+    own = own or recipe.environment.source is not None
     if recipe.dialect != AUTO and get_dialect(recipe.dialect).name != "rlla" and not own:
         raise InputError(
             f"dialect={recipe.dialect}: the embedded tasks ask for dialect=rlla; give data.path"
@@ -49,6 +51,7 @@ def check_recipe(recipe: Recipe) -> None:
     _check_modules(recipe)
     get_schedule(recipe.reward.schedule)
     check_correctness(recipe.reward.correctness)
+    check_environment(recipe)
     _check_split(recipe)
     _check_engine(recipe)
 

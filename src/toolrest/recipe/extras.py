@@ -36,6 +36,7 @@ EXTRAS = {
         "evaluation on BFCL",
         "pip install --no-deps bfcl-eval==2025.8.5 (docs/evaluate.md)",
     ),
+    "openenv": Extra("openenv", "environments of OpenEnv", "pip install 'toolrest[openenv]'"),
     "verl": Extra("verl", "the engine verl", "pip install 'toolrest[verl]' (docs/verl.md)"),
 }
 """Extras of the package, by name."""
@@ -57,6 +58,9 @@ def asked_for(extra: str, recipe: Recipe) -> str | None:
     """
     if recipe.engine.name != "trl":
         return None
+    source = recipe.environment.source or ""
+    if (extra == "openenv" and "://" in source) or (extra == "bfcl" and source == "bfcl"):
+        return f"environment.source={source}"
     if extra == "lora" and recipe.lora.rank:
         return f"lora.rank={recipe.lora.rank}"
     # TRL imports vLLM also where a server samples

@@ -52,6 +52,8 @@ _ELSEWHERE = {
     "warm_start.method": ("sft",),
     "rollout.sampler": ("use_vllm", "vllm_mode", "backend"),
     "reward.function": ("reward_funcs", "reward_function", "reward_fn"),
+    "environment.source": ("env", "environment_factory", "tools"),
+    "environment.max_turns": ("max_tool_calling_iterations", "max_assistant_turns"),
     "data.template_options": ("chat_template_kwargs",),
 }
 """Keys, and what they are called elsewhere: by TRL, verl, or in short."""
@@ -88,6 +90,7 @@ _MAIN = {
     **{"reward": "reward.correctness", "warm_start": "warm_start.method"},
     **{"evaluation": "evaluation.samples", "optimizer": "optimizer.learning_rate"},
     **{"rollout": "rollout.sampler", "advantage": "advantage.credit"},
+    "environment": "environment.source",
 }
 """What a value is meant for that is given to a section."""
 

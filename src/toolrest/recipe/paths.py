@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from toolrest.recipe.schema import Recipe
     from toolrest.recipe.sections import Data
 
-PATHS = ("policy", "data.path", "reward.function", "engine.sharding")
+PATHS = ("policy", "data.path", "environment.source", "reward.function", "engine.sharding")
 """Keys whose values are paths or can be; `data.sources` has more of them."""
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 """Of a data set or a policy on the hub."""
@@ -27,6 +27,7 @@ def with_whole_paths(recipe: Recipe) -> Recipe:
     whole = {
         "policy": whole_path("policy", recipe.policy),
         "data": _data(recipe.data),
+        "environment": _with(recipe.environment, "source", "environment.source"),
         "reward": _with(recipe.reward, "function", "reward.function"),
         "engine": _with(recipe.engine, "sharding", "engine.sharding"),
     }
@@ -58,6 +59,11 @@ def whole_path(key: str, value: str) -> str:
     path, colon, function = value, "", ""
     if key == "reward.function":
         path, colon, function = value.rpartition(":")
+    if key == "environment.source":
+        if "://" in value or ".py" not in value:
+            return value
+        if not value.endswith(".py"):
+            path, colon, function = value.rpartition(":")
     if key == "engine.sharding" and not path.endswith((".yaml", ".yml", ".json")):
         return value
     if key == "policy" and path == "embedded":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from toolrest.environments.source import BUILT_IN
 from toolrest.errors import InputError, short
 from toolrest.recipe.schema import SHIPPED_SHARDING, Recipe
 
@@ -16,6 +17,9 @@ def names_code(recipe: Recipe) -> dict[str, Any]:
         found["trust_remote_code"] = True
     if recipe.reward.function is not None:
         found["reward.function"] = recipe.reward.function
+    source = recipe.environment.source
+    if source is not None and source not in BUILT_IN and "://" not in source:
+        found["environment.source"] = source
     if recipe.engine.options:
         found["engine.options"] = recipe.engine.options
     if recipe.engine.sharding not in SHIPPED_SHARDING:

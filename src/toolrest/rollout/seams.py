@@ -24,6 +24,8 @@ from toolrest.policy.speech import Speech
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+_CHARACTERS = 128
+"""Of a token, at most: a text of more for each that may be there is too long."""
 _MARKS = ("qv1x", "wz2k")
 """Two values of a call, and two answers, that begin and end differently."""
 
@@ -81,10 +83,15 @@ class Seams:
 
     def shortened(self, text: str) -> str:
         """The text, or its beginning and end around a mark where it is too long."""
+        half = self.max_result_tokens // 2
+        if len(text) > 2 * (ends := half * _CHARACTERS):  # what is cut anyway is not tokenised
+            first = self.speech.vocabulary.text(self._ids(text[:ends])[:half])
+            last = self.speech.vocabulary.text(self._ids(text[-ends:])[-half:])
+            cut = len(text) - len(first) - len(last)
+            return f"{first}\n[.. {cut} characters are left out ..]\n{last}"
         ids = self._ids(text)
         if len(ids) <= self.max_result_tokens:
             return text
-        half = self.max_result_tokens // 2
         first, last = (self.speech.vocabulary.text(part) for part in (ids[:half], ids[-half:]))
         cut = len(ids) - 2 * half
         return f"{first}\n[.. {cut} tokens are left out ..]\n{last}"

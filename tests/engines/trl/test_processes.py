@@ -295,3 +295,28 @@ def test_one_process_is_alone():
     assert ALONE.first(lambda: 4) == 4
     assert not ALONE.any(False)
     assert not Ranks(1, 2).main
+
+
+def test_episodes_do_not_depend_on_the_split(tmp_path):
+    """Two processes begin and play the episodes that one does, in the first generation."""
+    acting = (
+        *("environment.source=world", "rollout.max_response_tokens=64", "max_steps=1"),
+        *("environment.max_turns=4", "environment.max_trajectory_tokens=320", "save_steps=1"),
+        *("rollout.saved_groups=2", "evaluation.samples=0", "environment.workers=2"),
+        "advantage.credit=turns",
+    )
+    one = train_here(tmp_path, *acting, "name=one")
+    two = train(tmp_path, *acting, "name=two", "engine.processes=2")
+    records = [
+        [json.loads(line) for line in next(run.rollouts.glob("*.jsonl")).read_text().splitlines()]
+        for run in (one, two)
+    ]
+    assert len(records[0]) == 8 and len(records[1]) == 4  # the first process writes its own
+    for here, there in zip(*records, strict=False):
+        for key in ("identity", "ids", "regions", "reward", "episode"):
+            assert here[key] == there[key], key
+        assert there["advantage"] == pytest.approx(here["advantage"], abs=1e-5)
+    first, other = (json.loads(run.metrics.read_text()) for run in (one, two))
+    for key in first:
+        if key.startswith(("episode/", "ending/", "share/", "reward")):
+            assert other[key] == pytest.approx(first[key], rel=1e-5, abs=1e-6), key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,11 +20,14 @@ from toolrest.environments.host import Host
 from toolrest.policy.speech import Speech
 from toolrest.recipe import Recipe
 from toolrest.recipe.sources import recipe_rendering
+from toolrest.rollout.sampler import Sampler
 from toolrest.rollout.seams import Seams, first_prompt
 from toolrest.rollout.turns import Player, Trajectory, TurnLimits, TurnSampler
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
 
 SamplerOf = Callable[[list[list[int]], int], TurnSampler]
 """Makes the sampler of some prompts, each of which has so many rows next to each other."""
@@ -57,6 +61,14 @@ class EpisodeOptions:
     """A longer result is cut in the middle."""
     max_prompt_tokens: int = 1024
     """An episode that begins with more cannot be played."""
+    sampler: Sampler = "auto"
+    """What samples its turns; see `toolrest.rollout.sampler`."""
+
+
+def recipe_limits(recipe: Recipe) -> Limits:
+    """How long and how large episodes of a recipe may be."""
+    asked = recipe.environment
+    return Limits(asked.call_timeout, asked.episode_timeout, asked.workers, asked.max_memory)
 
 
 def recipe_options(recipe: Recipe) -> EpisodeOptions:
@@ -69,9 +81,10 @@ def recipe_options(recipe: Recipe) -> EpisodeOptions:
         turns=TurnLimits(
             asked.max_turns, recipe.rollout.max_response_tokens, asked.max_trajectory_tokens
         ),
-        limits=Limits(asked.call_timeout, asked.episode_timeout, asked.workers, asked.max_memory),
+        limits=recipe_limits(recipe),
         max_result_tokens=asked.max_result_tokens,
         max_prompt_tokens=recipe.data.max_prompt_tokens,
+        sampler=recipe.rollout.sampler,
     )
 
 
@@ -83,6 +96,7 @@ class Episodes:
         tokenizer: the policy's.
         speech: how it ends its turns.
         output: the file to which what the environments print is added; None: it is dropped.
+        warn: shows a line to the user.
 
     Raises:
         InputError: the environment cannot be loaded, or no turn can follow another in the policy's
@@ -95,8 +109,9 @@ class Episodes:
         tokenizer: PreTrainedTokenizerBase,
         speech: Speech,
         output: Path | None = None,
+        warn: Callable[[str], None] = log.warning,
     ) -> None:
-        self.options, self._tokenizer = options, tokenizer
+        self.options, self.warn, self._tokenizer = options, warn, tokenizer
         self.seams = Seams(tokenizer, speech, options.style, options.max_result_tokens)
         self.seams.check()
         self.host = Host(options.source, options.limits, output)

@@ -95,6 +95,7 @@ class Job:
             self.tokenizer,
             read_speech(self.tokenizer, dialect, own),
             self.run.environment_log,
+            self.view.warn,
         )
         for note in episodes.host.notes if self.ranks.main else ():
             self.view.note(note)

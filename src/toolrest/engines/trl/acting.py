@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from accelerate.utils import gather_object
 
 from toolrest.core import credit
 from toolrest.core.turns import turn_decisions
@@ -28,7 +29,7 @@ from toolrest.errors import InputError
 from toolrest.policy.fitting import usual_style
 from toolrest.rollout.generate import generate_batch
 from toolrest.rollout.repeated import RepeatedTurns
-from toolrest.rollout.sampler import Sampler, shares_prefix
+from toolrest.rollout.sampler import shares_prefix
 from toolrest.rollout.shared_prefix import SharedPrefixTurns
 from toolrest.rollout.turns import Trajectory, TurnLimits, TurnSampler
 
@@ -37,11 +38,15 @@ if TYPE_CHECKING:
 
 REWARD = "episode_reward"
 """What the rollout function calls the rewards of the episodes."""
+NO_PROMPT = [{"role": "user", "content": ""}]
+"""Of rows without one, for TRL."""
 
 
-def episode_reward(episode_reward: Sequence[float | None], **columns: Any) -> list[float | None]:
-    """A reward function of TRL: what the environment gave; None where it failed."""
-    return list(episode_reward)
+def episode_reward(episode_reward: Sequence[float | None], **columns: Any) -> list[float]:
+    """A reward function of TRL: what the environment gave. Where it failed, a number that
+    `ActingTrainer` takes out again, with those of other rewards.
+    """
+    return [0.0 if each is None else each for each in episode_reward]
 
 
 def with_episode_reward(rewards: Any) -> list[Any]:
@@ -57,10 +62,10 @@ class EpisodeRollouts:
 
     episodes: Episodes
     """The environment."""
-    sampler: Sampler = "auto"
-    """See `toolrest.rollout.sampler`."""
     played: Played | None = None
     """The last generation's episodes on this process; None before the first."""
+    told: bool = False
+    """Whether it was said that episodes fail."""
 
     def __call__(self, prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
         """Play the episodes of a generation's rows, which `trainer` knows.
@@ -74,10 +79,11 @@ class EpisodeRollouts:
         model = unwrapped(trainer)
         was_training = model.training
         model.eval()
+        shares = not trainer.use_vllm and shares_prefix(model, self.episodes.options.sampler)
 
         def sampler_of(asked: list[list[int]], group: int) -> TurnSampler:
             ends = cast(Any, trainer).eos_token_ids
-            if not trainer.use_vllm and shares_prefix(model, self.sampler):
+            if shares:
                 return SharedPrefixTurns(
                     model, asked, group_size=group, end_ids=ends, temperature=temperature
                 )
@@ -90,7 +96,7 @@ class EpisodeRollouts:
                 lambda ids, most: generate_batch(model, tokenizer, ids, most, temperature, ends),
             )
 
-        group = cast(int, trainer.num_generations)
+        group = cast(int, trainer.num_generations if was_training else trainer.num_generations_eval)
         seeds = episode_seeds(numbers.seed, numbers.everyones, group)[numbers.mine]
         played = self.episodes.play(
             [_reset_with(row) for row in rows],
@@ -100,7 +106,7 @@ class EpisodeRollouts:
         )
         model.train(was_training)
         self.played = played
-        return _output(played, self.episodes)
+        return _output(played, self.episodes, told=shares)
 
 
 def _reset_with(row: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -112,11 +118,18 @@ def _by_vllm(trainer: GRPOTrainer, ids: list[list[int]]) -> list[list[int]]:
     return cast(Any, trainer)._generate_single_turn(ids, None, {}, 1)[0]
 
 
-def _output(played: Played, episodes: Episodes) -> dict[str, Any]:
-    """What TRL asks of a rollout function. A row without any token gets one that counts nothing."""
+def _output(played: Played, episodes: Episodes, *, told: bool) -> dict[str, Any]:
+    """What TRL asks of a rollout function. A row without any token gets one that counts nothing.
+
+    Args:
+        told: whether the sampler has told statistics of its tokens.
+    """
     end = episodes.seams.speech.end_id
     trajectories = played.trajectories
     nothing = torch.zeros(1, 3)
+    statistics = [
+        torch.cat(each.statistics) if each.statistics else nothing for each in trajectories
+    ]
     return {
         "prompt_ids": [each.prompt_ids or [end] for each in trajectories],
         "completion_ids": [each.ids or [end] for each in trajectories],
@@ -125,9 +138,7 @@ def _output(played: Played, episodes: Episodes) -> dict[str, Any]:
         REWARD: [each.reward for each in trajectories],
         "turns": [[turn.text for turn in each.turns] for each in trajectories],
         "ending": [str(each.ending) for each in trajectories],
-        STATISTICS: [
-            torch.cat(each.statistics) if each.statistics else nothing for each in trajectories
-        ],
+        STATISTICS: statistics if told else None,
     }
 
 
@@ -180,24 +191,70 @@ class ActingTrainer(ScoringTrainer):
         """The rows of the data set that the generation is about, on this process."""
         return self._generation.rows
 
+    def _generate_and_score_completions(self, inputs):
+        if self.acts is not None:  # which begins an episode by messages of its own
+            for row in inputs:
+                row.setdefault("prompt", [dict(message) for message in NO_PROMPT])
+        return super()._generate_and_score_completions(inputs)
+
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
-        """As the parent; a failed environment stops the run where it is asked to."""
-        if self.acts is not None and self.acts.played is not None:
-            trajectories = self.acts.played.trajectories
-            failures = [each.failure for each in trajectories if each.failure is not None]
-            if failures and self.config.environment_failure == "stop":
-                raise InputError(f"the environment failed: {failures[0]}")
-            self._log_episodes(trajectories)
-        return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        """As the parent; episodes in which the environment failed have no reward, [B, F] of all
+        processes with NaN there, which TRL leaves out of every mean.
+
+        Raises:
+            InputError: one failed, and the run is to stop at that.
+        """
+        if self.acts is None:
+            return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        assert self.acts.played is not None
+        trajectories = self.acts.played.trajectories
+        failures: list[str | None] = gather_object([each.failure for each in trajectories])
+        self._tell_failures(failures)
+        self._log_episodes(trajectories)
+        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        failed = torch.tensor([each is not None for each in failures], device=rewards.device)
+        return rewards.masked_fill(failed[:, None], math.nan)
+
+    def _tell_failures(self, failures: Sequence[str | None]) -> None:
+        """Warn of the first failure of all, and of a generation that is nothing else; or stop.
+
+        Args:
+            failures: of the episodes of all processes.
+        """
+        assert self.acts is not None
+        said = [each for each in failures if each is not None]
+        if not said:
+            return
+        if self.config.environment_failure == "stop":
+            raise InputError(f"the environment failed: {said[0]}")
+        everyone = len(said) == len(failures)
+        if self.accelerator.is_main_process and (everyone or not self.acts.told):
+            what = "all" if everyone else f"{len(said)} of"
+            self.acts.episodes.warn(
+                f"step {self.state.global_step + 1}: {what} {len(failures)} episodes failed and "
+                f"count for nothing; {said[0]}"
+            )
+        self.acts.told = True
 
     def _log_episodes(self, trajectories: Sequence[Trajectory]) -> None:
         """The mean of each metric of the episodes, over all processes."""
+        mode = "train" if cast(torch.nn.Module, self.model).training else "eval"
         found = episode_metrics(trajectories)
         sums = torch.tensor([[sum(values), len(values)] for values in found.values()])
         everyones = self._sum_over_ranks(sums.to(self.accelerator.device)).tolist()
         for name, (total, count) in zip(found, everyones, strict=True):
             if count:
-                self._metrics["train"][name].append(total / count)
+                self._metrics[mode][name].append(total / count)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As the parent, without the rewards of generations in which all episodes failed."""
+        if self.acts is not None:
+            for metrics in self._metrics.values():
+                for name in [name for name in metrics if name.startswith("reward")]:
+                    metrics[name] = [each for each in metrics[name] if not math.isnan(each)]
+                    if not metrics[name]:
+                        del metrics[name]
+        super().log(logs, start_time)
 
     def _turns_to_go(self, mask: torch.Tensor, rewards: torch.Tensor) -> torch.Tensor:
         """Per-token advantages by turns, [B, T]; see `toolrest.core.turns.turn_decisions`.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _PLACE = "place"
-ROW = "row"
+ROW = "toolrest_row"
 """The column of rows that an episode is about: what `reset` is given, as JSON."""
 
 

@@ -16,11 +16,10 @@ from typing import Any
 from toolrest.core.dialects import ToolCall
 from toolrest.environments.adapters.tools import Tools, schema_of
 from toolrest.environments.base import Ending, Finish, Start, Step
+from toolrest.environments.source_file import NO_TOOLS
 from toolrest.environments.texts import content_text, prompt_messages
 from toolrest.errors import InputError
 from toolrest.io.foreign import is_number
-
-NO_TOOLS = ("reset", "get_reward", "close", "state")
 
 
 class TrlClass:
