@@ -22,6 +22,7 @@ from toolrest.report.page_of_runs.reading import (
 from toolrest.report.page_of_runs.rollouts import TokenTexts, rollout_groups
 from toolrest.report.shading import visible
 from toolrest.runs.folder import RunFolder
+from toolrest.runs.headline import figures_of, scored
 from toolrest.runs.missing import no_run
 
 _MOST_INCIDENTS = 20
@@ -31,12 +32,6 @@ MOST_RESPONSES = 1600
 """Responses in the browser, over all runs."""
 MOST_FAILURES = 60
 """Of each evaluation."""
-_SUMMARY = (
-    ("exact_match", "exact match, sampled"),
-    ("greedy_exact_match", "exact match, greedy"),
-    ("reward", "reward, sampled"),
-    ("greedy_reward", "reward, greedy"),
-)
 
 
 def collect(folder: Path, share: float = 1.0) -> dict[str, Any]:
@@ -117,16 +112,17 @@ def _table(run: RunFolder, summary: dict[str, Any] | None) -> list[dict[str, Any
         )
         sides[when] = found if isinstance(found, dict) else {}
     rows = []
-    for key, label in _SUMMARY:
-        row: dict[str, Any] = {"label": label, "percent": "exact" in key}
+    for each in figures_of(sides["after"] or sides["before"]):
+        row: dict[str, Any] = {"label": each.label, "percent": each.share}
         for when, found in sides.items():
-            value, n = found.get(key), found.get("n")
+            value, n = found.get(each.key), found.get("n")
             if finite(value) is None or not isinstance(n, int) or n < 1:
                 continue
             if not row["percent"] or 0 <= value <= 1:
                 row[when] = {"value": value, "n": n}
                 if row["percent"]:
-                    row[when]["low"], row[when]["high"] = wilson(round(value * n), n)
+                    tasks = scored(found)
+                    row[when]["low"], row[when]["high"] = wilson(round(value * tasks), tasks)
         if "before" in row or "after" in row:
             rows.append(row)
     return rows
