@@ -15,6 +15,7 @@ from toolrest.rollout.repeated import RepeatedTurns
 from toolrest.rollout.sampler import shares_prefix
 from toolrest.rollout.shared_prefix import SharedPrefixTurns
 from toolrest.rollout.turns import Trajectory, TurnSampler
+from toolrest.runs.headline import is_done
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -136,9 +137,7 @@ def _means(played: Sequence[Trajectory]) -> tuple[float, float, float]:
     scored = [each for each in played if each.reward is not None]
     if not scored:
         return 0.0, 0.0, 0.0
-    done = [
-        each.success if each.success is not None else (each.reward or 0.0) > 0 for each in scored
-    ]
+    done = [is_done(each.success, each.reward) for each in scored]
     count = len(scored)
     return (
         sum(done) / count,

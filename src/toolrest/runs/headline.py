@@ -74,3 +74,8 @@ def scored(found: Mapping[str, Any]) -> int:
     """
     failed = found.get("failed", 0)
     return max(1, int(found["n"]) - (failed if isinstance(failed, int) else 0))
+
+
+def is_done(success: bool | None, reward: float | None) -> bool:
+    """Whether an episode's task was done: as the environment says, else by a reward above 0."""
+    return success if success is not None else (reward or 0.0) > 0

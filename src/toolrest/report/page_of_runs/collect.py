@@ -11,6 +11,7 @@ from toolrest.errors import InputError
 from toolrest.evaluate.intervals import wilson
 from toolrest.recipe import load_recipe
 from toolrest.report.inspection import told_status
+from toolrest.report.page_of_runs.episodes import conversation_or_none, episode_text
 from toolrest.report.page_of_runs.reading import (
     finite,
     is_number,
@@ -22,7 +23,7 @@ from toolrest.report.page_of_runs.reading import (
 from toolrest.report.page_of_runs.rollouts import TokenTexts, rollout_groups
 from toolrest.report.shading import visible
 from toolrest.runs.folder import RunFolder
-from toolrest.runs.headline import figures_of, scored
+from toolrest.runs.headline import figures_of, is_done, scored
 from toolrest.runs.missing import no_run
 
 _MOST_INCIDENTS = 20
@@ -64,6 +65,7 @@ def collect(folder: Path, share: float = 1.0) -> dict[str, Any]:
     return {
         "name": folder.resolve().name,
         "recipe": recipe,
+        "acts": (recipe.get("environment") or {}).get("source") is not None,
         "scheme": recipe["method"] if alone else (recipe.get("weighting") or {}).get("scheme", "?"),
         "seed": recipe.get("seed"),
         "policy": recipe.get("policy"),
@@ -150,19 +152,18 @@ def _status(row: dict[str, Any]) -> Any:
 
 
 def _failures(run: RunFolder, missing: list[str]) -> list[dict[str, Any]]:
-    """Held-out responses after training that are not exactly right, and what `toolrest evaluate`
-    has found wrong since.
+    """Held-out responses after training that are not exactly right, or episodes whose task was not
+    done, and what `toolrest evaluate` has found wrong since.
     """
-    found = [
-        _failure(
-            f"held-out {row.get('identity', '?')}, {row.get('decoding', '?')}",
-            row.get("ground_truth"),
-            row.get("response"),
-            _status(row),
-        )
-        for row in _some(run.evaluation / "after.jsonl", missing)
-        if not object_or_empty(row.get("reward")).get("exact")
-    ]
+    found = []
+    for row in _some(run.evaluation / "after.jsonl", missing):
+        what = f"held-out {row.get('identity', '?')}, {row.get('decoding', '?')}"
+        episode = conversation_or_none(row) if "turns" in row else None
+        if episode is not None:
+            if not is_done(episode.success, episode.reward):
+                found.append(_failure(what, "", episode_text(episode), episode.outcome))
+        elif not object_or_empty(row.get("reward")).get("exact"):
+            found.append(_failure(what, row.get("ground_truth"), row.get("response"), _status(row)))
     for path in sorted(run.evaluation.glob("*/failures.jsonl")):
         found += [
             _failure(
