@@ -16,6 +16,9 @@ def names_code(recipe: Recipe) -> dict[str, Any]:
         found["trust_remote_code"] = True
     if recipe.reward.function is not None:
         found["reward.function"] = recipe.reward.function
+    source = recipe.environment.source
+    if source is not None and ".py" in source and "://" not in source:
+        found["environment.source"] = source
     if recipe.engine.options:
         found["engine.options"] = recipe.engine.options
     if recipe.engine.sharding not in SHIPPED_SHARDING:

@@ -165,15 +165,15 @@ def _failures(run: RunFolder, missing: list[str]) -> list[dict[str, Any]]:
         elif not object_or_empty(row.get("reward")).get("exact"):
             found.append(_failure(what, row.get("ground_truth"), row.get("response"), _status(row)))
     for path in sorted(run.evaluation.glob("*/failures.jsonl")):
-        found += [
-            _failure(
-                f"{path.parent.name} {row.get('identity', '?')}",
-                _text(row.get("expected")),
-                _text(object_or_empty(row.get("got")).get("text", row.get("got"))),
-                row.get("check"),
-            )
-            for row in _some(path, missing)
-        ]
+        for row in _some(path, missing):
+            what, got = f"{path.parent.name} {row.get('identity', '?')}", row.get("got")
+            of_episode = object_or_empty(got)
+            episode = conversation_or_none(of_episode) if "turns" in of_episode else None
+            if episode is not None:
+                found.append(_failure(what, "", episode_text(episode), episode.outcome))
+                continue
+            text = _text(of_episode.get("text", got))
+            found.append(_failure(what, _text(row.get("expected")), text, row.get("check")))
     return found
 
 
