@@ -121,7 +121,9 @@ def test_a_broken_episode_is_named_in_a_line_and_the_page_is_written(acting_run,
     assert Path("copy/report.html").is_file()
 
 
-TOOLS = 'def find(name: str) -> str:\n    """Find it.\n\n    Args:\n        name: its name.\n    """\n'
+TOOLS = (
+    'def find(name: str) -> str:\n    """Find it.\n\n    Args:\n        name: its name.\n    """\n'
+)
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ class EpisodeSigns:
             step,
             f"the environment failed in {shares[-1]:.0%} of the episodes, which are not learnt "
             "from",
-            "see what failed in the rollouts and in environment.log; where calls take long, raise "
+            "see in the rollouts what failed; where calls take long, raise "
             "environment.call_timeout or lower environment.workers; `environment.failure=stop` "
             "ends a run at the first",
         )

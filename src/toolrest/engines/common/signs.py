@@ -49,6 +49,7 @@ class Signs:
         self._said = set(said)
         self._history: dict[str, list[float]] = defaultdict(list)
         self._episodes = EpisodeSigns()
+        self._acts = False
 
     def read(self, step: int, metrics: Mapping[str, Any]) -> list[Warned]:
         """The warnings that a step's metrics give for the first time."""
@@ -61,7 +62,8 @@ class Signs:
             value = metrics.get(name)
             if isinstance(value, int | float) and math.isfinite(value):
                 self._history[name].append(float(value))
-        acts = is_of_episodes(metrics)
+        # a step on episodes that an earlier one was on tells nothing of them
+        acts = self._acts = self._acts or is_of_episodes(metrics)
         scores = None if acts else self._scores(metrics)
         if scores is not None:
             self._history["format"].append(scores[0])
