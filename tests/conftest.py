@@ -40,3 +40,23 @@ def embedded_model():
     from toolrest.recipe import Recipe
 
     return load_policy(Recipe())
+
+
+@pytest.fixture(scope="session")
+def acting_run(tmp_path_factory) -> Path:
+    """The folder of a run of one step in the embedded chains; `printed` beside it is what was said.
+    Tests that write into it copy it.
+    """
+    from typer.testing import CliRunner
+
+    from toolrest.cli.main import app
+
+    folder = tmp_path_factory.mktemp("acting")
+    settings = ["environment.source=world", "max_steps=1", "rollout.prompts_per_step=4"]
+    settings += ["rollout.group_size=4", "evaluation.samples=8", "name=acting"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        done = CliRunner().invoke(app, ["train", *settings], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    (folder / "printed").write_text(done.output)
+    return folder / "runs" / "acting"

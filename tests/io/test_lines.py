@@ -17,7 +17,7 @@ from toolrest.data.rows import iterate_rows
 from toolrest.data.sources import Source, iterate_samples
 from toolrest.engines.common.incidents import Incident
 from toolrest.engines.common.reward import ToolReward
-from toolrest.engines.common.signs import Warned
+from toolrest.engines.common.warned import Warned
 from toolrest.errors import InputError
 from toolrest.evaluate.answers import AnswerStore
 from toolrest.evaluate.apibank import soft_calls

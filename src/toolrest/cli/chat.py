@@ -67,6 +67,13 @@ def chat(
 
         quiet_libraries()
         target = find_target(policy, checkpoint, trust_remote_code)
+        source = target.recipe.environment.source
+        if source is not None and not known:
+            raise InputError(
+                f"{policy}: its tools are those of environment.source={source}, which each episode "
+                "brings; see episodes by toolrest evaluate and inspect, or give --tools FILE to "
+                "talk to it with others"
+            )
         scheme = chat_scheme(target) if weights else None
         wording = chat_wording(target, dialect, max_tokens)
         if system is not None and wording.single:

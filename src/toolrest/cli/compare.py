@@ -165,19 +165,19 @@ def _write(folder: "CompareFolder", plan: "Plan") -> None:
 
     from toolrest.experiments.report import write_report
     from toolrest.experiments.sameness import differing
-    from toolrest.experiments.tables import COLUMNS, cells
+    from toolrest.experiments.tables import cells, columns
     from toolrest.io.console import console
 
     also = differing(folder, plan)
     rows = write_report(folder, plan, also)
     view = console()
-    columns = (0, 1, 2, 5, 6, 10)
+    shown, headings = (0, 1, 2, 5, 6, 10), columns(plan)
     table = Table(title=f"against {plan.baseline}", title_justify="left")
-    for index in columns:
-        table.add_column(COLUMNS[index], justify="left" if index == 0 else "right")
+    for index in shown:
+        table.add_column(headings[index], justify="left" if index == 0 else "right")
     for row in rows:
         found = cells(row)
-        table.add_row(*(found[index] for index in columns))
+        table.add_row(*(found[index] for index in shown))
     view.print(table)
     for line in also:
         view.print(f"the runs also differ: {line}", soft_wrap=True)

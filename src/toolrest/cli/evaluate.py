@@ -1,4 +1,4 @@
-"""`toolrest evaluate`: a policy on BFCL, API-Bank or the embedded world."""
+"""`toolrest evaluate`: a policy on BFCL, API-Bank, the embedded world or its environment."""
 
 import os
 import shlex
@@ -47,7 +47,22 @@ def evaluate(
             "the model's name at the endpoint."
         ),
     ] = None,
-    on: Annotated[str, typer.Option("--on", help="bfcl, apibank or world.")] = "world",
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on",
+            help="bfcl, apibank, world, or environment, the run's own. Default: environment of a "
+            "run that has one, else world.",
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(help="Held-out episodes of the environment. Default: as its run has."),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(help="Times that each is sampled, for pass^k: done in all of k. Default: 1."),
+    ] = None,
     version: Annotated[
         str | None, typer.Option(help="Of BFCL: v3 or v4, by the bfcl-eval that is installed.")
     ] = None,
@@ -126,7 +141,7 @@ def evaluate(
         from toolrest.evaluate.target import Target, find_target
         from toolrest.io.redaction import redacted_command
         from toolrest.recipe import Recipe
-        from toolrest.report.evaluation import EvaluationView, print_evaluation
+        from toolrest.report.evaluation import EvaluationView, print_episodes, print_evaluation
 
         quiet_libraries()
         if backend is BackendName.OPENAI and checkpoint != "last":
@@ -139,8 +154,11 @@ def evaluate(
             if backend is BackendName.OPENAI
             else find_target(policy, checkpoint, trust_remote_code)
         )
+        acts = target.run is not None and target.recipe.environment.source is not None
         options = Options(
-            benchmark=on,
+            benchmark=on or ("environment" if acts else "world"),
+            samples=samples,
+            trials=trials,
             version=version,
             categories=[name.strip() for name in (categories or "").split(",") if name.strip()],
             dialect=dialect,
@@ -161,6 +179,7 @@ def evaluate(
             max_prompt_tokens=max_prompt_tokens,
             result_files=result_files,
         )
+        of_episodes = options.benchmark == "environment"
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
         try:
@@ -168,11 +187,17 @@ def evaluate(
                 found = run_evaluation(target, options, view)
         except KeyboardInterrupt:
             again = shlex.join(redacted_command(["toolrest", *sys.argv[1:]]))
-            say(f"stopped; answers so far are kept. Go on with: {again}", err=True)
+            kept = (
+                "episodes are not kept. Begin" if of_episodes else "answers so far are kept. Go on"
+            )
+            say(f"stopped; {kept} with: {again}", err=True)
             if threading.active_count() > 1:
                 os._exit(_INTERRUPTED)  # requests that a second Ctrl-C has left would be waited for
             raise typer.Exit(_INTERRUPTED) from None
-        print_evaluation(found, console())
+        if of_episodes:
+            print_episodes(found, console())
+        else:
+            print_evaluation(found, console())
         say_lost(f"the results are in {found.folder}")
 
 

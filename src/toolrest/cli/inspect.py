@@ -9,7 +9,12 @@ from toolrest.cli.errors import one_line_errors
 from toolrest.io.terminal import require_shown, say
 
 if TYPE_CHECKING:
-    from toolrest.report.inspection import Inspection
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from toolrest.report.conversation import Conversation
+    from toolrest.report.inspection import Inspection, Token
 
 _COLUMNS = 104
 """Of a picture."""
@@ -47,11 +52,12 @@ def inspect(
     html: Annotated[Path | None, typer.Option(help="Write the same as a page.")] = None,
     svg: Annotated[Path | None, typer.Option(help="Write the same as a picture (SVG).")] = None,
 ) -> None:
-    """Show a response coloured by region, with the weight under each token; of a run that is
-    supervised alone the loss."""
+    """Show a response coloured by region, with the weight under each token; an episode as a
+    conversation; of a run that is supervised alone the loss."""
     with one_line_errors():
         from toolrest.cli.work import quiet_libraries
         from toolrest.io.console import console
+        from toolrest.report.conversation import Conversation
         from toolrest.report.inspect import Subject, look
 
         quiet_libraries()
@@ -80,10 +86,11 @@ def inspect(
         if found.note is not None:
             say(found.note)
         if html is not None:
-            from toolrest.report.inspection_page import inspection_page
+            from toolrest.report.inspection_page import conversation_page, inspection_page
             from toolrest.report.page import write_page
 
-            write_page(html, inspection_page(found))
+            page = conversation_page if isinstance(found, Conversation) else inspection_page
+            write_page(html, page(found))
         _print(found, console())
         if svg is not None:
             _write_picture(svg, found, _title(source, step, row))
@@ -111,7 +118,7 @@ def _title(source: Path | None, step: int | None, row: int) -> str:
     return f"{shown}{'' if step is None else f', step {step}'}, row {row}"
 
 
-def _write_picture(path: Path, found: "Inspection", title: str) -> None:
+def _write_picture(path: Path, found: "Inspection | Conversation", title: str) -> None:
     from toolrest.io.console import as_svg, recording_console
     from toolrest.report.page import write_page
 
@@ -120,23 +127,18 @@ def _write_picture(path: Path, found: "Inspection", title: str) -> None:
     write_page(path, as_svg(picture, title))
 
 
-def _print(found: "Inspection", console: Any) -> None:
+def _regions(tokens: "Sequence[Token]") -> "Table":
+    """How many tokens each region has, and what of the weight."""
     from rich.table import Table
 
     from toolrest.core.regions import Region
-    from toolrest.report.shading import legend, token_lines, visible
 
-    measured = any(token.entropy is not None for token in found.tokens)
-    console.print(legend())
-    console.print("token / weight" + (" / entropy, nats" if measured else ""), style="dim")
-    for line in token_lines(found.tokens, console.width, measured):
-        console.print(line)
     table = Table()
     for heading in ("region", "tokens", "weight", "share of weight"):
         table.add_column(heading, justify="left" if heading == "region" else "right")
-    total = sum(token.weight for token in found.tokens) or 1.0
+    total = sum(token.weight for token in tokens) or 1.0
     for region in Region:
-        weights = [token.weight for token in found.tokens if token.region == region]
+        weights = [token.weight for token in tokens if token.region == region]
         if weights:
             table.add_row(
                 region.name.lower(),
@@ -144,7 +146,27 @@ def _print(found: "Inspection", console: Any) -> None:
                 f"{sum(weights) / len(weights):.2f}",
                 f"{sum(weights) / total:.0%}",
             )
-    console.print(table)
+    return table
+
+
+def _print(found: "Inspection | Conversation", console: Any) -> None:
+    from toolrest.report.conversation import Conversation
+
+    if isinstance(found, Conversation):
+        from toolrest.report.conversation_lines import print_conversation
+
+        print_conversation(found, console)
+        if found.tokens:
+            console.print(_regions(found.tokens))
+        return
+    from toolrest.report.shading import legend, token_lines, visible
+
+    measured = any(token.entropy is not None for token in found.tokens)
+    console.print(legend())
+    console.print("token / weight" + (" / entropy, nats" if measured else ""), style="dim")
+    for line in token_lines(found.tokens, console.width, measured):
+        console.print(line)
+    console.print(_regions(found.tokens))
     reply = found.reply
     console.print(
         f"parse status {found.status}" + ("" if reply.position is None else f" at {reply.position}")

@@ -42,11 +42,16 @@ def _print(found: "list[Listed]") -> None:
     from toolrest.io.console import console
 
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("run", "state", "scheme", "policy", "steps", "exact match", "age"):
-        right = heading in ("steps", "age")
-        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+    measures = list(dict.fromkeys(run.measure for run in found))
+    told = measures[0] if len(measures) == 1 else "held out"
+    for heading in ("run", "state", "scheme", "policy", "steps", told, "age"):
+        side = "right" if heading in ("steps", "age") else "left"
+        table.add_column(heading, justify=side, overflow="fold")
     for run in found:
-        cells = (run.name, run.state, run.scheme, run.policy, _steps(run), _exact(run))
+        right = _right(run)
+        if right and len(measures) > 1:
+            right += f", {run.measure}"
+        cells = (run.name, run.state, run.scheme, run.policy, _steps(run), right)
         table.add_row(*map(Text, (*cells, _age(run.age))))
     view = console()
     if not view.is_terminal:
@@ -58,7 +63,7 @@ def _steps(run: "Listed") -> str:
     return str(run.steps) if run.of is None else f"{run.steps}/{run.of}"
 
 
-def _exact(run: "Listed") -> str:
+def _right(run: "Listed") -> str:
     """Before and after, as far as they are known."""
     if run.before is None and run.after is None:
         return ""

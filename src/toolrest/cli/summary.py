@@ -28,6 +28,7 @@ def print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
     from rich.table import Table
 
     from toolrest.io.console import console as plain_console
+    from toolrest.runs.headline import figures_of
 
     console = plain_console()
     before, after = summary["before"], summary["after"]
@@ -35,15 +36,18 @@ def print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
         table = Table(title=f"held-out tasks, n = {after['n']}", title_justify="left")
         for heading in ("", "before", "after"):
             table.add_column(heading, justify="right" if heading else "left")
-        for label, key, form in (
-            ("exact match, sampled", "exact_match", "{:.1%}"),
-            ("exact match, greedy", "greedy_exact_match", "{:.1%}"),
-            ("reward, sampled (-3 to 4)", "reward", "{:.2f}"),
-            ("reward, greedy (-3 to 4)", "greedy_reward", "{:.2f}"),
-        ):
-            if key in before and key in after:
-                table.add_row(label, form.format(before[key]), form.format(after[key]))
+        for each in figures_of(after):
+            if each.key in before and each.key in after:
+                cells = (each.form.format(found[each.key]) for found in (before, after))
+                table.add_row(each.full_label, *cells)
         console.print(table)
+        failed = [found.get("failed", 0) for found in (before, after)]
+        if any(failed):
+            console.print(
+                f"the environment failed in {failed[0]} episodes before and {failed[1]} after, "
+                "which are left out",
+                soft_wrap=True,
+            )
     console.print(
         f"{summary['scheme']}, seed {summary['seed']}: {counted(summary['steps'], 'step')}, "
         f"{summary['seconds']:.0f} s"

@@ -62,6 +62,7 @@ def variance(
         if trust_remote_code:
             overrides.append("trust_remote_code=true")
         recipe, policies = _policies([*(arguments or []), *overrides], run)
+        _refuse_environment(recipe)
         names = [name for name in schemes.split(",") if name and name != "uniform"]
         found = {
             label: _measure(recipe, folder, label, prompts, names) for label, folder in policies
@@ -82,6 +83,18 @@ def variance(
             say_lost(f"all figures are in {output}")
         else:
             require_shown()
+
+
+def _refuse_environment(recipe: "Recipe") -> None:
+    """The variance is measured of single responses, each to a prompt that is there before."""
+    from toolrest.errors import InputError
+
+    source = recipe.environment.source
+    if source is not None:
+        raise InputError(
+            f"environment.source={source}: variance is measured of single responses, and not of "
+            "episodes; take a recipe without an environment"
+        )
 
 
 def _policies(

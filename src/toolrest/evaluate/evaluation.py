@@ -12,7 +12,7 @@ from typing import Any
 from toolrest.core.dialects import get_dialect
 from toolrest.data.wording import Thoughts
 from toolrest.errors import InputError, check_name
-from toolrest.evaluate import apibank, world
+from toolrest.evaluate import apibank, environment, world
 from toolrest.evaluate.answers import AnswerStore
 from toolrest.evaluate.backends.findings import Findings
 from toolrest.evaluate.bfcl import categories as bfcl_categories
@@ -70,6 +70,9 @@ class Progress:
     def done(self, outcome: Outcome) -> None:
         """An item was scored."""
 
+    def played(self, count: int) -> None:
+        """So many episodes of an environment were played."""
+
 
 def evaluate(target: Target, options: Options, progress: Progress | None = None) -> Evaluation:
     """Run a benchmark on a policy, write the result files, and return the results.
@@ -80,6 +83,8 @@ def evaluate(target: Target, options: Options, progress: Progress | None = None)
     """
     progress = progress or Progress()
     check_options(options)
+    if options.benchmark == "environment":
+        return _evaluate_environment(target, options, progress)
     target = with_template_options(target, options)
     dialect, style = dialect_and_style(target, options)
     with ExitStack() as closing:
@@ -135,6 +140,23 @@ def evaluate(target: Target, options: Options, progress: Progress | None = None)
             write_results(folder, result, outcomes)
             files = _result_files(folder, release, episodes) if options.result_files else None
     return Evaluation(folder, result, outcomes, files)
+
+
+def _evaluate_environment(target: Target, options: Options, progress: Progress) -> Evaluation:
+    """Play a run's held-out episodes."""
+    recipe = target.recipe
+    environment.check_environment(recipe)
+    rows = environment.heldout_rows(recipe, options.samples)
+    settings = environment.episode_settings(recipe, options, len(rows))
+    folder = options.out or evaluation_folder(target, options, settings)
+    with _writing(folder):
+        environment.prepare_folder(folder, settings)
+    progress.begin((settings["trials"] + 1) * len(rows), folder)
+    tasks, greedy = environment.play(recipe, settings, rows, folder, progress.played)
+    result = environment.summarise_episodes(settings, tasks, greedy)
+    with _writing(folder):
+        outcomes = environment.write_episodes(folder, result, rows, tasks, greedy)
+    return Evaluation(folder, result, outcomes)
 
 
 def _note_reuse(

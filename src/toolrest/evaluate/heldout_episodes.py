@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from toolrest.engines.common.episodes import episode_record, episode_seeds
+from toolrest.data.sample import Sample
+from toolrest.engines.common.episodes import Episodes, episode_record, episode_seeds
 from toolrest.engines.common.job import Job
+from toolrest.engines.common.ranks import ALONE, Ranks
+from toolrest.recipe import Recipe
 from toolrest.rollout.generate import generate_batch
 from toolrest.rollout.repeated import RepeatedTurns
 from toolrest.rollout.sampler import shares_prefix
 from toolrest.rollout.shared_prefix import SharedPrefixTurns
 from toolrest.rollout.turns import Trajectory, TurnSampler
+from toolrest.runs.headline import is_done
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -58,75 +62,113 @@ def evaluate_episodes(
     Returns:
         The result, and one record an episode: the row's identity, the turns and what they earned.
     """
-    samples, recipe, episodes, ranks = job.heldout, job.recipe, job.episodes, job.ranks
-    assert episodes is not None
-    seeds = episode_seeds(recipe.seed, len(samples), 1)
-    stops = list(episodes.seams.speech.stop_ids)
-    shared = shares_prefix(model, recipe.rollout.sampler)
-    most = recipe.rollout.max_response_tokens
+    samples, recipe, ranks = job.heldout, job.recipe, job.ranks
+    assert job.episodes is not None
     records: list[dict[str, Any]] = []
     found: dict[str, list[Trajectory]] = {}
-    was_training = model.training
-    model.eval()
     for number, (decoding, temperature) in enumerate(
         (("sampled", recipe.rollout.temperature), ("greedy", None))
     ):
-
-        def sampler_of(
-            prompts: list[list[int]], group: int, temperature: float | None = temperature
-        ) -> TurnSampler:
-            if shared:
-                return SharedPrefixTurns(
-                    model, prompts, group_size=group, end_ids=stops, temperature=temperature
-                )
-            everyone = [ids for ids in prompts for _ in range(group)]
-            return RepeatedTurns(
-                everyone,
-                lambda asked, limit: generate_batch(
-                    model, job.tokenizer, asked, limit, temperature, stops
-                ),
-            )
-
-        mine: dict[int, Trajectory] = {}
-        chosen = list(range(len(samples)))[ranks.index :: ranks.count]
-        size = recipe.evaluation.batch_size
-        devices = [model.device] if model.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), torch.no_grad():
-            torch.manual_seed(recipe.seed + ranks.index)
-            for start in range(0, len(chosen), size):
-                batch = chosen[start : start + size]
-                uniforms = {
-                    turn: torch.rand(
-                        len(samples),
-                        most,
-                        dtype=torch.float64,
-                        generator=torch.Generator().manual_seed(recipe.seed + turn),
-                    )[batch]
-                    for turn in range(episodes.options.turns.turns if temperature else 0)
-                }
-                played = episodes.play(
-                    [samples[at].columns or {} for at in batch],
-                    [seeds[at] for at in batch],
-                    sampler_of,
-                    lambda turn, uniforms=uniforms: uniforms.get(turn),
-                )
-                mine.update(zip(batch, played.trajectories, strict=True))
-                done = number * len(samples) + min(len(samples), ranks.count * (start + size))
-                on_progress(done)
-        parts = ranks.each(mine)
-        everyone = {at: each for part in parts for at, each in part.items()}
-        found[decoding] = [everyone[at] for at in range(len(samples))]
+        how = Playing(temperature, recipe.seed, recipe.evaluation.batch_size)
+        before = number * len(samples)
+        found[decoding] = play_heldout(
+            model,
+            job.tokenizer,
+            recipe,
+            job.episodes,
+            samples,
+            how,
+            lambda done, before=before: on_progress(before + done),
+            ranks,
+        )
         records += [
             {"identity": sample.identity, "decoding": decoding, **episode_record(each)}
             for sample, each in zip(samples, found[decoding], strict=True)
         ]
-    model.train(was_training)
     sampled, greedy = map(_means, (found["sampled"], found["greedy"]))
     failed = sum(each.failure is not None for both in found.values() for each in both)
     result = EpisodesResult(
         *sampled[:2], *greedy[:2], sampled[2], greedy[2], failed=failed, n=len(samples)
     )
     return result, records
+
+
+@dataclass(frozen=True)
+class Playing:
+    """How held-out episodes are played."""
+
+    temperature: float | None
+    """Of the sampling; None: greedy."""
+    seed: int
+    """Of what is drawn."""
+    batch_size: int
+    """Episodes that are played side by side."""
+
+
+def play_heldout(  # noqa: PLR0913 -- a policy, its tasks and how they are played
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    recipe: Recipe,
+    episodes: Episodes,
+    samples: Sequence[Sample],
+    how: Playing,
+    on_progress: Callable[[int], None] = lambda done: None,
+    ranks: Ranks = ALONE,
+) -> list[Trajectory]:
+    """Play an episode of each row. Equal recipes' rows begin equal episodes, whatever `how` says.
+
+    Args:
+        on_progress: called with the number of rows so far.
+        ranks: the processes that share the work; each gets all trajectories.
+
+    Returns:
+        A trajectory a row, in their order.
+    """
+    seeds = episode_seeds(recipe.seed, len(samples), 1)
+    stops = list(episodes.seams.speech.stop_ids)
+    shared = shares_prefix(model, recipe.rollout.sampler)
+    most, temperature = recipe.rollout.max_response_tokens, how.temperature
+
+    def sampler_of(prompts: list[list[int]], group: int) -> TurnSampler:
+        if shared:
+            return SharedPrefixTurns(
+                model, prompts, group_size=group, end_ids=stops, temperature=temperature
+            )
+        everyone = [ids for ids in prompts for _ in range(group)]
+        return RepeatedTurns(
+            everyone,
+            lambda asked, limit: generate_batch(model, tokenizer, asked, limit, temperature, stops),
+        )
+
+    mine: dict[int, Trajectory] = {}
+    chosen = list(range(len(samples)))[ranks.index :: ranks.count]
+    devices = [model.device] if model.device.type == "cuda" else []
+    was_training = model.training
+    model.eval()
+    with torch.random.fork_rng(devices=devices), torch.no_grad():
+        torch.manual_seed(how.seed + ranks.index)
+        for start in range(0, len(chosen), how.batch_size):
+            batch = chosen[start : start + how.batch_size]
+            uniforms = {
+                turn: torch.rand(
+                    len(samples),
+                    most,
+                    dtype=torch.float64,
+                    generator=torch.Generator().manual_seed(how.seed + turn),
+                )[batch]
+                for turn in range(episodes.options.turns.turns if temperature else 0)
+            }
+            played = episodes.play(
+                [samples[at].columns or {} for at in batch],
+                [seeds[at] for at in batch],
+                sampler_of,
+                lambda turn, uniforms=uniforms: uniforms.get(turn),
+            )
+            mine.update(zip(batch, played.trajectories, strict=True))
+            on_progress(min(len(samples), ranks.count * (start + how.batch_size)))
+    model.train(was_training)
+    everyone = {at: each for part in ranks.each(mine) for at, each in part.items()}
+    return [everyone[at] for at in range(len(samples))]
 
 
 def _means(played: Sequence[Trajectory]) -> tuple[float, float, float]:
@@ -136,9 +178,7 @@ def _means(played: Sequence[Trajectory]) -> tuple[float, float, float]:
     scored = [each for each in played if each.reward is not None]
     if not scored:
         return 0.0, 0.0, 0.0
-    done = [
-        each.success if each.success is not None else (each.reward or 0.0) > 0 for each in scored
-    ]
+    done = [is_done(each.success, each.reward) for each in scored]
     count = len(scored)
     return (
         sum(done) / count,

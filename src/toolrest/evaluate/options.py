@@ -11,7 +11,22 @@ from toolrest.errors import InputError, check_name, unknown_name
 from toolrest.evaluate import apibank
 from toolrest.evaluate.bfcl.official import VERSIONS
 
-BENCHMARKS = ("bfcl", "apibank", "world")
+BENCHMARKS = ("bfcl", "apibank", "world", "environment")
+_NOT_OF_EPISODES = {
+    "version": "it has no version",
+    "categories": "its tasks have none to choose from",
+    "dialect": "episodes are worded as in training",
+    "prompt": "episodes are worded as in training",
+    "template_options": "episodes are worded as in training",
+    "base_url": "the policy is sampled here",
+    "tokenizer": "the policy's own is used",
+    "limit": "take --samples",
+    "data": "its rows are those of the run's recipe",
+    "max_tokens": "the limit is the recipe's rollout.max_response_tokens",
+    "max_prompt_tokens": "the limit is the recipe's data.max_prompt_tokens",
+    "result_files": "these are BFCL's",
+}
+"""Options that an environment refuses, and why."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +34,7 @@ class Options:
     """The options of `toolrest evaluate`."""
 
     benchmark: str
-    """bfcl, apibank or world."""
+    """bfcl, apibank, world, or environment, which is the run's own."""
     version: str | None = None
     """BFCL's version, v3 or v4; None: the one that is installed."""
     categories: Sequence[str] = ()
@@ -47,6 +62,10 @@ class Options:
     """Most items of each category; None: all."""
     out: Path | None = None
     """Folder of the results; None: see `settings.evaluation_folder`."""
+    samples: int | None = None
+    """Held-out episodes of an environment; None: as many as its run was evaluated on."""
+    trials: int | None = None
+    """Times that each of them is sampled; None: once."""
     data: Path | None = None
     """Folder with API-Bank's files."""
     batch_size: int = 16
@@ -68,11 +87,17 @@ def check_options(options: Options) -> None:
         InputError: naming the option and what it needs.
     """
     check_name("benchmark", options.benchmark, BENCHMARKS)
-    for value, name in ((options.limit, "--limit"), (options.max_tokens, "--max-tokens")):
+    for value, name in (
+        (options.limit, "--limit"),
+        (options.max_tokens, "--max-tokens"),
+        (options.samples, "--samples"),
+        (options.trials, "--trials"),
+    ):
         if value is not None and value < 1:
             raise InputError(f"{name} {value}: must be at least 1")
     if options.batch_size < 1:
         raise InputError(f"--batch-size {options.batch_size}: must be at least 1")
+    _check_episodes(options)
     if options.benchmark == "apibank" and options.data is None:
         raise InputError(
             "--on apibank needs --data FOLDER with the three processed files "
@@ -92,4 +117,27 @@ def check_options(options: Options) -> None:
         raise InputError(
             "--api completions sends the prompt as one text, so it needs --tokenizer: the policy's "
             "folder or hub name"
+        )
+
+
+def _check_episodes(options: Options) -> None:
+    """Options of an environment alone, and those that it has no use for."""
+    if options.benchmark != "environment":
+        for value, name in ((options.samples, "--samples"), (options.trials, "--trials")):
+            if value is not None:
+                raise InputError(
+                    f"{name}: is of --on environment; {options.benchmark} has --limit, and greedy "
+                    "answers alone"
+                )
+        return
+    if options.backend != "hf" or options.api != "chat":
+        raise InputError("--on environment: the policy is sampled here; leave out --backend, --api")
+    for name, why in _NOT_OF_EPISODES.items():
+        if getattr(options, name) not in (None, [], (), {}, False):
+            option = "template-option" if name == "template_options" else name.replace("_", "-")
+            raise InputError(f"--{option}: with --on environment {why}; leave it out")
+    if options.think is not None:
+        raise InputError(
+            "--think, --no-think: with --on environment episodes are worded as in training; leave "
+            "it out"
         )

@@ -68,14 +68,14 @@ def figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "accuracy": correct / len(outcomes),
         "low": low,
         "high": high,
-        "scores": {name: _mean([o.scores[name] for o in outcomes]) for name in extra},
-        "tokens": _mean(tokens) if tokens else None,
+        "scores": {name: mean_interval([o.scores[name] for o in outcomes]) for name in extra},
+        "tokens": mean_interval(tokens) if tokens else None,
         "statuses": dict(Counter(s for o in outcomes for s in o.statuses).most_common()),
         "checks": dict(Counter(o.check for o in outcomes if o.check).most_common()),
     }
 
 
-def _mean(values: list[float]) -> dict[str, float]:
+def mean_interval(values: list[float]) -> dict[str, float]:
     """Of a score that is 0 or 1, which is a proportion, with Wilson's interval."""
     if set(values) <= {0.0, 1.0}:
         low, high = wilson(int(sum(values)), len(values))

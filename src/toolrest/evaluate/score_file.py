@@ -138,6 +138,11 @@ def _row(line: str, where: str) -> dict[str, Any]:
         raise InputError(f"{where}: not a JSON object: {error}") from error
     if not isinstance(row, dict):
         raise InputError(f"{where}: not a JSON object but {kind_of(row)}")
+    if "episode" in row or ("turns" in row and "ending" in row):
+        raise InputError(
+            f"{where}: an episode, whose reward its environment has given (`reward`); score is of "
+            "single responses with ground truths"
+        )
     for key in ("response", "ground_truth"):
         if not isinstance(row.get(key), str):
             found = f"it is {kind_of(row[key])}" if key in row else f"found {sorted(row)}"

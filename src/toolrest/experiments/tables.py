@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from toolrest.experiments.plan import Plan
 from toolrest.experiments.results import Row
 from toolrest.experiments.statistics import Estimate
+from toolrest.runs.headline import measure
 
 COLUMNS = (
     "method",
@@ -25,6 +26,12 @@ COLUMNS = (
     "tokens",
     "s a run",
 )
+
+
+def columns(plan: Plan) -> list[str]:
+    """The headings: COLUMNS, with what is measured in a comparison of runs in an environment."""
+    acts = plan.recipe.environment.source is not None
+    return [name.replace(measure(acts=False), measure(acts=acts)) for name in COLUMNS]
 
 
 def cells(row: Row) -> list[str]:
@@ -78,7 +85,7 @@ def _ratio(estimate: Estimate) -> str:
 def markdown(rows: Sequence[Row], plan: Plan, differing: Sequence[str] = ()) -> str:
     """The table, its legend, and the runs' differences other than methods and seeds."""
     lines = [
-        "| " + " | ".join(COLUMNS) + " |",
+        "| " + " | ".join(columns(plan)) + " |",
         "|" + "---|" * len(COLUMNS),
         *("| " + " | ".join(cells(row)) + " |" for row in rows),
     ]

@@ -10,16 +10,11 @@ from toolrest.evaluate.results import RESULT
 from toolrest.io.files import iterate_lines, read_json, whole_lines
 from toolrest.io.foreign import parse_object
 from toolrest.runs.folder import RunFolder
+from toolrest.runs.headline import Figure, figures_of, of_episodes, scored
 from toolrest.runs.model_card import Results, code
 from toolrest.runs.origins import UNKNOWN, fingerprint
 
 _BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
-_LABELS = (
-    ("exact_match", "exact match, sampled"),
-    ("greedy_exact_match", "exact match, greedy"),
-    ("reward", "reward, sampled (-3 to 4)"),
-    ("greedy_reward", "reward, greedy (-3 to 4)"),
-)
 _COLUMNS = ("before training", "this policy")
 
 
@@ -39,10 +34,17 @@ def run_results(run: RunFolder, folder: Path, when: str | None, step: int | None
         words = "This policy was not evaluated on the run's held-out rows."
         return Results(words, lines=lines)
     before = _whole(run, "before") or {}
-    rows = [(label, before.get(key, "-"), own[key]) for key, label in _LABELS if key in own]
+    rows = [
+        (each.full_label, before.get(each.key, "-"), own[each.key])
+        for each in figures_of(own)
+        if each.key in own
+    ]
+    rows_of = (
+        "rows of the run's own environment" if of_episodes(own) else "rows of the run's own data"
+    )
     words = (
-        f"On {own['n']} held-out rows of the run's own data, by the run's rules; in brackets 95 % "
-        "intervals (Wilson's of shares, the bootstrap's of means)."
+        f"On {own['n']} held-out {rows_of}, by the run's rules; in brackets 95 % intervals "
+        "(Wilson's of shares, the bootstrap's of means)."
     )
     return Results(words, rows, _COLUMNS, lines)
 
@@ -66,27 +68,38 @@ def _on_the_way(run: RunFolder, step: int) -> dict[str, str] | None:
 def _cells(found: dict[str, Any], responses: Path | None) -> dict[str, str]:
     n = int(found["n"])
     cells = {"n": str(n)}
-    for key, _ in _LABELS:
-        if key not in found:
+    for each in figures_of(found):
+        if each.key not in found:
             continue
-        value = float(found[key])
-        if "exact" in key:
-            low, high = wilson(round(value * n), n)
-            cells[key] = f"{value:.1%} ({low:.1%} to {high:.1%})"
+        value = float(found[each.key])
+        cells[each.key] = each.form.format(value)
+        if each.share:
+            low, high = wilson(round(value * scored(found)), scored(found))
+            cells[each.key] += f" ({low:.1%} to {high:.1%})"
         else:
-            cells[key] = f"{value:.2f}{_interval(responses, key)}"
+            cells[each.key] += _interval(responses, each)
     return cells
 
 
-def _interval(responses: Path | None, key: str) -> str:
-    """Of a mean reward, from the responses that it is of; empty without them."""
+def _interval(responses: Path | None, figure: Figure) -> str:
+    """Of a mean, from the responses that it is of; empty without them."""
     if responses is None or not responses.is_file():
         return ""
-    decoding = "greedy" if key.startswith("greedy") else "sampled"
+    decoding = "greedy" if figure.key.startswith("greedy") else "sampled"
+    name = figure.key.removeprefix("greedy_")
     rows = map(parse_object, iterate_lines(responses))
-    values = [float(row["reward"]["total"]) for row in rows if row["decoding"] == decoding]
-    low, high = bootstrap_mean(values)
+    found = [_value(row, name) for row in rows if row["decoding"] == decoding]
+    low, high = bootstrap_mean([value for value in found if value is not None])
     return f" ({low:.2f} to {high:.2f})"
+
+
+def _value(row: dict[str, Any], name: str) -> float | None:
+    """A figure of a response, or of an episode; None where its environment failed."""
+    if "turns" not in row:
+        return float(row["reward"]["total"])
+    if row["reward"] is None:
+        return None
+    return float(row["reward"]) if name == "reward" else float(len(row["turns"]))
 
 
 def _benchmarks(run: RunFolder, folder: Path) -> list[str]:

@@ -13,8 +13,11 @@ from toolrest.io.console import console
 from toolrest.io.files import open_regular, read_json
 from toolrest.io.foreign import parse_object, require_numbers
 from toolrest.io.terminal import note_loss
+from toolrest.runs.headline import measure
 
 _TAIL = 16384
+_SHARES = {"reward/exact_match": "exact", "episode/success": "done"}
+"""Metrics of how many responses, or tasks, are right."""
 
 
 class CompareView:
@@ -23,6 +26,7 @@ class CompareView:
     def __init__(self, cells: Cells) -> None:
         self._cells = cells
         self._console = console()
+        self._acts = cells.plan.recipe.environment.source is not None
         self._said: set[tuple[str, int]] = {c for c in cells.plan.cells() if cells.done(c)}
         self._live: Live | None = None
 
@@ -62,7 +66,8 @@ class CompareView:
         if cell in self._cells.failed:
             return done + f"failed: {self._cells.failed[cell]}"
         after = read_json(self._cells.folder.run(*cell).summary)["after"]
-        return done + (f"exact match {after['exact_match']:.1%}" if after else "done")
+        name = measure(acts=self._acts)
+        return done + (f"{name} {after['exact_match']:.1%}" if after else "done")
 
     def _table(self) -> Table:
         table = Table()
@@ -86,12 +91,13 @@ class CompareView:
                 file.seek(0, 2)
                 file.seek(max(0, file.tell() - _TAIL))
                 last = parse_object(file.read().rstrip(b"\n").split(b"\n")[-1])
-            require_numbers(last, "step", *(last.keys() & {"reward", "reward/exact_match"}))
+            require_numbers(last, "step", *(last.keys() & {"reward", *_SHARES}))
         except (OSError, ValueError):
             return f"seed {cell[1]}: starting"
         text = f"seed {cell[1]}: step {last['step']}/{self._cells.plan.recipe.max_steps}"
         if "reward" in last:
             text += f" reward {last['reward']:.2f}"
-        if "reward/exact_match" in last:
-            text += f" exact {last['reward/exact_match']:.2f}"
+        for name, word in _SHARES.items():
+            if name in last:
+                text += f" {word} {last[name]:.2f}"
         return text

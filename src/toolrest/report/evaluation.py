@@ -17,6 +17,7 @@ from toolrest.evaluate import evaluation
 from toolrest.evaluate.episode import Answer, Outcome
 from toolrest.io.console import console, text_column
 from toolrest.io.terminal import note_loss
+from toolrest.report.endings import told_ending
 
 _SECONDS_BETWEEN_LINES = 30.0
 
@@ -76,9 +77,17 @@ class EvaluationView(evaluation.Progress):
         self._right += outcome.correct
         self._show()
 
+    def played(self, count: int) -> None:
+        self._finished = count
+        self._show()
+
     def _show(self) -> None:
         now = time.monotonic()
-        rate = f"{self._answers / max(1e-9, now - self._start):.1f} answers/s"
+        seconds = max(1e-9, now - self._start)
+        rate = f"{self._answers / seconds:.1f} answers/s"
+        right = f", {self._right} right"
+        if not self._answers:  # of an environment
+            rate, right = f"{self._finished / seconds:.1f} episodes/s", ""
         if self._bar is not None:
             self._bar.update(self._task, completed=self._finished, rate=rate)
         elif not self._quiet and now - self._last > _SECONDS_BETWEEN_LINES:
@@ -86,7 +95,7 @@ class EvaluationView(evaluation.Progress):
             left = (now - self._start) / max(1, self._finished) * (self._items - self._finished)
             left_text = f"{left / 60:.0f} min left" if self._finished else "time left not known yet"
             self._console.print(
-                f"{self._finished}/{self._items} items, {self._right} right, {rate}, {left_text}",
+                f"{self._finished}/{self._items} items{right}, {rate}, {left_text}",
                 soft_wrap=True,
             )
 
@@ -146,6 +155,57 @@ def print_evaluation(found: evaluation.Evaluation, console: Console) -> None:
             f"{found.result_files.name.replace('_', '/', 1)} --partial-eval",
             soft_wrap=True,
         )
+
+
+def print_episodes(found: evaluation.Evaluation, console: Console) -> None:
+    """Print the tables of an evaluation in an environment, and the place of its files."""
+    result = found.result
+    counts = ("turns", "calls", "errors")
+    table = Table()
+    for heading in ("", "tasks", "done", "95 %", "reward", *counts):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, row in result["categories"].items():
+        table.add_row(
+            name,
+            str(row["n"]),
+            f"{row['accuracy']:.1%}",
+            f"{row['low']:.1%} to {row['high']:.1%}",
+            _interval(row["scores"]["reward"], "reward"),
+            *(f"{row['scores'][key]['value']:.2f}" for key in counts),
+        )
+    console.print(table)
+    if result["asked"]["trials"] > 1:
+        powers = Table()
+        for heading in ("done in all of", "tasks", "pass^k", "95 %"):
+            powers.add_column(heading, justify="right")
+        for k, value in result["pass^k"].items():
+            powers.add_row(
+                f"{k} trials" if k != "1" else "1 trial",
+                str(value["tasks"]),
+                f"{value['value']:.1%}",
+                f"{value['low']:.1%} to {value['high']:.1%}",
+            )
+        console.print(powers)
+    for name, row in result["categories"].items():
+        total = sum(row["endings"].values())
+        told = ", ".join(
+            f"{told_ending(ending)} {n / total:.1%}" for ending, n in row["endings"].items()
+        )
+        console.print(f"{name:<12} {told}", soft_wrap=True)
+    if result["failed"]:
+        console.print(
+            f"failed       {result['failed']} episodes, in which the environment failed; they are "
+            f"left out ({found.folder / 'environment.log'})",
+            soft_wrap=True,
+        )
+    settings = result["settings"]
+    console.print(
+        f"computed     by {settings['backend']}, {settings['dtype']}, at temperature "
+        f"{settings['temperature']:g}",
+        soft_wrap=True,
+    )
+    console.print(f"folder       {found.folder}", soft_wrap=True)
+    console.print(f"episodes     head -n 1 {found.folder / 'episodes.jsonl'}", soft_wrap=True)
 
 
 def _interval(score: dict[str, float] | None, name: str) -> str:

@@ -23,6 +23,7 @@ from toolrest.policy.speech import Speech, read_speech
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.policy.weights import load_generation_config, load_policy
 from toolrest.recipe import Recipe, load_run_recipe
+from toolrest.report.conversation import Conversation, read_conversation
 from toolrest.report.inspection import (
     Inspection,
     Response,
@@ -58,8 +59,12 @@ class Subject:
     trust_remote_code: bool = False
 
 
-def look(subject: Subject) -> Inspection:
-    """The inspection of a subject.
+_OF_RESPONSES = ("truth", "dialect", "scheme", "entropy", "progress", "prompt", "policy")
+"""Options by which a single response is read anew."""
+
+
+def look(subject: Subject) -> Inspection | Conversation:
+    """The inspection of a subject, or the conversation where it is an episode.
 
     Raises:
         InputError: there is no such response, or options that do not fit.
@@ -74,6 +79,8 @@ def look(subject: Subject) -> Inspection:
     else:
         run = None
     record, note = _record(subject, run, recipe.steps_per_generation)
+    if "episode" in record:
+        return _conversation(subject, record, note)
     recipe = _with(recipe, subject, run)
     tokenizer = load_tokenizer(recipe)
     if recipe.dialect == AUTO:
@@ -123,6 +130,20 @@ def look(subject: Subject) -> Inspection:
         return told(inspect_response(response, scheme, region_entropy, progress))
     except ValueError as error:
         raise InputError(str(error)) from error
+
+
+def _conversation(subject: Subject, record: dict[str, Any], note: str | None) -> Conversation:
+    """An episode as it was recorded."""
+    for name in _OF_RESPONSES:
+        if getattr(subject, name) not in (None, ()):
+            raise InputError(
+                f"--{name}: row {subject.row} is an episode, which is shown as it was recorded, "
+                "with what its environment earned it; leave it out"
+            )
+    try:
+        return replace(read_conversation(record), note=note)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{subject.source}, row {subject.row}: no episode ({error})") from error
 
 
 def _trained(record: dict[str, Any], recipe: Recipe) -> str | None:
@@ -186,7 +207,23 @@ def _record(
         _check_record(record)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}, row {subject.row}: not a rollout ({error})") from error
+    if "episode" in record and "prompt" not in record:
+        record |= _prompt_of(rows[: subject.row], record)
     return record, note
+
+
+def _prompt_of(rows: Sequence[str], record: dict[str, Any]) -> dict[str, Any]:
+    """The prompt of a record's group, which its first record has; nothing where none does."""
+    for text in reversed(rows):
+        try:
+            other = json.loads(text)
+            if other["identity"] != record["identity"]:
+                return {}
+            if "prompt" in other:
+                return {"prompt": other["prompt"]}
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return {}
+    return {}
 
 
 def _check_record(record: dict[str, Any]) -> None:

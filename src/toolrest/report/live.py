@@ -25,6 +25,7 @@ from toolrest.io.console import text_column
 from toolrest.io.files import iterate_lines
 from toolrest.io.foreign import parse_object
 from toolrest.io.terminal import say
+from toolrest.report.endings import ENDINGS
 from toolrest.report.shading import visible
 from toolrest.runs.folder import rollouts_file
 
@@ -45,10 +46,21 @@ _CURVES = (
     ("reward/exact_match", "exact match", "{:.2f}"),
     ("reward/format", "format", "{:.2f}"),
     ("reward/correctness", "correctness", "{:.2f}"),
+    ("episode/success", "tasks done", "{:.2f}"),
+    ("episode/turns", "turns", "{:.1f}"),
+    ("episode/calls", "calls", "{:.1f}"),
+    ("episode/errors", "errors", "{:.2f}"),
+    ("ending/failed", "failed", "{:.2f}"),
     ("completions/mean_length", "tokens a response", "{:.0f}"),
     ("grad_norm", "gradient norm", "{:.2f}"),
     ("tokens/s", "tokens/s", "{:.0f}"),
 )
+_TOLD = (("episode/turns", "turns", ".1f"), ("episode/errors", "errors", ".2f"))
+"""Of an episode, in the line of a step: metric, word and form."""
+_MOST = 300
+"""Characters of a response in a line."""
+_IF_ANY = ("ending/failed",)
+"""Curves that are shown once they are not 0."""
 
 
 def sparkline(values: Sequence[float], bars: str = _BARS) -> str:
@@ -189,7 +201,7 @@ class LiveView:
         curves = Table.grid(padding=(0, 1))
         for name, label, form in _CURVES:
             values = self._history.get(name)
-            if values:
+            if values and (any(values) or name not in _IF_ANY):
                 curves.add_row(label, sparkline(values, bars), form.format(values[-1]))
         if _is_supervised(self._seen):
             return Group(self._progress, curves)
@@ -214,20 +226,32 @@ def best_and_worst(rollouts: Path, step: int) -> list[str]:
     try:
         path = rollouts_file(rollouts, step)
         rows = [parse_object(line) for line in iterate_lines(path, "strict")]
-        ranked = sorted(rows, key=lambda row: row["reward"]["total"])
+        known = [row for row in rows if row["reward"]["total"] is not None]
+        ranked = sorted(known, key=lambda row: row["reward"]["total"])
         pairs = (("best", ranked[-1]), ("worst", ranked[0]))
-        return [
-            f"{label} saved response, reward {row['reward']['total']:.2f}: "
-            f"{visible(row['response'])[:300]}"
-            for label, row in pairs
-        ]
+        return [f"{label} saved {_told(row)}" for label, row in pairs]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return []
 
 
+def _told(row: dict[str, Any]) -> str:
+    """A saved response, or what was said in an episode, with its reward."""
+    reward = f"reward {row['reward']['total']:.2f}"
+    if "episode" not in row:
+        return f"response, {reward}: {visible(row['response'])[:_MOST]}"
+    episode = row["episode"]
+    said = []
+    for turn in episode["turns"]:
+        said += [turn["text"], *(f"({name} gave {text})" for name, text in turn["results"])]
+        said += [f"(user: {turn['said']})"] if turn["said"] is not None else []
+    ending = ENDINGS.get(episode["ending"], str(episode["ending"]))
+    return f"episode, {reward}, {ending}: {visible(' '.join(said))[:_MOST]}"
+
+
 def describe_step(metrics: dict[str, Any]) -> str:
-    """Reward, exact match and region entropies of a step in one line; loss, tokens and learning
-    rate of a supervised one.
+    """Reward, exact match and region entropies of a step in one line; in place of exact match the
+    tasks done, turns and errors of one in an environment; loss, tokens and learning rate of a
+    supervised one.
 
     A step on responses that an earlier one was on has no reward of its own.
     """
@@ -243,6 +267,11 @@ def describe_step(metrics: dict[str, Any]) -> str:
     parts = [f"reward {metrics['reward']:.2f}"] if "reward" in metrics else []
     if "reward/exact_match" in metrics:
         parts.append(f"exact {metrics['reward/exact_match']:.2f}")
+    if "episode/success" in metrics:
+        parts.append(f"done {metrics['episode/success']:.0%}")
+    parts += [f"{word} {metrics[key]:{form}}" for key, word, form in _TOLD if key in metrics]
+    if metrics.get("ending/failed"):
+        parts.append(f"failed {metrics['ending/failed']:.0%}")
     statistic = "entropy" if any(f"entropy/{r}" in metrics for r in _REGIONS) else "collision"
     entropies = [
         f"{region} {metrics[f'{statistic}/{region}']:.2f}"

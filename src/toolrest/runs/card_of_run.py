@@ -190,7 +190,11 @@ def _base(recipe: Recipe, origins: Mapping[str, str]) -> str:
 
 def _data(recipe: Recipe, origins: Mapping[str, str], rows: Mapping[str, Any]) -> list[str]:
     lines = []
-    if recipe.data.path is None and not recipe.data.sources:
+    source = recipe.environment.source
+    if source is not None:
+        name = source if "://" in source else Path(source).name
+        lines.append(f"Episodes of the environment {code(name)}, seed {recipe.seed}")
+    elif recipe.data.path is None and not recipe.data.sources:
         lines.append(f"The embedded world's procedural tasks, seed {recipe.seed}")
     for key, value in origins.items():
         if key.startswith("data "):

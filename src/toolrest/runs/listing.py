@@ -15,6 +15,7 @@ from toolrest.io.objects import object_or_none
 from toolrest.io.plain_yaml import plain_values
 from toolrest.recipe import Recipe
 from toolrest.runs.folder import RunFolder
+from toolrest.runs.headline import measure
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,14 @@ class Listed:
     of: int | None
     """Optimiser steps of its recipe."""
     before: float | None
-    """Held-out exact match before, in [0, 1]; greedy where that was measured."""
+    """Held-out exact match, or share of tasks done, before, in [0, 1]; greedy where that was
+    measured."""
     after: float | None
     """After, or the newest one on the way."""
     greedy: bool
     """Whether these are of greedy decoding."""
+    measure: str
+    """What these are: exact match, or of a run in an environment tasks done."""
     age: float
     """Seconds since something was written into the folder."""
 
@@ -78,6 +82,7 @@ def _listed(run: RunFolder) -> Listed:
         before=_number(before, key),
         after=_number(after, key),
         greedy=greedy and bool(before or after),
+        measure=measure(acts=_section(recipe, "environment").get("source") is not None),
         age=max(0.0, time.time() - _newest(run)),
     )
 

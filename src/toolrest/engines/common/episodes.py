@@ -236,7 +236,8 @@ def episode_seeds(seed: int, count: int, group: int) -> list[int]:
 
 def episode_metrics(played: Sequence[Trajectory]) -> dict[str, list[float]]:
     """Values of each metric, one a trajectory that has it: `episode/reward`, `/success`, `/turns`,
-    `/calls`, `/errors` and `/failed`, and `ending/NAME` for every way to end.
+    `/calls` and `/errors`, and `ending/NAME` for every way to end; and one a turn that a reward is
+    known of: `turn_reward/first`, `/middle` and `/last`, where an only turn is the first.
     """
     found: dict[str, list[float]] = {
         "episode/reward": [each.reward for each in played if each.reward is not None],
@@ -245,6 +246,13 @@ def episode_metrics(played: Sequence[Trajectory]) -> dict[str, list[float]]:
         "episode/calls": [float(sum(len(t.calls) for t in each.turns)) for each in played],
         "episode/errors": [float(sum(t.errors for t in each.turns)) for each in played],
     }
+    parts: dict[str, list[float]] = {"first": [], "middle": [], "last": []}
+    for each in played:
+        rewards = [] if each.reward is None else [turn.reward for turn in each.turns]
+        parts["first"] += rewards[:1]
+        parts["middle"] += rewards[1:-1]
+        parts["last"] += rewards[1:][-1:]
+    found |= {f"turn_reward/{part}": values for part, values in parts.items()}
     for ending in Ending:
         found[f"ending/{ending}"] = [float(each.ending is ending) for each in played]
     return found

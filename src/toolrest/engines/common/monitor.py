@@ -9,7 +9,8 @@ from dataclasses import asdict
 from typing import Any
 
 from toolrest.engines.common.incidents import Incident
-from toolrest.engines.common.signs import Signs, Warned
+from toolrest.engines.common.signs import Signs
+from toolrest.engines.common.warned import Warned
 from toolrest.errors import short_list
 from toolrest.io.files import append_json, whole_lines, write_json
 from toolrest.recipe import Recipe

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from toolrest.engines.common.episode_signs import EpisodeSigns
+from toolrest.engines.common.warned import Warned
 
 _WINDOW = 5
 """Generations over which a metric is averaged before it is judged."""
@@ -25,21 +27,9 @@ _DROPPED = 0.1
 _FAILED = 0.1
 
 
-@dataclass(frozen=True)
-class Warned:
-    """A warning for the user."""
-
-    name: str
-    """Which sign."""
-    step: int
-    """Optimiser steps done."""
-    text: str
-    """What was seen, with its number."""
-    advice: str
-    """What to try."""
-
-    def __str__(self) -> str:
-        return f"warning, step {self.step}: {self.text}; {self.advice}"
+def is_of_episodes(metrics: Mapping[str, Any]) -> bool:
+    """Whether a step was on episodes of an environment."""
+    return "episode/turns" in metrics
 
 
 class Signs:
@@ -59,6 +49,8 @@ class Signs:
         self._scores = scores
         self._said = set(said)
         self._history: dict[str, list[float]] = defaultdict(list)
+        self._episodes = EpisodeSigns()
+        self._acts = False
 
     def read(self, step: int, metrics: Mapping[str, Any]) -> list[Warned]:
         """The warnings that a step's metrics give for the first time."""
@@ -71,16 +63,21 @@ class Signs:
             value = metrics.get(name)
             if isinstance(value, int | float) and math.isfinite(value):
                 self._history[name].append(float(value))
-        scores = self._scores(metrics)
+        # a step on episodes that an earlier one was on tells nothing of them
+        acts = self._acts = self._acts or is_of_episodes(metrics)
+        scores = None if acts else self._scores(metrics)
         if scores is not None:
             self._history["format"].append(scores[0])
             self._history["correctness"].append(scores[1])
+        if acts:
+            of_rewards = self._episodes.read(step, metrics)
+        else:
+            cold = self._cold(step) if "frac_reward_zero_std" in metrics else None
+            of_rewards = [cold, self._truncated(step), self._hacked(step)]
         found = (
-            self._cold(step) if "frac_reward_zero_std" in metrics else None,
-            self._equal_groups(step),
+            *of_rewards,
+            self._equal_groups(step, acts),
             self._entropy(step),
-            self._truncated(step),
-            self._hacked(step),
             self._mismatch(step),
             self._failing(step, metrics.get("ending/failed")),
         )
@@ -133,7 +130,7 @@ class Signs:
             "(rollout.max_response_tokens) or in another form (dialect)",
         )
 
-    def _equal_groups(self, step: int) -> Warned | None:
+    def _equal_groups(self, step: int, acts: bool) -> Warned | None:
         share = self._last("frac_reward_zero_std")
         if share is None or share < _EQUAL_GROUPS:
             return None
@@ -142,9 +139,9 @@ class Signs:
             step,
             f"{share:.0%} of the groups of the last {_WINDOW} generations have equal rewards and "
             "teach nothing",
-            "take harder prompts if rewards are high, easier ones or a warm start "
-            "(warm_start.method=sft) if they are low; or raise rollout.group_size or "
-            "rollout.temperature",
+            f"take harder {'tasks' if acts else 'prompts'} if rewards are high, easier ones"
+            f"{'' if acts else ' or a warm start (warm_start.method=sft)'} if they are low; or "
+            "raise rollout.group_size or rollout.temperature",
         )
 
     def _entropy(self, step: int) -> Warned | None:

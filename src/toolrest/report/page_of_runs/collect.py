@@ -11,6 +11,7 @@ from toolrest.errors import InputError
 from toolrest.evaluate.intervals import wilson
 from toolrest.recipe import load_recipe
 from toolrest.report.inspection import told_status
+from toolrest.report.page_of_runs.episodes import conversation_or_none, episode_text
 from toolrest.report.page_of_runs.reading import (
     finite,
     is_number,
@@ -22,6 +23,7 @@ from toolrest.report.page_of_runs.reading import (
 from toolrest.report.page_of_runs.rollouts import TokenTexts, rollout_groups
 from toolrest.report.shading import visible
 from toolrest.runs.folder import RunFolder
+from toolrest.runs.headline import figures_of, is_done, scored
 from toolrest.runs.missing import no_run
 
 _MOST_INCIDENTS = 20
@@ -31,12 +33,6 @@ MOST_RESPONSES = 1600
 """Responses in the browser, over all runs."""
 MOST_FAILURES = 60
 """Of each evaluation."""
-_SUMMARY = (
-    ("exact_match", "exact match, sampled"),
-    ("greedy_exact_match", "exact match, greedy"),
-    ("reward", "reward, sampled"),
-    ("greedy_reward", "reward, greedy"),
-)
 
 
 def collect(folder: Path, share: float = 1.0) -> dict[str, Any]:
@@ -69,6 +65,7 @@ def collect(folder: Path, share: float = 1.0) -> dict[str, Any]:
     return {
         "name": folder.resolve().name,
         "recipe": recipe,
+        "acts": (recipe.get("environment") or {}).get("source") is not None,
         "scheme": recipe["method"] if alone else (recipe.get("weighting") or {}).get("scheme", "?"),
         "seed": recipe.get("seed"),
         "policy": recipe.get("policy"),
@@ -117,16 +114,17 @@ def _table(run: RunFolder, summary: dict[str, Any] | None) -> list[dict[str, Any
         )
         sides[when] = found if isinstance(found, dict) else {}
     rows = []
-    for key, label in _SUMMARY:
-        row: dict[str, Any] = {"label": label, "percent": "exact" in key}
+    for each in figures_of(sides["after"] or sides["before"]):
+        row: dict[str, Any] = {"label": each.label, "percent": each.share}
         for when, found in sides.items():
-            value, n = found.get(key), found.get("n")
+            value, n = found.get(each.key), found.get("n")
             if finite(value) is None or not isinstance(n, int) or n < 1:
                 continue
             if not row["percent"] or 0 <= value <= 1:
                 row[when] = {"value": value, "n": n}
                 if row["percent"]:
-                    row[when]["low"], row[when]["high"] = wilson(round(value * n), n)
+                    tasks = scored(found)
+                    row[when]["low"], row[when]["high"] = wilson(round(value * tasks), tasks)
         if "before" in row or "after" in row:
             rows.append(row)
     return rows
@@ -154,29 +152,28 @@ def _status(row: dict[str, Any]) -> Any:
 
 
 def _failures(run: RunFolder, missing: list[str]) -> list[dict[str, Any]]:
-    """Held-out responses after training that are not exactly right, and what `toolrest evaluate`
-    has found wrong since.
+    """Held-out responses after training that are not exactly right, or episodes whose task was not
+    done, and what `toolrest evaluate` has found wrong since.
     """
-    found = [
-        _failure(
-            f"held-out {row.get('identity', '?')}, {row.get('decoding', '?')}",
-            row.get("ground_truth"),
-            row.get("response"),
-            _status(row),
-        )
-        for row in _some(run.evaluation / "after.jsonl", missing)
-        if not object_or_empty(row.get("reward")).get("exact")
-    ]
+    found = []
+    for row in _some(run.evaluation / "after.jsonl", missing):
+        what = f"held-out {row.get('identity', '?')}, {row.get('decoding', '?')}"
+        episode = conversation_or_none(row) if "turns" in row else None
+        if episode is not None:
+            if not is_done(episode.success, episode.reward):
+                found.append(_failure(what, "", episode_text(episode), episode.outcome))
+        elif not object_or_empty(row.get("reward")).get("exact"):
+            found.append(_failure(what, row.get("ground_truth"), row.get("response"), _status(row)))
     for path in sorted(run.evaluation.glob("*/failures.jsonl")):
-        found += [
-            _failure(
-                f"{path.parent.name} {row.get('identity', '?')}",
-                _text(row.get("expected")),
-                _text(object_or_empty(row.get("got")).get("text", row.get("got"))),
-                row.get("check"),
-            )
-            for row in _some(path, missing)
-        ]
+        for row in _some(path, missing):
+            what, got = f"{path.parent.name} {row.get('identity', '?')}", row.get("got")
+            of_episode = object_or_empty(got)
+            episode = conversation_or_none(of_episode) if "turns" in of_episode else None
+            if episode is not None:
+                found.append(_failure(what, "", episode_text(episode), episode.outcome))
+                continue
+            text = _text(of_episode.get("text", got))
+            found.append(_failure(what, _text(row.get("expected")), text, row.get("check")))
     return found
 
 

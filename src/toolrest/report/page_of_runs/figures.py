@@ -10,6 +10,7 @@ from toolrest.core.regions import Region
 from toolrest.errors import InputError
 from toolrest.report.page_of_runs.collect import collect
 from toolrest.report.shading import COLOURS
+from toolrest.runs.headline import measure
 
 _SIZE = (3.25, 2.2)
 """Inches: the width of one of two columns."""
@@ -17,7 +18,9 @@ _DPI = 300
 _DASHES = ("-", "--", ":", "-.")
 _PLAIN = {
     "reward": ("series", "reward", "reward"),
-    "exact_match": ("curve", "exact_match", "held-out exact match"),
+    "exact_match": ("curve", "exact_match", "held-out {measure}"),
+    "turns": ("series", "episode/turns", "turns an episode"),
+    "errors": ("series", "episode/errors", "errors an episode"),
     "response_length": ("series", "completions/mean_length", "tokens a response"),
     "supervised_loss": ("supervised", "loss", "loss, nats a token"),
     "gradient_norm": ("series", "grad_norm", "gradient norm"),
@@ -54,7 +57,8 @@ def write_figures(runs: Sequence[Path], folder: Path) -> list[Path]:
     with matplotlib.rc_context(_STYLE):
         for name, (where, key, label) in _PLAIN.items():
             lines = [(run["name"], run[where].get(key), None) for run in found]
-            made += _draw(pyplot, folder / name, lines, label)
+            told = measure(acts=all(run["acts"] for run in found))
+            made += _draw(pyplot, folder / name, lines, label.format(measure=told))
         for name, (prefix, label) in _BY_REGION.items():
             lines = [
                 (

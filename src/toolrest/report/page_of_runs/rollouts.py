@@ -9,6 +9,7 @@ from toolrest.core.regions import Region
 from toolrest.errors import InputError
 from toolrest.recipe import load_recipe
 from toolrest.report.inspection import UNFINISHED, told_status
+from toolrest.report.page_of_runs.episodes import shown_episode
 from toolrest.report.page_of_runs.reading import (
     finite,
     is_number,
@@ -85,8 +86,9 @@ def rollout_groups(
                 break
             _add(made, row, texts)
             count += 1
+    what = "episodes" if made and "episode" in made[0]["rows"][0] else "responses"
     sampled = (
-        f"{count} responses of {len(made)} groups from {len(chosen)} of {len(files)} steps whose "
+        f"{count} {what} of {len(made)} groups from {len(chosen)} of {len(files)} steps whose "
         f"rollouts were saved{_rewards_of(run)}"
     )
     return made, sampled
@@ -95,10 +97,11 @@ def rollout_groups(
 def _rewards_of(run: RunFolder) -> str:
     """Which rewards are shown, where they are not those of `inspect`, `score` and evaluations."""
     try:
-        schedule = load_recipe(run.recipe, []).reward.schedule
+        recipe = load_recipe(run.recipe, [])
     except InputError:
         return ""
-    if schedule == "constant":
+    schedule = recipe.reward.schedule
+    if schedule == "constant" or recipe.environment.source is not None:
         return ""
     return (
         f"; rewards are those of training, by reward.schedule={visible(schedule)} at the step "
@@ -152,6 +155,8 @@ def _response(row: dict[str, Any], texts: TokenTexts) -> dict[str, Any]:
             made["entropies"] = entropies[:MOST_TOKENS]
     else:
         made["text"] = shortened(row.get("response"))
+    if "episode" in row:
+        made |= shown_episode(row)
     return made
 
 

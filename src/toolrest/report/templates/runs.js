@@ -135,6 +135,10 @@ function curvesView(section) {
   const series = (run) => run.series, curve = (run) => run.curve, learnt = (run) => run.supervised;
   const entropy = runs.some((run) => Object.keys(run.series).some((name) => name.startsWith("collision/")))
     ? "collision" : "entropy";
+  const endings = [...new Set(runs.flatMap((run) => Object.keys(run.series)))]
+    .filter((name) => name.startsWith("ending/") && runs.some((run) => run.series[name] &&
+      run.series[name][1].some((value) => value)))
+    .map((name) => [name, name.slice("ending/".length)]);
   const charts = [
     chart("Loss on demonstrations, supervised", lines(learnt, [["loss", "loss"]]), "nats a token"),
     chart("Token accuracy, supervised", lines(learnt, [["mean_token_accuracy", "accuracy"]])),
@@ -143,7 +147,14 @@ function curvesView(section) {
     chart("Reward, sampled", lines(series, [["reward", "reward"]])),
     chart("Reward by part", lines(series, [["reward/format", "format"], ["reward/names", "names"],
       ["reward/parameters", "parameters"], ["reward/values", "values"], ["reward/exact_match", "exact match"]])),
-    chart("Held-out exact match", lines(curve, [["exact_match", "sampled"], ["greedy_exact_match", "greedy"]])),
+    chart("Tasks done, sampled", lines(series, [["episode/success", "done"]]), "share"),
+    chart("Turns, calls and errors of an episode", lines(series, [["episode/turns", "turns"],
+      ["episode/calls", "calls"], ["episode/errors", "errors"]])),
+    chart("Reward of a turn", lines(series, [["turn_reward/first", "first"], ["turn_reward/middle", "middle"],
+      ["turn_reward/last", "last"]])),
+    chart("How episodes end", lines(series, endings), "share"),
+    chart("Held-out turns of an episode", lines(curve, [["turns", "sampled"], ["greedy_turns", "greedy"]])),
+    chart(runs.every((run) => run.acts) ? "Held-out tasks done" : "Held-out exact match", lines(curve, [["exact_match", "sampled"], ["greedy_exact_match", "greedy"]])),
     chart("Entropy by region", lines(series, byRegion(entropy)), entropy === "entropy" ? "nats" : ""),
     chart("Mean weight by region", lines(series, byRegion("weight"))),
     chart("Share of the gradient signal", lines(series, byRegion("signal"))),
@@ -157,11 +168,18 @@ function curvesView(section) {
 }
 
 const filters = {
-  all: ["all groups", () => true],
-  format: ["a response of failed format", (group) => group.rows.some((row) => row.reward.format !== null && row.reward.format < 1)],
-  value: ["a wrong value", (group) => group.rows.some((row) => row.reward.format === 1 && !row.exact)],
-  equal: ["all rewards equal", (group) => group.rows.every((row) => row.reward.total === group.rows[0].reward.total)],
+  all: ["all groups", () => true, null],
+  format: ["a response of failed format", (group) => group.rows.some((row) => row.reward.format !== null && row.reward.format < 1), false],
+  value: ["a wrong value", (group) => group.rows.some((row) => row.reward.format === 1 && !row.exact), false],
+  undone: ["a task not done", (group) => group.rows.some((row) => !row.exact), true],
+  error: ["a call that failed", (group) => group.rows.some((row) => row.episode && row.episode.errors > 0), true],
+  failed: ["an environment that failed", (group) => group.rows.some((row) => row.episode && row.episode.failed), true],
+  equal: ["all rewards equal", (group) => group.rows.every((row) => row.reward.total === group.rows[0].reward.total), null],
 };
+
+function filtersOf(run) {
+  return Object.entries(filters).filter((pair) => pair[1][2] === null || pair[1][2] === run.acts);
+}
 
 function shadesOf(row) {
   if (state.shade === "region") return row.tokens.map(() => 14);
@@ -171,30 +189,53 @@ function shadesOf(row) {
   return values.map((value) => Math.round(40 * value / most));
 }
 
+function tokenBox(row, from, to) {
+  const box = make("div", { class: "tokens" }), shades = shadesOf(row);
+  row.tokens.slice(from, to).forEach((text, place) => {
+    const at = from + place, region = regionNames[row.regions[at]];
+    const told = `${region}, weight ${number(row.weights[at], 3)}` +
+      (row.entropies ? `, entropy ${number(row.entropies[at], 3)} nats` : "");
+    const token = make("span", { class: "token " + region, title: told, "data-weight": row.weights[at],
+      "data-region": region }, text);
+    token.style.setProperty("--shade", shades[at]);
+    box.append(token);
+    if (text.endsWith("⏎")) box.append(make("br"));
+  });
+  return box;
+}
+
+function conversation(row) {
+  const parts = [];
+  let from = 0;
+  row.episode.turns.forEach((turn, place) => {
+    const errors = turn.errors ? `, ${turn.errors} of its calls failed` : "";
+    parts.push(make("p", { class: "turn" }, `Turn ${place + 1}: reward ${number(turn.reward)}${errors}`));
+    if (row.tokens && turn.tokens) parts.push(tokenBox(row, from, from + turn.tokens));
+    else parts.push(make("pre", { tabindex: "0" }, turn.text));
+    from += turn.tokens;
+    for (const [call, result] of turn.calls) {
+      parts.push(make("div", { class: "exchange" }, make("code", {}, call),
+        make("span", { class: "read" }, result === null ? "no result: the episode had ended" : result)));
+    }
+    if (turn.said !== null) parts.push(make("p", { class: "read" }, "The user: " + turn.said));
+  });
+  return parts;
+}
+
 function card(row, place) {
-  const parts = [`reward ${number(row.reward.total)}`, `format ${number(row.reward.format_reward)}`,
-    `correctness ${number(row.reward.correctness_reward)}`, row.status];
-  const article = make("article", {}, make("h3", {}, `Response ${place + 1}: advantage ${number(row.advantage)}`),
-    make("p", { class: "soft" }, parts.join(", ") + (row.exact ? ", exact" : "")));
+  const parts = row.episode ? [row.episode.outcome] : [`reward ${number(row.reward.total)}`,
+    `format ${number(row.reward.format_reward)}`, `correctness ${number(row.reward.correctness_reward)}`, row.status];
+  const what = row.episode ? "Episode" : "Response";
+  const article = make("article", {}, make("h3", {}, `${what} ${place + 1}: advantage ${number(row.advantage)}`),
+    make("p", { class: "soft" }, parts.join(", ") + (row.exact && !row.episode ? ", exact" : "")));
+  if (row.episode) article.append(...conversation(row));
+  else if (row.tokens) article.append(tokenBox(row, 0, row.tokens.length));
+  else article.append(make("pre", { tabindex: "0" }, row.text || ""));
   if (row.tokens) {
-    const box = make("div", { class: "tokens" }), shades = shadesOf(row);
-    row.tokens.forEach((text, at) => {
-      const region = regionNames[row.regions[at]];
-      const told = `${region}, weight ${number(row.weights[at], 3)}` +
-        (row.entropies ? `, entropy ${number(row.entropies[at], 3)} nats` : "");
-      const token = make("span", { class: "token " + region, title: told, "data-weight": row.weights[at],
-        "data-region": region }, text);
-      token.style.setProperty("--shade", shades[at]);
-      box.append(token);
-      if (text.endsWith("⏎")) box.append(make("br"));
-    });
-    article.append(box);
-    if (row.cut) article.append(make("p", { class: "soft" }, "The rest is not shown."));
+    if (row.cut) article.append(make("p", { class: "soft" }, row.episode ? "The tokens of the rest are not shown." : "The rest is not shown."));
     if (state.shade === "entropy" && !row.entropies) {
       article.append(make("p", { class: "soft" }, "Entropies of single tokens were not recorded."));
     }
-  } else {
-    article.append(make("pre", { tabindex: "0" }, row.text || ""));
   }
   return article;
 }
@@ -216,10 +257,10 @@ function rolloutsView(section) {
   const controls = make("div", { class: "controls" });
   if (runs.length > 1) {
     controls.append(select("run", runs.map((each, place) => [place, each.name]), state.run,
-      (value) => redo(() => { state.run = Number(value); state.group = 0; })));
+      (value) => redo(() => { state.run = Number(value); state.group = 0; state.filter = "all"; })));
   }
   controls.append(
-    select("show", Object.entries(filters).map((pair) => [pair[0], pair[1][0]]), state.filter,
+    select("show", filtersOf(run).map((pair) => [pair[0], pair[1][0]]), state.filter,
       (value) => redo(() => { state.filter = value; state.group = 0; })),
     select("shade by", [["weight", "weight"], ["region", "region"], ["entropy", "entropy"]], state.shade,
       (value) => redo(() => { state.shade = value; })));
@@ -241,8 +282,10 @@ function rolloutsView(section) {
   if (group.prompt) {
     section.append(make("details", {}, make("summary", {}, "prompt"), make("pre", { tabindex: "0" }, group.prompt)));
   }
-  section.append(make("details", {}, make("summary", {}, "ground truth"), make("pre", { tabindex: "0" }, group.truth)),
-    make("div", { class: "group" }, ...group.rows.map(card)));
+  if (group.truth || !run.acts) {
+    section.append(make("details", {}, make("summary", {}, "ground truth"), make("pre", { tabindex: "0" }, group.truth)));
+  }
+  section.append(make("div", { class: "group" }, ...group.rows.map(card)));
 }
 
 function failuresView(section) {
@@ -252,9 +295,10 @@ function failuresView(section) {
     any = true;
     section.append(make("h2", {}, `${run.name}: failures`));
     for (const row of run.failures) {
-      section.append(make("article", {}, make("h3", {}, row.what), make("p", { class: "soft" }, row.check),
-        make("p", {}, "expected"), make("pre", { tabindex: "0" }, row.expected),
-        make("p", {}, "got"), make("pre", { tabindex: "0" }, row.got)));
+      const article = make("article", {}, make("h3", {}, row.what), make("p", { class: "soft" }, row.check));
+      if (row.expected) article.append(make("p", {}, "expected"), make("pre", { tabindex: "0" }, row.expected));
+      article.append(make("p", {}, "got"), make("pre", { tabindex: "0" }, row.got));
+      section.append(article);
     }
   }
   if (!any) section.append(make("p", {}, "None are recorded."));
