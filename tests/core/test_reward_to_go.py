@@ -1,9 +1,12 @@
 """Reward-to-go over spans: by hand, and against a policy of which everything is known."""
 
 import itertools
+import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from toolrest.core.credit import Decided, group_normalise, reward_to_go
 
@@ -45,6 +48,53 @@ def test_a_response_that_decides_less_keeps_its_last_stage():
         scale="none",
     )
     assert found.tolist() == [[2.0, 1.5, 0.5], [-2.0, -2.0, -2.0]]
+
+
+def test_a_response_that_is_not_known_is_in_no_mean_by_hand():
+    """The second failed: the others are as in `test_by_hand_without_scale`."""
+    found = reward_to_go(
+        torch.tensor([3.0, math.nan, 2.0]),
+        Decided([[1.0], [7.0, 9.0], [2.0]], num_decided([[0, 1], [0, 1], [0, 1]])),
+        3,
+        scale="none",
+    )
+    assert found.tolist() == [[0.5, 1.0], [0.0, 0.0], [-0.5, -1.0]]
+    none = reward_to_go(
+        torch.full((2,), math.nan), Decided([[1.0], []], num_decided([[0, 1], [0, 0]])), 2
+    )
+    assert none.tolist() == [[0.0, 0.0], [0.0, 0.0]]
+
+
+_NUMBERS = st.floats(-4, 4, width=32)
+
+
+@given(
+    st.lists(
+        st.tuples(_NUMBERS, st.lists(_NUMBERS, max_size=3), st.booleans()), min_size=1, max_size=5
+    ),
+    st.sampled_from(["none", "group"]),
+    st.sampled_from([0.0, 0.5, 1.0]),
+)
+def test_the_known_of_a_group_are_as_if_the_others_were_not_there(rows, scale, discount):
+    def credit(chosen):
+        width = 1 + max(len(phi) for _, phi, _ in rows)
+        stages = [[min(at, len(phi)) for at in range(width)] for _, phi, _ in chosen]
+        rewards = [reward if known else math.nan for reward, _, known in chosen]
+        return reward_to_go(
+            torch.tensor(rewards),
+            Decided([phi for _, phi, _ in chosen], num_decided(stages)),
+            len(chosen),
+            discount=discount,
+            scale=scale,
+        )
+
+    found = credit(rows)
+    known = [at for at, row in enumerate(rows) if row[2]]
+    assert found.isfinite().all()
+    assert (found[[at for at in range(len(rows)) if at not in known]] == 0).all()
+    if known:
+        alone = credit([rows[at] for at in known])
+        assert torch.allclose(found[known], alone, rtol=1e-4, atol=1e-5)
 
 
 def test_a_discount_by_hand():
