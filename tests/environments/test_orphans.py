@@ -73,6 +73,20 @@ def test_closing_the_host_ends_everything():
     assert isinstance(spinning.exception(), EnvironmentFailure)
 
 
+def test_closing_twice_closes_once(tmp_path, monkeypatch):
+    """A user may close what a trainer then closes as it goes."""
+    monkeypatch.setenv("CLOSED", str(tmp_path / "closed"))
+    (tmp_path / "kept.py").write_text(KEPT)
+    host = Host(f"{tmp_path / 'kept.py'}:Kept", Limits(call_timeout=20))
+    first, second = host.start([({}, 0), ({}, 0)])
+    assert first.close().result() is None  # waits for its next episode
+    pids = sorted([first.pid, second.pid])
+    assert host.close() == []
+    assert host.close() == []
+    assert sorted(map(int, (tmp_path / "closed").read_text().split())) == pids
+    assert all_gone(pids)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_starter_that_is_killed_is_begun_again(number, tmp_path):
     pids = tmp_path / "pids"
