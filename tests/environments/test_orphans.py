@@ -31,6 +31,30 @@ print(host._starter._process.pid, *(each.pid for each in episodes), flush=True)
 time.sleep(600)
 """
 
+KEPT = """
+import os
+class Kept:
+    reusable = True
+    def reset(self, row, seed):
+        from toolrest.environments.base import Start
+        return Start(({"role": "user", "content": "look"},))
+    def call(self, calls): ...
+    def close(self):
+        with open(os.environ["CLOSED"], "a") as file:
+            print(os.getpid(), file=file)
+"""
+ENDS = """
+import sys, weakref
+from toolrest.environments.host import Host
+class Owner: ...
+owner = Owner()
+host = Host(sys.argv[1])
+weakref.finalize(owner, host.close)
+first, second = host.start([({}, 0), ({}, 0)])
+first.close().result()
+print(host._starter._process.pid, first.pid, second.pid, flush=True)
+"""
+
 
 def starter_of(host):
     return host._starter._process.pid
@@ -47,6 +71,20 @@ def test_closing_the_host_ends_everything():
     assert time.monotonic() - began < 5
     assert all_gone(pids)
     assert isinstance(spinning.exception(), EnvironmentFailure)
+
+
+def test_closing_twice_closes_once(tmp_path, monkeypatch):
+    """A user may close what a trainer then closes as it goes."""
+    monkeypatch.setenv("CLOSED", str(tmp_path / "closed"))
+    (tmp_path / "kept.py").write_text(KEPT)
+    host = Host(f"{tmp_path / 'kept.py'}:Kept", Limits(call_timeout=20))
+    first, second = host.start([({}, 0), ({}, 0)])
+    assert first.close().result() is None  # waits for its next episode
+    pids = sorted([first.pid, second.pid])
+    assert host.close() == []
+    assert host.close() == []
+    assert sorted(map(int, (tmp_path / "closed").read_text().split())) == pids
+    assert all_gone(pids)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -78,6 +116,23 @@ def test_a_parent_that_is_killed_leaves_nothing(tmp_path):
         parent.kill()
         parent.wait()
     assert all_gone(started)
+
+
+def test_a_script_that_ends_closes_what_it_left_open(tmp_path):
+    """Neither an episode that goes on nor a process that waits for its next one is lost."""
+    (tmp_path / "kept.py").write_text(KEPT)
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDS, f"{tmp_path / 'kept.py'}:Kept"],
+        env=os.environ | {"CLOSED": str(tmp_path / "closed")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    started = [int(each) for each in ended.stdout.split()]
+    assert len(started) == 3 and all_gone(started)
+    closed = [int(each) for each in (tmp_path / "closed").read_text().split()]
+    assert sorted(closed) == sorted(started[1:])
 
 
 def test_a_parent_that_is_killed_as_a_file_is_run_leaves_nothing(tmp_path):

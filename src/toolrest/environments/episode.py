@@ -110,14 +110,18 @@ class Episode:
     def close(self) -> Future[str | None]:
         """Close the environment, within `CLOSE_SECONDS`, and end its process; one that is at work,
         or has run over its time, is killed. One that is reusable and has not failed plays the next
-        episode instead. It returns at once; the result is why `close` failed, or None. Nothing is
-        raised, and a second time does nothing.
+        episode instead. It returns at once, but where Python is ending; the result is why `close`
+        failed, or None. Nothing is raised, and a second time does nothing.
         """
         with self._guard:
             if self._closing is None:
                 if self._busy.locked():
                     self._kill()
-                self._closing = self._pool.submit(self._close)
+                try:
+                    self._closing = self._pool.submit(self._close)
+                except RuntimeError:  # Python is ending, where pools take no more work
+                    self._closing = Future()
+                    self._closing.set_result(self._close())
             return self._closing
 
     def _ask(self, request: dict[str, Any], read: Callable[[Any], Value]) -> Value:

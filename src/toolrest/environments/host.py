@@ -201,7 +201,7 @@ class Host:
             return self._starter
 
     def close(self) -> list[str]:
-        """Close every episode and end every process.
+        """Close every episode and end every process. A second time does nothing.
 
         Returns:
             Why environments could not be closed, a line each; those of `Episode.close` included.
@@ -209,9 +209,10 @@ class Host:
         with self._guard:
             self._closed = True
             episodes, self._episodes = self._episodes, []
-            for process in self._idle:
-                episodes.append(Episode(self.label, self.limits, self._pool))
-                episodes[-1].adopt(process)
+            idle, self._idle = self._idle, []
+        for process in idle:
+            episodes.append(Episode(self.label, self.limits, self._pool))
+            episodes[-1].adopt(process)
         closing = [each.close() for each in episodes]
         failures = [each.result() for each in closing]
         self._pool.shutdown(wait=True, cancel_futures=True)
