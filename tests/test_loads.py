@@ -77,6 +77,7 @@ ROWS = {
     ),
     "a policy's model card": ("runs/card_of_run.py:kept_licence",),
     "an evaluation's files": (
+        "evaluate/environment.py:prepare_folder",
         *("evaluate/answers.py", "evaluate/results.py", "evaluate/backends/findings.py"),
     ),
     "data": ("data/rows.py", "evaluate/apibank.py", "evaluate/score_file.py"),

@@ -124,3 +124,11 @@ def test_a_folder_of_other_settings_is_kept(acting_run, tmp_path):
     before = (tmp_path / "a" / "result.json").read_bytes()
     assert "other settings (samples)" in run(acting_run, "--samples", 3, "--out", "a", code=2)
     assert (tmp_path / "a" / "result.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b"1" * 5000, b"{}"])
+def test_settings_of_others_end_in_a_line(acting_run, tmp_path, content):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "settings.json").write_bytes(content)
+    done = CliRunner().invoke(app, ["evaluate", str(acting_run), "--samples", "1", "--out", "a"])
+    assert done.exit_code in (0, 2) and "Traceback" not in done.output

@@ -89,8 +89,8 @@ def inspect(
             from toolrest.report.inspection_page import conversation_page, inspection_page
             from toolrest.report.page import write_page
 
-            shows = isinstance(found, Conversation)
-            write_page(html, conversation_page(found) if shows else inspection_page(found))
+            of_episode = isinstance(found, Conversation)
+            write_page(html, conversation_page(found) if of_episode else inspection_page(found))
         _print(found, console())
         if svg is not None:
             _write_picture(svg, found, _title(source, step, row))
