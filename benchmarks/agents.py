@@ -1,12 +1,13 @@
-"""Steps of several turns through TRL's own `environment_factory` loop and through ours, side by side.
+"""Steps of several turns by TRL's own `environment_factory` loop and by ours, side by side.
 
     python benchmarks/agents.py
 
 Both sides train the shipped policy of the embedded chains on the same chains, in groups of 8 by
-default, at temperature 1, with the same limits of turns, of a turn's tokens and of all tokens. Arms:
-`trl` is a `GRPOTrainer` with `environment_factory`, `ours` a `ResTTrainer` with `environment`. They
-run in turn, in one process. Seconds are the processor's, those of the environments' processes among
-them, of one thread unless `--threads` says else, so that other work on the machine counts little.
+default, at temperature 1, with the same limits of turns, of a turn's tokens and of all tokens.
+Arms: `trl` is a `GRPOTrainer` with `environment_factory`, `ours` a `ResTTrainer` with
+`environment`. They run in turn, in one process. Seconds are the processor's, those of the
+environments' processes among them, of one thread unless `--threads` says else, so that other work
+on the machine counts little.
 
 TRL is given what it needs to do equal work: a chat template that writes results as the policy knows
 them, and a response template that reads its dialect; that both sides' prompts and seams have the
@@ -54,7 +55,9 @@ TEMPLATE = """\
 {%- macro line(name, result) %}{{ {'name': name, 'result': result} | tojson }}{% endmacro -%}
 {%- for message in messages -%}
 {%- if message.role == 'tool' -%}
-{%- if loop.first or loop.previtem.role != 'tool' %}{{ '<|im_start|>user\nTool results:' }}{% endif -%}
+{%- if loop.first or loop.previtem.role != 'tool' -%}
+{{ '<|im_start|>user\nTool results:' }}
+{%- endif -%}
 {{ '\n' + line(message.name, message.content) }}
 {%- if loop.last or loop.nextitem.role != 'tool' %}{{ '<|im_end|>\n' }}{% endif -%}
 {%- else -%}
