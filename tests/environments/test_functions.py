@@ -128,7 +128,9 @@ def test_functions_made_inside_of_a_function_are_tools():
         assert episode.call([ToolCall("twice", {"n": 4})]).result().results == (("twice", "8"),)
 
 
-@pytest.mark.parametrize("given", [3, Slow(), [], [Slow, Slow], {"a": 1}], ids=str)
+@pytest.mark.parametrize(
+    "given", [3, Slow(), [], [Slow, Slow], {"a": 1}], ids=lambda given: type(given).__name__
+)
 def test_what_is_no_environment_is_refused(given):
     with pytest.raises(InputError, match="environment="):
         Host(given)

@@ -73,7 +73,8 @@ def _schema(address: str, seconds: float) -> Any:
     """The schema of a server's actions. A proxy is no way to this machine itself."""
     near = urlsplit(address).hostname in ("localhost", "127.0.0.1", "::1")
     handlers = [urllib.request.ProxyHandler({})] if near else []
-    with urllib.request.build_opener(*handlers).open(f"{address}/schema", timeout=seconds) as file:
+    opener = urllib.request.build_opener(*handlers)
+    with opener.open(f"{address}/schema", timeout=seconds) as file:
         return json.loads(file.read(_LONGEST_SCHEMA))["action"]
 
 
