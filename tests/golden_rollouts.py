@@ -71,6 +71,7 @@ def run_trl(ids=None, source="exact"):
             args=ResTConfig(
                 output_dir=folder,
                 weighting="rest",
+                normalise="trajectory",  # as verl, whose responses are one turn
                 entropy_source=source,
                 record_entropies=True,
                 per_device_train_batch_size=PROMPTS * GROUP,

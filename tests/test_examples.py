@@ -12,6 +12,8 @@ from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import Region
 from toolrest.core.rewards import correctness
 from toolrest.core.weights import TokenBatch, get_scheme
+from toolrest.policy.folder import policy_path
+from toolrest.recipe import recipe_of_text
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -31,9 +33,9 @@ def run(monkeypatch, capsys):
     return run_example
 
 
-def test_there_are_five_of_at_most_forty_lines():
+def test_there_are_six_of_at_most_forty_lines():
     assert [path.stem for path in EXAMPLES] == [
-        *("core_alone", "own_dialect", "own_reward", "own_scheme", "trl_script")
+        *("core_alone", "own_dialect", "own_environment", "own_reward", "own_scheme", "trl_script")
     ]
     for path in EXAMPLES:
         assert len(path.read_text().splitlines()) <= 40, path.name
@@ -48,6 +50,12 @@ def test_a_scheme_of_your_own(run):
 
 def test_a_reward_of_your_own(run):
     assert run("own_reward.py").splitlines() == ["1.00 +4.00", "0.83 +3.00", "0.00 -2.00"]
+
+
+def test_an_environment_of_your_own(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run("own_environment.py", policy_path(recipe_of_text("environment: {source: world}")))
+    assert (tmp_path / "door").is_dir()
 
 
 def test_a_dialect_of_your_own(run):

@@ -94,6 +94,7 @@ def trained(tokenizer, folder, loss_type, responses, on_rollouts=None, rewards=R
             output_dir=str(folder),
             loss_type=loss_type,
             entropy_source="exact",
+            normalise="trajectory",
             epsilon=LOW,
             epsilon_high=CISPO_HIGH if loss_type == "cispo" else HIGH,
             sapo_temperature_pos=POSITIVE,

@@ -231,6 +231,7 @@ def faults(tree, name):
         if short in ("open", "fdopen") and called not in (
             "os.open",
             "gzip.open",
+            "opener.open",
             "webbrowser.open",
         ):
             mode = node.args[1 if called in ("open", "os.fdopen") else 0 :][:1]

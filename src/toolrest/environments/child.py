@@ -186,7 +186,7 @@ def _ended() -> Any:
 def _children_now() -> set[int]:
     """The children of this process, adopted ones included; Linux alone says."""
     try:
-        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
             return {int(each) for each in file.read().split()}
     except OSError:
         return set()
@@ -203,7 +203,7 @@ def _bound_memory(gigabytes: float) -> None:
     import resource
 
     with contextlib.suppress(ValueError, OSError):  # a system without limits, or with tighter ones
-        with open("/proc/self/statm") as file:
+        with open("/proc/self/statm", "rb") as file:
             now = int(file.read().split()[0]) * resource.getpagesize()
         most = now + int(gigabytes * 1e9)
         resource.setrlimit(resource.RLIMIT_AS, (most, most))

@@ -206,7 +206,7 @@ class StarterProcess:
 
 def _begin(theirs: socket.socket, output: Path | None) -> subprocess.Popen[bytes]:
     """Start the process. It imports from where this one does."""
-    paths = os.pathsep.join(each for each in sys.path if each)
+    paths = os.pathsep.join(each or os.getcwd() for each in sys.path)
     surroundings = {**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": "0"}
     command = [sys.executable, "-P", "-m", "toolrest.environments.child", str(theirs.fileno())]
     with contextlib.ExitStack() as stack:

@@ -56,7 +56,7 @@ def test_steps_of_failed_episodes_are_no_steps_and_are_said():
     assert record["episode"]["ending"] == "failed"
     assert "ValueError: no such account" in record["episode"]["failure"]
     (warned,) = map(strict, Path("runs/run/warnings.jsonl").read_text().splitlines())
-    assert warned["name"] == "failing_environment" and "100%" in warned["text"]
+    assert warned["name"] == "failed_environments" and "100%" in warned["text"]
 
 
 def test_a_failure_stops_the_run_in_one_line_where_that_is_asked():

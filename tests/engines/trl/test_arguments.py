@@ -49,7 +49,7 @@ def named_policy():
 def test_the_parameters_are_those_of_grpo_in_their_order():
     theirs = inspect.signature(GRPOTrainer.__init__).parameters
     ours = inspect.signature(ResTTrainer.__init__).parameters
-    assert list(ours) == [*theirs, "on_rollouts", "on_incident", "model_card"]
+    assert list(ours) == [*theirs, "environment", "on_rollouts", "on_incident", "model_card"]
     for name, parameter in theirs.items():
         assert (ours[name].kind, ours[name].default) == (parameter.kind, parameter.default), name
 

@@ -24,7 +24,6 @@ _FORMAT_SATURATED = 0.98
 _CORRECTNESS_LOST = 0.1
 _LOGP_DIFFERENCE = 0.1
 _DROPPED = 0.1
-_FAILED = 0.1
 
 
 def is_of_episodes(metrics: Mapping[str, Any]) -> bool:
@@ -79,7 +78,6 @@ class Signs:
             self._equal_groups(step, acts),
             self._entropy(step),
             self._mismatch(step),
-            self._failing(step, metrics.get("ending/failed")),
         )
         return [self._say(warned) for warned in found if self._is_new(warned)]
 
@@ -202,16 +200,4 @@ class Signs:
             "token",
             "keep rollout.vllm.correction on, and check that the sampler runs the same weights in "
             "the same precision",
-        )
-
-    def _failing(self, step: int, share: object) -> Warned | None:
-        """Episodes in which the environment failed, of one generation."""
-        if not isinstance(share, int | float) or not share > _FAILED:
-            return None
-        return Warned(
-            "failing_environment",
-            step,
-            f"the environment failed in {share:.0%} of the episodes of a step, which teach nothing",
-            "see `failure` in the rollouts and the run's environment.log, and `toolrest doctor` "
-            "with the recipe; or raise environment.call_timeout",
         )
