@@ -13,7 +13,7 @@ from toolrest.core.regions import Region
 from toolrest.core.rewards import correctness
 from toolrest.core.weights import TokenBatch, get_scheme
 from toolrest.policy.folder import policy_path
-from toolrest.recipe import recipe_of_text
+from toolrest.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -54,7 +54,7 @@ def test_a_reward_of_your_own(run):
 
 def test_an_environment_of_your_own(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run("own_environment.py", policy_path(recipe_of_text("environment: {source: world}")))
+    run("own_environment.py", policy_path(Recipe(environment={"source": "world"})))
     assert (tmp_path / "door").is_dir()
 
 

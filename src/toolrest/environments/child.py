@@ -18,6 +18,7 @@ import selectors
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 from toolrest.environments.load import Loaded, load
@@ -186,8 +187,8 @@ def _ended() -> Any:
 def _children_now() -> set[int]:
     """The children of this process, adopted ones included; Linux alone says."""
     try:
-        with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
-            return {int(each) for each in file.read().split()}
+        listed = Path(f"/proc/self/task/{os.getpid()}/children").read_bytes()
+        return {int(each) for each in listed.split()}
     except OSError:
         return set()
 
@@ -203,8 +204,7 @@ def _bound_memory(gigabytes: float) -> None:
     import resource
 
     with contextlib.suppress(ValueError, OSError):  # a system without limits, or with tighter ones
-        with open("/proc/self/statm", "rb") as file:
-            now = int(file.read().split()[0]) * resource.getpagesize()
+        now = int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
         most = now + int(gigabytes * 1e9)
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

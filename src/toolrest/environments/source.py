@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -146,12 +147,18 @@ def _from_objects(given: Any) -> Source:
     names = tuple(each.__qualname__ for each in objects)
     if module is None or not all(_is_in(module, each) for each in objects):
         return Source("live", "", label=label, live=objects)
-    if module.__name__ != "__main__":
+    if module.__name__ != "__main__" and _is_importable(module.__name__):
         return Source("module", module.__name__, names, label=label)
     file = getattr(module, "__file__", None)
     if file is None or not Path(file).is_file():
         return Source("live", "", label=label, live=objects)
     return Source("file", str(Path(file).resolve()), names, label=label)
+
+
+def _is_importable(name: str) -> bool:
+    """Whether another process finds the module by its name, or only this one has it."""
+    top = name.partition(".")[0]
+    return top in sys.builtin_module_names or PathFinder.find_spec(top) is not None
 
 
 def _is_in(module: Any, wanted: Any) -> bool:

@@ -74,7 +74,6 @@ def test_healthy_metrics_say_nothing():
         ("frac_reward_zero_std", lambda step: 0.95, ("equal_rewards", 5)),
         ("completions/clipped_ratio", lambda step: 1.0, ("truncated", 5)),
         ("sampling/sampling_logp_difference/mean", lambda step: 0.2, ("sampler_mismatch", 5)),
-        ("ending/failed", lambda step: 0.2 if step == 3 else 0.0, ("failed_environments", 3)),
         ("entropy", lambda step: 0.5 if step <= 6 else 0.001, ("entropy_collapse", 11)),
         (
             "scores",

@@ -87,8 +87,8 @@ class EpisodeSigns:
             step,
             f"the environment failed in {shares[-1]:.0%} of the episodes, which are not learnt "
             "from",
-            "see `failure` in the rollouts, the run's environment.log, and `toolrest doctor` with the "
-            "recipe; where calls take long, raise "
+            "see `failure` in the rollouts, what the environment printed in the run's folder, and "
+            "`toolrest doctor` with the recipe; where calls take long, raise "
             "environment.call_timeout or lower environment.workers; `environment.failure=stop` "
             "ends a run at the first",
         )
