@@ -60,6 +60,7 @@ SHORTER = {
     ),
     "toolrest evaluate .*--on": ("--limit", "1", "--max-tokens", "4"),
     "toolrest evaluate embedded": ("--limit", "2"),
+    "toolrest evaluate runs/agent": ("--samples", "2", "--trials", "2"),
     "toolrest doctor(?!.*--no-self-test)": ("--no-self-test",),
 }
 """What is added to a line that begins so, the first that fits: the same work on less."""
@@ -165,11 +166,16 @@ def fill(folder):
         'def forecast(city: str) -> str:\n    """The weather.\n\n    Args:\n        city: Where.\n'
         '    """\n    return "rain"\n'
     )
+    agents = blocks(ROOT / "docs" / "agents.md")
+    for language, name in (("python", "door.py"), ("yaml", "door.yaml")):
+        text = next(each.text for each in agents if each.language == language)
+        (folder / name).write_text(text + "\n")
     tool = {"name": "forecast", "description": "The weather.", "parameters": {"type": "object"}}
     (folder / "tools.json").write_text(json.dumps([tool]))
     questions(folder / "apibank")
     for name, steps in (("a", 10), ("b", 2), ("mine", 2)):
         toolrest("train", *SMALL, f"max_steps={steps}", f"name={name}", "evaluation.every=1")
+    toolrest("train", *SMALL, "environment.source=world", "name=agent")
     toolrest("train", *SMALL, "save_steps=1", "name=stopped")
     stopped_after_a_step(folder / "runs" / "stopped")
     toolrest("export", "runs/mine", "--to", "my-policy")
