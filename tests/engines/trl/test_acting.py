@@ -121,7 +121,7 @@ def test_one_turn_trains_as_single_steps_bitwise(tmp_path, tokenizer, speech, we
         assert {key: one[key] for key in own} == {key: other[key] for key in own}
 
 
-@pytest.mark.parametrize("loss_type", ["grpo", "dapo"])
+@pytest.mark.parametrize("loss_type", ["grpo", pytest.param("dapo", marks=pytest.mark.slow)])
 def test_uniform_weights_are_trl_s_own_on_the_same_trajectories(tmp_path, tokenizer, loss_type):
     ours, batches = act(tmp_path, weighting="uniform", loss_type=loss_type)
     played = [batch.episodes.trajectories for batch in batches]
@@ -178,7 +178,10 @@ def turn_sums(batch):
             yield batch.weights[row][chosen].sum().item(), int(chosen.sum())
 
 
-@pytest.mark.parametrize("weighting", ["rest", "official", "rest*stare"])
+@pytest.mark.parametrize(
+    "weighting",
+    ["rest", *(pytest.param(n, marks=pytest.mark.slow) for n in ("official", "rest*stare"))],
+)
 def test_weights_of_each_turn_sum_to_its_tokens(tmp_path, weighting):
     _, batches = act(tmp_path / "turn", weighting=weighting)
     found = [each for batch in batches for each in turn_sums(batch)]

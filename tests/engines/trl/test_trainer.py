@@ -54,8 +54,17 @@ def assert_bitwise_equal(one, other):
         assert torch.equal(one[name], other[name]), name
 
 
-@pytest.mark.parametrize("loss_type", ["grpo", "dapo"])
-@pytest.mark.parametrize("more", [{}, {"num_iterations": 2}, {"steps_per_generation": 4}])
+@pytest.mark.parametrize(
+    ("loss_type", "more"),
+    [
+        ("grpo", {}),
+        ("dapo", {"num_iterations": 2}),
+        pytest.param("grpo", {"num_iterations": 2}, marks=pytest.mark.slow),
+        pytest.param("grpo", {"steps_per_generation": 4}, marks=pytest.mark.slow),
+        pytest.param("dapo", {}, marks=pytest.mark.slow),
+        pytest.param("dapo", {"steps_per_generation": 4}, marks=pytest.mark.slow),
+    ],
+)
 def test_uniform_weights_are_grpo_bitwise(tmp_path, dataset, embedded_tokenizer, loss_type, more):
     options = settings(tmp_path, loss_type=loss_type, **more)
     plain = train(GRPOTrainer, GRPOConfig(**options), dataset, embedded_tokenizer)
@@ -85,9 +94,9 @@ def test_weights_change_the_training(tmp_path, dataset, embedded_tokenizer):
     "more",
     [
         {"entropy_source": "online"},
-        {"entropy_source": "static"},
+        pytest.param({"entropy_source": "static"}, marks=pytest.mark.slow),
         {"entropy_source": "online", "num_iterations": 2, "max_steps": 4, "save_steps": 2},
-        {"weighting": "official"},
+        pytest.param({"weighting": "official"}, marks=pytest.mark.slow),
         {"weighting": "rest*stare", "credit": "spans"},
     ],
 )
