@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
-from toolrest.engines.trl.config import EXACT_LOSS_TYPES
+from toolrest.engines.trl.checks import EXACT_LOSS_TYPES
 from toolrest.errors import InputError
 from toolrest.preflight import Place, preflight
 from toolrest.recipe import Recipe

@@ -14,7 +14,7 @@ from datasets import Dataset
 from known_regions import RESPONSES, as_tokens
 from transformers import TrainerCallback
 
-from toolrest.engines.trl.config import EXACT_LOSS_TYPES
+from toolrest.engines.trl.checks import EXACT_LOSS_TYPES
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
 from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe

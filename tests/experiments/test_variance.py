@@ -477,6 +477,7 @@ def test_the_command(tmp_path, monkeypatch):
     assert all(found["variance"] > 1 - 1e-9 for found in result["agreement"].values())
 
 
+@pytest.mark.slow
 def test_along_a_run(tmp_path):
     """Step 0 and every checkpoint, in order of the steps. So short that no response earns anything:
     advantages of 0 give gradients of 0, whose ratios are null in the file.

@@ -106,7 +106,7 @@ def by_the_run(run, samples, **which):
         pytest.param("whole", ("--checkpoint", "1"), {"checkpoint": 1}, marks=pytest.mark.slow),
         pytest.param("adapters", (), {}, marks=pytest.mark.slow),
         pytest.param("adapters", ("--merged",), {}, marks=pytest.mark.slow),
-        ("adapters", ("--adapter",), {}),
+        pytest.param("adapters", ("--adapter",), {}, marks=pytest.mark.slow),
         pytest.param("warm", ("--warm-start",), {"warm": True}, marks=pytest.mark.slow),
     ],
 )

@@ -21,8 +21,9 @@ from toolrest.data.prompts import render_prompt
 from toolrest.errors import InputError
 from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
+from toolrest.rollout.attention_kind import can_share_prefix
 from toolrest.rollout.sampler import shares_prefix
-from toolrest.rollout.shared_prefix import can_share_prefix, sample, sample_groups
+from toolrest.rollout.shared_prefix import sample, sample_groups
 from toolrest.world.tasks import Split, make_samples
 
 SMALL = {

@@ -5,7 +5,8 @@ import random
 import pytest
 import torch
 
-from toolrest.rollout.shared_prefix import Ask, SharedPrefixTurns
+from toolrest.rollout.asking import Ask
+from toolrest.rollout.shared_prefix import SharedPrefixTurns
 from toolrest.world.build import build_model, build_tokenizer
 
 END = 2

@@ -13,8 +13,9 @@ from toolrest.environments.base import Ending, EnvironmentFailure, Finish, Step
 from toolrest.policy.folder import policy_path
 from toolrest.policy.speech import read_speech
 from toolrest.recipe import Recipe
+from toolrest.rollout.asking import Sampled
 from toolrest.rollout.seams import Seams
-from toolrest.rollout.shared_prefix import Sampled, SharedPrefixTurns
+from toolrest.rollout.shared_prefix import SharedPrefixTurns
 from toolrest.rollout.turns import Player, TurnLimits
 from toolrest.world.tasks import Split, make_samples
 

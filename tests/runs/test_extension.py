@@ -129,6 +129,7 @@ def test_killed_between_any_two_writes_it_goes_on(monkeypatch, began, again):
     assert sorted(ends) == ends and ends[-1] == 4 and (ends[0] == 2 or again)
 
 
+@pytest.mark.slow
 def test_from_inside_a_generation_it_goes_on_from_the_last_end_of_one(began):
     """As a run that was that long from the start has its generations; the policy of the shorter
     one's last step is of half a generation.

@@ -1,7 +1,6 @@
 """`toolrest variance`: how much the policy gradient varies under each weighting, and why."""
 
 import math
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +11,6 @@ from toolrest.cli.recipes import ARGUMENTS, split_arguments
 from toolrest.io.terminal import require_shown, say, say_lost
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from toolrest.recipe import Recipe
     from toolrest.runs.folder import RunFolder
 
@@ -55,6 +52,7 @@ def variance(
 ) -> None:
     """Measure the gradient's variance at a policy, or along a run."""
     with one_line_errors():
+        from toolrest.cli.variance_tables import print_variance
         from toolrest.cli.work import quiet_libraries
 
         quiet_libraries()
@@ -77,7 +75,7 @@ def variance(
 
                 raise InputError(f"{output}: cannot be written: {error.strerror}") from error
         for label, result in found.items():
-            _print(label, result)
+            print_variance(label, result)
         if output is not None:
             say(f"all figures  {output}")
             say_lost(f"all figures are in {output}")
@@ -239,104 +237,6 @@ def _agreement(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _print(label: str, result: dict[str, Any]) -> None:
-    from toolrest.io.console import console as plain_console
-
-    console = plain_console()
-    console.width = max(console.width, 100)  # a figure that is cut would be another figure
-    regions, rows = result["regions"], result["weightings"]
-    names = [row["region"] for row in regions]
-    every = sum(row["tokens"] for row in regions)
-
-    def by_region(title: str, columns: dict[str, str]) -> None:
-        lines = [
-            (row["region"], str(row["tokens"]), *(_number(row[key]) for key in columns))
-            for row in regions
-        ]
-        means = [sum(row[key] * row["tokens"] for row in regions) / every for key in columns]
-        total = ("all", str(every), *map(_number, means))
-        console.print(_table(title, ("region", "tokens", *columns.values()), [*lines, total]))
-
-    def by_scheme(title: str, columns: dict[str, Callable[[dict[str, Any]], str]]) -> None:
-        lines = [(row["scheme"], *(show(row) for show in columns.values())) for row in rows]
-        console.print(_table(title, ("scheme", *columns), lines))
-
-    console.print(f"{label}: {result['trajectories']} trajectories", style="bold")
-    by_region(
-        "uncertainty of a token",
-        {
-            **{"entropy": "H, nats", "bound": "1-exp(-H)"},
-            **{"collision": "1-sum p^2", "sampled": "||e_a - p||^2"},
-        },
-    )
-    by_region(
-        "squared norm of a token's score",
-        {
-            "last_layer_expected": "last layer",
-            "last_layer": "sampled",
-            "last_layer_sum": "sums",
-            "single_tokens": "all parameters",
-            "parameters": "sums",
-        },
-    )
-    lines = [
-        (
-            name,
-            *(
-                _number(w) if (w := found["weights"].get(region)) is not None else ""
-                for region in names
-            ),
-            *(_number(found[key]) for key in ("off_by", "variance", "variance_with_advantages")),
-        )
-        for name, found in result["agreement"].items()
-    ]
-    title = "weights of least variance by each second moment"
-    console.print(_table(title, ("by", *names, "off by", "variance", "with A"), lines))
-    by_scheme(
-        "variance of one trajectory's gradient",
-        {
-            "tr Cov": lambda row: _number(row["trace"], row["trace_error"]),
-            "/ uniform": lambda row: _number(row["relative_trace"], row["relative_trace_error"]),
-            "/ bound (1)": lambda row: _number(row["over_bound"], row["over_bound_error"]),
-            "/ (2)": lambda row: _number(_over(row["trace"], row["bound_greatest"])),
-            "/ (3)": lambda row: _number(_over(row["trace"], row["bound_regions"])),
-        },
-    )
-    by_scheme(
-        "signal: ||E g||^2 / tr Cov",
-        {
-            "signal": lambda row: _number(row["ratio"], row["ratio_error"]),
-            "/ uniform": lambda row: _number(row["relative_ratio"], row["relative_ratio_error"]),
-            "cosine": lambda row: _number(row["cosine"]),
-        },
-    )
-    for title, values in (
-        ("mean weight", lambda row: row["weights"]),
-        ("tr Cov by region", lambda row: {**row["region_trace"], "between": _between(row)}),
-    ):
-        columns = values(rows[0])
-        by_scheme(title, {r: lambda row, r=r, get=values: _number(get(row)[r]) for r in columns})
-
-
-def _between(row: dict[str, Any]) -> float:
-    """What the covariance of different regions adds."""
-    return row["trace"] - sum(row["region_trace"].values())
-
-
-def _over(value: float, bound: float) -> float:
-    return value / bound if bound > 0 else float("nan")
-
-
-def _number(value: float | None, error: float | None = None) -> str:
-    """Three digits; with an error, as many as the error allows."""
-    if value is None or not math.isfinite(value):
-        return "-"
-    if error is None or not 0 < error < math.inf:
-        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-    digits = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
-
-
 def _without_nan(value: Any) -> Any:
     """JSON has no NaN: null."""
     if isinstance(value, dict):
@@ -344,14 +244,3 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_nan(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _table(title: str, headings: Sequence[str], lines: Sequence[Sequence[str]]) -> "Table":
-    from rich.table import Table
-
-    table = Table(title=f"\n{title}", title_justify="left", box=None, padding=(0, 1, 0, 0))
-    for column, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if column else "left", no_wrap=True)
-    for line in lines:
-        table.add_row(*line)
-    return table

@@ -13,11 +13,8 @@ from toolrest.engines.common.episodes import Episodes, episode_record, episode_s
 from toolrest.engines.common.job import Job
 from toolrest.engines.common.ranks import ALONE, Ranks
 from toolrest.recipe import Recipe
-from toolrest.rollout.generate import generate_batch
-from toolrest.rollout.repeated import RepeatedTurns
-from toolrest.rollout.sampler import shares_prefix
-from toolrest.rollout.shared_prefix import SharedPrefixTurns
-from toolrest.rollout.turns import Trajectory, TurnSampler
+from toolrest.rollout.sampler import turn_samplers
+from toolrest.rollout.turns import Trajectory
 from toolrest.runs.headline import is_done
 
 if TYPE_CHECKING:
@@ -126,19 +123,14 @@ def play_heldout(  # noqa: PLR0913 -- a policy, its tasks and how they are playe
     """
     seeds = episode_seeds(recipe.seed, len(samples), 1)
     stops = list(episodes.seams.speech.stop_ids)
-    shared = shares_prefix(model, recipe.rollout.sampler)
     most, temperature = recipe.rollout.max_response_tokens, how.temperature
+    sampler_of = turn_samplers(model, tokenizer, recipe.rollout.sampler, stops, temperature)
 
-    def sampler_of(prompts: list[list[int]], group: int) -> TurnSampler:
-        if shared:
-            return SharedPrefixTurns(
-                model, prompts, group_size=group, end_ids=stops, temperature=temperature
-            )
-        everyone = [ids for ids in prompts for _ in range(group)]
-        return RepeatedTurns(
-            everyone,
-            lambda asked, limit: generate_batch(model, tokenizer, asked, limit, temperature, stops),
-        )
+    def uniforms(turn: int) -> torch.Tensor | None:
+        numbers = torch.Generator().manual_seed(how.seed + turn)
+        if temperature is None:
+            return None
+        return torch.rand(len(samples), most, dtype=torch.float64, generator=numbers)
 
     mine: dict[int, Trajectory] = {}
     chosen = list(range(len(samples)))[ranks.index :: ranks.count]
@@ -149,20 +141,16 @@ def play_heldout(  # noqa: PLR0913 -- a policy, its tasks and how they are playe
         torch.manual_seed(how.seed + ranks.index)
         for start in range(0, len(chosen), how.batch_size):
             batch = chosen[start : start + how.batch_size]
-            uniforms = {
-                turn: torch.rand(
-                    len(samples),
-                    most,
-                    dtype=torch.float64,
-                    generator=torch.Generator().manual_seed(how.seed + turn),
-                )[batch]
-                for turn in range(episodes.options.turns.turns if temperature else 0)
-            }
+
+            def own(turn: int, batch: list[int] = batch) -> torch.Tensor | None:
+                numbers = uniforms(turn)
+                return None if numbers is None else numbers[batch]
+
             played = episodes.play(
                 [samples[at].columns or {} for at in batch],
                 [seeds[at] for at in batch],
                 sampler_of,
-                lambda turn, uniforms=uniforms: uniforms.get(turn),
+                own,
             )
             mine.update(zip(batch, played.trajectories, strict=True))
             on_progress(min(len(samples), ranks.count * (start + how.batch_size)))

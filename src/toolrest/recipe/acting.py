@@ -58,7 +58,6 @@ def _said(section: BaseModel) -> list[str]:
 def _refused(recipe: Recipe) -> list[tuple[bool, str]]:
     """What an environment cannot be used with."""
     source, engine = f"environment.source={recipe.environment.source}", recipe.engine
-    processes = engine.processes * engine.nodes
     teaches = "an environment has no demonstrations to learn from"
     return [
         (
@@ -82,10 +81,9 @@ def _refused(recipe: Recipe) -> list[tuple[bool, str]]:
             "that has the whole policy; use engine.sharding=ddp",
         ),
         (
-            recipe.rollout.sampler == "vllm" and processes > 1,
-            f"rollout.sampler=vllm with {source} and {processes} processes: processes end their "
-            "turns at different times, and vLLM samples for all of them at once; use "
-            "engine.processes=1, or rollout.sampler=generate",
+            recipe.rollout.sampler == "vllm",
+            f"rollout.sampler=vllm with {source}: episodes are sampled by the training process; "
+            "use rollout.sampler=generate, or leave it out",
         ),
         (
             recipe.data.prompt == "rlla",

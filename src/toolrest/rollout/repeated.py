@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from toolrest.rollout.shared_prefix import Ask, OnEnded, Sampled
+from toolrest.rollout.asking import Ask, OnEnded, Sampled
 
 Sample = Callable[[list[list[int]], int], list[list[int]]]
 """Samples one response to each of some prompts, of at most so many tokens."""
 
 
 class RepeatedTurns:
-    """A `toolrest.rollout.turns.TurnSampler` for transformers' `generate`, vLLM and others.
+    """A `toolrest.rollout.asking.TurnSampler` for transformers' `generate`, vLLM and others.
 
     Args:
         prompts: token ids that each row begins with, [B] lists.

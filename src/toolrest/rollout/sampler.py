@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from toolrest.errors import InputError
 from toolrest.recipe.extras import check_extras
-from toolrest.rollout.shared_prefix import can_share_prefix
+from toolrest.rollout.asking import SamplerOf, TurnSampler
+from toolrest.rollout.attention_kind import can_share_prefix
+from toolrest.rollout.generate import generate_batch
+from toolrest.rollout.repeated import RepeatedTurns
+from toolrest.rollout.shared_prefix import SharedPrefixTurns
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from toolrest.recipe import Recipe
 
@@ -51,3 +56,34 @@ def shares_prefix(model: PreTrainedModel, sampler: Sampler) -> bool:
             "that it computes; use rollout.sampler=generate"
         )
     return sampler == "shared_prefix" or (sampler == "auto" and fits and model.device.type == "cpu")
+
+
+def turn_samplers(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    sampler: Sampler,
+    end_ids: Sequence[int],
+    temperature: float | None,
+) -> SamplerOf:
+    """What makes the samplers of a policy's turns: with shared prefixes, or transformers' own.
+
+    Args:
+        end_ids: a turn ends with one of them.
+        temperature: None for greedy decoding.
+
+    Raises:
+        InputError: shared prefixes were asked for and do not fit the policy.
+    """
+    shared = shares_prefix(model, sampler)
+
+    def sampler_of(prompts: list[list[int]], group_size: int) -> TurnSampler:
+        if shared:
+            return SharedPrefixTurns(
+                model, prompts, group_size=group_size, end_ids=end_ids, temperature=temperature
+            )
+        return RepeatedTurns(
+            [ids for ids in prompts for _ in range(group_size)],
+            lambda asked, most: generate_batch(model, tokenizer, asked, most, temperature, end_ids),
+        )
+
+    return sampler_of

@@ -18,42 +18,11 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import Cache
 
+from toolrest.rollout.asking import Ask, OnEnded, Sampled
 from toolrest.rollout.prompt_cache import NEVER, PromptCache, ResponseCache, sharing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-
-def can_share_prefix(model: PreTrainedModel) -> bool:
-    """Whether this sampler computes the policy's attention: full, without soft-capping, through
-    transformers' attention interface.
-    """
-    config: Any = model.config.get_text_config()
-    return full_attention(model) and config.model_type in ("qwen2", "qwen3", "llama", "mistral")
-
-
-def full_attention(model: PreTrainedModel) -> bool:
-    """Whether each layer attends to all earlier tokens, without soft-capping, through transformers'
-    attention interface.
-    """
-    config: Any = model.config.get_text_config()
-    layers = getattr(config, "layer_types", None) or []
-    base = cast(Any, model).get_base_model() if hasattr(model, "get_base_model") else model
-    return (
-        bool(getattr(base, "_supports_attention_backend", False))
-        and all(kind == "full_attention" for kind in layers)
-        and getattr(config, "sliding_window", None) is None
-        and getattr(config, "attn_logit_softcapping", None) is None
-    )
-
-
-class Sampled(NamedTuple):
-    """B responses, those to one prompt next to each other."""
-
-    ids: list[list[int]]
-    statistics: list[torch.Tensor]
-    """Of each token of each response, float32, [T, 3]: ln p, and of the distribution that it was
-    drawn from the entropy in nats and the collision entropy 1 - sum_v p_v^2. Empty if greedy."""
 
 
 def sample_groups(
@@ -100,21 +69,6 @@ def sample(  # noqa: PLR0913 -- the policy, its prompts, and how each token is d
 
     everyone = [Ask(row, [], max_tokens) for row in range(total)]
     return rollouts.turn(everyone, uniforms, count, last=True)
-
-
-class Ask(NamedTuple):
-    """A row that samples a turn."""
-
-    row: int
-    """Which one, from 0."""
-    seen: Sequence[int]
-    """Ids that it reads before: what followed its last turn."""
-    most: int
-    """A turn that has not ended by then is cut."""
-
-
-OnEnded = Callable[[Sequence[int], Sequence[list[int]]], object]
-"""Called with the rows whose turn has ended, and the ids of the turns."""
 
 
 class _Turn(NamedTuple):

@@ -10,42 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from toolrest.core.dialects import ParseStatus, Scan, ToolCall
 from toolrest.environments.base import Ending, EnvironmentFailure, Finish, Step
+from toolrest.rollout.asking import STATISTICS, Ask, TurnSampler
 from toolrest.rollout.seams import Seams
-from toolrest.rollout.shared_prefix import Ask, OnEnded, Sampled
 
-_NO_STATISTICS = 3
-
-
-class TurnSampler(Protocol):
-    """Samples turns of rows whose earlier ids it knows."""
-
-    def turn(
-        self, asked: Sequence[Ask], uniforms: torch.Tensor | None, on_ended: OnEnded
-    ) -> Sampled:
-        """See `toolrest.rollout.shared_prefix.SharedPrefixTurns.turn`."""
-        ...
-
-
-class Episode(Protocol):
-    """One episode of an environment, which is at work beside this process."""
-
-    def call(self, calls: Sequence[ToolCall]) -> Future[Step]:
-        """Begin to run the calls of a turn; `EnvironmentFailure` is the future's exception."""
-        ...
-
-    def finish(self, reply: str, ending: Ending) -> Future[Finish]:
-        """Begin to say that the policy makes no more calls."""
-        ...
-
-    def close(self) -> None:
-        """The episode is over."""
-        ...
+if TYPE_CHECKING:
+    from toolrest.environments.episode import Episode
 
 
 @dataclass(frozen=True)
@@ -89,7 +64,7 @@ class Trajectory:
     sampled: list[bool] = field(default_factory=list)
     """Which of them the policy sampled, [T]."""
     statistics: list[torch.Tensor] = field(default_factory=list)
-    """Of each id as in `toolrest.rollout.shared_prefix.Sampled`, 0 where it was read; tensors
+    """Of each id as in `toolrest.rollout.asking.Sampled`, 0 where it was read; tensors
     whose lengths add up to T, or nothing."""
     turns: list[Turn] = field(default_factory=list)
     """The policy's turns."""
@@ -109,7 +84,7 @@ class Trajectory:
         """Add ids that the policy reads."""
         self.ids += ids
         self.sampled += [False] * len(ids)
-        self.statistics.append(torch.zeros(len(ids), _NO_STATISTICS))
+        self.statistics.append(torch.zeros(len(ids), STATISTICS))
 
     def say(self, ids: Sequence[int], statistics: torch.Tensor) -> None:
         """Add ids that the policy sampled."""
@@ -207,7 +182,7 @@ class Player:
             row.trajectory.read(each.seen)
             known = len(drawn) > place and len(drawn[place]) == len(ids)
             row.trajectory.say(
-                ids, drawn[place].cpu() if known else torch.zeros(len(ids), _NO_STATISTICS)
+                ids, drawn[place].cpu() if known else torch.zeros(len(ids), STATISTICS)
             )
         for row in rows.values():
             try:

@@ -62,7 +62,7 @@ def logged(trainer):
     ]
 
 
-@pytest.mark.parametrize("weighting", ["uniform", "rest"])
+@pytest.mark.parametrize("weighting", ["rest", pytest.param("uniform", marks=pytest.mark.slow)])
 def test_one_turn_trains_as_single_steps_bitwise(tmp_path, tokenizer, speech, weighting):
     samples = make_samples(Split.TRAIN, 8)
     rows = [{"prompt": [dict(m) for m in each.prompt]} for each in samples]
@@ -156,7 +156,10 @@ def test_uniform_weights_are_trl_s_own_on_the_same_trajectories(tmp_path, tokeni
     assert_bitwise_equal(parameters(ours), parameters(theirs))
 
 
-@pytest.mark.parametrize("more", [{}, {"credit": "turns", "weighting": "rest*stare"}])
+@pytest.mark.parametrize(
+    "more",
+    [pytest.param({}, marks=pytest.mark.slow), {"credit": "turns", "weighting": "rest*stare"}],
+)
 def test_a_resumed_run_is_a_straight_run_bitwise(tmp_path, more):
     options = {"save_strategy": "steps", "save_steps": 1} | more
     straight, one = act(tmp_path, **options)
@@ -196,7 +199,7 @@ def test_weights_of_each_turn_sum_to_its_tokens(tmp_path, weighting):
     assert max(uneven) - min(uneven) > 0.01
 
 
-@pytest.mark.parametrize("discount", [1.0, 0.5])
+@pytest.mark.parametrize("discount", [0.5, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_turns_credit_a_token_with_what_its_own_and_later_turns_earn(tmp_path, discount):
     class Spy(ResTTrainer):
         def _turns_to_go(self, mask, rewards):

@@ -11,7 +11,7 @@ from trl_settings import settings
 
 from toolrest.core.regions import Region
 from toolrest.engines.common.reward import ToolReward
-from toolrest.engines.trl.config import check_whole_groups
+from toolrest.engines.trl.checks import check_whole_groups
 from toolrest.engines.trl.rollout import shared_prefix_rollout
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
 from toolrest.errors import InputError
@@ -93,7 +93,7 @@ def test_weights_change_the_training(tmp_path, dataset, embedded_tokenizer):
 @pytest.mark.parametrize(
     "more",
     [
-        {"entropy_source": "online"},
+        pytest.param({"entropy_source": "online"}, marks=pytest.mark.slow),
         pytest.param({"entropy_source": "static"}, marks=pytest.mark.slow),
         {"entropy_source": "online", "num_iterations": 2, "max_steps": 4, "save_steps": 2},
         pytest.param({"weighting": "official"}, marks=pytest.mark.slow),

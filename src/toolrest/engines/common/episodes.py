@@ -8,7 +8,6 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,17 +19,15 @@ from toolrest.environments.host import Host
 from toolrest.policy.speech import Speech
 from toolrest.recipe import Recipe
 from toolrest.recipe.sources import recipe_rendering
+from toolrest.rollout.asking import SamplerOf
 from toolrest.rollout.sampler import Sampler
 from toolrest.rollout.seams import Seams, first_prompt
-from toolrest.rollout.turns import Player, Trajectory, TurnLimits, TurnSampler
+from toolrest.rollout.turns import Player, Trajectory, TurnLimits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
-
-SamplerOf = Callable[[list[list[int]], int], TurnSampler]
-"""Makes the sampler of some prompts, each of which has so many rows next to each other."""
 
 
 @dataclass(frozen=True)
@@ -206,12 +203,7 @@ class Episodes:
     def __enter__(self) -> Episodes:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

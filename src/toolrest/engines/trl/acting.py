@@ -27,11 +27,8 @@ from toolrest.engines.trl.scoring import ScoringTrainer
 from toolrest.environments.episode import Limits
 from toolrest.errors import InputError
 from toolrest.policy.fitting import usual_style
-from toolrest.rollout.generate import generate_batch
-from toolrest.rollout.repeated import RepeatedTurns
-from toolrest.rollout.sampler import shares_prefix
-from toolrest.rollout.shared_prefix import SharedPrefixTurns
-from toolrest.rollout.turns import Trajectory, TurnLimits, TurnSampler
+from toolrest.rollout.sampler import shares_prefix, turn_samplers
+from toolrest.rollout.turns import Trajectory, TurnLimits
 
 if TYPE_CHECKING:
     from trl.trainer.grpo_trainer import GRPOTrainer
@@ -64,7 +61,7 @@ class EpisodeRollouts:
     """The environment."""
     played: Played | None = None
     """The last generation's episodes on this process; None before the first."""
-    told: bool = False
+    warned: bool = False
     """Whether it was said that episodes fail."""
 
     def __call__(self, prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
@@ -73,49 +70,27 @@ class EpisodeRollouts:
         Args:
             prompts: not read; an episode's prompt is what its `reset` gives.
         """
-        rows = cast(Any, trainer).generation_rows()
-        numbers = Numbers(trainer, len(prompts))
-        temperature = trainer.temperature
-        model = unwrapped(trainer)
+        ours = cast(Any, trainer)
+        rows, numbers = ours.generation_rows(), Numbers(trainer, len(prompts))
+        model, sampler = unwrapped(trainer), self.episodes.options.sampler
         was_training = model.training
         model.eval()
-        shares = not trainer.use_vllm and shares_prefix(model, self.episodes.options.sampler)
-
-        def sampler_of(asked: list[list[int]], group: int) -> TurnSampler:
-            ends = cast(Any, trainer).eos_token_ids
-            if shares:
-                return SharedPrefixTurns(
-                    model, asked, group_size=group, end_ids=ends, temperature=temperature
-                )
-            everyone = [ids for ids in asked for _ in range(group)]
-            if trainer.use_vllm:
-                return RepeatedTurns(everyone, lambda ids, most: _by_vllm(trainer, ids))
-            tokenizer = cast(Any, trainer)._tokenizer
-            return RepeatedTurns(
-                everyone,
-                lambda ids, most: generate_batch(model, tokenizer, ids, most, temperature, ends),
-            )
-
-        group = cast(int, trainer.num_generations if was_training else trainer.num_generations_eval)
+        group = ours.num_generations if was_training else ours.num_generations_eval
         seeds = episode_seeds(numbers.seed, numbers.everyones, group)[numbers.mine]
         played = self.episodes.play(
             [_reset_with(row) for row in rows],
             seeds,
-            sampler_of,
+            turn_samplers(model, ours._tokenizer, sampler, ours.eos_token_ids, trainer.temperature),
             lambda turn: numbers.uniforms(self.episodes.options.turns.turn_tokens, turn),
         )
         model.train(was_training)
         self.played = played
-        return _output(played, self.episodes, told=shares)
+        return _output(played, self.episodes, told=shares_prefix(model, sampler))
 
 
 def _reset_with(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """What `reset` is given of a row of the data set."""
     return json.loads(row[ROW]) if ROW in row else row
-
-
-def _by_vllm(trainer: GRPOTrainer, ids: list[list[int]]) -> list[list[int]]:
-    return cast(Any, trainer)._generate_single_turn(ids, None, {}, 1)[0]
 
 
 def _output(played: Played, episodes: Episodes, *, told: bool) -> dict[str, Any]:
@@ -160,10 +135,6 @@ class ActingTrainer(ScoringTrainer):
         if environment is None:
             return
         config = self.config
-        if self.use_vllm and self.accelerator.num_processes > 1:
-            raise InputError(
-                "an environment with vLLM runs in one process; use use_vllm=False with several"
-            )
         if not isinstance(environment, Episodes):
             style = config.prompt_style
             if style == "auto":
@@ -228,13 +199,13 @@ class ActingTrainer(ScoringTrainer):
         if self.config.environment_failure == "stop":
             raise InputError(f"the environment failed: {said[0]}")
         everyone = len(said) == len(failures)
-        if self.accelerator.is_main_process and (everyone or not self.acts.told):
+        if self.accelerator.is_main_process and (everyone or not self.acts.warned):
             what = "all" if everyone else f"{len(said)} of"
             self.acts.episodes.warn(
                 f"step {self.state.global_step + 1}: {what} {len(failures)} episodes failed and "
                 f"count for nothing; {said[0]}"
             )
-        self.acts.told = True
+        self.acts.warned = True
 
     def _log_episodes(self, trajectories: Sequence[Trajectory]) -> None:
         """The mean of each metric of the episodes, over all processes."""

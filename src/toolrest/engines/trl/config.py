@@ -1,9 +1,7 @@
-"""The TRL engine's settings, and checks that they leave the token weights intact."""
+"""The TRL engine's settings."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -12,13 +10,8 @@ import torch
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.utils import get_config_model_id
 
-from toolrest.core.weights import Scheme, Uniform, get_scheme
-from toolrest.engines.common.entropy import EntropySource
-from toolrest.engines.common.reward import ToolReward
-from toolrest.errors import InputError, check_name, unknown_name
-
-EXACT_LOSS_TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo", "sapo", "cispo")
-"""TRL's losses in which a per-token advantage weighs exactly its token."""
+from toolrest.core.weights import Scheme, get_scheme
+from toolrest.errors import InputError
 
 if TYPE_CHECKING:
     Weighting = str | Scheme
@@ -175,19 +168,6 @@ def own_settings(args: object, model: Any) -> ResTConfig:
     )
 
 
-def check_reward_dialect(reward: str, policy: str) -> None:
-    """Refuse a reward that reads another dialect than the regions are labelled in.
-
-    Raises:
-        InputError: naming both.
-    """
-    if reward != policy:
-        raise InputError(
-            f"the policy writes dialect={policy} but the reward reads {reward}; "
-            f"use ToolReward(dialect={policy!r}) with ground truths in it"
-        )
-
-
 def chosen_scheme(args: ResTConfig) -> Scheme:
     """The scheme that `weighting` names or is.
 
@@ -208,144 +188,3 @@ def chosen_scheme(args: ResTConfig) -> Scheme:
             "options; set them there"
         )
     return args.weighting
-
-
-def check_settings(args: ResTConfig, scheme: Scheme) -> None:
-    """Refuse settings under which the scheme's weights would not do what they say.
-
-    Raises:
-        InputError: naming the setting, the reason and the mend.
-    """
-    if args.entropy_source not in tuple(EntropySource):
-        raise InputError(
-            unknown_name("entropy source", args.entropy_source, [str(s) for s in EntropySource])
-        )
-    check_name("credit", args.credit, [str(credit) for credit in Credit])
-    check_name("prefix_sharing", args.prefix_sharing, ("auto", "on", "off"))
-    check_name("non_finite", args.non_finite, ("stop", "skip"))
-    check_name("normalise", args.normalise, ("turn", "trajectory"))
-    check_name("environment_failure", args.environment_failure, ("unscored", "stop"))
-    check_name("prompt_style", args.prompt_style, ("auto", "template", "plain"))
-    if not 0 <= args.credit_discount <= 1:
-        raise InputError(f"credit_discount must be in [0, 1]; got {args.credit_discount}")
-    if not 0 <= args.entropy_decay < 1:
-        raise InputError(f"entropy_decay must be in [0, 1); got {args.entropy_decay}")
-    if isinstance(scheme, Uniform) and args.credit == Credit.RESPONSE:
-        return
-    if args.importance_sampling_level != "token":
-        raise InputError(
-            f"importance_sampling_level={args.importance_sampling_level!r} gives a sequence one "
-            "ratio, in which weights of mean 1 cancel; use 'token', or weighting='uniform'"
-        )
-    if args.loss_type not in EXACT_LOSS_TYPES:
-        raise InputError(
-            f"loss_type={args.loss_type!r} does not weigh tokens by their advantages; use one of "
-            f"{', '.join(EXACT_LOSS_TYPES)}, or weighting='uniform'"
-        )
-    if args.top_entropy_quantile < 1.0:
-        raise InputError(
-            f"top_entropy_quantile={args.top_entropy_quantile} drops the low-entropy tokens, just "
-            "those that the weights raise; leave it at 1.0, or use weighting='uniform'"
-        )
-
-
-def check_credit(args: ResTConfig, rewards: Sequence[Any], tools: object, acts: bool) -> None:
-    """Refuse rewards whose parts are not known to be decided one after the other.
-
-    Args:
-        acts: whether an environment rewards turns.
-
-    Raises:
-        InputError: naming the reason and the mend.
-    """
-    if args.credit == Credit.RESPONSE:
-        return
-    if args.credit == Credit.TURNS:
-        if acts and len(rewards) == 1:
-            return
-        raise InputError(
-            "credit='turns' needs an environment that rewards turns, and no other reward, of which "
-            "no turn is known to have earned it; use credit='response'"
-        )
-    if acts:
-        raise InputError("credit='spans' reads one turn; use credit='turns' with an environment")
-    known = len(rewards) == 1 and isinstance(rewards[0], ToolReward)
-    if not known or type(rewards[0]).__call__ is not ToolReward.__call__:
-        raise InputError(
-            "credit='spans' needs one reward, a ToolReward, whose parts it knows; use "
-            "credit='response' with other rewards"
-        )
-    if tools:
-        raise InputError("credit='spans' reads one turn; use credit='response' with tools")
-
-
-def check_whole_groups(args: ResTConfig, reads_tokens: bool) -> None:
-    """Refuse groups that are cut in two by processes, where tokens are compared within a group.
-
-    Args:
-        reads_tokens: whether the scheme does so; credit by turns or spans does.
-
-    Raises:
-        InputError: naming the sizes.
-    """
-    rows = args.per_device_train_batch_size * (args.steps_per_generation or 1)
-    group = args.num_generations or 1
-    by_token = args.credit != Credit.RESPONSE
-    if rows % group and (reads_tokens or by_token):
-        what = f"credit={args.credit!r}" if by_token else f"weighting={args.weighting!r}"
-        raise InputError(
-            f"{what} compares the responses of a group, but a process gets {rows} responses a "
-            f"generation and groups have {group}: use a multiple of {group}, or fewer processes"
-        )
-
-
-def check_save_steps(args: ResTConfig) -> None:
-    """Refuse checkpoints inside a generation window, from which no run resumes exactly.
-
-    Raises:
-        InputError: naming the nearest number of steps that fits.
-    """
-    window = (args.steps_per_generation or 1) * args.num_iterations
-    steps = args.save_steps * args.gradient_accumulation_steps
-    if args.save_strategy == "steps" and (args.save_steps < 1 or steps % window):
-        fits = max(1, math.lcm(window, args.gradient_accumulation_steps))
-        fits //= args.gradient_accumulation_steps
-        raise InputError(
-            f"save_steps={args.save_steps} falls inside a generation window (rollouts are reused "
-            f"for {window} batches, {args.gradient_accumulation_steps} a step); use a multiple of "
-            f"{fits}"
-        )
-
-
-def check_alone(tools: object, rollout_func: object, environment_factory: object) -> None:
-    """Refuse what would act beside an environment.
-
-    Raises:
-        InputError: naming it.
-    """
-    beside = {
-        "tools": tools,
-        "rollout_func": rollout_func,
-        "environment_factory": environment_factory,
-    }
-    for name, value in beside.items():
-        if value:
-            raise InputError(
-                f"environment= and {name}= both say how the policy acts; leave {name} out"
-            )
-
-
-def check_prompt_ids(datasets: Sequence[Any], environment_factory: Any) -> None:
-    """Refuse prompts' ids beside an environment, whose `reset` adds to the prompts' messages.
-
-    Args:
-        datasets: for training and for evaluation; None where there is none.
-    """
-    if environment_factory is None:
-        return
-    for each in datasets:
-        if "prompt_ids" in (getattr(each, "column_names", None) or ()):
-            raise InputError(
-                "the data set's column prompt_ids cannot be used with environment_factory, which "
-                "adds to the prompts; remove the column"
-            )

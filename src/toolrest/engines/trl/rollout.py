@@ -11,7 +11,7 @@ from toolrest.engines.common.episodes import group_size
 from toolrest.rollout.shared_prefix import sample
 
 STATISTICS = "sampling_statistics"
-"""Key of `toolrest.rollout.shared_prefix.Sampled.statistics` in what the rollout function gives."""
+"""Key of `toolrest.rollout.asking.Sampled.statistics` in what the rollout function gives."""
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

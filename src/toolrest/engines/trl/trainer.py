@@ -22,18 +22,15 @@ from toolrest.engines.common.entropy import EntropyTracker
 from toolrest.engines.common.incidents import Incident
 from toolrest.engines.trl.acting import ActingTrainer, with_episode_reward
 from toolrest.engines.trl.card import trainer_card
-from toolrest.engines.trl.config import (
-    Credit,
-    ResTConfig,
+from toolrest.engines.trl.checks import (
     check_alone,
     check_credit,
     check_prompt_ids,
     check_save_steps,
     check_settings,
     check_whole_groups,
-    chosen_scheme,
-    own_settings,
 )
+from toolrest.engines.trl.config import Credit, ResTConfig, chosen_scheme, own_settings
 from toolrest.engines.trl.generation import Generation
 from toolrest.engines.trl.measuring import Recording
 from toolrest.engines.trl.prefix.trainer import Scored
@@ -127,7 +124,7 @@ class ResTTrainer(ActingTrainer):
         check_settings(args, self.scheme)
         check_prompt_ids((train_dataset, eval_dataset), environment_factory)
         if environment is not None:
-            check_alone(tools, rollout_func, environment_factory)
+            check_alone(args, tools, rollout_func, environment_factory)
             reward_funcs = with_episode_reward(reward_funcs)
         super().__init__(
             model,

@@ -9,7 +9,7 @@ from trl.trainer.utils import add_fused_lm_head
 from toolrest.engines.trl.prefix.attention import BACKEND, PackedForwards
 from toolrest.engines.trl.prefix.packing import pack
 from toolrest.estimate.shape import PACKED
-from toolrest.rollout.shared_prefix import full_attention
+from toolrest.rollout.attention_kind import full_attention
 
 SIZES = {
     "vocab_size": 97,

@@ -9,7 +9,7 @@ from accelerate.utils import DistributedType
 
 from toolrest.errors import InputError
 from toolrest.estimate.shape import PACKED
-from toolrest.rollout.shared_prefix import full_attention
+from toolrest.rollout.attention_kind import full_attention
 
 if TYPE_CHECKING:
     from trl.trainer.grpo_trainer import GRPOTrainer
