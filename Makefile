@@ -2,7 +2,7 @@
 #   make train ARGS="max_steps=5 weighting.scheme=uniform"
 # make real DATA=FOLDER: a real pretrained model, from its weights to a table.
 # make audit: whether a dependency has a known vulnerability; says so where nobody can be asked.
-# make test-slow: the tests that take long: killed processes, whole matrices.
+# make test-slow: the tests that take long: killed processes, whole matrices, many random examples.
 # make test-cpus: the tests with stored numbers on every path of a CPU's arithmetic.
 # make test-verl: the tests of the verl engine, in an environment of their own.
 # make test-servers: vLLM and transformers' server against this process, in an environment of their own.
@@ -21,10 +21,13 @@ real: $(VENV)/installed
 	$(BIN)/python scripts/real.py $(if $(DATA),--data $(DATA)) $(ARGS)
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m "not slow" \
+		--hypothesis-profile=quick
 
 test-slow: $(VENV)/tools
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m "hypothesis and not slow" \
+		--hypothesis-profile=thorough
 
 test-cpus: $(VENV)/tools
 	scripts/cpu_paths.sh $(BIN)/python

@@ -1,10 +1,14 @@
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
-settings.register_profile("toolrest", deadline=None)
+# For `make test`, for pytest by itself (mutation testing, too), and for `make test-slow`.
+for name, examples in (("quick", 30), ("toolrest", 100), ("thorough", 300)):
+    settings.register_profile(name, deadline=None, max_examples=examples)
 settings.load_profile("toolrest")
 
 
@@ -14,6 +18,30 @@ def cache_of_the_tests(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory, request):
+    """made_once(name, make): a copy of the folder that `make(folder)` fills. Of pytest's processes
+    one makes it; the others wait and copy.
+    """
+    home = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):
+        home = home.parent
+
+    def made(name, make):
+        kept, begun = home / f"made-{name}", home / f"making-{name}"
+        with FileLock(home / f"{name}.lock"):
+            if not kept.exists():
+                shutil.rmtree(begun, ignore_errors=True)
+                begun.mkdir()
+                make(begun)
+                begun.rename(kept)
+        mine = tmp_path_factory.mktemp(name) / "it"
+        shutil.copytree(kept, mine)
+        return mine
+
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +71,7 @@ def embedded_model():
 
 
 @pytest.fixture(scope="session")
-def acting_run(tmp_path_factory) -> Path:
+def acting_run(made_once) -> Path:
     """The folder of a run of one step in the embedded chains; `printed` beside it is what was said.
     Tests that write into it copy it.
     """
@@ -51,12 +79,14 @@ def acting_run(tmp_path_factory) -> Path:
 
     from toolrest.cli.main import app
 
-    folder = tmp_path_factory.mktemp("acting")
     settings = ["environment.source=world", "max_steps=1", "rollout.prompts_per_step=4"]
     settings += ["rollout.group_size=4", "evaluation.samples=8", "name=acting"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        done = CliRunner().invoke(app, ["train", *settings], env={"COLUMNS": "200"})
-    assert done.exit_code == 0, done.output
-    (folder / "printed").write_text(done.output)
-    return folder / "runs" / "acting"
+
+    def make(folder):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            done = CliRunner().invoke(app, ["train", *settings], env={"COLUMNS": "200"})
+        assert done.exit_code == 0, done.output
+        (folder / "printed").write_text(done.output)
+
+    return made_once("acting", make) / "runs" / "acting"

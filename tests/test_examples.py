@@ -52,6 +52,7 @@ def test_a_reward_of_your_own(run):
     assert run("own_reward.py").splitlines() == ["1.00 +4.00", "0.83 +3.00", "0.00 -2.00"]
 
 
+@pytest.mark.slow
 def test_an_environment_of_your_own(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run("own_environment.py", policy_path(Recipe(environment={"source": "world"})))

@@ -47,6 +47,7 @@ def learnt(written=None, micro=None):
     return job.view.steps, rows, weights
 
 
+@pytest.mark.slow
 def test_each_step_is_written_and_told_anew_and_forwards_of_part_learn_the_same(tmp_path):
     stopped_before = '{"step": 99}\n'
     told, rows, whole = learnt(stopped_before)

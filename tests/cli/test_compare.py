@@ -81,6 +81,7 @@ def test_killed_in_the_middle_and_started_again_it_ends_with_the_same_table(tmp_
     assert without_times(tmp_path / "a") == without_times(tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_said(tmp_path):
     """The method's policy folder is not there when its run starts."""
     methods = ("--methods", "grpo:policy=./gone")

@@ -308,7 +308,8 @@ def test_training_reads_a_mixture_and_a_prepared_file():
     assert "prepared for dialect=hermes" in run("train", "data.path=h.parquet", code=2)
 
 
-@pytest.mark.parametrize("method", ["rsft", pytest.param("sft", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["rsft", "sft"])
 def test_supervised_learning_alone_is_a_method(method):
     """And its policy can be evaluated by the run's name."""
     run(

@@ -324,6 +324,7 @@ def test_real_rows_train(data_folder):
         assert len(records(folder)) == 1
 
 
+@pytest.mark.slow
 def test_a_warm_start_then_reinforcement_in_one_recipe(tmp_path):
     done = run_here(
         *("train", *SMALL, "name=warm", "max_steps=2", "evaluation.every=1"),
@@ -380,6 +381,7 @@ def done(two_steps):
     return Path("runs/x").absolute()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_done_is_trained_for_longer(tmp_path):
     """It goes on from its last step; the steps that were done stay as they were."""
     assert more(*SMALL, "max_steps=2", "name=x", "evaluation.every=1", "--quiet")[0] == 0

@@ -211,7 +211,12 @@ WRONG = {
     "loss_type",
     [
         pytest.param("grpo", marks=pytest.mark.stored_numbers),
-        *(name for name in EXACT_LOSS_TYPES if name != "grpo"),
+        "cispo",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in EXACT_LOSS_TYPES
+            if name not in ("grpo", "cispo")
+        ),
     ],
 )
 def test_the_gradient_is_that_of_the_weighted_loss(tmp_path, embedded_tokenizer, loss_type):

@@ -30,6 +30,7 @@ def read(folder):
     return json.loads((folder / "result.json").read_text()), rows
 
 
+@pytest.mark.slow
 def test_the_last_checkpoint_does_as_it_did_after_training(acting_run, tmp_path):
     output = run(acting_run, "--out", "a", "--batch-size", 3)
     after = json.loads((acting_run / "evaluation" / "after.json").read_text())

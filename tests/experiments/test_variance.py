@@ -454,6 +454,7 @@ def test_weights_that_differ_within_a_region_are_refused(measured):
         measure(model, trajectories, uneven, 1.0)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(

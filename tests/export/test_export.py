@@ -42,29 +42,23 @@ print(json.dumps(replies))
 LORA = ("lora.rank=2", "lora.alpha=2", "optimizer.learning_rate=0.05")
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+@pytest.fixture(scope="session")
+def runs(made_once):
     """Runs that are done: all parameters, adapters, supervised alone."""
-    home = tmp_path_factory.mktemp("runs")
-    before = os.getcwd()
-    os.chdir(home)
-    try:
-        more = ("rollout.max_response_tokens=96", "rollout.group_size=8")
-        settings = ("max_steps=2", *FEW, *more, "--quiet")
-        toolrest(
-            "train", "name=whole", "optimizer.learning_rate=0.003", "evaluation.every=1", *settings
-        )
-        toolrest("train", "name=adapters", *LORA, *settings)
-        warm = (
-            "warm_start.method=rsft",
-            "warm_start.steps=1",
-            "warm_start.batch_size=2",
-            "warm_start.learning_rate=0.1",
-        )
-        toolrest("train", "name=warm", *warm, *LORA, *settings)
-    finally:
-        os.chdir(before)
-    return home / "runs"
+    more = ("rollout.max_response_tokens=96", "rollout.group_size=8")
+    settings = ("max_steps=2", *FEW, *more, "--quiet")
+    warm = ("warm_start.method=rsft", "warm_start.steps=1", "warm_start.batch_size=2")
+
+    def make(folder):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            rate = "optimizer.learning_rate=0.003"
+            toolrest("train", "name=whole", rate, "evaluation.every=1", *settings)
+            toolrest("train", "name=adapters", *LORA, *settings)
+            rate = "warm_start.learning_rate=0.1"
+            toolrest("train", "name=warm", *warm, rate, *LORA, *settings)
+
+    return made_once("exported", make) / "runs"
 
 
 def refused(*arguments):

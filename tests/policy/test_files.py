@@ -330,6 +330,7 @@ def test_a_policy_that_computes_what_is_not_finite_is_refused(folder):
         load_policy(recipe(folder))
 
 
+@pytest.mark.slow
 def test_doctor_trains_the_recipe_s_policy(folder):
     """The self-test trained the embedded policy, whatever the recipe named."""
     from toolrest.doctor.self_test import run_self_test

@@ -112,8 +112,15 @@ class Opened:
 VIEWS = ("summary", "curves", "rollouts", "failures")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1200, 390])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (1200, "light"),
+        (390, "dark"),
+        pytest.param(1200, "dark", marks=pytest.mark.slow),
+        pytest.param(390, "light", marks=pytest.mark.slow),
+    ],
+)
 def test_every_view_opens_without_an_error_or_a_request_and_is_accessible(
     browser, page_file, scheme, width
 ):
@@ -164,6 +171,7 @@ def test_failures_of_training_and_of_later_evaluations_are_shown(browser, page_f
     opened.page.close()
 
 
+@pytest.mark.slow
 def test_a_megabyte_on_one_line_opens(browser, tmp_path):
     folder = a_run(tmp_path / "long", steps=1)
     file = folder / "rollouts" / "step-000000.jsonl"
@@ -280,6 +288,7 @@ def test_figures_that_json_does_not_have_break_no_page(tmp_path):
     assert run["table"] == []
 
 
+@pytest.mark.slow
 def test_a_large_run_is_sampled_and_says_so(tmp_path):
     """2,000 steps of 50 saved responses: 100,000 rollouts."""
     folder = tmp_path / "large"

@@ -4,6 +4,7 @@ from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -95,6 +96,7 @@ def test_the_policy_s_turns_alone_are_learned(embedded_tokenizer):
         assert learned.count(embedded_tokenizer.eos_token_id) == len(trajectory.turns)
 
 
+@pytest.mark.slow
 def test_the_build_is_seeded(tmp_path, monkeypatch):
     short = tuple(replace(lesson, steps=2, batch=2) for lesson in build_chains.LESSONS)
     monkeypatch.setattr(build_chains, "LESSONS", short)

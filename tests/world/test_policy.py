@@ -48,6 +48,7 @@ def short_lessons(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_the_build_is_seeded(tmp_path, short_lessons):
     lines = []
     for name in ("one", "two"):

@@ -106,8 +106,8 @@ def train(folder, tokenizer, rule):
 
 FAULTS = [
     (gradient, "loss or gradient"),
-    (weight, "weight"),
-    (reward, "reward"),
+    pytest.param(weight, "weight", marks=pytest.mark.slow),
+    pytest.param(reward, "reward", marks=pytest.mark.slow),
     (parameter, "parameter"),
 ]
 

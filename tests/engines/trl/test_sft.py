@@ -174,7 +174,14 @@ def test_the_scaled_regions_of_each_method():
     )
 
 
-@pytest.mark.parametrize("method", ["sft", "tsft", "rsft"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "tsft",
+        pytest.param("sft", marks=pytest.mark.slow),
+        pytest.param("rsft", marks=pytest.mark.slow),
+    ],
+)
 def test_rows_without_padding_teach_the_same(rows, embedded_tokenizer, tmp_path, method):
     start = load_policy(Recipe()).state_dict()
     runs = [

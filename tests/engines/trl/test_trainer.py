@@ -58,7 +58,7 @@ def assert_bitwise_equal(one, other):
     ("loss_type", "more"),
     [
         ("grpo", {}),
-        ("dapo", {"num_iterations": 2}),
+        pytest.param("dapo", {"num_iterations": 2}, marks=pytest.mark.slow),
         pytest.param("grpo", {"num_iterations": 2}, marks=pytest.mark.slow),
         pytest.param("grpo", {"steps_per_generation": 4}, marks=pytest.mark.slow),
         pytest.param("dapo", {}, marks=pytest.mark.slow),
@@ -97,7 +97,7 @@ def test_weights_change_the_training(tmp_path, dataset, embedded_tokenizer):
         pytest.param({"entropy_source": "static"}, marks=pytest.mark.slow),
         {"entropy_source": "online", "num_iterations": 2, "max_steps": 4, "save_steps": 2},
         pytest.param({"weighting": "official"}, marks=pytest.mark.slow),
-        {"weighting": "rest*stare", "credit": "spans"},
+        pytest.param({"weighting": "rest*stare", "credit": "spans"}, marks=pytest.mark.slow),
     ],
 )
 def test_a_resumed_run_is_a_straight_run_bitwise(tmp_path, dataset, embedded_tokenizer, more):
@@ -155,8 +155,15 @@ def test_collisions_are_those_of_the_old_policy_s_forward_and_not_of_sampling(
         assert measured[0].mean[region].item() == pytest.approx(logged, rel=1e-4)
 
 
-@pytest.mark.parametrize("rule", ["inverse_score", "collision"])
-@pytest.mark.parametrize("source", ["online", "exact"])
+@pytest.mark.parametrize(
+    ("source", "rule"),
+    [
+        ("online", "collision"),
+        pytest.param("online", "inverse_score", marks=pytest.mark.slow),
+        pytest.param("exact", "collision", marks=pytest.mark.slow),
+        ("exact", "inverse_score"),
+    ],
+)
 def test_rollouts_carry_the_core_s_weights(tmp_path, dataset, embedded_tokenizer, rule, source):
     batches = []
     config = ResTConfig(
