@@ -185,7 +185,7 @@ def memory(arm, options):
 
 def compare(what, times):
     plain = times["trl"]
-    for arm in ARMS[1:]:
+    for arm in list(times)[1:]:
         ratios = [ours / theirs for ours, theirs in zip(times[arm], plain, strict=True)]
         print(
             f"{what}, {arm} over trl: median {statistics.median(ratios):.3f} "
@@ -202,8 +202,10 @@ def main():
     parser.add_argument("--group", type=int, default=8)
     parser.add_argument("--groups", type=int, default=4)
     parser.add_argument("--micro", type=int, default=4096, help="tokens of a forward")
-    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=5, help="updates; 0: none")
     parser.add_argument("--steps", type=int, default=3, help="whole steps; 0: updates alone")
+    parser.add_argument("--arms", nargs="+", choices=ARMS[1:], default=ARMS[1:])
+    parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--memory-of", choices=ARMS, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -216,23 +218,26 @@ def main():
         print(json.dumps(peak_of(lambda: update(trainer, batch))))
         return
     print(f"{options.groups} groups of {options.group}, {options.prompts} + {options.responses}")
-    trainers = {arm: ready(make_trainer(arm, options, device)) for arm in ARMS}
-    times = {arm: [] for arm in ARMS}
-    for pair in range(options.pairs + 1):
-        for arm in ARMS if pair % 2 else reversed(ARMS):
+    arms = ["trl", *options.arms]
+    if options.memory:
+        peaks = {arm: memory(arm, options) for arm in arms}
+        for arm in options.arms:
+            print(
+                f"memory of the update, {arm} over trl: {peaks[arm] / peaks['trl']:.2f} "
+                f"(trl: {peaks['trl'] / 1e9:.2f} GB)",
+                flush=True,
+            )
+    trainers = {arm: ready(make_trainer(arm, options, device)) for arm in arms}
+    times = {arm: [] for arm in arms}
+    for pair in range(options.pairs + 1 if options.pairs else 0):
+        for arm in arms if pair % 2 else reversed(arms):
             times[arm].append(update(trainers[arm], given_tokens(options, device, pair)))
-    compare("update", {arm: each[1:] for arm, each in times.items()})  # the first warms up
-    peaks = {arm: memory(arm, options) for arm in ARMS}
-    for arm in ARMS[1:]:
-        print(
-            f"memory of the update, {arm} over trl: {peaks[arm] / peaks['trl']:.2f} "
-            f"(trl: {peaks['trl'] / 1e9:.2f} GB)",
-            flush=True,
-        )
+    if options.pairs:
+        compare("update", {arm: each[1:] for arm, each in times.items()})  # the first warms up
     streams = {arm: iter(trainer.get_train_dataloader()) for arm, trainer in trainers.items()}
-    times = {arm: [] for arm in ARMS}
+    times = {arm: [] for arm in arms}
     for step in range(options.steps):
-        for arm in ARMS if step % 2 else reversed(ARMS):
+        for arm in arms if step % 2 else reversed(arms):
             torch.manual_seed(step)
             times[arm].append(whole_step(trainers[arm], streams[arm]))
     if options.steps:
