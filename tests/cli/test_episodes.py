@@ -50,6 +50,21 @@ def test_the_rewards_of_turns_are_logged_and_add_up(acting_run):
     assert {"turn_reward/first", "turn_reward/last"} <= metrics.keys()
 
 
+def test_entropies_are_logged_by_turn_and_region(acting_run):
+    """A mean over all turns lies between those of the first, the middle and the last ones."""
+    metrics = json.loads((acting_run / "metrics.jsonl").read_text().splitlines()[0])
+    for region in ("name", "parameters", "reasoning"):
+        parts = [
+            metrics[name]
+            for part in ("first", "middle", "last")
+            if (name := f"turn_entropy/{part}/{region}") in metrics
+        ]
+        assert len(parts) >= 2
+        assert min(parts) - 1e-6 <= metrics[f"entropy/{region}"] <= max(parts) + 1e-6
+        assert max(parts) > min(parts)
+    assert {"turn_entropy/first", "turn_entropy/last"} <= metrics.keys()
+
+
 @pytest.mark.parametrize("row", range(8))
 def test_inspect_shows_turns_calls_results_and_the_ending(acting_run, row):
     record = rows_of(acting_run)[row]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolrest.core.credit import reward_to_go
-from toolrest.core.turns import normalise_turns, turn_decisions, turn_numbers
+from toolrest.core.turns import normalise_turns, turn_decisions, turn_numbers, turn_parts
 
 
 def bits(*rows):
@@ -130,3 +130,15 @@ def test_credit_by_turn_is_unbiased_by_enumeration(size):
     scale = 1 - 1 / size
     assert (ours / scale).tolist() == pytest.approx(true.tolist(), abs=1e-9)
     assert abs(naive[1] / scale - true[1]) > 0.01
+
+
+def test_parts_by_hand():
+    """An only turn is the first; tokens that were read are of no part."""
+    sampled = torch.tensor([[1, 1, 0, 1, 0, 0, 1], [0, 1, 1, 0, 0, 0, 0], [1, 0, 1, 0, 0, 0, 0]])
+    assert turn_parts(sampled.bool()).tolist() == [
+        [0, 0, -1, 1, -1, -1, 2],
+        [-1, 0, 0, -1, -1, -1, -1],
+        [0, -1, 2, -1, -1, -1, -1],
+    ]
+    assert turn_parts(torch.zeros(2, 3).bool()).tolist() == [[-1] * 3] * 2
+    assert turn_parts(torch.zeros(0, 0).bool()).shape == (0, 0)

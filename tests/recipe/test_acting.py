@@ -27,6 +27,8 @@ WRONG = [
     ([WORLD, "rollout.sampler=vllm"], "use rollout.sampler=generate"),
     ([WORLD, "data.prompt=rlla"], "use data.prompt=plain or template"),
     ([WORLD, "dialect=hermes"], "the embedded chains ask for dialect=rlla"),
+    ([WORLD, "advantage.credit=turn_mean"], "biased: its baseline"),
+    ([WORLD, "advantage.credit=per_turn"], "`turns` has the mean of the whole group"),
     ([WORLD, "advantage.credit=spans"], "use advantage.credit=turns or response"),
     (
         [WORLD, "advantage.credit=turns", "reward.function=own.py:score"],
@@ -97,3 +99,9 @@ def test_a_file_of_an_environment_is_code_that_a_recipe_names(source, runs, tmp_
     monkeypatch.chdir(tmp_path)
     found = names_code(load_recipe(None, [f"environment.source={source}"]))
     assert found == ({"environment.source": f"{tmp_path}/{source}"} if runs else {})
+
+
+def test_credit_of_the_whole_trajectory_has_two_names():
+    recipe = load_recipe(None, [WORLD, "advantage.credit=trajectory"])
+    assert recipe == load_recipe(None, [WORLD, "advantage.credit=response"])
+    assert recipe.advantage.credit == "response"

@@ -7,6 +7,7 @@ turn     0 0 0 - - - 1 1 - - 2
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import IntEnum
 
 import torch
 
@@ -25,6 +26,33 @@ def turn_numbers(sampled: torch.Tensor) -> torch.Tensor:
     """
     before = torch.nn.functional.pad(sampled, (1, 0))[:, :-1]
     return torch.where(sampled, (sampled & ~before).cumsum(1) - 1, -1)
+
+
+class Part(IntEnum):
+    """Where in its trajectory a turn is."""
+
+    FIRST = 0
+    MIDDLE = 1
+    LAST = 2
+
+
+def turn_parts(sampled: torch.Tensor) -> torch.Tensor:
+    """The `Part` that each token's turn is of its trajectory, where an only turn is the first; -1
+    where the token was not sampled.
+
+    Args:
+        sampled: which tokens the policy sampled, bool, [B, T].
+
+    Returns:
+        Int64, [B, T].
+    """
+    turns = turn_numbers(sampled)
+    if not turns.numel():
+        return turns
+    last = turns.amax(1, keepdim=True)
+    parts = torch.where(turns == last, int(Part.LAST), int(Part.MIDDLE))
+    parts = torch.where(turns == 0, int(Part.FIRST), parts)
+    return torch.where(sampled, parts, -1)
 
 
 def normalise_turns(weights: torch.Tensor, sampled: torch.Tensor) -> torch.Tensor:

@@ -196,18 +196,32 @@ class Reward(Section):
     """Seconds after which a call of `function` has failed."""
 
 
+_BIASED_CREDIT = ("turn", "turn_mean", "turn_index", "per_turn")
+"""What others call advantages against the mean of the rows that have such a turn."""
+
+
 class Advantage(Section):
     """What a response, or a part of it, is credited with."""
 
     scale: Literal["group", "batch", "none"] = "group"
     """By which standard deviation advantages are divided (TRL's scale_rewards)."""
     credit: Literal["response", "turns", "spans"] = "response"
-    """response: every token gets the whole advantage (GRPO). turns: a token gets what its own turn
-    and later ones earn. spans: a token gets what was still undecided when it was sampled; see
-    docs/method.md."""
+    """response, or trajectory: every token gets the whole advantage (GRPO). turns: a token gets
+    what its own turn and later ones earn. spans: a token gets what was still undecided when it was
+    sampled; see docs/method.md."""
     discount: float = Field(default=1.0, ge=0, le=1)
     """With turns and spans: how much a decision counts for tokens before an earlier one. 1:
     unbiased."""
+
+    @field_validator("credit", mode="before")
+    @classmethod
+    def _known_credit(cls, value: Any) -> Any:
+        if value in _BIASED_CREDIT:
+            raise ValueError(
+                "biased: its baseline, the mean of the rows that have such a turn, depends on what "
+                "those rows did; `turns` has the mean of the whole group at every turn"
+            )
+        return "response" if value == "trajectory" else value
 
 
 class Guards(Section):

@@ -10,6 +10,7 @@ import torch
 
 from toolrest.core.regions import Region
 from toolrest.core.rewards import RewardBreakdown
+from toolrest.core.turns import Part
 from toolrest.core.weights import RegionEntropy, Statistic
 from toolrest.engines.common.episodes import Played
 
@@ -70,3 +71,21 @@ def entropy_metrics(entropy: RegionEntropy, statistic: Statistic) -> dict[str, f
         for region in Region
         if entropy.count[region] > 0
     }
+
+
+def turn_entropy_metrics(parts: Sequence[RegionEntropy], statistic: Statistic) -> dict[str, float]:
+    """`turn_entropy/first`, `/middle` and `/last`, and each of them by region, as
+    `turn_entropy/first/reasoning`, where there is a token.
+
+    Args:
+        parts: of the turns of each `toolrest.core.turns.Part`.
+    """
+    found: dict[str, float] = {}
+    for part, entropy in zip(Part, parts, strict=True):
+        count = entropy.count.sum()
+        if count > 0:
+            name = f"turn_{statistic}/{part.name.lower()}"
+            found[name] = (entropy.total.sum() / count).item()
+            for metric, value in entropy_metrics(entropy, statistic).items():
+                found[f"{name}/{metric.partition('/')[2]}"] = value
+    return found

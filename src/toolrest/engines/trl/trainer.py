@@ -11,13 +11,18 @@ import torch
 from toolrest.core import credit
 from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import label_tokens
-from toolrest.core.turns import normalise_turns
+from toolrest.core.turns import Part, normalise_turns, turn_parts
 from toolrest.core.weights import (
     RegionEntropy,
     Statistic,
     TokenBatch,
 )
-from toolrest.engines.common.batch import RolloutBatch, entropy_metrics, signal_metrics
+from toolrest.engines.common.batch import (
+    RolloutBatch,
+    entropy_metrics,
+    signal_metrics,
+    turn_entropy_metrics,
+)
 from toolrest.engines.common.entropy import EntropyTracker
 from toolrest.engines.common.incidents import Incident
 from toolrest.engines.trl.acting import ActingTrainer, with_episode_reward
@@ -157,6 +162,7 @@ class ResTTrainer(ActingTrainer):
             args.entropy_source, args.entropy_decay, self.accelerator.device
         )
         self._logged = RegionEntropy.zero(self.accelerator.device)
+        self._logged_turns = [self._logged for _ in Part]
         self._start_measuring()
 
     def _generate_and_score_completions(self, inputs):
@@ -249,7 +255,12 @@ class ResTTrainer(ActingTrainer):
         mask = inputs["completion_mask"].bool()
         if "tool_mask" in inputs:
             mask = mask & inputs["tool_mask"].bool()
-        self._logged += self._measure(forward.scored, inputs["regions"], mask)
+        regions = inputs["regions"]
+        self._logged += self._measure(forward.scored, regions, mask)
+        if self._has_turns:
+            parts = turn_parts(mask)
+            for part in Part:
+                self._logged_turns[part] += self._measure(forward.scored, regions, parts == part)
         if "sampler_logps" in inputs and self._sampled_by_this_policy():
             self._log_difference(inputs["sampler_logps"], forward.scored.log_probs, mask)
         return loss
@@ -273,10 +284,20 @@ class ResTTrainer(ActingTrainer):
         if self._policy.training:
             entropy = self._reduce(self._logged)
             self._logged = RegionEntropy.zero(self.accelerator.device)
-            found = entropy_metrics(entropy, self.scheme.statistic or Statistic.ENTROPY)
+            statistic = self.scheme.statistic or Statistic.ENTROPY
+            found = entropy_metrics(entropy, statistic)
+            if self._has_turns:
+                turns = [self._reduce(each) for each in self._logged_turns]
+                found |= turn_entropy_metrics(turns, statistic)
+                self._logged_turns = [self._logged for _ in Part]
             for name, value in found.items():
                 self._metrics["train"][name].append(value)
         super().log(logs, start_time)
+
+    @property
+    def _has_turns(self) -> bool:
+        """Whether responses may have several turns."""
+        return self.acts is not None or bool(self.tools)
 
     def model_card(self, name: str, dataset: str | None) -> ModelCard:
         """See `CheckpointTrainer`."""

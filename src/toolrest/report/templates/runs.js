@@ -156,6 +156,8 @@ function curvesView(section) {
     chart("Held-out turns of an episode", lines(curve, [["turns", "sampled"], ["greedy_turns", "greedy"]])),
     chart(runs.every((run) => run.acts) ? "Held-out tasks done" : "Held-out exact match", lines(curve, [["exact_match", "sampled"], ["greedy_exact_match", "greedy"]])),
     chart("Entropy by region", lines(series, byRegion(entropy)), entropy === "entropy" ? "nats" : ""),
+    chart("Entropy by turn", lines(series, ["first", "middle", "last"].map(
+      (part) => [`turn_${entropy}/${part}`, part])), entropy === "entropy" ? "nats" : ""),
     chart("Mean weight by region", lines(series, byRegion("weight"))),
     chart("Share of the gradient signal", lines(series, byRegion("signal"))),
     chart("Share of tokens", lines(series, byRegion("share"))),
