@@ -12,11 +12,7 @@ from toolrest.core import credit
 from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import label_tokens
 from toolrest.core.turns import normalise_turns
-from toolrest.core.weights import (
-    RegionEntropy,
-    Statistic,
-    TokenBatch,
-)
+from toolrest.core.weights import RegionEntropy, Statistic, TokenBatch
 from toolrest.engines.common.batch import RolloutBatch, entropy_metrics, signal_metrics
 from toolrest.engines.common.entropy import EntropyTracker
 from toolrest.engines.common.incidents import Incident
@@ -168,9 +164,7 @@ class ResTTrainer(ActingTrainer):
             output = super()._generate_and_score_completions(inputs)
         if generation.unscored is not None:
             output["advantages"] = output["advantages"].masked_fill(generation.unscored, 0.0)
-        mask = output["completion_mask"].bool()
-        if "tool_mask" in output:
-            mask &= output["tool_mask"].bool()
+        mask = _counted(output)
         regions = label_tokens(
             output["completion_ids"],
             mask,
@@ -246,9 +240,7 @@ class ResTTrainer(ActingTrainer):
         with self._record() as forward:
             loss = super()._compute_loss(model, inputs)
         assert forward.scored is not None
-        mask = inputs["completion_mask"].bool()
-        if "tool_mask" in inputs:
-            mask = mask & inputs["tool_mask"].bool()
+        mask = _counted(inputs)
         self._logged += self._measure(forward.scored, inputs["regions"], mask)
         if "sampler_logps" in inputs and self._sampled_by_this_policy():
             self._log_difference(inputs["sampler_logps"], forward.scored.log_probs, mask)
@@ -279,7 +271,6 @@ class ResTTrainer(ActingTrainer):
         super().log(logs, start_time)
 
     def model_card(self, name: str, dataset: str | None) -> ModelCard:
-        """See `CheckpointTrainer`."""
         if self._model_card is not None:
             return self._model_card(self.state.global_step)
         return trainer_card(self, name, dataset)
@@ -291,6 +282,12 @@ class ResTTrainer(ActingTrainer):
     def take_state(self, state: dict[str, Any]) -> None:
         """Restore what `extra_state` gave."""
         self.entropy.from_dict(state)
+
+
+def _counted(batch: dict[str, Any]) -> torch.Tensor:
+    """The tokens that the policy sampled, bool, [B, T]."""
+    mask = batch["completion_mask"].bool()
+    return mask & batch["tool_mask"].bool() if "tool_mask" in batch else mask
 
 
 __all__ = ["ResTConfig", "ResTTrainer", "RolloutBatch"]
