@@ -15,6 +15,7 @@ from toolrest.data.prompts import render_chat
 from toolrest.data.wording import Prompt, openai_tool, word
 from toolrest.engines.common.reward import recipe_reward
 from toolrest.errors import InputError
+from toolrest.evaluate.generation import Decoding, sample_batch
 from toolrest.evaluate.options import Options
 from toolrest.evaluate.settings import dialect_and_style, positions_of
 from toolrest.evaluate.target import Target
@@ -24,9 +25,6 @@ from toolrest.policy.weights import load_policy
 from toolrest.policy.wording import Wording
 from toolrest.report.inspect import token_entropies
 from toolrest.report.inspection import Inspection, Response, inspect_response
-from toolrest.rollout.generate import generate_batch
-from toolrest.rollout.sampler import shares_prefix
-from toolrest.rollout.shared_prefix import sample_groups
 from toolrest.world.tasks import tools_text
 
 if TYPE_CHECKING:
@@ -96,19 +94,8 @@ class ChatPolicy:
                 f"{positions} positions"
             )
         stops = list(self.speech.stop_ids)
-        if shares_prefix(self.model, "auto"):
-            [ids] = sample_groups(
-                self.model,
-                [prompt],
-                group_size=1,
-                max_tokens=max_tokens,
-                end_ids=stops,
-                temperature=temperature,
-            )
-        else:
-            [ids] = generate_batch(
-                self.model, self.tokenizer, [prompt], max_tokens, temperature, stops
-            )
+        decoding = Decoding(stops, max_tokens, temperature)
+        [ids] = sample_batch(self.model, self.tokenizer, [prompt], decoding)
         opening = self.speech.opening(prompt)
         text = self.speech.vocabulary.text(ids)
         known = [openai_tool(tool) for tool in dialogue.tools]

@@ -47,7 +47,6 @@ class TerminalView:
         return line.decode("utf-8", "replace").rstrip("\r\n")
 
     def said(self, said: Said) -> None:
-        """See `toolrest.chat.session.View`."""
         if self._inspect is not None and said.ids:
             for line in token_lines(self._inspect(said).tokens, self._console.width):
                 self._console.print(line)
@@ -63,15 +62,12 @@ class TerminalView:
             self._line("answer" if defect is None else "text", answer_of(said), "magenta")
 
     def result(self, call: ToolCall, text: str) -> None:
-        """See `toolrest.chat.session.View`."""
         self._line("result", f"{call.name}: {text}", "green")
 
     def note(self, text: str) -> None:
-        """See `toolrest.chat.session.View`."""
         self._line("note", text, "dim")
 
     def type_result(self, call: ToolCall) -> str:
-        """See `toolrest.chat.session.View`."""
         text = self.read(f"result of {call.name}> ")
         if not self.interactive:
             self.result(call, text)
@@ -80,4 +76,4 @@ class TerminalView:
     def _line(self, name: str, text: str, style: str) -> None:
         shown = Text(f"{name}: ", style=f"bold {style}")
         shown.append("\n  ".join(text.split("\n")), style="")
-        self._console.print(shown, soft_wrap=True)
+        self._console.print_line(shown)

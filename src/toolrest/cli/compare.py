@@ -53,6 +53,7 @@ def compare(
             keep_plan,
             load_plan,
             make_plan,
+            read_seeds,
         )
         from toolrest.experiments.sameness import check_unchanged
         from toolrest.recipe import load_recipe
@@ -70,7 +71,7 @@ def compare(
 
         new = not folder.plan.is_file()
         chosen = read_methods(methods)
-        runs = len(chosen) * len(_seeds(seeds)) if new else 0
+        runs = len(chosen) * len(read_seeds(seeds)) if new else 0
         preflight(recipe, place=Place(folder.path, "use another --out", runs=runs))
         before = None if new else load_plan(folder)
         if before is not None:
@@ -84,7 +85,7 @@ def compare(
         plan = make_plan(
             _sized(recipe, before.recipe if before is not None else None),
             chosen,
-            _seeds(seeds),
+            read_seeds(seeds),
             baseline or chosen[0].name,
             max(1, cores // at_once),
         )
@@ -130,12 +131,6 @@ def _sized(recipe: "Recipe", before: "Recipe | None") -> "Recipe":
     return changed(recipe, {each.key: each.value for each in settings})
 
 
-def _seeds(written: str) -> tuple[int, ...]:
-    from toolrest.experiments.plan import read_seeds
-
-    return read_seeds(written)
-
-
 def _run(cells: "Cells", jobs: int) -> None:
     from toolrest.report.compare import CompareView
 
@@ -161,29 +156,27 @@ def _finish(cells: "Cells") -> None:
 
 
 def _write(folder: "CompareFolder", plan: "Plan") -> None:
-    from rich.table import Table
-
     from toolrest.experiments.report import write_report
     from toolrest.experiments.sameness import differing
     from toolrest.experiments.tables import cells, columns
-    from toolrest.io.console import console
+    from toolrest.io.console import console, table
 
     also = differing(folder, plan)
     rows = write_report(folder, plan, also)
     view = console()
     shown, headings = (0, 1, 2, 5, 6, 10), columns(plan)
-    table = Table(title=f"against {plan.baseline}", title_justify="left")
-    for index in shown:
-        table.add_column(headings[index], justify="left" if index == 0 else "right")
+    chosen = [headings[index] for index in shown]
+    title = f"against {plan.baseline}"
+    summary = table(chosen, left=headings[:1], title=title, title_justify="left")
     for row in rows:
         found = cells(row)
-        table.add_row(*(found[index] for index in shown))
-    view.print(table)
+        summary.add_row(*(found[index] for index in shown))
+    view.print(summary)
     for line in also:
-        view.print(f"the runs also differ: {line}", soft_wrap=True)
-    view.print(f"table    {folder.path / 'compare.md'}", soft_wrap=True)
-    view.print(f"figures  {folder.path / 'figures'}", soft_wrap=True)
-    view.print(f"figures of every run  {folder.path / 'compare.json'}", soft_wrap=True)
+        view.print_line(f"the runs also differ: {line}")
+    view.print_line(f"table    {folder.path / 'compare.md'}")
+    view.print_line(f"figures  {folder.path / 'figures'}")
+    view.print_line(f"figures of every run  {folder.path / 'compare.json'}")
 
 
 def _list_presets() -> None:

@@ -39,7 +39,6 @@ class _Prepare(TyperCommand):
     """A command whose `--drop` without a kind means all of them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """See click."""
         made = []
         for at, text in enumerate(args):
             after = args[at + 1 : at + 2]
@@ -138,13 +137,10 @@ def check(
         limits = findings_limits(recipe, rendering, tokenizer, max_prompt_tokens, against)
         reports = run_check(sources, rendering, seed=recipe.seed, limits=limits)
         if output is not None:
-            from toolrest.errors import InputError
-            from toolrest.io.files import write_json
+            from toolrest.io.files import write_json, writing
 
-            try:
+            with writing(output):
                 write_json(output, [report.to_dict() for report in reports])
-            except OSError as error:
-                raise InputError(f"{output}: cannot be written: {error.strerror}") from error
         from toolrest.cli.data_report import print_report
 
         for report in reports:

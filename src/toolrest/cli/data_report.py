@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
 
 from toolrest.data.check import KINDS, Report
 from toolrest.errors import printable
 from toolrest.io.console import console as plain_console
+from toolrest.io.console import table
 
 
 def print_report(report: Report, rows: int) -> None:
@@ -18,11 +18,9 @@ def print_report(report: Report, rows: int) -> None:
     """
     console = plain_console()
     title = f"{report.source}: {report.rows} rows, {report.samples} samples"
-    console.print(title, soft_wrap=True)
+    console.print_line(title)
     if report.findings:
-        table = Table()
-        for heading in ("", "rows", "first of them"):
-            table.add_column(heading, justify="right" if heading == "rows" else "left")
+        found_rows = table(("", "rows", "first of them"), left=("", "first of them"))
         for kind in KINDS:
             found = report.findings.get(kind, [])
             if found:
@@ -30,8 +28,8 @@ def print_report(report: Report, rows: int) -> None:
                 if len(found) > rows:
                     said.append(f"and {len(found) - rows:,} more (--rows, or --output for all)")
                 first = "\n".join(said)
-                table.add_row(kind, str(len({row.split(".")[0] for row, _ in found})), first)
-        console.print(table)
+                found_rows.add_row(kind, str(len({row.split(".")[0] for row, _ in found})), first)
+        console.print(found_rows)
     else:
         console.print("nothing found")
     if report.lengths:

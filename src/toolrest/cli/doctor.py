@@ -117,9 +117,9 @@ def _print(section: "Section", console: Any) -> None:
         console.print(section.name)
         for check in section.checks:
             mark = _MARKS[check.status.value][0]
-            console.print(f"  {mark:<8}{check.name}: {printable(check.found)}", soft_wrap=True)
+            console.print_line(f"  {mark:<8}{check.name}: {printable(check.found)}")
             if check.mend:
-                console.print(f"          mend: {printable(check.mend)}", soft_wrap=True)
+                console.print_line(f"          mend: {printable(check.mend)}")
         return
     table = Table(box=None, show_header=False, padding=(0, 1, 0, 0), title_justify="left")
     table.add_column(width=8, no_wrap=True)

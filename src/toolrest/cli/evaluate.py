@@ -5,9 +5,8 @@ import shlex
 import signal
 import sys
 import threading
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -15,28 +14,6 @@ from toolrest.cli.errors import one_line_errors
 from toolrest.io.terminal import say, say_lost
 
 _INTERRUPTED = 130
-
-
-class BackendName(StrEnum):
-    """Names of the backends."""
-
-    HF = "hf"
-    VLLM = "vllm"
-    OPENAI = "openai"
-
-
-class Dtype(StrEnum):
-    """Arithmetic of the backends that compute here."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-
-
-class Api(StrEnum):
-    """Interfaces of an OpenAI-compatible endpoint."""
-
-    CHAT = "chat"
-    COMPLETIONS = "completions"
 
 
 def evaluate(
@@ -83,15 +60,17 @@ def evaluate(
         list[str] | None,
         typer.Option(help="What the chat template is told, as in enable_thinking=false."),
     ] = None,
-    backend: Annotated[BackendName, typer.Option(help="What answers.")] = BackendName.HF,
+    backend: Annotated[Literal["hf", "vllm", "openai"], typer.Option(help="What answers.")] = "hf",
     dtype: Annotated[
-        Dtype | None,
+        Literal["float32", "bfloat16"] | None,
         typer.Option(help="Of hf and vllm. Default: bfloat16 on a GPU that has it, else float32."),
     ] = None,
     base_url: Annotated[
         str | None, typer.Option(help="Of an OpenAI-compatible endpoint. Key: OPENAI_API_KEY.")
     ] = None,
-    api: Annotated[Api, typer.Option(help="Which interface of the endpoint.")] = Api.CHAT,
+    api: Annotated[
+        Literal["chat", "completions"], typer.Option(help="Which interface of the endpoint.")
+    ] = "chat",
     tokenizer: Annotated[
         str | None, typer.Option(help="Folder or hub name, for --api completions.")
     ] = None,
@@ -144,14 +123,14 @@ def evaluate(
         from toolrest.report.evaluation import EvaluationView, print_episodes, print_evaluation
 
         quiet_libraries()
-        if backend is BackendName.OPENAI and checkpoint != "last":
+        if backend == "openai" and checkpoint != "last":
             raise InputError(
                 f"--checkpoint {checkpoint}: with --backend openai the policy is the server's; "
                 "leave it out"
             )
         target = (
             Target(Recipe(policy=policy), file_name(policy))
-            if backend is BackendName.OPENAI
+            if backend == "openai"
             else find_target(policy, checkpoint, trust_remote_code)
         )
         acts = target.run is not None and target.recipe.environment.source is not None
@@ -165,11 +144,11 @@ def evaluate(
             prompt=prompt,
             think=think,
             template_options=_told(template_option or []),
-            backend=backend.value,
-            dtype=None if dtype is None else dtype.value,
+            backend=backend,
+            dtype=dtype,
             base_url=base_url,
             api_key=os.environ.get("OPENAI_API_KEY"),
-            api=api.value,
+            api=api,
             tokenizer=tokenizer,
             limit=limit,
             out=out,

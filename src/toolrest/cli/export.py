@@ -1,20 +1,12 @@
 """`toolrest export`: a run's policy as a folder that others load."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from toolrest.cli.errors import one_line_errors
 from toolrest.io.terminal import say
-
-
-class ExportDtype(StrEnum):
-    """Numbers of the weights that are written."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
 
 
 def export(
@@ -34,8 +26,9 @@ def export(
         ),
     ] = False,
     dtype: Annotated[
-        ExportDtype, typer.Option(help="Of the weights of a whole policy; float32: as trained.")
-    ] = ExportDtype.FLOAT32,
+        Literal["float32", "bfloat16"],
+        typer.Option(help="Of the weights of a whole policy; float32: as trained."),
+    ] = "float32",
     push: Annotated[
         str | None,
         typer.Option(metavar="REPO", help="Upload the folder to the hub too, by your own token."),
@@ -54,7 +47,7 @@ def export(
 
         if private and push is None:
             raise InputError("--private goes with --push")
-        if adapter and dtype is not ExportDtype.FLOAT32:
+        if adapter and dtype != "float32":
             raise InputError(f"--dtype {dtype} is of a whole policy; adapters are copied")
         check_new_folder(to, "--to")
         from toolrest.cli.work import quiet_libraries
@@ -67,7 +60,7 @@ def export(
         taken = find_policy(run, checkpoint, warm_start=warm_start, trusted=trust_remote_code)
         if push is not None:
             check_hub(push)
-        export_policy(taken, to, adapter=adapter, dtype=dtype.value, repository=push)
+        export_policy(taken, to, adapter=adapter, dtype=dtype, repository=push)
         say(f"policy       {to}")
         say(f"model card   {to / 'README.md'}")
         if push is not None:

@@ -31,7 +31,6 @@ class OneLineGroup(TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        """See click."""
         self._begun = False
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)

@@ -62,12 +62,6 @@ def inspect(
 
         quiet_libraries()
         learnt = _supervised(source) if source is not None else []
-        asked = (text, step, policy, prompt, truth, dialect, scheme, entropy, progress, html, svg)
-        if learnt and row == 0 and all(each in (None, []) for each in asked):
-            assert source is not None
-            if not any((source / "rollouts").glob("step-*.jsonl")):
-                say("\n".join(learnt))
-                return
         subject = Subject(
             source=source,
             text=text,
@@ -82,6 +76,11 @@ def inspect(
             progress=progress,
             trust_remote_code=trust_remote_code,
         )
+        alone = subject == Subject(source, trust_remote_code=trust_remote_code)
+        unsampled = source is not None and not any((source / "rollouts").glob("step-*.jsonl"))
+        if learnt and unsampled and alone and html is None and svg is None:
+            say("\n".join(learnt))
+            return
         found = look(subject)
         if found.note is not None:
             say(found.note)
@@ -129,24 +128,21 @@ def _write_picture(path: Path, found: "Inspection | Conversation", title: str) -
 
 def _regions(tokens: "Sequence[Token]") -> "Table":
     """How many tokens each region has, and what of the weight."""
-    from rich.table import Table
-
     from toolrest.core.regions import Region
+    from toolrest.io.console import table
 
-    table = Table()
-    for heading in ("region", "tokens", "weight", "share of weight"):
-        table.add_column(heading, justify="left" if heading == "region" else "right")
+    shares = table(("region", "tokens", "weight", "share of weight"), left=("region",))
     total = sum(token.weight for token in tokens) or 1.0
     for region in Region:
         weights = [token.weight for token in tokens if token.region == region]
         if weights:
-            table.add_row(
+            shares.add_row(
                 region.name.lower(),
                 str(len(weights)),
                 f"{sum(weights) / len(weights):.2f}",
                 f"{sum(weights) / total:.0%}",
             )
-    return table
+    return shares
 
 
 def _print(found: "Inspection | Conversation", console: Any) -> None:
@@ -172,9 +168,7 @@ def _print(found: "Inspection | Conversation", console: Any) -> None:
         f"parse status {found.status}" + ("" if reply.position is None else f" at {reply.position}")
     )
     for call in reply.calls:
-        console.print(
-            f"call         {visible(call.name)} {visible(repr(call.parameters))}", soft_wrap=True
-        )
+        console.print_line(f"call         {visible(call.name)} {visible(repr(call.parameters))}")
     if found.reward is not None:
         reward = found.reward
         console.print(
@@ -182,8 +176,7 @@ def _print(found: "Inspection | Conversation", console: Any) -> None:
             f"{reward.correctness_reward:.2f}; exact match: {'yes' if reward.exact else 'no'}"
         )
         if found.trained is not None:
-            console.print(
+            console.print_line(
                 f"             with constant ranges, by which steps compare; training counted "
-                f"{found.trained}",
-                soft_wrap=True,
+                f"{found.trained}"
             )

@@ -58,9 +58,7 @@ def score(
             lenient_types=lenient_types,
         )
         summary = score_file(rollouts, tool_reward, output)
-        from rich.table import Table
-
-        from toolrest.io.console import console
+        from toolrest.io.console import console, table
         from toolrest.io.files import sha256_of
         from toolrest.runs.environment import describe_environment
 
@@ -80,23 +78,20 @@ def score(
         said = ", ".join(
             f"{n:.0f}" if alone else f"{n:.0f} {name or _UNNAMED}" for name, n in counts.items()
         )
-        view.print(f"{rollouts}, n = {said}", soft_wrap=True)
-        table = Table()
-        table.add_column("")
-        for heading in counts:
-            named = "mean" if alone else printable(heading) or _UNNAMED
-            table.add_column(named, justify="right")
+        view.print_line(f"{rollouts}, n = {said}")
+        named = ["mean"] if alone else [printable(name) or _UNNAMED for name in counts]
+        means = table(["", *named])
         for name in next(iter(summary.values())):
-            table.add_row(name, *(f"{own[name]:.4f}" for own in summary.values()))
-        view.print(table)
+            means.add_row(name, *(f"{own[name]:.4f}" for own in summary.values()))
+        view.print(means)
         settings = ", ".join(f"{name} {value}" for name, value in told.items())
-        view.print(f"scored by    {by}: {settings}", soft_wrap=True)
+        view.print_line(f"scored by    {by}: {settings}")
         if has_rewards_of_training(rollouts):
             said = "the rewards in the file are those of training, by its own schedule at each step"
-            view.print(f"not those    {said}", soft_wrap=True)
-        view.print(f"of sha256    {sha256_of(rollouts)}", soft_wrap=True)
+            view.print_line(f"not those    {said}")
+        view.print_line(f"of sha256    {sha256_of(rollouts)}")
         if output is not None:
-            view.print(f"every row    {output}", soft_wrap=True)
+            view.print_line(f"every row    {output}")
         else:
             require_shown()
 

@@ -25,45 +25,42 @@ def write_page(run: "RunFolder") -> Path | None:
 
 def print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
     """Print the evaluations, and where the rest is."""
-    from rich.table import Table
-
     from toolrest.io.console import console as plain_console
+    from toolrest.io.console import table
     from toolrest.runs.headline import figures_of
 
     console = plain_console()
     before, after = summary["before"], summary["after"]
     if before is not None and after is not None:
-        table = Table(title=f"held-out tasks, n = {after['n']}", title_justify="left")
-        for heading in ("", "before", "after"):
-            table.add_column(heading, justify="right" if heading else "left")
+        title = f"held-out tasks, n = {after['n']}"
+        rows = table(("", "before", "after"), title=title, title_justify="left")
         for each in figures_of(after):
             if each.key in before and each.key in after:
                 cells = (each.form.format(found[each.key]) for found in (before, after))
-                table.add_row(each.full_label, *cells)
-        console.print(table)
+                rows.add_row(each.full_label, *cells)
+        console.print(rows)
         failed = [found.get("failed", 0) for found in (before, after)]
         if any(failed):
-            console.print(
+            console.print_line(
                 f"the environment failed in {failed[0]} episodes before and {failed[1]} after, "
-                "which are left out",
-                soft_wrap=True,
+                "which are left out"
             )
     console.print(
         f"{summary['scheme']}, seed {summary['seed']}: {counted(summary['steps'], 'step')}, "
         f"{summary['seconds']:.0f} s"
     )
     if "changed_data" in summary:
-        console.print(f"before and after are not of the same data: {run.data}", soft_wrap=True)
-    console.print(f"run folder   {run.path}", soft_wrap=True)
+        console.print_line(f"before and after are not of the same data: {run.data}")
+    console.print_line(f"run folder   {run.path}")
     if run.metrics.is_file():
-        console.print(f"a step each  tail -n 1 {run.metrics}", soft_wrap=True)
+        console.print_line(f"a step each  tail -n 1 {run.metrics}")
     responses = run.evaluation / "after.jsonl"
     if responses.is_file():
-        console.print(f"responses    head -n 1 {responses}", soft_wrap=True)
+        console.print_line(f"responses    head -n 1 {responses}")
     if summary["scheme"] in ("sft", "tsft", "rsft"):
-        console.print(f"policy       {run.warm_start}", soft_wrap=True)
+        console.print_line(f"policy       {run.warm_start}")
     elif summary["scheme"] != "uniform":
-        console.print(f"with GRPO    {_same_with_grpo(run)}", soft_wrap=True)
+        console.print_line(f"with GRPO    {_same_with_grpo(run)}")
 
 
 def _same_with_grpo(run: "RunFolder") -> str:

@@ -66,14 +66,10 @@ def variance(
             label: _measure(recipe, folder, label, prompts, names) for label, folder in policies
         }
         if output is not None:
-            from toolrest.io.files import write_json
+            from toolrest.io.files import write_json, writing
 
-            try:
+            with writing(output):
                 write_json(output, _without_nan(found))
-            except OSError as error:
-                from toolrest.errors import InputError
-
-                raise InputError(f"{output}: cannot be written: {error.strerror}") from error
         for label, result in found.items():
             print_variance(label, result)
         if output is not None:

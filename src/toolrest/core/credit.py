@@ -37,16 +37,20 @@ def group_normalise(rewards: torch.Tensor, group_size: int, delta: float = 1e-4)
     Raises:
         ValueError: B is not a multiple of the group size.
     """
-    if rewards.dim() != 1 or group_size < 1 or rewards.numel() % group_size:
-        raise ValueError(
-            f"rewards must be [B] with B a multiple of the group size; got "
-            f"{tuple(rewards.shape)} and {group_size}"
-        )
+    _check_groups(rewards, group_size)
     groups = rewards.view(-1, group_size)
     centred = groups - groups.mean(dim=1, keepdim=True)
     if group_size == 1:
         return torch.zeros_like(rewards)
     return (centred / (groups.std(dim=1, keepdim=True) + delta)).view(-1)
+
+
+def _check_groups(rewards: torch.Tensor, group_size: int) -> None:
+    if rewards.dim() != 1 or group_size < 1 or rewards.numel() % group_size:
+        raise ValueError(
+            f"rewards must be [B] with B a multiple of the group size; got "
+            f"{tuple(rewards.shape)} and {group_size}"
+        )
 
 
 def apply(weights: torch.Tensor, advantages: torch.Tensor) -> torch.Tensor:
@@ -105,11 +109,7 @@ def reward_to_go(
     Raises:
         ValueError: B is not a multiple of the group size.
     """
-    if rewards.dim() != 1 or group_size < 1 or rewards.numel() % group_size:
-        raise ValueError(
-            f"rewards must be [B] with B a multiple of the group size; got "
-            f"{tuple(rewards.shape)} and {group_size}"
-        )
+    _check_groups(rewards, group_size)
     most = max(map(len, decided.potentials), default=0)
     no_call = decided.no_call or [0.0] * len(decided.potentials)
     to_go = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,29 +52,24 @@ def check(
     *,
     seed: int = 0,
     limits: Limits = NO_LIMITS,
-    on_row: Callable[[int], object] = lambda count: None,
 ) -> list[Report]:
     """Check every row of every source.
 
     Args:
         limits: what else is looked for; a question counts as overlapping where another source
             given here, or `limits.against`, has it.
-        on_row: called with the number of rows so far.
 
     Raises:
         InputError: a source cannot be read.
     """
     checker = Checker(rendering.dialect, limits)
     reports = []
-    done = 0
     for source in sources:
         report = Report(source.path)
         checker.begin()
         for read in read_rows(source, rendering, seed):
-            done += 1
             report.rows += 1
             report.samples += len(read.samples)
-            on_row(done)
             for found in checker.look(read, source.path):
                 row = str(read.number) if found.sample is None else read.row(found.sample)
                 report.add(found.kind, row, found.detail)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from toolrest.data.json_text import from_json, written
+from toolrest.data.json_text import parsed, written
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,7 +23,7 @@ def stored_json(kind: pa.DataType) -> Reading | None:
     import pyarrow as pa
 
     if isinstance(kind, pa.JsonType):
-        return _parsed
+        return parsed
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return _each(stored_json(kind.value_type))
     if pa.types.is_struct(kind):
@@ -42,14 +42,6 @@ def decoded_json(feature: Any) -> Reading | None:
     if isinstance(feature, Mapping):
         return _fields({name: decoded_json(each) for name, each in feature.items()})
     return None
-
-
-def _parsed(text: Any) -> Any:
-    """A text that is no JSON stays one; what reads it will say so."""
-    try:
-        return from_json(text) if isinstance(text, str) else text
-    except (ValueError, RecursionError):
-        return text
 
 
 def _each(read: Reading | None) -> Reading | None:

@@ -19,6 +19,14 @@ def from_json(text: str) -> Any:
     return json.loads(text, object_hook=Written)
 
 
+def parsed(value: Any) -> Any:
+    """The value of a JSON text; a text that is none, and anything else, as it is."""
+    try:
+        return from_json(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value
+
+
 def written(value: Any) -> Any:
     """The value with its objects as `Written`."""
     if isinstance(value, dict):

@@ -84,16 +84,17 @@ def style_names() -> tuple[str, ...]:
     return tuple(_STYLES)
 
 
+_ROLES = {UserTurn: "user", SystemTurn: "system"}
+
+
 def _template(dialogue: Dialogue, dialect: Dialect, thoughts: Thoughts) -> Prompt:
     messages: list[dict[str, Any]] = []
     if dialogue.system:
         messages.append({"role": "system", "content": dialogue.system})
     made, owed = 0, 0
     for turn in dialogue.turns:
-        if isinstance(turn, UserTurn):
-            messages.append({"role": "user", "content": turn.text})
-        elif isinstance(turn, SystemTurn):
-            messages.append({"role": "system", "content": turn.text})
+        if isinstance(turn, UserTurn | SystemTurn):
+            messages.append({"role": _ROLES[type(turn)], "content": turn.text})
         elif isinstance(turn, Action):
             message: dict[str, Any] = {"role": "assistant", "content": turn.response or ""}
             if turn.thought and thoughts == "all":
@@ -192,10 +193,8 @@ def _plain(dialogue: Dialogue, dialect: Dialect, thoughts: Thoughts, think: bool
         system = f"{dialogue.system}\n\n{system}"
     messages: list[dict[str, Any]] = [{"role": "system", "content": system}]
     for turn in dialogue.turns:
-        if isinstance(turn, UserTurn):
-            messages.append({"role": "user", "content": turn.text})
-        elif isinstance(turn, SystemTurn):
-            messages.append({"role": "system", "content": turn.text})
+        if isinstance(turn, UserTurn | SystemTurn):
+            messages.append({"role": _ROLES[type(turn)], "content": turn.text})
         elif isinstance(turn, Action):
             thought = turn.thought if thoughts == "all" else None
             text = dialect.write(thought=thought, calls=turn.calls, response=turn.response)

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from toolrest.doctor.check import Check, Status, guarded
 from toolrest.doctor.environment import Torch
 from toolrest.errors import InputError, format_bytes
-from toolrest.estimate import (
-    GPUS,
-    Gpu,
-    Memory,
-    ModelShape,
-    estimate,
-    get_gpu,
-)
+from toolrest.estimate import GPUS, Gpu, Memory, ModelShape, estimate, get_gpu
 from toolrest.estimate.needs import Device, needed
 from toolrest.estimate.settings import Lengths
 from toolrest.policy.disk import checkpoint_room
@@ -70,15 +64,12 @@ def check_needs(
         here = look_at_device()
         size = min(size, here.memory) if here.gpu else size
         wanted = replace(GPUS["h100"], name=name, memory=size)
+    time = []
     if gpu is None and lengths is not None:
-        known = lengths
-        time = guarded("time", lambda: check_time(recipe, known))
-    else:
-        time = []
+        time = guarded("time", partial(check_time, recipe, lengths))
     if wanted is not None:
-        found = wanted
-        checks += guarded("GPU memory", lambda: [check_gpu_memory(recipe, shape, found)])
-        return checks + time
+        room = partial(check_gpu_memory, recipe, shape, wanted)
+        return checks + guarded("GPU memory", lambda: [room()]) + time
     if recipe.engine.name == "verl" or recipe.rollout.sampler == "vllm":
         found = "no GPU here, and the recipe needs one"
         return [*checks, Check("GPU memory", Status.NOTE, found, "--gpu h100 calculates for one")]
@@ -133,8 +124,6 @@ def check_disk(recipe: Recipe, shape: ModelShape, free: int, cache_free: int) ->
     """Whether checkpoints, and the policy's download where it is on the hub, have room.
 
     Args:
-        recipe: the run.
-        shape: its policy.
         free: bytes free where runs are kept.
         cache_free: bytes free where downloads are kept.
 
@@ -142,10 +131,7 @@ def check_disk(recipe: Recipe, shape: ModelShape, free: int, cache_free: int) ->
         Problems where they have not.
     """
     found, mend = checkpoint_room(recipe, shape, free)
-    if mend is not None:
-        checks = [Check("disk", Status.PROBLEM, found, mend)]
-    else:
-        checks = [Check("disk", Status.OK, found)]
+    checks = [Check("disk", Status.PROBLEM if mend else Status.OK, found, mend or "")]
     path = policy_path(recipe)
     if not Path(path).is_dir() and 2 * shape.parameters > cache_free:
         download = (
@@ -185,8 +171,6 @@ def check_machine_memory(
     """Whether the recipe fits into the machine's memory, trained on the CPU in float32.
 
     Args:
-        recipe: the run.
-        shape: its policy.
         available: bytes that are free now.
         longest_prompt: tokens of the longest prompt that was seen; None: the recipe's limit.
 

@@ -25,31 +25,11 @@ class Gpu:
     """The maker's data sheet."""
 
 
+_SHEETS = "https://www.nvidia.com/en-us/data-center"
 GPUS: dict[str, Gpu] = {
-    "h100": Gpu(
-        "H100 SXM 80GB",
-        989.4e12,
-        80e9,
-        3.35e12,
-        450e9,
-        "https://www.nvidia.com/en-us/data-center/h100/",
-    ),
-    "h200": Gpu(
-        "H200 SXM 141GB",
-        989.4e12,
-        141e9,
-        4.8e12,
-        450e9,
-        "https://www.nvidia.com/en-us/data-center/h200/",
-    ),
-    "a100": Gpu(
-        "A100 SXM 80GB",
-        312e12,
-        80e9,
-        2.039e12,
-        300e9,
-        "https://www.nvidia.com/en-us/data-center/a100/",
-    ),
+    "h100": Gpu("H100 SXM 80GB", 989.4e12, 80e9, 3.35e12, 450e9, f"{_SHEETS}/h100/"),
+    "h200": Gpu("H200 SXM 141GB", 989.4e12, 141e9, 4.8e12, 450e9, f"{_SHEETS}/h200/"),
+    "a100": Gpu("A100 SXM 80GB", 312e12, 80e9, 2.039e12, 300e9, f"{_SHEETS}/a100/"),
     "rtx4090": Gpu(
         "RTX 4090",
         165.2e12,

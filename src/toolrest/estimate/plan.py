@@ -124,7 +124,6 @@ def added_checkpoints(recipe: Recipe, done: int = 0, there: int = 0) -> int:
     One is written every `save_steps` and one after the last step; the older ones go.
 
     Args:
-        recipe: the run.
         done: the steps done.
         there: the checkpoints that are on the disk already.
     """

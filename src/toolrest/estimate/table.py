@@ -1,4 +1,4 @@
-"""Estimates as lines of text: for documents and for the heads of recipes."""
+"""Estimates as lines of a Markdown table."""
 
 from __future__ import annotations
 
@@ -37,12 +37,3 @@ def row(name: str, plan: Estimate) -> str:
         f"{plan.checkpoint_bytes / 1e9:.1f}",
     ]
     return f"| {name} | {' | '.join(cells)} |"
-
-
-def summary(plan: Estimate) -> str:
-    """The line that the head of a recipe has."""
-    return (
-        f"{plan.gpus} x {plan.gpu.name}: {plan.memory.peak / 1e9:.1f} GB of each GPU, "
-        f"{plan.seconds.total:.0f} s a generation, {plan.run_seconds / 3600:.1f} h in all, "
-        f"{plan.disk_bytes / 1e9:.0f} GB of disk"
-    )

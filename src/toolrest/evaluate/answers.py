@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from toolrest.errors import InputError, short
 from toolrest.evaluate.episode import Answer
-from toolrest.io.files import MOST_TEXT, open_to_add, write_json
+from toolrest.io.files import MOST_TEXT, open_to_add, write_json, writing
 from toolrest.io.foreign import parse_object
 from toolrest.io.objects import read_object
 from toolrest.io.redaction import refuse_keys
@@ -38,11 +38,9 @@ class AnswerStore:
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self.path = folder / "answers.jsonl"
-        try:
+        with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._file = open_to_add(self.path, buffering=0)
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -52,13 +50,11 @@ class AnswerStore:
             self._file.close()
             raise InputError(f"{folder}: cannot be locked: {error.strerror}") from error
         try:
-            for part in folder.glob("*.part"):  # of a process that was killed; nobody else writes
-                part.unlink()
-            self._check_settings(folder / "settings.json", settings)
-            self._answers = self._load()
-        except OSError as error:
-            self._file.close()
-            raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
+            with writing(folder):
+                for part in folder.glob("*.part"):  # of a killed process; nobody else writes
+                    part.unlink()
+                self._check_settings(folder / "settings.json", settings)
+                self._answers = self._load()
         except InputError:
             self._file.close()
             raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -112,11 +111,9 @@ class APIBankEpisode:
     _answer: Answer | None = None
 
     def request(self) -> Prompt | None:
-        """See `Episode.request`."""
         return self.prompt if self._answer is None else None
 
     def receive(self, answer: Answer) -> None:
-        """See `Episode.receive`."""
         self._answer = answer
 
     def outcome(self) -> Outcome:
@@ -144,12 +141,7 @@ class APIBankEpisode:
 
 
 def _equal(call: ToolCall, gold: ToolCall) -> bool:
-    return call.name == gold.name and _same(call.parameters, gold.parameters)
-
-
-def _same(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Equal as Python compares; True is not 1 here, where all gold values are strings anyway."""
-    return dict(found) == dict(wanted)
+    return call.name == gold.name and call.parameters == gold.parameters
 
 
 def _why(calls: list[ToolCall], gold: ToolCall) -> str:

@@ -37,6 +37,32 @@ class Decoding:
     """See `toolrest.rollout.sampler`."""
 
 
+def sample_batch(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[list[int]],
+    decoding: Decoding,
+    uniforms: torch.Tensor | None = None,
+) -> list[list[int]]:
+    """One response to each prompt as token ids, all sampled together.
+
+    Args:
+        uniforms: what a sampler with shared prefixes draws by, [B, T]; None: by torch's own state.
+    """
+    most, temperature = decoding.max_response_tokens, decoding.temperature
+    if not shares_prefix(model, decoding.sampler):
+        return generate_batch(model, tokenizer, prompts, most, temperature, decoding.end_ids)
+    return sample_groups(
+        model,
+        prompts,
+        group_size=1,
+        max_tokens=most,
+        end_ids=decoding.end_ids,
+        temperature=temperature,
+        uniforms=uniforms,
+    )
+
+
 @torch.no_grad()
 def generate(
     model: PreTrainedModel,
@@ -72,25 +98,9 @@ def generate(
         torch.manual_seed(decoding.seed + ranks.index)
         for start in range(0, len(order), decoding.batch_size):
             chosen = order[start : start + decoding.batch_size]
-            if shared:
-                batch = sample_groups(
-                    model,
-                    [prompts[i] for i in chosen],
-                    group_size=1,
-                    max_tokens=decoding.max_response_tokens,
-                    end_ids=decoding.end_ids,
-                    temperature=decoding.temperature,
-                    uniforms=uniforms[chosen],
-                )
-            else:
-                batch = generate_batch(
-                    model,
-                    tokenizer,
-                    [prompts[i] for i in chosen],
-                    decoding.max_response_tokens,
-                    decoding.temperature,
-                    decoding.end_ids,
-                )
+            asked = [prompts[i] for i in chosen]
+            drawn = uniforms[chosen] if shared else None
+            batch = sample_batch(model, tokenizer, asked, decoding, drawn)
             for index, response in zip(chosen, batch, strict=True):
                 responses[index] = response
             on_batch(min(len(prompts), ranks.count * (start + len(chosen))))

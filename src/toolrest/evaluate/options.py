@@ -76,7 +76,7 @@ class Options:
     """Longer prompts are not asked and count as wrong; None: as long as the policy takes."""
     result_files: bool = False
     """Whether to write BFCL's own result files as well."""
-    official_folder: Path | None = field(default=None)
+    official_folder: Path | None = None
     """Folder of bfcl-eval; None: it is installed beside toolrest."""
 
 
@@ -92,19 +92,17 @@ def check_options(options: Options) -> None:
         (options.max_tokens, "--max-tokens"),
         (options.samples, "--samples"),
         (options.trials, "--trials"),
+        (options.batch_size, "--batch-size"),
+        (options.max_prompt_tokens, "--max-prompt-tokens"),
     ):
         if value is not None and value < 1:
             raise InputError(f"{name} {value}: must be at least 1")
-    if options.batch_size < 1:
-        raise InputError(f"--batch-size {options.batch_size}: must be at least 1")
     _check_episodes(options)
     if options.benchmark == "apibank" and options.data is None:
         raise InputError(
             "--on apibank needs --data FOLDER with the three processed files "
             f"({', '.join(apibank.LEVELS.values())}), which ResT's repository has"
         )
-    if options.max_prompt_tokens is not None and options.max_prompt_tokens < 1:
-        raise InputError(f"--max-prompt-tokens {options.max_prompt_tokens}: must be at least 1")
     if options.backend == "openai" and options.max_prompt_tokens is not None:
         raise InputError("--max-prompt-tokens: with --backend openai the server decides what fits")
     if options.backend == "openai" and options.dtype is not None:

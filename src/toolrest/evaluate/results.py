@@ -29,6 +29,8 @@ from toolrest.runs.reproducibility import environment_differences
 SCORES = "scores.jsonl"
 FAILURES = "failures.jsonl"
 RESULT = "result.json"
+_SCORED = ("identity", "category", "correct", "check", "scores", "statuses", "tokens")
+_FAILED = ("identity", "category", "check", "expected", "got")
 _OF_THE_POLICY = ("policy", "weights", "tokenizer", "served", "answers_by")
 """Settings in which two evaluations that are compared may well differ."""
 
@@ -109,44 +111,16 @@ def _means(
 
 def write_results(folder: Path, result: Any, outcomes: Sequence[Outcome]) -> None:
     """Write result.json, the score of every item, and the failures (expected and got)."""
-    write_whole(
-        folder / SCORES,
-        "".join(
-            _line(
-                {
-                    "identity": o.identity,
-                    "category": o.category,
-                    "correct": o.correct,
-                    "check": o.check,
-                    "scores": o.scores,
-                    "statuses": o.statuses,
-                    "tokens": o.tokens,
-                }
-            )
-            for o in outcomes
-        ),
-    )
-    write_whole(
-        folder / FAILURES,
-        "".join(
-            _line(
-                {
-                    "identity": o.identity,
-                    "category": o.category,
-                    "check": o.check,
-                    "expected": o.expected,
-                    "got": o.got,
-                }
-            )
-            for o in outcomes
-            if not o.correct
-        ),
-    )
+    failures = [outcome for outcome in outcomes if not outcome.correct]
+    write_whole(folder / SCORES, _lines(outcomes, _SCORED))
+    write_whole(folder / FAILURES, _lines(failures, _FAILED))
     write_json(folder / RESULT, result)
 
 
-def _line(row: dict[str, Any]) -> str:
-    return json.dumps(row, default=str) + "\n"
+def _lines(outcomes: Sequence[Outcome], names: Sequence[str]) -> str:
+    """JSONL of these parts of the outcomes."""
+    rows = ({name: getattr(outcome, name) for name in names} for outcome in outcomes)
+    return "".join(json.dumps(row, default=str) + "\n" for row in rows)
 
 
 def compare(first: Path, second: Path) -> dict[str, dict[str, Any]]:

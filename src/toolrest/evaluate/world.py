@@ -39,20 +39,16 @@ class WorldEpisode:
 
     @property
     def identity(self) -> str:
-        """See `Episode.identity`."""
         return self.sample.identity
 
     @property
     def category(self) -> str:
-        """See `Episode.category`."""
         return "calls" if get_dialect("rlla").parse(self.sample.ground_truth).calls else "talk"
 
     def request(self) -> Prompt | None:
-        """See `Episode.request`."""
         return Prompt(list(self.sample.prompt)) if self._answer is None else None
 
     def receive(self, answer: Answer) -> None:
-        """See `Episode.receive`."""
         self._answer = answer
 
     def outcome(self) -> Outcome:

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import TextColumn
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from toolrest.errors import printable
 from toolrest.io.terminal import KEPT
 
 
-def console(*, stderr: bool = False) -> Console:
+def console(*, stderr: bool = False) -> PlainConsole:
     """Make a console; use this everywhere."""
     return PlainConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
-def recording_console(width: int) -> Console:
+def table(headings: Iterable[str], *, left: Collection[str] = ("",), **look: Any) -> Table:
+    """A table without rows; its columns are to the right, but for those of `left`."""
+    made = Table(**look)
+    for heading in headings:
+        made.add_column(heading, justify="left" if heading in left else "right")
+    return made
+
+
+def recording_console(width: int) -> PlainConsole:
     """Make a console that prints nowhere and keeps what it is given, for `as_svg`.
 
     Args:
@@ -52,6 +61,10 @@ def text_column(form: str) -> TextColumn:
 
 class PlainConsole(Console):
     """Prints text literally: no markup, no emoji names, control characters escaped."""
+
+    def print_line(self, text: str | Text) -> None:
+        """Print a text as it is, however long: the terminal breaks it, or a pipe keeps it."""
+        self.print(text, soft_wrap=True)
 
     def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
         """See rich."""

@@ -58,6 +58,15 @@ def write_whole(path: Path, text: str) -> None:
     _sync(path.parent)
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses in the `with` block into an `InputError` that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically."""
     write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

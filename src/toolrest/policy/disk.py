@@ -36,8 +36,6 @@ def checkpoint_room(
     """What a run adds to the disk of the bytes that are free, and the mend; None: it fits.
 
     Args:
-        recipe: the run.
-        shape: its policy's.
         free: bytes.
         there: what is on the disk already; None: the run begins.
         elsewhere: how it is kept on another disk.
@@ -77,12 +75,7 @@ def refuse_disk(
 ) -> None:
     """Refuse a recipe whose checkpoints do not fit on the disk, as far as their size is known.
 
-    Args:
-        recipe: the run.
-        free: bytes free where runs are kept.
-        there: what is on the disk already; None: the run begins.
-        elsewhere: how it is kept on another disk.
-        runs: how many such runs are kept.
+    Args: as in `checkpoint_room`.
 
     Raises:
         InputError: they do not.

@@ -54,9 +54,8 @@ def _seen(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> str:
     own = own or recipe.environment.source not in (None, "world")
     if recipe.policy == EMBEDDED or not own:
         return _RLLA
-    template = tokenizer.chat_template
     try:
-        return detect_dialect(template if isinstance(template, str) else str(template))
+        return detect_dialect(str(tokenizer.chat_template))
     except InputError as error:
         raise InputError(f"dialect=auto: {error}") from error
 
@@ -139,8 +138,7 @@ def _lacking(dialect: Dialect, tokenizer: PreTrainedTokenizerBase) -> str | None
 
 def _writes(tokenizer: PreTrainedTokenizerBase) -> str | None:
     """The dialect that the template writes when rendered, or None."""
-    template = tokenizer.chat_template
     try:
-        return detect_dialect(template if isinstance(template, str) else str(template))
+        return detect_dialect(str(tokenizer.chat_template))
     except InputError:
         return None

@@ -24,8 +24,6 @@ def needs_own_code(
     """Whether a policy was loaded by code that came with it.
 
     Args:
-        config: the policy's.
-        tokenizer: the policy's.
         trusted: whether such code may run; else transformers' own classes were taken.
     """
     named = getattr(config, _MAP, None) or {}

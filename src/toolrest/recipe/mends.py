@@ -159,12 +159,10 @@ def explain_value(error: ValidationError) -> str:
     loc, kind, value = first["loc"], first["type"], first["input"]
     key = ".".join(str(part) for part in loc)[:200]
     if kind == "extra_forbidden":
-        said = unknown_name("key", str(loc[-1]), _keys_at(loc[:-1]))
-        return f"{key}: {said}"
+        return f"{key}: {unknown_name('key', str(loc[-1]), _keys_at(loc[:-1]))}"
     if kind == "missing":
-        return f"{key} is missing: write {{{loc[-1]}: VALUE}}; known: " + ", ".join(
-            _keys_at(loc[:-1])
-        )
+        known = ", ".join(_keys_at(loc[:-1]))
+        return f"{key} is missing: write {{{loc[-1]}: VALUE}}; known: {known}"
     if key == "name":
         return (
             f"name={short(value)}: a run's name has letters, digits, and . _ - after the first, "
@@ -174,11 +172,9 @@ def explain_value(error: ValidationError) -> str:
         keys = ", ".join(map(str, list(value)[:3]))
         return f"{key} has one value and no keys ({keys}); write {key}=VALUE"
     if isinstance(value, bool) and kind == "value_error":
-        word = str(value).lower()
         usual = _usual(key)
-        return f"{key}={word}: no number and no text; " + (
-            f"write {key}=VALUE, such as {usual}" if usual else f"write {key}=VALUE"
-        )
+        such = f", such as {usual}" if usual else ""
+        return f"{key}={str(value).lower()}: no number and no text; write {key}=VALUE{such}"
     said = first["msg"][0].lower() + first["msg"][1:]
     if kind == "literal_error" and isinstance(value, str):
         options = [each for each in _options_at(loc) if isinstance(each, str)]

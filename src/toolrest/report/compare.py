@@ -7,7 +7,7 @@ from rich.table import Table
 
 from toolrest.experiments.cells import Cells
 from toolrest.experiments.plan import cell_name
-from toolrest.io.console import console
+from toolrest.io.console import console, table
 from toolrest.io.files import open_regular, read_json
 from toolrest.io.foreign import parse_object, require_numbers
 from toolrest.io.terminal import note_loss
@@ -32,7 +32,7 @@ class CompareView:
         note_loss(self._cells.folder.path / "warnings.jsonl")
         kept, total = len(self._said), len(self._cells.plan.cells())
         if kept:
-            self._console.print(f"{kept} of {total} runs are there already", soft_wrap=True)
+            self._console.print_line(f"{kept} of {total} runs are there already")
         if self._console.is_terminal:
             self._live = Live(self._table(), console=self._console, refresh_per_second=2)
             self._live.start()
@@ -52,7 +52,7 @@ class CompareView:
             if ended and cell not in self._said:
                 self._said.add(cell)
                 if self._live is None:
-                    self._console.print(self._line(cell), soft_wrap=True)
+                    self._console.print_line(self._line(cell))
 
     def _line(self, cell: tuple[str, int]) -> str:
         done = f"{len(self._said)}/{len(self._cells.plan.cells())}  {cell_name(*cell)}  "
@@ -63,9 +63,7 @@ class CompareView:
         return done + (f"{name} {after['exact_match']:.1%}" if after else "done")
 
     def _table(self) -> Table:
-        table = Table()
-        for heading in ("method", "runs", "now"):
-            table.add_column(heading, justify="right" if heading == "runs" else "left")
+        methods = table(("method", "runs", "now"), left=("method", "now"))
         plan = self._cells.plan
         for method in plan.methods:
             own = [(method.name, seed) for seed in plan.seeds]
@@ -73,8 +71,8 @@ class CompareView:
             now = [self._now(cell) for cell in own if cell in self._cells.running]
             failed = sum(cell in self._cells.failed for cell in own)
             now += [f"{failed} failed"] if failed else []
-            table.add_row(method.name, f"{done}/{len(own)}", "; ".join(now))
-        return table
+            methods.add_row(method.name, f"{done}/{len(own)}", "; ".join(now))
+        return methods
 
     def _now(self, cell: tuple[str, int]) -> str:
         """The progress of a running cell, from its last metrics."""

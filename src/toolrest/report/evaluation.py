@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-from rich.table import Table
 
 from toolrest.errors import printable
 from toolrest.evaluate import evaluation
 from toolrest.evaluate.episode import Answer, Outcome
-from toolrest.io.console import console, text_column
+from toolrest.io.console import PlainConsole, console, table, text_column
 from toolrest.io.terminal import note_loss
 from toolrest.report.endings import told_ending
 
@@ -56,11 +54,11 @@ class EvaluationView(evaluation.Progress):
         if self._bar is not None:
             self._task = self._bar.add_task("items", total=items, rate="")
         elif not self._quiet:
-            self._console.print(f"{items} items; answers are kept in {folder}", soft_wrap=True)
+            self._console.print_line(f"{items} items; answers are kept in {folder}")
 
     def note(self, text: str) -> None:
         if not self._quiet:
-            self._console.print(f"note: {text}", soft_wrap=True)
+            self._console.print_line(f"note: {text}")
 
     def answered(self, answer: Answer) -> None:
         self._answers += 1
@@ -88,25 +86,22 @@ class EvaluationView(evaluation.Progress):
             self._last = now
             left = (now - self._start) / max(1, self._finished) * (self._items - self._finished)
             left_text = f"{left / 60:.0f} min left" if self._finished else "time left not known yet"
-            self._console.print(
-                f"{self._finished}/{self._items} items{right}, {rate}, {left_text}",
-                soft_wrap=True,
+            self._console.print_line(
+                f"{self._finished}/{self._items} items{right}, {rate}, {left_text}"
             )
 
 
-def print_evaluation(found: evaluation.Evaluation, console: Console) -> None:
+def print_evaluation(found: evaluation.Evaluation, console: PlainConsole) -> None:
     """Print the table of an evaluation, and the place of its files."""
     result = found.result
     extra = sorted(result["all"]["scores"])
-    table = Table()
-    for heading in ("", "n", "right", "95 %", *extra, "tokens"):
-        table.add_column(heading, justify="right" if heading else "left")
-    rows = dict(result["categories"])
-    if len(rows) > 1 and "accuracy" in result["all"]:
-        rows["all"] = result["all"]
-    for name, row in rows.items():
+    rows = table(("", "n", "right", "95 %", *extra, "tokens"))
+    categories = dict(result["categories"])
+    if len(categories) > 1 and "accuracy" in result["all"]:
+        categories["all"] = result["all"]
+    for name, row in categories.items():
         tokens = "" if row["tokens"] is None else f"{row['tokens']['value']:.0f}"
-        table.add_row(
+        rows.add_row(
             name if row.get("whole", True) else f"{name} (in part)",
             str(row["n"]),
             f"{row['accuracy']:.2%}",
@@ -115,7 +110,7 @@ def print_evaluation(found: evaluation.Evaluation, console: Console) -> None:
             tokens,
         )
     for name, mean in (result.get("means") or {}).items():
-        table.add_row(
+        rows.add_row(
             f"mean: {name}",
             "",
             f"{mean['value']:.2%}",
@@ -124,42 +119,38 @@ def print_evaluation(found: evaluation.Evaluation, console: Console) -> None:
             "",
             style="bold",
         )
-    console.print(table)
+    console.print(rows)
     statuses = result["all"]["statuses"]
     total = max(1, sum(statuses.values()))
-    console.print(
-        "replies      " + ", ".join(f"{k} {n / total:.1%}" for k, n in statuses.items()),
-        soft_wrap=True,
+    console.print_line(
+        "replies      " + ", ".join(f"{k} {n / total:.1%}" for k, n in statuses.items())
     )
     limit = result["max_tokens"]
-    console.print(f"answers      at most {limit['value']} tokens: {limit['from']}", soft_wrap=True)
+    console.print_line(f"answers      at most {limit['value']} tokens: {limit['from']}")
     if result["all"]["checks"]:
         checks = list(result["all"]["checks"].items())[:6]
-        console.print("failed at    " + ", ".join(f"{k} {n}" for k, n in checks), soft_wrap=True)
+        console.print_line("failed at    " + ", ".join(f"{k} {n}" for k, n in checks))
     dtype = result["settings"]["dtype"]
-    console.print(f"computed     by {result['settings']['backend']}, {dtype}", soft_wrap=True)
+    console.print_line(f"computed     by {result['settings']['backend']}, {dtype}")
     for warning in result.get("server", {}).get("warnings", ()):
-        console.print(f"warning      {printable(warning)}", soft_wrap=True)
-    console.print(f"folder       {found.folder}", soft_wrap=True)
-    console.print(f"failures     head -n 1 {found.folder / 'failures.jsonl'}", soft_wrap=True)
+        console.print_line(f"warning      {printable(warning)}")
+    console.print_line(f"folder       {found.folder}")
+    console.print_line(f"failures     head -n 1 {found.folder / 'failures.jsonl'}")
     if found.result_files is not None:
         root = found.result_files.parent.parent
-        console.print(
+        console.print_line(
             f"official     BFCL_PROJECT_ROOT={root.resolve()} bfcl evaluate --model "
-            f"{found.result_files.name.replace('_', '/', 1)} --partial-eval",
-            soft_wrap=True,
+            f"{found.result_files.name.replace('_', '/', 1)} --partial-eval"
         )
 
 
-def print_episodes(found: evaluation.Evaluation, console: Console) -> None:
+def print_episodes(found: evaluation.Evaluation, console: PlainConsole) -> None:
     """Print the tables of an evaluation in an environment, and the place of its files."""
     result = found.result
     counts = ("turns", "calls", "errors")
-    table = Table()
-    for heading in ("", "tasks", "done", "95 %", "reward", *counts):
-        table.add_column(heading, justify="right" if heading else "left")
+    rows = table(("", "tasks", "done", "95 %", "reward", *counts))
     for name, row in result["categories"].items():
-        table.add_row(
+        rows.add_row(
             name,
             str(row["n"]),
             f"{row['accuracy']:.1%}",
@@ -167,11 +158,9 @@ def print_episodes(found: evaluation.Evaluation, console: Console) -> None:
             _interval(row["scores"]["reward"], "reward"),
             *(f"{row['scores'][key]['value']:.2f}" for key in counts),
         )
-    console.print(table)
+    console.print(rows)
     if result["asked"]["trials"] > 1:
-        powers = Table()
-        for heading in ("done in all of", "tasks", "pass^k", "95 %"):
-            powers.add_column(heading, justify="right")
+        powers = table(("done in all of", "tasks", "pass^k", "95 %"))
         for k, value in result["pass^k"].items():
             powers.add_row(
                 f"{k} trials" if k != "1" else "1 trial",
@@ -185,21 +174,19 @@ def print_episodes(found: evaluation.Evaluation, console: Console) -> None:
         told = ", ".join(
             f"{told_ending(ending)} {n / total:.1%}" for ending, n in row["endings"].items()
         )
-        console.print(f"{name:<12} {told}", soft_wrap=True)
+        console.print_line(f"{name:<12} {told}")
     if result["failed"]:
-        console.print(
+        console.print_line(
             f"failed       {result['failed']} episodes, in which the environment failed; they are "
-            f"left out ({found.folder / 'environment.log'})",
-            soft_wrap=True,
+            f"left out ({found.folder / 'environment.log'})"
         )
     settings = result["settings"]
-    console.print(
+    console.print_line(
         f"computed     by {settings['backend']}, {settings['dtype']}, at temperature "
-        f"{settings['temperature']:g}",
-        soft_wrap=True,
+        f"{settings['temperature']:g}"
     )
-    console.print(f"folder       {found.folder}", soft_wrap=True)
-    console.print(f"episodes     head -n 1 {found.folder / 'episodes.jsonl'}", soft_wrap=True)
+    console.print_line(f"folder       {found.folder}")
+    console.print_line(f"episodes     head -n 1 {found.folder / 'episodes.jsonl'}")
 
 
 def _interval(score: dict[str, float] | None, name: str) -> str:
@@ -211,14 +198,15 @@ def _interval(score: dict[str, float] | None, name: str) -> str:
 
 
 def print_comparison(
-    found: dict[str, dict[str, Any]], differing: Sequence[str], console: Console
+    found: dict[str, dict[str, Any]], differing: Sequence[str], console: PlainConsole
 ) -> None:
     """Print the comparison of two evaluations, and their differences other than the policies."""
-    table = Table(caption="difference: second minus first; p: McNemar's exact test")
-    for heading in ("", "n", "difference", "95 %", "only first", "only second", "p"):
-        table.add_column(heading, justify="right" if heading else "left")
+    rows = table(
+        ("", "n", "difference", "95 %", "only first", "only second", "p"),
+        caption="difference: second minus first; p: McNemar's exact test",
+    )
     for name, row in found.items():
-        table.add_row(
+        rows.add_row(
             name,
             str(row["n"]),
             f"{row['difference']:+.2%}",
@@ -227,6 +215,6 @@ def print_comparison(
             str(row["only_second"]),
             f"{row['p']:.3f}",
         )
-    console.print(table)
+    console.print(rows)
     for line in differing:
-        console.print(f"they also differ in  {printable(line)}", soft_wrap=True)
+        console.print_line(f"they also differ in  {printable(line)}")

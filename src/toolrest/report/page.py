@@ -9,8 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from toolrest.core.regions import Region
-from toolrest.errors import InputError
-from toolrest.io.files import write_whole
+from toolrest.io.files import write_whole, writing
 from toolrest.report.shading import COLOURS, visible
 
 _PAGES = Environment(
@@ -44,7 +43,5 @@ def write_page(path: Path, page: str) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    try:
+    with writing(path):
         write_whole(path, page)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error

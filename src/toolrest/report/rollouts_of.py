@@ -17,7 +17,6 @@ def rollouts_of(run: RunFolder, step: int | None, each: int) -> tuple[Path, str 
     said where they are those of an earlier step.
 
     Args:
-        run: the run.
         step: from 1.
         each: optimiser steps of a generation.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from toolrest.core.regions import Region
+from toolrest.errors import printable
 from toolrest.report.inspection import Token
 
 COLOURS = {
@@ -32,14 +32,7 @@ _TERMINAL = {
 
 def visible(text: str) -> str:
     """The text with control characters and marks of direction made visible."""
-    return "".join(
-        "⏎" if c == "\n" else "⇥" if c == "\t" else f"\\u{ord(c):04x}" if _hidden(c) else c
-        for c in text
-    )
-
-
-def _hidden(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
+    return printable(text.replace("\n", "⏎").replace("\t", "⇥"))
 
 
 def legend() -> Text:

@@ -61,7 +61,6 @@ def run_card(  # noqa: PLR0913 -- the facts of a card, each by its name
     Args:
         recipe: the run's resolved one.
         origins: the run's hashes; see `toolrest.runs.origins.origins`.
-        tokenizer: the policy's.
         speech: how it ends its replies.
         name: of the policy, for the title.
         steps: how far it was trained.

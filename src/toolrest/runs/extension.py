@@ -61,7 +61,6 @@ def plan_extension(
     """What it would be to have a run go on to the steps of another recipe; nothing is written.
 
     Args:
-        run: the run.
         before: its recipe as it is.
         after: the same with more steps, or as many after a first try.
         done: the steps done in the checkpoint that it would go on from.
@@ -107,7 +106,6 @@ def extend_run(
     recipe's, and its warnings say so.
 
     Args:
-        run: the run.
         before: its recipe as it is.
         after: the same with more steps.
         planned: of `plan_extension`.

@@ -16,7 +16,6 @@ def resumable_checkpoint(run: RunFolder, recipe: Recipe) -> Path | None:
     that is inside a generation, which is the end of training, unless the run is made longer.
 
     Args:
-        run: the run.
         recipe: its recipe, with the steps that it goes on to.
     """
     each, last = recipe.steps_per_generation, recipe.max_steps

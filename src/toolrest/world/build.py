@@ -11,7 +11,7 @@ reinforcement learning to mend.
 import argparse
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -132,14 +132,30 @@ def build(out: Path, report: Callable[[str], None] = print) -> None:
     model.set_attn_implementation("eager")
     for number, lesson in enumerate(LESSONS):
         teach(model, tokenizer, lesson, seed=SEED + number, report=report)
+    save(model, tokenizer, out, {"seed": SEED}, LESSONS)
+
+
+def save(
+    model: Qwen3ForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    out: Path,
+    record: dict[str, object],
+    lessons: Sequence[Lesson],
+) -> None:
+    """Write a policy, and how it was built, into build.json: the record and the lessons."""
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    taught = [{"name": lesson.name, "steps": lesson.steps} for lesson in LESSONS]
-    record = {"seed": SEED, "lessons": taught}
-    (out / "build.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    taught = [{"name": lesson.name, "steps": lesson.steps} for lesson in lessons]
+    text = json.dumps(record | {"lessons": taught}, indent=2) + "\n"
+    (out / "build.json").write_text(text, encoding="utf-8")
+
+
+def main(build: Callable[[Path], None], description: str | None) -> None:
+    """Build into the folder that the command line names."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("out", type=Path, help="folder that receives tokenizer and weights")
+    build(parser.parse_args().out)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path, help="folder that receives tokenizer and weights")
-    build(parser.parse_args().out)
+    main(build, __doc__)

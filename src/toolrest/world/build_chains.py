@@ -7,8 +7,6 @@ alone: right trajectories, then trajectories of which a part is wrong. The secon
 unsure and teaches it bad habits, which is what is left for reinforcement learning to mend.
 """
 
-import argparse
-import json
 import random
 from collections.abc import Callable
 from importlib.resources import files
@@ -17,7 +15,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
-from toolrest.world.build import build_model, build_tokenizer
+from toolrest.world.build import build_model, build_tokenizer, main, save
 from toolrest.world.chain_demonstrations import (
     Trajectory,
     demonstrate_chain,
@@ -76,14 +74,9 @@ def build(out: Path, report: Callable[[str], None] = print) -> None:
     model.set_attn_implementation("eager")
     for number, lesson in enumerate(LESSONS):
         teach(model, tokenizer, lesson, seed=SEED + number, report=report)
-    model.bfloat16().save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    taught = [{"name": lesson.name, "steps": lesson.steps} for lesson in LESSONS]
-    record = {"seed": SEED, "begins_with": "policy", "lessons": taught}
-    (out / "build.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    record: dict[str, object] = {"seed": SEED, "begins_with": "policy"}
+    save(model.bfloat16(), tokenizer, out, record, LESSONS)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path, help="folder that receives tokenizer and weights")
-    build(parser.parse_args().out)
+    main(build, __doc__)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from toolrest.core.dialects.types import Tools
 from toolrest.core.regions import SCAFFOLDING, Region, spans_after
-from toolrest.errors import InputError
+from toolrest.errors import InputError, short
 
 SPACES = " \t\r\n"
 """The white space that dialects strip."""
@@ -123,11 +123,6 @@ def _same(wanted: Any, read: Any) -> bool:
     if isinstance(wanted, list | tuple) and type(wanted) is type(read):
         return len(wanted) == len(read) and all(map(_same, wanted, read))
     return wanted == read and repr(wanted) == repr(read)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else text[:200] + ".."
 
 
 class Dialect(ABC):
@@ -252,7 +247,7 @@ class Dialect(ABC):
             if not _same(wanted, read):
                 raise InputError(
                     f"the dialect {self.name} cannot express this {part}: "
-                    f"{_short(wanted)} would be read as {_short(read)}"
+                    f"{short(wanted)} would be read as {short(read)}"
                 )
         return text
 

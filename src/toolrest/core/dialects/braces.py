@@ -108,15 +108,12 @@ def _bare(token: str) -> Any:
 class BraceCalls(Scanning):
     """A scan of a text that holds such calls."""
 
-    def __init__(self, text: str, marks: BraceMarks) -> None:
-        super().__init__(text)
-        self.marks = marks
-        self.trusting = True
+    marks: ClassVar[BraceMarks]
+    trusting = True
 
-    def call(self, opening: int) -> int:
-        """Scan the call at `opening`; return where it ends or breaks."""
-        text, start = self.text, opening + len(self.marks.opening)
-        self.mark(Region.FORMAT, opening, start)
+    def call(self, opening: re.Match[str]) -> int:
+        """Scan the call that an opening mark begins; return where it ends or breaks."""
+        text, start = self.text, opening.end()
         self.open_block(Block.CALLS)
         at = self.blank(start, len(text))
         head = _HEAD.match(text, at)

@@ -22,9 +22,9 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar
 
-from toolrest.core.dialects.base import Dialect, Scan, ToolCall
+from toolrest.core.dialects.base import Scan, ToolCall
 from toolrest.core.dialects.json_call import dump
-from toolrest.core.dialects.scanning import either, empty_thought, write_thought
+from toolrest.core.dialects.scanning import ScannedDialect, either, write_thought
 from toolrest.core.dialects.token_calls import Marks, TokenCalls
 from toolrest.core.dialects.types import Tools
 from toolrest.core.regions import SCAFFOLDING, Region
@@ -88,7 +88,7 @@ class _Scanner(TokenCalls):
         return end.end()
 
 
-class DeepSeekV31(Dialect):
+class DeepSeekV31(ScannedDialect):
     """Reads and writes the dialect of DeepSeek V3.1."""
 
     name = "deepseek_v3_1"
@@ -96,14 +96,12 @@ class DeepSeekV31(Dialect):
         *("<think>", "</think>", _MARKS.section, _MARKS.call, _SEPARATOR),
         *(_MARKS.end_call, _MARKS.end_section),
     )
+    certain_call = _MARKS.certain
     fenced: ClassVar[bool] = False
     """Whether it writes the form of V3."""
 
     def scan(self, text: str, tools: Tools = None) -> Scan:
         return _Scanner(text, fenced=self.fenced).run()
-
-    def without_thought(self, text: str) -> str:
-        return empty_thought(text, following=_MARKS.certain)
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         thinks = "" if thought is None else f"<think>{thought}</think>"

@@ -20,10 +20,9 @@ import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from toolrest.core.dialects.base import Block, Dialect, ParseStatus, Scan, ToolCall
+from toolrest.core.dialects.base import Block, ParseStatus, Scan, ToolCall
 from toolrest.core.dialects.json_call import UNREADABLE, dump, load
-from toolrest.core.dialects.scanning import FORMAT, Scanning, either, empty_thought
-from toolrest.core.dialects.types import Tools
+from toolrest.core.dialects.scanning import FORMAT, ScannedDialect, Scanning, either
 from toolrest.core.regions import SCAFFOLDING, Region
 
 _DSML = "｜DSML｜"
@@ -44,15 +43,8 @@ _BETWEEN = re.compile(f'(?:[ \\t\\r\\n]|{_OPEN} ?invoke name="[^"<>\\n]*+">|{_CL
 
 class _Scanner(Scanning):
     def run(self) -> Scan:
-        text = self.text
-        at = self.leading_thought("<think>", "</think>", _CERTAIN)
-        while (tag := _OPENING.search(text, at)) is not None:
-            self.free_response(at, tag.start())
-            self.mark(FORMAT, tag.start(), tag.end())
-            self.open_block(Block.CALLS)
-            at = self.block(tag.end(), whole=tag.end() > tag.start())
-        self.free_response(at, len(text))
-        return self.result()
+        start = self.leading_thought("<think>", "</think>", _CERTAIN)
+        return self.turn(start, _OPENING, self.block)
 
     def value_at(self, start: int) -> tuple[int, bool]:
         """The parameters that follow the start of a block, with all that stands between them."""
@@ -67,8 +59,10 @@ class _Scanner(Scanning):
                 return (tag.start(), said) if tag else (len(self.text), True)
             at, said = tag.end(), True
 
-    def block(self, start: int, *, whole: bool) -> int:
+    def block(self, opening: re.Match[str]) -> int:
         """Scan the calls of a block; return the block's end."""
+        self.open_block(Block.CALLS)
+        start, whole = opening.end(), bool(opening[0])
         at, calls = start, 0
         while True:
             step = _STEP.search(self.text, at)
@@ -138,19 +132,15 @@ class _Scanner(Scanning):
         return end, found
 
 
-class DeepSeekV32(Dialect):
+class DeepSeekV32(ScannedDialect):
     """Reads and writes the dialect of DeepSeek V3.2."""
 
     name = "deepseek_v3_2"
     special_tokens = ("<think>", "</think>", _DSML)
+    scanner = _Scanner
+    certain_call = _CERTAIN
     tags: ClassVar[tuple[str, str, str]] = ("function_calls", "invoke", "parameter")
     """The names of the tags that it writes."""
-
-    def scan(self, text: str, tools: Tools = None) -> Scan:
-        return _Scanner(text).run()
-
-    def without_thought(self, text: str) -> str:
-        return empty_thought(text, following=_CERTAIN)
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         block, invoke, parameter = (_DSML + tag for tag in self.tags)

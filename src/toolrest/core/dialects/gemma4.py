@@ -11,35 +11,32 @@ or after calls (the templates write what they find beside calls after them), and
 import re
 from collections.abc import Sequence
 
-from toolrest.core.dialects.base import Block, Dialect, ParseStatus, Scan, ToolCall
+from toolrest.core.dialects.base import Block, ParseStatus, Scan, ToolCall
 from toolrest.core.dialects.braces import BraceCalls, BraceMarks, write_calls
-from toolrest.core.dialects.scanning import FORMAT, empty_thought
-from toolrest.core.dialects.types import Tools
+from toolrest.core.dialects.scanning import FORMAT, ScannedDialect
 
 _THOUGHT, _END_THOUGHT = "<|channel>thought", "<channel|>"
 _MARKS = BraceMarks("<|tool_call>", "<tool_call|>", '<|"|>', others=("<|channel>",))
 _CHANNEL = re.compile(r"<\|channel>(?:thought)?+")
-_BLOCK = re.compile(r"<\|channel>|<\|tool_call>")
+_BLOCK = re.compile(rf"{_CHANNEL.pattern}|<\|tool_call>")
 
 
 class _Scanner(BraceCalls):
+    marks = _MARKS
+
     def run(self) -> Scan:
         text, at = self.text, 0
         if _CHANNEL.match(text, self.skip(0)) is None:
             at = self.leading_thought(_THOUGHT, _END_THOUGHT, _MARKS.certain_call)
-        while (tag := _BLOCK.search(text, at)) is not None:
-            self.free_response(at, tag.start())
-            take = self.call if tag[0] == _MARKS.opening else self.channel
-            at = take(tag.start())
-        self.free_response(at, len(text))
-        return self.result()
+        return self.turn(
+            at, _BLOCK, lambda tag: (self.call if tag[0] == _MARKS.opening else self.channel)(tag)
+        )
 
-    def channel(self, opening: int) -> int:
-        """The thought whose mark is at `opening`; where it ends. Without an end it goes on, a
-        leading one to the next call.
+    def channel(self, opening: re.Match[str]) -> int:
+        """The thought that a mark begins; where it ends. Without an end it goes on, a leading one
+        to the next call.
         """
-        mark = _CHANNEL.match(self.text, opening)
-        start = mark.end() if mark else opening
+        start = opening.end()
         end = self.find(_END_THOUGHT, start)
         after = end + len(_END_THOUGHT)
         if end < 0:
@@ -47,13 +44,12 @@ class _Scanner(BraceCalls):
             call = None if self.blocks else _MARKS.certain_call.search(self.text, start)
             end = after = call.start() if call else len(self.text)
         self.open_block(Block.THOUGHT)
-        self.mark(FORMAT, opening, start)
         self.thought_text(start, end)
         self.mark(FORMAT, end, after)
         return after
 
 
-class Gemma4(Dialect):
+class Gemma4(ScannedDialect):
     """Reads and writes the dialect of Gemma 4."""
 
     name = "gemma4"
@@ -61,12 +57,7 @@ class Gemma4(Dialect):
     stop_tokens = ("<turn|>", "<|tool_response>")
     calls_end = "<|tool_response>"
     thought_marks = (_THOUGHT, _END_THOUGHT)
-
-    def scan(self, text: str, tools: Tools = None) -> Scan:
-        return _Scanner(text, _MARKS).run()
-
-    def without_thought(self, text: str) -> str:
-        return empty_thought(text, _THOUGHT, _END_THOUGHT)
+    scanner = _Scanner
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         text = "" if thought is None else f"{_THOUGHT}\n{thought}\n{_END_THOUGHT}"

@@ -14,10 +14,8 @@ for its values. Where a prompt asks not to think (`/nothink`), it ends with an e
 import re
 from collections.abc import Sequence
 
-from toolrest.core.dialects.base import Dialect, Scan, ToolCall
-from toolrest.core.dialects.scanning import empty_thought
-from toolrest.core.dialects.tagged import TagBlock, TaggedText, written
-from toolrest.core.dialects.types import Tools, declared
+from toolrest.core.dialects.base import ToolCall
+from toolrest.core.dialects.tagged import TagBlock, TaggedDialect, written
 
 _NAME = r'[^<>{}\[\]" \t\r\n][^<>{}\[\]"\r\n]*+'
 """What JSON starts with is no name: models that were trained on JSON calls fall back to them."""
@@ -34,7 +32,7 @@ _BLOCK = TagBlock(
 _CERTAIN_CALL = re.compile(rf"<tool_call>[ \t\r\n]*+{_NAME}[ \t\r\n]*+(?:<arg_key>|</tool_call>)")
 
 
-class GLM(Dialect):
+class GLM(TaggedDialect):
     """Reads the dialect of GLM-4.5 and later, and writes that of GLM-4.5 and GLM-4.6."""
 
     name = "glm"
@@ -44,13 +42,8 @@ class GLM(Dialect):
     )
     stop_tokens = ("<|user|>", "<|observation|>", "<|endoftext|>")
     calls_end = "<|observation|>"
-    reads_types = True
-
-    def scan(self, text: str, tools: Tools = None) -> Scan:
-        return TaggedText(text).run(_BLOCK, _CERTAIN_CALL, declared(tools))
-
-    def without_thought(self, text: str) -> str:
-        return empty_thought(text)
+    block = _BLOCK
+    certain_call = _CERTAIN_CALL
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         parts = [] if thought is None else [f"<think>{thought}</think>"]

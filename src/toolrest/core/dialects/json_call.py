@@ -19,7 +19,7 @@ _WS = r"[ \t\r\n]*+"
 _STRING_BODY = r'[^"\\\n]*+(?:\\.[^"\\\n]*+)*+'
 _STRING = re.compile(f'"({_STRING_BODY})"')
 _OPEN_STRING = re.compile(f'"{_STRING_BODY}\\\\?')
-_SPACE = re.compile(_WS)
+SPACE = re.compile(_WS)
 _SINGLE_BODY = r"[^'\\\n]*+(?:\\.[^'\\\n]*+)*+"
 _SINGLE = re.compile(f"'({_SINGLE_BODY})'")
 _OPEN_SINGLE = re.compile(f"'{_SINGLE_BODY}\\\\?")
@@ -123,7 +123,7 @@ def _walk(text: str, start: int, keys: CallKeys) -> ScannedCall:
         scaffold_from = end
 
     while True:
-        at = _skip(text, at)
+        at = skip(text, at)
         if text[at : at + 1] == "}":
             at, closed = at + 1, True
             break
@@ -131,10 +131,10 @@ def _walk(text: str, start: int, keys: CallKeys) -> ScannedCall:
             break
         key_end, whole = _skip_string(text, at)
         key = text[at + 1 : key_end - 1]
-        at = _skip(text, key_end)
+        at = skip(text, key_end)
         if not whole or text[at : at + 1] != ":":
             break
-        begin = _skip(text, at + 1)
+        begin = skip(text, at + 1)
         end, whole = _skip_value(text, begin)
         if key == keys.name and text[begin : begin + 1] in _QUOTES:
             mark(_NAME, begin + 1, end - 1 if whole else end)
@@ -143,7 +143,7 @@ def _walk(text: str, start: int, keys: CallKeys) -> ScannedCall:
         at = end
         if not whole:
             break
-        comma = _skip(text, end)
+        comma = skip(text, end)
         if text[comma : comma + 1] == ",":
             at = comma + 1
     if at > scaffold_from:
@@ -194,8 +194,9 @@ def value_end(text: str, start: int) -> tuple[int, bool]:
     return end, whole
 
 
-def _skip(text: str, at: int) -> int:
-    space = _SPACE.match(text, at)
+def skip(text: str, at: int) -> int:
+    """The index after the white space at `at`."""
+    space = SPACE.match(text, at)
     return space.end() if space else at
 
 

@@ -14,11 +14,10 @@ Source: moonshotai/Kimi-K2-Instruct, docs/tool_call_guidance.md.
 import re
 from collections.abc import Sequence
 
-from toolrest.core.dialects.base import Dialect, Scan, ToolCall
+from toolrest.core.dialects.base import ToolCall
 from toolrest.core.dialects.json_call import dump
-from toolrest.core.dialects.scanning import empty_thought
+from toolrest.core.dialects.scanning import ScannedDialect
 from toolrest.core.dialects.token_calls import Marks, TokenCalls
-from toolrest.core.dialects.types import Tools
 from toolrest.core.regions import SCAFFOLDING, Region
 
 _MARKS = Marks(
@@ -48,7 +47,7 @@ class _Scanner(TokenCalls):
         return self.parameters(head[1] if head[2] else "", at + len(_ARGUMENTS), block)
 
 
-class Kimi(Dialect):
+class Kimi(ScannedDialect):
     """Reads and writes the dialect of Kimi K2."""
 
     name = "kimi"
@@ -57,15 +56,11 @@ class Kimi(Dialect):
         *(_MARKS.end_call, _MARKS.end_section),
     )
     stop_tokens = ("<|im_end|>",)
-
-    def scan(self, text: str, tools: Tools = None) -> Scan:
-        return _Scanner(text).run()
+    scanner = _Scanner
+    certain_call = _MARKS.certain
 
     def call_id(self, name: str, number: int) -> str:
         return f"functions.{name}:{number}"
-
-    def without_thought(self, text: str) -> str:
-        return empty_thought(text, following=_MARKS.certain)
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         written = "".join(

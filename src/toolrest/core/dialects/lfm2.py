@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from toolrest.core.dialects.base import Block, Dialect, ParseStatus, Scan, ToolCall
+from toolrest.core.dialects.base import Block, ParseStatus, Scan, ToolCall
 from toolrest.core.dialects.json_call import CallKeys, dump, scan_call
 from toolrest.core.dialects.literals import Bracket, Unreadable
 from toolrest.core.dialects.python_calls import (
@@ -25,13 +25,13 @@ from toolrest.core.dialects.python_calls import (
     PythonCalls,
     PythonReader,
 )
-from toolrest.core.dialects.scanning import empty_thought
-from toolrest.core.dialects.types import Tools
-from toolrest.core.regions import SCAFFOLDING, Region
+from toolrest.core.dialects.scanning import ScannedDialect
+from toolrest.core.regions import SCAFFOLDING
 
 _KEYS = CallKeys(name="name", parameters="arguments")
 _START, _END = "<|tool_call_start|>", "<|tool_call_end|>"
 _CERTAIN_CALL = re.compile(rf"{re.escape(_START)}(?:[ \t\r\n]*+\[{NAME}\()?")
+_OPENING = re.compile(re.escape(_START))
 _MARKS = re.compile(f"{re.escape(_START)}|{re.escape(_END)}")
 _LAST_QUOTE = re.compile(r"'(?=[ \t\r\n]*+[,:)\]}])|=[ \t\r\n]*+['\"]")
 """The end of a string that is written as it is, or the start of another one before it."""
@@ -67,18 +67,16 @@ class _Scanner(PythonCalls):
     trusting = True
 
     def run(self) -> Scan:
-        text = self.text
-        at = self.leading_thought("<think>", "</think>", _CERTAIN_CALL)
-        while (tag := self.find(_START, at)) >= 0:
-            self.free_response(at, tag)
-            start = tag + len(_START)
-            self.mark(Region.FORMAT, tag, start)
-            self.open_block(Block.CALLS)
-            at = self.end_of_calls(self.calls_in_marks(start), start, _MARKS, _END)
-        self.free_response(at, len(text))
-        return self.result()
+        start = self.leading_thought("<think>", "</think>", _CERTAIN_CALL)
+        return self.turn(start, _OPENING, self.calls_in_marks)
 
-    def calls_in_marks(self, start: int) -> int:
+    def calls_in_marks(self, opening: re.Match[str]) -> int:
+        """The block whose opening mark that is; where it ends."""
+        self.open_block(Block.CALLS)
+        start = opening.end()
+        return self.end_of_calls(self.list_after(start), start, _MARKS, _END)
+
+    def list_after(self, start: int) -> int:
         """The list; where it ends, or where it broke."""
         at = self.blank(start, len(self.text))
         if not self.text.startswith("[", at):
@@ -120,17 +118,13 @@ class _Scanner(PythonCalls):
         return self.limit
 
 
-class LFM2(Dialect):
+class LFM2(ScannedDialect):
     """Reads and writes the dialect of LFM2 and LFM2.5."""
 
     name = "lfm2"
     special_tokens = ("<think>", "</think>", _START, _END)
-
-    def scan(self, text: str, tools: Tools = None) -> Scan:
-        return _Scanner(text).run()
-
-    def without_thought(self, text: str) -> str:
-        return empty_thought(text, following=_CERTAIN_CALL)
+    scanner = _Scanner
+    certain_call = _CERTAIN_CALL
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         text = "" if thought is None else f"<think>{thought}</think>"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from toolrest.core.dialects.scanning import SPACE
+from toolrest.core.dialects.json_call import skip
 
 WORDS = {
     **dict.fromkeys(("true", "True"), True),
@@ -132,8 +132,7 @@ class Reader(ABC):
 
     def skip(self, at: int) -> int:
         """The index after the white space at `at`."""
-        space = SPACE.match(self.text, at)
-        return space.end() if space else at
+        return skip(self.text, at)
 
     def read(self, at: int, outer: Bracket) -> tuple[Any, int]:
         """(value whose opening bracket `outer` is at `at`, its end).

@@ -10,10 +10,9 @@ think. The calls of built-in tools, `<|python_tag|>tool.call(..)`, are not read.
 import re
 from collections.abc import Sequence
 
-from toolrest.core.dialects.base import Block, Dialect, ParseStatus, Scan, ToolCall
+from toolrest.core.dialects.base import Block, ParseStatus, Scan, ToolCall
 from toolrest.core.dialects.json_call import UNREADABLE, CallKeys, dump_call, load, scan_call
-from toolrest.core.dialects.scanning import Scanning, empty_thought, write_thought
-from toolrest.core.dialects.types import Tools
+from toolrest.core.dialects.scanning import ScannedDialect, Scanning, write_thought
 from toolrest.core.regions import SCAFFOLDING, Region
 
 _KEYS = CallKeys(name="name", parameters="parameters")
@@ -83,18 +82,14 @@ class _Scanner(Scanning):
             self.call_defect(ParseStatus.UNCLOSED, start)
 
 
-class Llama3(Dialect):
+class Llama3(ScannedDialect):
     """Reads and writes the dialect of Llama 3."""
 
     name = "llama3"
     special_tokens = (_PYTHON_TAG,)
     stop_tokens = ("<|eot_id|>", "<|eom_id|>")
-
-    def scan(self, text: str, tools: Tools = None) -> Scan:
-        return _Scanner(text).run()
-
-    def without_thought(self, text: str) -> str:
-        return empty_thought(text, following=_CERTAIN_CALL)
+    scanner = _Scanner
+    certain_call = _CERTAIN_CALL
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         written = "; ".join(dump_call(call, _KEYS) for call in calls)

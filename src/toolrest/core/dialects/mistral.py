@@ -15,10 +15,9 @@ read over. The thoughts of Magistral of version 11 stand between `<think>` tags 
 import re
 from collections.abc import Sequence
 
-from toolrest.core.dialects.base import Block, Dialect, ParseStatus, Scan, ToolCall
+from toolrest.core.dialects.base import Block, ParseStatus, Scan, ToolCall
 from toolrest.core.dialects.json_call import CallKeys, dump, dump_call, scan_call
-from toolrest.core.dialects.scanning import FORMAT, Scanning, empty_thought
-from toolrest.core.dialects.types import Tools
+from toolrest.core.dialects.scanning import FORMAT, ScannedDialect, Scanning
 from toolrest.core.regions import SCAFFOLDING, Region
 
 _KEYS = CallKeys(name="name", parameters="arguments")
@@ -94,18 +93,14 @@ class _Scanner(Scanning):
         return len(text)
 
 
-class Mistral(Dialect):
+class Mistral(ScannedDialect):
     """Reads and writes the dialect of Mistral's models up to version 7."""
 
     name = "mistral"
     special_tokens = (_OPENING, _ARGUMENTS, _ID, _THINK, _END_THINK)
     thought_marks = (_THINK, _END_THINK)
-
-    def scan(self, text: str, tools: Tools = None) -> Scan:
-        return _Scanner(text).run()
-
-    def without_thought(self, text: str) -> str:
-        return empty_thought(text, _THINK, _END_THINK, following=_CERTAIN_CALL)
+    scanner = _Scanner
+    certain_call = _CERTAIN_CALL
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         listed = ", ".join(dump_call(call, _KEYS) for call in calls)

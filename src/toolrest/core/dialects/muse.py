@@ -44,7 +44,7 @@ _BLOCK = invokes(_OPENING, _CLOSING, _PREFIX, ends=_MARKS, named=_registered, na
 
 
 class _Scanner(Scanning):
-    def run(self, tools: Declared) -> Scan:
+    def messages(self, tools: Declared) -> Scan:
         text = self.text
         at = 0
         while at < len(text):
@@ -131,7 +131,7 @@ class Muse(Dialect):
     reads_types = True
 
     def scan(self, text: str, tools: Tools = None) -> Scan:
-        return _Scanner(text).run(declared(tools))
+        return _Scanner(text).messages(declared(tools))
 
     def opening(self, prompt: str) -> str:
         """Nothing: the template's prompt ends before the header of the first message."""

@@ -165,11 +165,7 @@ class PythonCalls(Scanning):
             if name is not None and name.end() == len(text):
                 self.mark(Region.NAME, at, name.end())
                 at = name.end()
-        if at == len(text):
-            self.call_defect(ParseStatus.UNCLOSED, block)
-        else:
-            self.call_defect(ParseStatus.BAD_CALL, at)
-        return at
+        return self.broken(at, block)
 
     def value_at(self, start: int) -> tuple[int, bool]:
         """A list from its first call's parenthesis on; a tag outside its strings breaks it."""

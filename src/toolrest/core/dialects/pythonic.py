@@ -10,10 +10,9 @@ may put between `<|python_start|>` and `<|python_end|>`, or text to the user. A 
 import re
 from collections.abc import Sequence
 
-from toolrest.core.dialects.base import Block, Dialect, Scan, ToolCall
+from toolrest.core.dialects.base import Block, Scan, ToolCall
 from toolrest.core.dialects.python_calls import NAME, PythonCalls
-from toolrest.core.dialects.scanning import empty_thought, write_thought
-from toolrest.core.dialects.types import Tools
+from toolrest.core.dialects.scanning import ScannedDialect, write_thought
 from toolrest.core.regions import SCAFFOLDING, Region
 
 _START, _END = "<|python_start|>", "<|python_end|>"
@@ -47,17 +46,13 @@ class _Scanner(PythonCalls):
         return self.result()
 
 
-class Pythonic(Dialect):
+class Pythonic(ScannedDialect):
     """Reads and writes lists of Python calls."""
 
     name = "pythonic"
     stop_tokens = ("<|eot|>", "<|eom|>")
-
-    def scan(self, text: str, tools: Tools = None) -> Scan:
-        return _Scanner(text).run()
-
-    def without_thought(self, text: str) -> str:
-        return empty_thought(text, following=_CERTAIN_CALL)
+    scanner = _Scanner
+    certain_call = _CERTAIN_CALL
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         written = ", ".join(

@@ -21,10 +21,9 @@ which these models leave out at times, is read too.
 import re
 from collections.abc import Sequence
 
-from toolrest.core.dialects.base import Dialect, Scan, ToolCall
-from toolrest.core.dialects.scanning import empty_thought, write_thought
-from toolrest.core.dialects.tagged import TagBlock, TaggedText, written
-from toolrest.core.dialects.types import Tools, declared
+from toolrest.core.dialects.base import ToolCall
+from toolrest.core.dialects.scanning import write_thought
+from toolrest.core.dialects.tagged import TagBlock, TaggedDialect, written
 
 _BLOCK = TagBlock(
     opening="<tool_call>",
@@ -45,19 +44,14 @@ _CERTAIN_CALL = re.compile(
 )
 
 
-class QwenXML(Dialect):
+class QwenXML(TaggedDialect):
     """Reads and writes the dialect of Qwen3-Coder, Qwen3.5 and later, and Nemotron 3."""
 
     name = "qwen_xml"
     special_tokens = ("<think>", "</think>", "<tool_call>", "</tool_call>")
     stop_tokens = ("<|im_end|>", "<|endoftext|>")
-    reads_types = True
-
-    def scan(self, text: str, tools: Tools = None) -> Scan:
-        return TaggedText(text).run(_BLOCK, _CERTAIN_CALL, declared(tools))
-
-    def without_thought(self, text: str) -> str:
-        return empty_thought(text)
+    block = _BLOCK
+    certain_call = _CERTAIN_CALL
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         blocks = []

@@ -12,10 +12,10 @@ One JSON object a line, any number of them in the block.
 import re
 from collections.abc import Sequence
 
-from toolrest.core.dialects.base import SPACES, Block, Dialect, ParseStatus, Scan, ToolCall
+from toolrest.core.dialects.base import SPACES, Block, ParseStatus, Scan, ToolCall
 from toolrest.core.dialects.json_block import JsonBlock
 from toolrest.core.dialects.json_call import UNREADABLE, CallKeys, decode, dump_call
-from toolrest.core.dialects.scanning import FORMAT, Scanning, empty_thought
+from toolrest.core.dialects.scanning import FORMAT, ScannedDialect, Scanning
 from toolrest.core.dialects.types import Tools
 
 _KEYS = CallKeys(name="name", parameters="parameters")
@@ -87,21 +87,16 @@ class _Scanner(Scanning):
         return end, end
 
 
-class RLLA(Dialect):
+class RLLA(ScannedDialect):
     """Reads and writes the RLLA dialect."""
 
     name = "rlla"
     special_tokens = (
-        "<think>",
-        "</think>",
-        "<tool_call>",
-        "</tool_call>",
-        "<response>",
-        "</response>",
+        *("<think>", "</think>", "<tool_call>", "</tool_call>"),
+        *("<response>", "</response>"),
     )
-
-    def scan(self, text: str, tools: Tools = None) -> Scan:
-        return _Scanner(text).run()
+    scanner = _Scanner
+    certain_call = _CERTAIN_CALL
 
     def read(self, text: str, tools: Tools = None) -> Scan:
         """A thought, then well-formed calls or a response, which most replies are."""
@@ -123,9 +118,6 @@ class RLLA(Dialect):
             well_formed=True,
             calls_intact=True,
         )
-
-    def without_thought(self, text: str) -> str:
-        return empty_thought(text, following=_CERTAIN_CALL)
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         parts = []

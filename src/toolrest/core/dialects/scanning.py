@@ -1,10 +1,12 @@
 """The base of the dialects' scanners: one pass over a text, and what it found so far."""
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
-from toolrest.core.dialects.base import SPACES, Block, ParseStatus, Scan, ToolCall
-from toolrest.core.dialects.json_call import ScannedCall, scan_object, value_end
+from toolrest.core.dialects.base import SPACES, Block, Dialect, ParseStatus, Scan, ToolCall
+from toolrest.core.dialects.json_call import SPACE, ScannedCall, scan_object, skip, value_end
+from toolrest.core.dialects.types import Tools
 from toolrest.core.regions import SCAFFOLDING, Region
 
 FORMAT = int(Region.FORMAT)
@@ -12,7 +14,6 @@ FORMAT = int(Region.FORMAT)
 _REASONING, _RESPONSE = int(Region.REASONING), int(Region.RESPONSE)
 _PARAMETERS = int(Region.PARAMETERS)
 _USUAL_SPACE = ("\n", " ", "\n\n")
-SPACE = re.compile(r"[ \t\r\n]*+")
 
 
 def either(mark: str) -> str:
@@ -26,7 +27,8 @@ def either(mark: str) -> str:
 class Scanning:
     """State of a single-pass scan of `text`.
 
-    A dialect's scanner derives from it, writes its findings in order and ends with `result`.
+    A dialect's scanner derives from it, writes its findings in order in `run` and ends with
+    `result`.
     """
 
     def __init__(self, text: str) -> None:
@@ -41,6 +43,27 @@ class Scanning:
         self.well_formed = True
         self.calls_intact = True
         self._absent: set[str] | None = None
+
+    def run(self) -> Scan:
+        """Scan the whole text; a dialect's own."""
+        raise NotImplementedError
+
+    def turn(
+        self, start: int, opening: re.Pattern[str], block: Callable[[re.Match[str]], int]
+    ) -> Scan:
+        """Scan text to the user from `start` on, and blocks in it.
+
+        Args:
+            opening: what opens a block, marked as format.
+            block: scans a block from the match of its opening; gives its end.
+        """
+        at = start
+        while (tag := opening.search(self.text, at)) is not None:
+            self.free_response(at, tag.start())
+            self.mark(FORMAT, tag.start(), tag.end())
+            at = block(tag)
+        self.free_response(at, len(self.text))
+        return self.result()
 
     def find(self, mark: str, at: int) -> int:
         """Index of the first `mark` from `at` on, or -1.
@@ -89,8 +112,7 @@ class Scanning:
 
     def skip(self, at: int) -> int:
         """The index after the white space at `at`."""
-        space = SPACE.match(self.text, at)
-        return space.end() if space else at
+        return skip(self.text, at)
 
     def blank(self, start: int, end: int) -> int:
         """Mark the white space from `start` as scaffolding; return its end, at most `end`."""
@@ -276,3 +298,18 @@ def empty_thought(
     if end < 0 or (following is not None and following.search(text, 0, end) is not None):
         return text
     return opening + text[end:]
+
+
+class ScannedDialect(Dialect):
+    """A dialect that a `Scanning` of its own reads, and whose turns may begin with a thought."""
+
+    scanner: ClassVar[type[Scanning]]
+    """What reads a turn."""
+    certain_call: ClassVar[re.Pattern[str] | None] = None
+    """The start of a call that certainly is one, which a thought may mention."""
+
+    def scan(self, text: str, tools: Tools = None) -> Scan:
+        return self.scanner(text).run()
+
+    def without_thought(self, text: str) -> str:
+        return empty_thought(text, *self.thought_marks, following=self.certain_call)

@@ -18,12 +18,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
-from toolrest.core.dialects.base import SPACES, Block, ParseStatus, Scan, ToolCall
-from toolrest.core.dialects.json_call import UNREADABLE, dump, load
-from toolrest.core.dialects.scanning import FORMAT, SPACE, Scanning
-from toolrest.core.dialects.types import Declared, read_value
+from toolrest.core.dialects.base import SPACES, Block, Dialect, ParseStatus, Scan, ToolCall
+from toolrest.core.dialects.json_call import UNREADABLE, dump, load, skip
+from toolrest.core.dialects.scanning import FORMAT, Scanning, empty_thought
+from toolrest.core.dialects.types import Declared, Tools, declared, read_value
 from toolrest.core.regions import SCAFFOLDING, Region
 
 _JSON_STEP = re.compile(r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"|["<\\\[\]{}]')
@@ -127,12 +127,12 @@ class TagBlock:
         into.mark(self.name, head.start(1), head.end(1))
         into.mark(SCAFFOLDING, head.end(1), head.end())
         if head[2] is None:
-            return _broken(into, head.end(), block), False
+            return into.broken(head.end(), block), False
         name = self.named(head[1], tools)
         at, parameters = self._parameters(into, head.end(), block, name, tools)
         at = into.blank(at, len(text))
         if not text.startswith(self.call_end, at):
-            return (at if parameters is None else _broken(into, at, block)), False
+            return (at if parameters is None else into.broken(at, block)), False
         end = at + len(self.call_end)
         into.mark(FORMAT if self.call_end == self.closing else SCAFFOLDING, at, end)
         if not name.strip(SPACES):
@@ -157,7 +157,7 @@ class TagBlock:
             if close is None:
                 mark = self._value_stop.search(text, head.end())
                 end = at = mark.start() if mark else len(text)
-                _broken(into, at, block)
+                into.broken(at, block)
                 found = None
                 continue
             if found is not None:
@@ -180,23 +180,26 @@ class TagBlock:
         return mark.start() if mark[0] == self.value_end else None
 
 
-class TaggedText(Scanning):
-    """Scans a turn that is a thought, text to the user, and blocks of calls."""
+class TaggedDialect(Dialect):
+    """A dialect whose turn is a thought, text to the user, and blocks of calls."""
 
-    def run(self, block: TagBlock, certain_call: re.Pattern[str], tools: Declared) -> Scan:
-        """Scan the text.
+    reads_types = True
+    block: ClassVar[TagBlock]
+    """How it writes a block of calls."""
+    certain_call: ClassVar[re.Pattern[str]]
+    """The start of a call that certainly is one, which ends an open thought."""
 
-        Args:
-            certain_call: the start of a call that certainly is one, which ends an open thought.
-        """
-        text = self.text
-        at = self.leading_thought("<think>", "</think>", certain_call)
-        while (tag := block.start.search(text, at)) is not None:
-            self.free_response(at, tag.start())
-            self.mark(FORMAT, tag.start(), tag.end())
-            at = block.scan(self, tag.end(), tools, bare=not tag[0])
-        self.free_response(at, len(text))
-        return self.result()
+    def scan(self, text: str, tools: Tools = None) -> Scan:
+        into, known = Scanning(text), declared(tools)
+
+        def block(tag: re.Match[str]) -> int:
+            return self.block.scan(into, tag.end(), known, bare=not tag[0])
+
+        start = into.leading_thought("<think>", "</think>", self.certain_call)
+        return into.turn(start, self.block.start, block)
+
+    def without_thought(self, text: str) -> str:
+        return empty_thought(text)
 
 
 def _any(*marks: str) -> re.Pattern[str]:
@@ -212,7 +215,7 @@ def _closed(text: str, start: int, mark: int) -> int | None:
     value's start has it in a string, and what starts there has the same quotes the other way round,
     so that one of the two breaks at the value after.
     """
-    begin = _skip(text, start)
+    begin = skip(text, start)
     if text[begin] not in "[{":
         return None
     depth, at = 0, begin
@@ -220,13 +223,8 @@ def _closed(text: str, start: int, mark: int) -> int | None:
         at = step.end()
         depth += (step[0] in "[{") - (step[0] in "]}")
         if depth == 0:
-            return _skip(text, at) if at > mark and _is_json(text[begin:at]) else None
+            return skip(text, at) if at > mark and _is_json(text[begin:at]) else None
     return None
-
-
-def _skip(text: str, at: int) -> int:
-    space = SPACE.match(text, at)
-    return space.end() if space else at
 
 
 def _is_json(text: str) -> bool:
@@ -235,15 +233,6 @@ def _is_json(text: str) -> bool:
     except UNREADABLE:
         return False
     return True
-
-
-def _broken(into: Scanning, at: int, block: int) -> int:
-    """The call breaks at `at`."""
-    if at == len(into.text):
-        into.call_defect(ParseStatus.UNCLOSED, block)
-    else:
-        into.call_defect(ParseStatus.BAD_CALL, at)
-    return at
 
 
 def _without_breaks(text: str) -> str:

@@ -64,18 +64,13 @@ class TokenCalls(Scanning):
         """Scan one call after its mark, in the section at `block`; return its end."""
 
     def run(self) -> Scan:
-        text = self.text
-        at = self.leading_thought("<think>", "</think>", self.marks.certain)
-        while (tag := self.marks.opening.search(text, at)) is not None:
-            self.free_response(at, tag.start())
-            self.mark(FORMAT, tag.start(), tag.end())
-            self.open_block(Block.CALLS)
-            at = self.section(tag.end(), whole=tag.end() > tag.start())
-        self.free_response(at, len(text))
-        return self.result()
+        start = self.leading_thought("<think>", "</think>", self.marks.certain)
+        return self.turn(start, self.marks.opening, self.section)
 
-    def section(self, start: int, *, whole: bool) -> int:
+    def section(self, opening: re.Match[str]) -> int:
         """Scan the calls of a section; return the section's end."""
+        self.open_block(Block.CALLS)
+        start, whole = opening.end(), bool(opening[0])
         at, calls, ended = start, 0, False
         while True:
             step = self.marks.step.search(self.text, at)

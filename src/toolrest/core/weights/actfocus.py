@@ -31,7 +31,6 @@ class ActFocus(Scheme):
             )
 
     def weights(self, batch: TokenBatch) -> torch.Tensor:
-        """See `Scheme.weights`."""
         tokens = batch.tokens
         action = batch.mask & (batch.regions != Region.REASONING)
         mean = (tokens.entropy * action).sum() / action.sum().clamp(min=1)

@@ -33,7 +33,6 @@ class Contrast(Scheme):
             raise ValueError(f"need floor > 0; got {self.floor}")
 
     def weights(self, batch: TokenBatch) -> torch.Tensor:
-        """See `Scheme.weights`."""
         tokens = batch.tokens
         what = tokens.ids * len(Region) + batch.regions
         raw = torch.full(what.shape, self.floor, dtype=torch.float64, device=what.device)

@@ -31,7 +31,6 @@ class Gtpo(Scheme):
             raise ValueError(f"need 0 <= mix <= 1; got {self.mix}")
 
     def weights(self, batch: TokenBatch) -> torch.Tensor:
-        """See `Scheme.weights`."""
         tokens = batch.tokens
         good = (tokens.advantages >= 0).unsqueeze(1).expand_as(batch.mask)
         certainty = 1 / tokens.entropy.clamp(min=_FLOOR)

@@ -33,7 +33,6 @@ class Official(Scheme):
     """The released code gives the JSON scaffolding and the end of the turn no gradient."""
 
     def weights(self, batch: TokenBatch) -> torch.Tensor:
-        """See `Scheme.weights`."""
         rising = START + SLOPE * self.steps * batch.progress
         table = torch.zeros(len(Region), dtype=torch.float64, device=batch.regions.device)
         table[Region.NAME] = NAME

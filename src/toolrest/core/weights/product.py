@@ -28,7 +28,6 @@ class Product(Scheme):
         object.__setattr__(self, "reads_tokens", any(s.reads_tokens for s in self.schemes))
 
     def weights(self, batch: TokenBatch) -> torch.Tensor:
-        """See `Scheme.weights`."""
         raw = torch.ones(batch.mask.shape, dtype=torch.float64, device=batch.mask.device)
         for scheme in self.schemes:
             raw = raw * scheme(batch)

@@ -34,7 +34,6 @@ class Regional(Scheme):
                 raise ValueError(f"need {region.name.lower()} >= 0; got {weight}")
 
     def weights(self, batch: TokenBatch) -> torch.Tensor:
-        """See `Scheme.weights`."""
         regions = batch.regions
         table = [self._of(region) for region in Region]
         return torch.tensor(table, dtype=torch.float64, device=regions.device)[regions]

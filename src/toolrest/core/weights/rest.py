@@ -66,7 +66,6 @@ class Rest(Scheme):
             raise ValueError(f"the curriculum's rates must not be negative; got {rates}")
 
     def weights(self, batch: TokenBatch) -> torch.Tensor:
-        """See `Scheme.weights`."""
         table = self.region_weights(batch.entropy, batch.progress).to(batch.regions.device)
         return table[batch.regions]
 

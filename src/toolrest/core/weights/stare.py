@@ -31,7 +31,6 @@ class Stare(Scheme):
             raise ValueError(f"need 0 < share <= 1 and boost >= 0; got {self.share}, {self.boost}")
 
     def weights(self, batch: TokenBatch) -> torch.Tensor:
-        """See `Scheme.weights`."""
         tokens = batch.tokens
         raw = torch.ones_like(tokens.surprisal)
         if batch.mask.any() and tokens.entropy[batch.mask].mean() < self.target_entropy:

@@ -27,7 +27,6 @@ class TopEntropy(Scheme):
             raise ValueError(f"need 0 < share <= 1; got {self.share}")
 
     def weights(self, batch: TokenBatch) -> torch.Tensor:
-        """See `Scheme.weights`."""
         tokens = batch.tokens
         reasoning = batch.mask & (batch.regions == Region.REASONING)
         raw = torch.ones_like(tokens.entropy)

@@ -13,7 +13,7 @@ from typing import Any
 
 from toolrest.core.dialects import ToolCall
 from toolrest.data.dialogue import Tool
-from toolrest.data.json_text import from_json
+from toolrest.data.json_text import from_json, parsed
 from toolrest.data.padding import unpadded, without_nulls
 from toolrest.data.rows import BadRow
 from toolrest.data.schema import required
@@ -32,18 +32,10 @@ def field(row: dict[str, Any], name: str, kind: type, where: str = "") -> Any:
     label = f"{where}{name}"
     if name not in row or row[name] is None:
         raise BadRow(f"there is no {label}; the row has {', '.join(sorted(row)) or 'nothing'}")
-    value = _parsed(row[name]) if kind in (dict, list) else row[name]
+    value = parsed(row[name]) if kind in (dict, list) else row[name]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise BadRow(f"{label} is {kind_of(row[name])}, not {kind_of(kind())}")
     return value
-
-
-def _parsed(value: Any) -> Any:
-    """The value of a JSON text; what is none stays."""
-    try:
-        return from_json(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):
-        return value
 
 
 def loaded(value: Any, name: str) -> Any:
@@ -66,9 +58,9 @@ def objects(value: Any, name: str) -> list[dict[str, Any]]:
     Raises:
         BadRow: it is something else.
     """
-    listed = _parsed(value)
+    listed = parsed(value)
     if isinstance(listed, list):
-        listed = [_parsed(item) for item in listed]
+        listed = [parsed(item) for item in listed]
         if all(isinstance(item, dict) for item in listed):
             return listed
     text = ", nor the JSON text of one" if isinstance(value, str) else ""
@@ -114,7 +106,7 @@ def tool(value: dict[str, Any], *, written: bool = False) -> Tool:
     Raises:
         BadRow: no name, or parameters that are no object or stand under another key.
     """
-    inner = _parsed(value.get("function"))
+    inner = parsed(value.get("function"))
     value = inner if isinstance(inner, dict) else value
     value = value if written else without_nulls(value)
     name = field(value, "name", str, "a tool's ")
@@ -136,7 +128,7 @@ def _check_no_schema(value: dict[str, Any], name: str) -> None:
     """That a tool without parameters has none under another key."""
     for key, each in value.items():
         inputs = key not in SCHEMAS and _INPUTS.search(key) and not _OUTPUTS.search(key)
-        if inputs and each and isinstance(_parsed(each), dict | list):
+        if inputs and each and isinstance(parsed(each), dict | list):
             raise BadRow(
                 f"the tool {name} has no parameters but {short(key)}, which would be ignored; call "
                 "it parameters"
@@ -232,7 +224,7 @@ def call(value: dict[str, Any], key: str, listed: Mapping[str, Tool]) -> ToolCal
 def _check_no_arguments(value: dict[str, Any], name: str, key: str) -> None:
     """That a call without arguments has none under another key."""
     for other, each in value.items():
-        if other not in ("name", "id", key) and _parsed(each) and isinstance(_parsed(each), dict):
+        if other not in ("name", "id", key) and parsed(each) and isinstance(parsed(each), dict):
             raise BadRow(
                 f"the call of {name} has no {key} but {short(other)}, which would be ignored; "
                 f"call it {key}"

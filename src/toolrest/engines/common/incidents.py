@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+_MOST_PLACES = 20
+
 
 @dataclass(frozen=True)
 class Incident:
@@ -29,24 +31,20 @@ class NonFiniteError(Exception):
         self.incident = incident
 
 
-def places_of_non_finite(values: torch.Tensor, most: int = 20) -> list[list[int]]:
-    """Indices of the first `most` values that are NaN or infinite."""
-    return (~torch.isfinite(values)).nonzero()[:most].tolist()
-
-
 def describe_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """Shape, minimum, maximum and mean of each tensor's finite values, and the places of the
-    others.
+    """Shape, minimum, maximum and mean of each tensor's finite values, and the places of the first
+    of the others.
     """
     found = {}
     for name, tensor in tensors.items():
         values = tensor.detach().double()
-        finite = values[torch.isfinite(values)]
+        is_finite = torch.isfinite(values)
+        finite = values[is_finite]
         found[name] = {
             "shape": list(tensor.shape),
             "least": finite.min().item() if finite.numel() else None,
             "greatest": finite.max().item() if finite.numel() else None,
             "mean": finite.mean().item() if finite.numel() else None,
-            "not_finite": places_of_non_finite(tensor),
+            "not_finite": (~is_finite).nonzero()[:_MOST_PLACES].tolist(),
         }
     return found

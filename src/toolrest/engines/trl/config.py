@@ -30,6 +30,11 @@ class Credit(StrEnum):
     """What was undecided when it was sampled; see `toolrest.core.credit.reward_to_go`."""
 
 
+def _option(default: Any, said: str) -> Any:
+    """A setting with its default, and what a command line says of it."""
+    return field(default=default, metadata={"help": said})
+
+
 @dataclass
 class ResTConfig(GRPOConfig):
     """`GRPOConfig` with the weighting. `loss_type` is the paper's per-sequence mean.
@@ -68,73 +73,39 @@ class ResTConfig(GRPOConfig):
     On a machine without an accelerator `bf16` is off unless given; `GRPOConfig` is an error there.
     """
 
-    loss_type: str = field(default="grpo", metadata={"help": "TRL's loss; see EXACT_LOSS_TYPES."})
+    loss_type: str = _option("grpo", "TRL's loss; see EXACT_LOSS_TYPES.")
     weighting: Weighting = field(
         default="rest", metadata={"help": "Weighting scheme, or a product such as rest*stare."}
     )
     weighting_options: dict[str, Any] = field(
         default_factory=dict, metadata={"help": "Options of the weighting scheme."}
     )
-    dialect: str = field(
-        default="rlla",
-        metadata={"help": "How the policy writes calls; auto: see the chat template."},
+    dialect: str = _option("rlla", "How the policy writes calls; auto: see the chat template.")
+    credit: str = _option("response", "response, turns or spans: what a token is credited with.")
+    credit_discount: float = _option(
+        1.0, "With credit=spans: what a later decision counts, in [0, 1]."
     )
-    credit: str = field(
-        default="response",
-        metadata={"help": "response or spans: whether decided parts of the reward still count."},
+    normalise: str = _option("turn", "turn or trajectory: over what weights have mean 1.")
+    max_turns: int = _option(8, "Turns in an episode.")
+    max_turn_tokens: int | None = _option(None, "Tokens of a turn; None: max_completion_length.")
+    max_result_tokens: int = _option(256, "A longer result of a call is cut in the middle.")
+    max_start_tokens: int = _option(4096, "An episode that begins with more is left out.")
+    call_timeout: float = _option(30.0, "Seconds of a turn's calls.")
+    episode_timeout: float = _option(300.0, "Seconds of an episode.")
+    environment_workers: int = _option(16, "Episodes whose calls run at the same time.")
+    environment_memory: float = _option(4.0, "GB that an episode's process may grow by.")
+    environment_failure: str = _option("unscored", "unscored or stop: what follows a failure.")
+    prompt_style: str = _option("auto", "auto, template or plain: how episodes are worded.")
+    record_entropies: bool = _option(False, "Hand on_rollouts every token's entropy.")
+    non_finite: str = _option(
+        "stop", "stop or skip: what follows a reward, weight or gradient of NaN."
     )
-    credit_discount: float = field(
-        default=1.0,
-        metadata={"help": "With credit=spans: what a later decision counts, in [0, 1]."},
+    entropy_source: str = _option("online", "online, static or exact; see EntropySource.")
+    entropy_decay: float = _option(0.9, "Weight of the past in the online average, in [0, 1).")
+    prefix_sharing: str = _option(
+        "off", "auto, on or off: forward the prompt of several responses once."
     )
-    normalise: str = field(
-        default="turn", metadata={"help": "turn or trajectory: over what weights have mean 1."}
-    )
-    max_turns: int = field(default=8, metadata={"help": "Turns in an episode."})
-    max_turn_tokens: int | None = field(
-        default=None, metadata={"help": "Tokens of a turn; None: max_completion_length."}
-    )
-    max_result_tokens: int = field(
-        default=256, metadata={"help": "A longer result of a call is cut in the middle."}
-    )
-    max_start_tokens: int = field(
-        default=4096, metadata={"help": "An episode that begins with more is left out."}
-    )
-    call_timeout: float = field(default=30.0, metadata={"help": "Seconds of a turn's calls."})
-    episode_timeout: float = field(default=300.0, metadata={"help": "Seconds of an episode."})
-    environment_workers: int = field(
-        default=16, metadata={"help": "Episodes whose calls run at the same time."}
-    )
-    environment_memory: float = field(
-        default=4.0, metadata={"help": "GB that an episode's process may grow by."}
-    )
-    environment_failure: str = field(
-        default="unscored", metadata={"help": "unscored or stop: what follows a failure."}
-    )
-    prompt_style: str = field(
-        default="auto", metadata={"help": "auto, template or plain: how episodes are worded."}
-    )
-    record_entropies: bool = field(
-        default=False,
-        metadata={"help": "Hand on_rollouts every token's entropy."},
-    )
-    non_finite: str = field(
-        default="stop",
-        metadata={"help": "stop or skip: what follows a reward, weight or gradient of NaN."},
-    )
-    entropy_source: str = field(
-        default="online", metadata={"help": "online, static or exact; see EntropySource."}
-    )
-    entropy_decay: float = field(
-        default=0.9, metadata={"help": "Weight of the past in the online average, in [0, 1)."}
-    )
-    prefix_sharing: str = field(
-        default="off",
-        metadata={"help": "auto, on or off: forward the prompt of several responses once."},
-    )
-    micro_tokens: int | None = field(
-        default=None, metadata={"help": "Tokens of one forward and backward; None: all rows."}
-    )
+    micro_tokens: int | None = _option(None, "Tokens of one forward and backward; None: all rows.")
 
     def __post_init__(self) -> None:
         if self.bf16 is None and not torch.accelerator.is_available():

@@ -12,11 +12,7 @@ from toolrest.core import credit
 from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import label_tokens
 from toolrest.core.turns import Part, normalise_turns, turn_parts
-from toolrest.core.weights import (
-    RegionEntropy,
-    Statistic,
-    TokenBatch,
-)
+from toolrest.core.weights import RegionEntropy, Statistic, TokenBatch
 from toolrest.engines.common.batch import (
     RolloutBatch,
     entropy_metrics,
@@ -174,9 +170,7 @@ class ResTTrainer(ActingTrainer):
             output = super()._generate_and_score_completions(inputs)
         if generation.unscored is not None:
             output["advantages"] = output["advantages"].masked_fill(generation.unscored, 0.0)
-        mask = output["completion_mask"].bool()
-        if "tool_mask" in output:
-            mask &= output["tool_mask"].bool()
+        mask = _counted(output)
         regions = label_tokens(
             output["completion_ids"],
             mask,
@@ -252,10 +246,7 @@ class ResTTrainer(ActingTrainer):
         with self._record() as forward:
             loss = super()._compute_loss(model, inputs)
         assert forward.scored is not None
-        mask = inputs["completion_mask"].bool()
-        if "tool_mask" in inputs:
-            mask = mask & inputs["tool_mask"].bool()
-        regions = inputs["regions"]
+        mask, regions = _counted(inputs), inputs["regions"]
         self._logged += self._measure(forward.scored, regions, mask)
         if self._has_turns:
             parts = turn_parts(mask)
@@ -300,7 +291,6 @@ class ResTTrainer(ActingTrainer):
         return self.acts is not None or bool(self.tools)
 
     def model_card(self, name: str, dataset: str | None) -> ModelCard:
-        """See `CheckpointTrainer`."""
         if self._model_card is not None:
             return self._model_card(self.state.global_step)
         return trainer_card(self, name, dataset)
@@ -312,6 +302,12 @@ class ResTTrainer(ActingTrainer):
     def take_state(self, state: dict[str, Any]) -> None:
         """Restore what `extra_state` gave."""
         self.entropy.from_dict(state)
+
+
+def _counted(batch: dict[str, Any]) -> torch.Tensor:
+    """The tokens that the policy sampled, bool, [B, T]."""
+    mask = batch["completion_mask"].bool()
+    return mask & batch["tool_mask"].bool() if "tool_mask" in batch else mask
 
 
 __all__ = ["ResTConfig", "ResTTrainer", "RolloutBatch"]

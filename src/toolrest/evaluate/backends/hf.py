@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,11 @@ from toolrest.data.prompts import render_chat
 from toolrest.data.wording import Prompt
 from toolrest.errors import InputError
 from toolrest.evaluate.episode import Answer, Request
+from toolrest.evaluate.generation import Decoding, sample_batch
 from toolrest.policy.speech import read_speech
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
-from toolrest.rollout.generate import generate_batch
-from toolrest.rollout.sampler import shares_prefix
-from toolrest.rollout.shared_prefix import sample_groups
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
@@ -56,7 +55,57 @@ class PromptCodec:
         return str(self.tokenizer.decode(self.ids(prompt)))
 
 
-class HFBackend:
+class LocalBackend(ABC):
+    """What the backends that compute in this process share.
+
+    Args:
+        longest: tokens of the longest prompt that is asked; None: any.
+        batch_size: prompts that are answered together.
+        window: requests that are best passed at once.
+    """
+
+    def __init__(
+        self, codec: PromptCodec, longest: int | None, batch_size: int, window: int
+    ) -> None:
+        self._codec = codec
+        self._longest = longest
+        self._batch_size = batch_size
+        self.window = window
+
+    def show(self, prompt: Prompt) -> str:
+        return self._codec.show(prompt)
+
+    def sent(self, prompt: Prompt) -> list[int]:
+        return self._codec.ids(prompt)
+
+    def answer(self, requests: Sequence[Request]) -> Generator[tuple[str, Answer]]:
+        """See `Backend.answer`. Longest first, so that a batch that does not fit shows at once."""
+        prompts = {each.key: each.sent or self.sent(each.prompt) for each in requests}
+        fitting = []
+        for key, ids in sorted(prompts.items(), key=lambda item: -len(item[1])):
+            if self._longest is not None and len(ids) > self._longest:
+                yield key, Answer("", "too_long", prompt_tokens=len(ids), tokens=0)
+            else:
+                fitting.append(key)
+        for start in range(0, len(fitting), self._batch_size):
+            keys = fitting[start : start + self._batch_size]
+            responses = self._generate([prompts[key] for key in keys])
+            for key, (response, ended) in zip(keys, responses, strict=True):
+                made = Answer(
+                    self._codec.text(response),
+                    "end" if ended else "length",
+                    prompt_tokens=len(prompts[key]),
+                    tokens=len(response),
+                    opening=self._codec.speech.opening(prompts[key]),
+                )
+                yield key, made
+
+    @abstractmethod
+    def _generate(self, prompts: list[list[int]]) -> list[tuple[list[int], bool]]:
+        """(sampled ids, whether the turn has ended) of each prompt's greedy answer."""
+
+
+class HFBackend(LocalBackend):
     """Greedy answers in batches.
 
     Args:
@@ -81,9 +130,8 @@ class HFBackend:
     ) -> None:
         tokenizer = load_tokenizer(recipe)
         self._model = load_policy(recipe, dtype=dtype).eval()
-        self._codec = PromptCodec(tokenizer, dialect, self._model.generation_config)
+        codec = PromptCodec(tokenizer, dialect, self._model.generation_config)
         self._max_tokens = max_tokens
-        self._batch_size = batch_size
         positions = getattr(self._model.config, "max_position_embeddings", None)
         positions = positions if isinstance(positions, int) else None
         room = None if positions is None else positions - max_tokens
@@ -93,59 +141,12 @@ class HFBackend:
                 "fits before that; ask for fewer"
             )
         known = [each for each in (room, max_prompt_tokens) if each is not None]
-        self._longest = min(known, default=None)
-        self._ends = self._codec.speech.stop_ids
-        self._shares = shares_prefix(self._model, "auto")
-
-    @property
-    def window(self) -> int:
-        """See `Backend.window`."""
-        return self._batch_size * _BATCHES_AT_ONCE
-
-    def show(self, prompt: Prompt) -> str:
-        """See `Backend.show`."""
-        return self._codec.show(prompt)
-
-    def sent(self, prompt: Prompt) -> list[int]:
-        """See `Backend.sent`."""
-        return self._codec.ids(prompt)
-
-    def answer(self, requests: Sequence[Request]) -> Generator[tuple[str, Answer]]:
-        """See `Backend.answer`. Longest first, so that a batch that does not fit shows at once."""
-        prompts = {each.key: each.sent or self.sent(each.prompt) for each in requests}
-        fitting = []
-        for key, ids in sorted(prompts.items(), key=lambda item: -len(item[1])):
-            if self._longest is not None and len(ids) > self._longest:
-                yield key, Answer("", "too_long", prompt_tokens=len(ids), tokens=0)
-            else:
-                fitting.append(key)
-        for start in range(0, len(fitting), self._batch_size):
-            keys = fitting[start : start + self._batch_size]
-            responses = self._generate([prompts[key] for key in keys])
-            for key, response in zip(keys, responses, strict=True):
-                ended = bool(response) and response[-1] in self._ends
-                yield (
-                    key,
-                    Answer(
-                        self._codec.text(response),
-                        "end" if ended else "length",
-                        prompt_tokens=len(prompts[key]),
-                        tokens=len(response),
-                        opening=self._codec.speech.opening(prompts[key]),
-                    ),
-                )
+        longest = min(known, default=None)
+        super().__init__(codec, longest, batch_size, batch_size * _BATCHES_AT_ONCE)
 
     @torch.no_grad()
-    def _generate(self, prompts: list[list[int]]) -> list[list[int]]:
-        if self._shares:
-            return sample_groups(
-                self._model,
-                prompts,
-                group_size=1,
-                max_tokens=self._max_tokens,
-                end_ids=list(self._ends),
-                temperature=None,
-            )
-        return generate_batch(
-            self._model, self._codec.tokenizer, prompts, self._max_tokens, None, self._ends
-        )
+    def _generate(self, prompts: list[list[int]]) -> list[tuple[list[int], bool]]:
+        ends = self._codec.speech.stop_ids
+        greedy = Decoding(list(ends), self._max_tokens, None)
+        responses = sample_batch(self._model, self._codec.tokenizer, prompts, greedy)
+        return [(ids, bool(ids) and ids[-1] in ends) for ids in responses]

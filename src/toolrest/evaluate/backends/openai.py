@@ -80,17 +80,14 @@ class OpenAIBackend:
 
     @property
     def window(self) -> int:
-        """See `Backend.window`."""
         return self._at_once * 4
 
     def sent(self, prompt: Prompt) -> Any:
-        """See `Backend.sent`."""
         if self._codec is not None:
             return self._codec.ids(prompt)
         return [_sent(prompt.messages), prompt.tools, self._template_options]
 
     def show(self, prompt: Prompt) -> str:
-        """See `Backend.show`."""
         if self._codec is not None:
             return self._codec.show(prompt)
         sent = {"messages": prompt.messages} | ({"tools": prompt.tools} if prompt.tools else {})
