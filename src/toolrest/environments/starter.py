@@ -98,8 +98,7 @@ class StarterProcess:
 
     def _load(self, source: Source, max_memory: float, seconds: float) -> dict[str, Any]:
         wanted = {
-            **{"kind": source.kind, "place": source.place, "names": source.names},
-            **{"label": source.label, "max_memory": max_memory, "seconds": seconds},
+            **{"source": source.to_json(), "max_memory": max_memory, "seconds": seconds},
             **{"parent": os.getpid(), "pythonpath": os.environ.get("PYTHONPATH")},
         }
         where = f"environment.source={source.label}"
