@@ -61,7 +61,7 @@ def serve():
         )
         started.append(server)
         address = f"http://127.0.0.1:{port}"
-        until = time.monotonic() + 60
+        until = time.monotonic() + 180
         while time.monotonic() < until:
             try:
                 urllib.request.urlopen(f"{address}/schema", timeout=5).close()
