@@ -22,6 +22,14 @@ class InputError(ValueError):
     """Wrong input of the user. The message says what is wrong, where, and how to fix it."""
 
 
+def message_of(error: BaseException) -> str:
+    """An error's message; empty where it cannot be said, which is up to classes of others."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
 def reason(error: BaseException, clean: Callable[[str], str] = str) -> str:
     """The first line of an error's message, or its class name where the message is empty.
 
@@ -31,7 +39,7 @@ def reason(error: BaseException, clean: Callable[[str], str] = str) -> str:
     for kind, words in _WORDED.items():
         if isinstance(error, kind):
             return words
-    line = clean(str(error)).strip().split("\n")[0].strip()
+    line = clean(message_of(error)).strip().split("\n")[0].strip()
     return line or type(error).__name__
 
 

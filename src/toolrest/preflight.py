@@ -17,13 +17,13 @@ from toolrest.data.rows import BadRow, Row, iterate_rows
 from toolrest.data.sources import Read, Source, bad_row, read_rows
 from toolrest.engines.common.ranks import started_ranks
 from toolrest.engines.trl.processes import accelerate_config
-from toolrest.environments.source import check_source
+from toolrest.environments.source import check_source, find_source
 from toolrest.errors import InputError
 from toolrest.io.hub import is_hub_name, why_absent, why_unreachable
 from toolrest.policy.folder import policy_folder, policy_path
 from toolrest.recipe import Recipe
 from toolrest.recipe.extras import check_extras
-from toolrest.recipe.reward_file import check_reward_file
+from toolrest.recipe.reward_file import check_reward_file, reads_environments
 from toolrest.recipe.sources import recipe_rendering, recipe_sources
 from toolrest.runs.checkpoints import checkpoint_step
 from toolrest.runs.claims import check_free, check_writable, existing
@@ -106,6 +106,15 @@ def _check_processes(recipe: Recipe) -> None:
 def _check_reward(recipe: Recipe) -> None:
     if recipe.reward.function is not None:
         check_reward_file(recipe.reward.function)
+        source = recipe.environment.source
+        if not reads_environments(recipe.reward.function):
+            return
+        if source is None:
+            raise InputError(
+                f"reward.function={recipe.reward.function} reads `environments`, but there is no "
+                "environment; give environment.source"
+            )
+        find_source(source, recipe.reward.function)
 
 
 def _check_environment(recipe: Recipe) -> None:

@@ -9,6 +9,7 @@ from environments.processes import all_gone
 
 from toolrest.core.dialects import ToolCall
 from toolrest.environments import episode as episode_module
+from toolrest.environments import printed
 from toolrest.environments.base import Ending, EnvironmentFailure
 from toolrest.environments.host import Host, Limits
 from toolrest.environments.texts import LONGEST_RESULT
@@ -16,6 +17,7 @@ from toolrest.environments.texts import LONGEST_RESULT
 SOURCES = Path(__file__).parent / "sources"
 HOSTILE = f"{SOURCES / 'hostile.py'}:Hostile"
 LOOK = [ToolCall("look", {"at": "it"})]
+CHAINS = SOURCES / "hostile_chains.py"
 HANGS = 0.4
 """Seconds that a call may take where it is to hang; the machine may be busy with much else."""
 
@@ -197,3 +199,51 @@ def test_an_episode_has_a_limit_of_its_own():
 def test_a_row_that_is_no_json_fails_by_name(calm):
     [episode] = calm.start([({"image": object()}, 0)])
     assert episode.failure == "environment hostile.py:Hostile: reset: a object is no JSON"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("Servers", None),  # what it started ends with it
+        ("Sockets", "finish ended with code 1"),
+        ("Stopped", "finish took over 2 s"),
+        ("Waits", "finish took over 2 s"),
+        ("Wordless", "finish raised Odd: Odd (hostile_chains.py, line {})"),
+        (
+            "Deep",
+            "finish raised RecursionError: it is nested too deeply (hostile_chains.py, line {})",
+        ),
+    ],
+)
+def test_other_ways_to_go_wrong_at_the_end_are_one_line_too(kind, said, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOSTILE_NOTES", str(tmp_path / "pids"))
+    with Host(f"{CHAINS}:{kind}", Limits(call_timeout=2)) as host:
+        [episode] = host.start([({"index": 0}, 0)])
+        assert episode.start is not None, episode.failure
+        failure = episode.finish("Done.", Ending.ANSWERED).exception()
+        assert episode.close().result() is None
+    found = None if failure is None else re.sub(r"line \d+", "line {}", str(failure))
+    assert found == (said and f"environment hostile_chains.py:{kind}: {said}")
+    assert all_gone([int(each) for each in (tmp_path / "pids").read_text().split()])
+
+
+def test_what_prints_without_end_does_not_fill_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(printed, "MOST_PRINTED", 100_000)
+    log = tmp_path / "environment.log"
+    log.write_text("of an earlier run\n")
+    for _ in range(2):  # a second run adds to what is there
+        with Host(f"{CHAINS}:Endless", Limits(call_timeout=1), log) as host:
+            [episode] = host.start([({"index": 0}, 0)])
+            with pytest.raises(EnvironmentFailure, match="finish took over 1 s"):
+                episode.finish("", Ending.ANSWERED).result()
+    text = log.read_text()
+    assert text.startswith("of an earlier run\nnoise")
+    assert 100_000 < len(text) < 100_200 and text.count("nothing of what was printed later") == 1
+
+
+def test_all_that_is_printed_is_there_as_the_host_is_closed(tmp_path):
+    with Host(HOSTILE, Limits(call_timeout=20), tmp_path / "log") as host:
+        [episode] = host.start([({"where": "call", "how": "prints"}, 0)])
+        episode.call(LOOK).result()
+        episode.close().result()
+    assert (tmp_path / "log").read_text().count("noise") == 100_000

@@ -1,19 +1,24 @@
 """Real OpenEnv servers on loopback: the one that `openenv init` writes, and one of MCP tools.
 
-Where the package is in another environment, TOOLREST_OPENENV names its site-packages.
+scripts/add_tools.sh installs the package into a folder of its own; TOOLREST_OPENENV names another
+site-packages that has it.
 """
 
+import json
 import os
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from toolrest.cli.main import app as command
 from toolrest.core.dialects import ToolCall
 from toolrest.environments.base import EnvironmentFailure
 from toolrest.environments.host import Host, Limits
@@ -21,7 +26,8 @@ from toolrest.errors import InputError
 
 SOURCES = Path(__file__).parent / "sources"
 LIMITS = Limits(call_timeout=30)
-ELSEWHERE = os.environ.get("TOOLREST_OPENENV", "")
+ADDED = sysconfig.get_path("purelib", vars={"base": str(Path(sys.prefix) / "openenv")})
+ELSEWHERE = os.environ.get("TOOLREST_OPENENV", ADDED)
 pytestmark = pytest.mark.slow
 
 
@@ -29,8 +35,7 @@ pytestmark = pytest.mark.slow
 def package():
     """The package openenv, or the tests are skipped."""
     before = list(sys.path)
-    if ELSEWHERE:
-        sys.path.append(ELSEWHERE)
+    sys.path.append(ELSEWHERE)
     if find_spec("openenv") is None:
         pytest.skip("the package openenv is missing: pip install 'toolrest[openenv]'")
     yield
@@ -56,7 +61,7 @@ def serve():
         )
         started.append(server)
         address = f"http://127.0.0.1:{port}"
-        until = time.monotonic() + 60
+        until = time.monotonic() + 180
         while time.monotonic() < until:
             try:
                 urllib.request.urlopen(f"{address}/schema", timeout=5).close()
@@ -147,3 +152,20 @@ def test_a_server_of_mcp_tools_plays_and_a_lost_one_fails(serve):
             second.call([ToolCall("look", {})]).result()
     with pytest.raises(InputError, match="no OpenEnv server answers"):
         Host(address, LIMITS)
+
+
+def test_what_openenv_init_writes_trains_for_three_steps(serve, written, tmp_path, monkeypatch):
+    """As it is written, from a recipe's source alone: nothing is in between."""
+    monkeypatch.chdir(tmp_path)
+    address, _ = serve(written, "server.app:app")
+    sizes = ["rollout.prompts_per_step=2", "rollout.group_size=2", "rollout.max_response_tokens=48"]
+    few = ["environment.max_turns=2", "max_steps=3", "evaluation.samples=2", "name=run"]
+    words = ["train", f"environment.source={address}", *sizes, *few, "--quiet"]
+    found = CliRunner().invoke(command, words)
+    assert found.exit_code == 0, found.output
+    steps = [json.loads(line) for line in Path("runs/run/metrics.jsonl").read_text().splitlines()]
+    assert [step["ending/failed"] for step in steps] == [0.0] * 3
+    assert all("reward" in step for step in steps)
+    record = json.loads(Path("runs/run/rollouts/step-000003.jsonl").read_text().splitlines()[0])
+    assert "My Env environment ready!" in record["prompt"]
+    assert len(Path("runs/run/evaluation/after.jsonl").read_text().splitlines()) == 2

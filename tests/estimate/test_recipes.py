@@ -34,9 +34,10 @@ def test_all_recipes_are_there():
     assert len(RECIPES) == 8
 
 
-@pytest.mark.parametrize(
-    "path", [*RECIPES, ROOT / "recipes/qwen3-0.6b-rlla.yaml"], ids=lambda path: path.stem
-)
+OTHERS = [ROOT / "recipes" / f"{name}.yaml" for name in ("qwen3-0.6b-rlla", "agent-bfcl")]
+
+
+@pytest.mark.parametrize("path", [*RECIPES, *OTHERS], ids=lambda path: path.stem)
 def test_the_head_says_what_the_calculation_says(path):
     found = plan(path)
     assert f"# {head(found)}\n" in path.read_text(encoding="utf-8")

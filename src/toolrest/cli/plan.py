@@ -61,7 +61,7 @@ def print_plan(
         say(f"# {line}")
     sources = ", ".join(source.path for source in recipe.data.sources)
     acts = recipe.environment.source is not None
-    made = f"{recipe.environment.rows} made rows" if acts else "the embedded world's tasks"
+    made = _made(recipe) if acts else "the embedded world's tasks"
     data = recipe.data.path or sources or made
     evaluated = _evaluated(recipe, heldout)
     if recipe.method != "rl":
@@ -178,3 +178,10 @@ def not_here(recipe: "Recipe", place: "Place") -> list[str]:
         except InputError as error:
             found.append(f"here `toolrest train` would not start: {error}")
     return found
+
+
+def _made(recipe: "Recipe") -> str:
+    from toolrest.engines.common.episode_rows import made_rows
+
+    rows = made_rows(recipe)
+    return f"{rows} dialogues" if recipe.environment.source == "bfcl" else f"{rows} made rows"

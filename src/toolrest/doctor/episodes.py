@@ -7,8 +7,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from toolrest.doctor.check import Check, Status
-from toolrest.engines.common.episode_rows import episode_samples
-from toolrest.engines.common.episodes import recipe_limits
+from toolrest.engines.common.episode_rows import episode_samples, made_rows
+from toolrest.engines.common.episodes import environment_reward, recipe_limits
 from toolrest.environments.check import Fit, Verdict, check_environment
 from toolrest.errors import InputError
 from toolrest.preflight import first_episodes
@@ -30,7 +30,7 @@ def check_rows(recipe: Recipe) -> list[Check]:
     """Whether the first rows that episodes begin with can be read; a check a source."""
     sources = recipe_sources(recipe)
     if not sources:
-        made = f"{recipe.environment.rows} rows are made for {recipe.environment.source}"
+        made = f"{made_rows(recipe)} rows are made for {recipe.environment.source}"
         return [Check("data", Status.OK, f"{made}; no file is needed")]
     checks = []
     for source in sources:
@@ -60,7 +60,8 @@ def check_episodes(recipe: Recipe, tokenizer: PreTrainedTokenizerBase | None) ->
         )
     source = recipe.environment.source
     assert source is not None
-    found = check_environment(source, _rows(recipe), recipe_limits(recipe), fit)
+    reward = environment_reward(recipe)
+    found = check_environment(source, _rows(recipe), recipe_limits(recipe), fit, reward)
     return [Check("episodes", _STATUSES[each.verdict], each.text) for each in found]
 
 

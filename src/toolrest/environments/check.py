@@ -59,6 +59,7 @@ def check_environment(
     rows: Sequence[Mapping[str, Any]],
     limits: Limits | None = None,
     fit: Fit | None = None,
+    reward: str | None = None,
 ) -> list[Finding]:
     """Play some episodes of a few turns: two of each of the first rows with one seed, which should
     begin alike; calls of each tool, right by its schema and wrong; the end.
@@ -66,13 +67,14 @@ def check_environment(
     Args:
         rows: of the data set; none: {"index": 0}.
         fit: None: lengths are not looked at.
+        reward: see `toolrest.environments.source.find_source`.
 
     Returns:
         What was looked at, in the order of looking; nothing is raised.
     """
     limits = limits if limits is not None else Limits()
     try:
-        host = Host(source, limits)
+        host = Host(source, limits, reward=reward)
     except InputError as error:
         return [Finding(Verdict.WRONG, str(error))]
     findings = [Finding(Verdict.NOTE, note) for note in host.notes]

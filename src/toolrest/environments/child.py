@@ -53,9 +53,8 @@ def main() -> None:
         os.environ.pop("PYTHONPATH", None)
     else:
         os.environ["PYTHONPATH"] = wanted["pythonpath"]
-    source = Source(wanted["kind"], wanted["place"], tuple(wanted["names"]), wanted["label"])
     try:
-        loaded = load(source, wanted["seconds"])
+        loaded = load(Source.from_json(wanted["source"]), wanted["seconds"])
     except InputError as error:
         channel.sendall(encode({"refused": str(error)}))
         return

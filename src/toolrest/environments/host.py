@@ -47,18 +47,20 @@ class Host:
         source: str | type | Callable[..., Any] | Sequence[Callable[..., Any]],
         limits: Limits | None = None,
         output: Path | None = None,
+        reward: str | None = None,
     ) -> None:
         """Load the source.
 
         Args:
             source: see `find_source`.
             output: the file to which what the environments print is added; None: it is dropped.
+            reward: see `find_source`.
 
         Raises:
             InputError: the source is wrong, or a file that is being run for its environment would
                 begin environments itself.
         """
-        self._source: Source = find_source(source)
+        self._source: Source = find_source(source, reward)
         if is_loading():
             raise InputError(
                 f"environment={self._source.label}: its file starts training as it is run for the "

@@ -5,18 +5,22 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from toolrest.environments.adapters.functions import FunctionsEnvironment
+from toolrest.environments.adapters.read_by_reward import ReadByReward
 from toolrest.environments.adapters.trl_class import TrlClass
 from toolrest.environments.base import Environment
 from toolrest.environments.source import WHERE, Source
 from toolrest.errors import InputError, reason, short
-from toolrest.io.python_file import run_python_file
+from toolrest.io.python_file import python_file_module, run_python_file
+
+_KIND = "environment_of"
+"""What a source's file is run for; see `run_python_file`."""
 
 
 @dataclass(frozen=True)
@@ -66,21 +70,38 @@ def load(source: Source, seconds: float = 30.0) -> Loaded:
             from toolrest.environments.adapters.bfcl import Simulators
 
             return Loaded(Simulators(where).make, reusable=True)
-        if source.kind == "live":
-            return _from_objects(source.live, where)
-        module = _module(source, where)
-        if not source.names:
-            return _from_objects(_functions(module), where)
-        return _from_objects([_named(module, name, where) for name in source.names], where)
+        loaded = _from_objects(_objects(source, where), where)
+        return loaded if source.reward is None else _rewarded(loaded, source.reward)
     finally:
         _Now.loading = False
+
+
+def _objects(source: Source, where: str) -> Sequence[Any]:
+    if source.kind == "live":
+        return source.live
+    module = _module(source, where)
+    if not source.names:
+        return _functions(module)
+    return [_named(module, name, where) for name in source.names]
+
+
+def _rewarded(loaded: Loaded, reward: Source) -> Loaded:
+    """Environments whose end is rewarded by a function that reads them, too."""
+    where = f"reward.function={reward.label}"
+    function = _named(_module(reward, where), reward.names[0], where)
+    if not callable(function):
+        raise InputError(f"{where}: {reward.names[0]} is no function")
+    return replace(loaded, make=lambda: ReadByReward(loaded.make(), function))
 
 
 def _module(source: Source, where: str) -> ModuleType:
     if source.kind == "file":
         path = Path(source.place)
+        known = python_file_module(path, _KIND)
+        if known is not None:  # the file of a class that also has its reward
+            return known
         sys.path.append(str(path.parent))  # its neighbours, behind all that is installed
-        return run_python_file(path, "environment_of", where)
+        return run_python_file(path, _KIND, where)
     try:
         return import_module(source.place)
     except (Exception, SystemExit) as error:

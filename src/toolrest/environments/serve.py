@@ -17,7 +17,7 @@ from toolrest.core.dialects import ToolCall
 from toolrest.environments import wire
 from toolrest.environments.base import Ending, EnvironmentFailure, Finish, NoRoom
 from toolrest.environments.load import Loaded
-from toolrest.errors import OUT_OF_MEMORY, printable, reason
+from toolrest.errors import OUT_OF_MEMORY, message_of, printable, reason
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class _Served:
 
     def _what(self, error: BaseException) -> str:
         """`raised ValueError: no such row (bank.py, line 12)`"""
-        said = str(error)
+        said = message_of(error)
         if isinstance(error, MemoryError) or any(each in said for each in OUT_OF_MEMORY):
             grew = f"grew by over {self._manner.max_memory:g} GB"
             return grew if self._manner.own_process else "ran out of memory"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,9 +40,25 @@ class Source:
     """What messages call it."""
     live: tuple[Any, ...] = ()
     """A class or functions that no other process can import."""
+    reward: Source | None = None
+    """A reward function that reads the environment itself, at the end of each episode."""
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it but `live`."""
+        told = {"kind": self.kind, "place": self.place, "names": self.names, "label": self.label}
+        return told | {"reward": None if self.reward is None else self.reward.to_json()}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Source:
+        """What `to_json` has told."""
+        reward = None if told["reward"] is None else cls.from_json(told["reward"])
+        return cls(told["kind"], told["place"], tuple(told["names"]), told["label"], reward=reward)
 
 
-def find_source(given: str | type | Callable[..., Any] | Sequence[Callable[..., Any]]) -> Source:
+def find_source(
+    given: str | type | Callable[..., Any] | Sequence[Callable[..., Any]],
+    reward: str | None = None,
+) -> Source:
     """The source that is meant by a text, as recipes have it, or by Python objects.
 
     A class or function of a module is imported in the environments' process by its name; one of a
@@ -50,10 +66,27 @@ def find_source(given: str | type | Callable[..., Any] | Sequence[Callable[..., 
     script's work. One that is made inside of a function, or typed into a notebook, cannot be had
     there: its episodes run in threads of this process.
 
+    Args:
+        reward: FILE.py:NAME of a function as TRL has them that reads `environments`.
+
     Raises:
         InputError: it has no form that is known, or its file does not have what it names.
     """
-    return _from_text(given) if isinstance(given, str) else _from_objects(given)
+    source = _from_text(given) if isinstance(given, str) else _from_objects(given)
+    return source if reward is None else replace(source, reward=_reward_source(source, reward))
+
+
+def _reward_source(source: Source, named: str) -> Source:
+    where = f"reward.function={named}"
+    named_class = source.kind in ("file", "module") and source.names
+    if source.kind != "live" and not named_class:
+        raise InputError(
+            f"{where} reads `environments`, the objects of a class in a file; "
+            f"{WHERE}={source.label} has none, so leave it out"
+        )
+    file, _, name = named.rpartition(":")
+    path = user_path(file, where)
+    return Source("file", str(path.resolve()), (name,), label=f"{path.name}:{name}")
 
 
 def check_source(text: str) -> Source:

@@ -40,6 +40,7 @@ def check_file(path: Path, name: str, where: str) -> None:
         return
     node = {node.name: node for node in defined}.get(name)
     if node is None:
+        _check_inside(tree, path, name, where)
         if _may_define(tree, name):
             return
         if not public:
@@ -76,6 +77,18 @@ def tools_in_file(path: Path, name: str) -> list[str]:
         elif not isinstance(node, ast.ClassDef):
             found.append(node.name)
     return [each for each in found if not each.startswith("_")]
+
+
+def _check_inside(tree: ast.Module, path: Path, name: str, where: str) -> None:
+    """Refuse a name that is defined inside of a function, where nobody else can have it."""
+    for outer in ast.walk(tree):
+        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef):
+            for node in ast.walk(outer):
+                if node is not outer and isinstance(node, _DEFINES) and node.name == name:
+                    raise InputError(
+                        f"{where}: {name} is inside of the function {outer.name} in {path} (line "
+                        f"{node.lineno}); move it to the top of the file"
+                    )
 
 
 def _check_tools(path: Path, public: Mapping[str, ast.stmt], where: str) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from toolrest.environments.load import Loaded, load
+from toolrest.environments.printed import Printed
 from toolrest.environments.serve import Manner, serve
 from toolrest.environments.source import Source
 from toolrest.environments.wire import encode
@@ -79,7 +80,8 @@ class StarterProcess:
             InputError: the source cannot be loaded.
         """
         self._channel, theirs = socket.socketpair()
-        self._process = _begin(theirs, output)
+        self._printed = None if output is None else Printed(output)
+        self._process = _begin(theirs, self._printed)
         theirs.close()
         self._lock = threading.Lock()
         self._asked: queue.SimpleQueue[Process] = queue.SimpleQueue()
@@ -98,8 +100,7 @@ class StarterProcess:
 
     def _load(self, source: Source, max_memory: float, seconds: float) -> dict[str, Any]:
         wanted = {
-            **{"kind": source.kind, "place": source.place, "names": source.names},
-            **{"label": source.label, "max_memory": max_memory, "seconds": seconds},
+            **{"source": source.to_json(), "max_memory": max_memory, "seconds": seconds},
             **{"parent": os.getpid(), "pythonpath": os.environ.get("PYTHONPATH")},
         }
         where = f"environment.source={source.label}"
@@ -189,6 +190,8 @@ class StarterProcess:
         """End it; it kills all that it started."""
         self._stop()
         self._reader.join(timeout=5)
+        if self._printed is not None:
+            self._printed.wait()
 
     def _stop(self) -> None:
         self._alive = False
@@ -204,7 +207,7 @@ class StarterProcess:
             self._channel.close()
 
 
-def _begin(theirs: socket.socket, output: Path | None) -> subprocess.Popen[bytes]:
+def _begin(theirs: socket.socket, output: Printed | None) -> subprocess.Popen[bytes]:
     """Start the process. It imports from where this one does."""
     paths = os.pathsep.join(each or os.getcwd() for each in sys.path)
     surroundings = {**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": "0"}
@@ -212,7 +215,8 @@ def _begin(theirs: socket.socket, output: Path | None) -> subprocess.Popen[bytes
     with contextlib.ExitStack() as stack:
         printed: Any = subprocess.DEVNULL
         if output is not None:
-            printed = stack.enter_context(output.open("ab"))
+            printed = output.end
+            stack.callback(os.close, printed)
         return subprocess.Popen(
             command,
             pass_fds=[theirs.fileno()],

@@ -11,6 +11,16 @@ from types import ModuleType
 from toolrest.errors import InputError, reason
 
 
+def _module_name(path: Path, kind: str) -> str:
+    own = hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    return f"{kind}_{path.stem}_{own}"
+
+
+def python_file_module(path: Path, kind: str) -> ModuleType | None:
+    """What `run_python_file` has made of a file in this process; None: it has not been run."""
+    return sys.modules.get(_module_name(path, kind))
+
+
 def run_python_file(path: Path, kind: str, where: str) -> ModuleType:
     """Run a file as a module of its own, which `sys.modules` has, as dataclasses and pickle need.
 
@@ -22,8 +32,7 @@ def run_python_file(path: Path, kind: str, where: str) -> ModuleType:
     Raises:
         InputError: it is no Python file, or it raises or ends the process.
     """
-    own = hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:12]
-    name = f"{kind}_{path.stem}_{own}"
+    name = _module_name(path, kind)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise InputError(f"{where}: {path} is no Python file (.py)")

@@ -19,6 +19,8 @@ _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _PLAIN = (ast.Constant, ast.List, ast.Dict)
 _BY_NAME = ("__dict__", "exec", "globals", "locals", "modules", "setattr", "vars")
 """What can define a name that is given as a text."""
+_OF_RESPONSES = ("prompts", "completions", "completion_ids", "turns", "ending", "trainer_state")
+"""What TRL hands to a reward function of what the policy wrote."""
 _CALM = sys.stdlib_module_names | {"numpy", "toolrest", "torch", "transformers", "trl"}
 """Packages that change nothing of where Python looks for others as they are imported."""
 
@@ -76,6 +78,34 @@ def check_reward_file(named: str) -> None:
     if not defined.get(name, True) and not _may_define(tree):
         raise InputError(f"reward.function={named}: {name} is a value in {path}, not a function")
     _check_imports(named, path, tree)
+
+
+def reads_environments(named: str) -> bool:
+    """Whether the function that `FILE.py:NAME` names has a parameter `environments`, the objects of
+    an environment's class in TRL; nothing of the file is run.
+
+    Raises:
+        InputError: see `check_reward_file`; or it wants the texts of responses as well, which are
+            not where the environments are.
+    """
+    path, name = split_reward(named)
+    check_reward_file(named)
+    with warnings.catch_warnings(action="ignore"):
+        tree = ast.parse(path.read_bytes(), str(path))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
+            asked = {each.arg for each in (*node.args.args, *node.args.kwonlyargs)}
+            if "environments" not in asked:
+                return False
+            texts = sorted(asked & set(_OF_RESPONSES))
+            if texts:
+                raise InputError(
+                    f"reward.function={named}: it reads `environments` and `{texts[0]}`, but is "
+                    "called in the process of an environment, where only the row's columns are "
+                    "known; let it read one of them"
+                )
+            return True
+    return False
 
 
 def _defined(tree: ast.Module) -> Iterator[tuple[str, bool]]:

@@ -9,16 +9,17 @@ from toolrest.data.prompts import hold_out
 from toolrest.data.rows import BadRow, iterate_rows
 from toolrest.data.sample import Sample
 from toolrest.engines.common.data import Samples
+from toolrest.environments.adapters.bfcl_rows import bfcl_rows
 from toolrest.errors import InputError
 from toolrest.recipe import Recipe
 from toolrest.recipe.sources import recipe_sources
 
-WORLD = "world"
+WORLD, BFCL = "world", "bfcl"
 
 
 def episode_samples(recipe: Recipe) -> Samples:
-    """The rows of a recipe with an environment: those of its data; of the embedded chains; else
-    {"index": i}, those that are held out after the others.
+    """The rows of a recipe with an environment: those of its data; of the embedded chains; BFCL's
+    dialogues; else {"index": i}, those that are held out after the others.
 
     Raises:
         InputError: the data cannot be used, or are too few.
@@ -50,6 +51,11 @@ def episode_samples(recipe: Recipe) -> Samples:
                 (Split.HELDOUT, count, 0),
             )
         ]
+    elif recipe.environment.source == BFCL:
+        found = [
+            bfcl_rows(heldout=False)[: recipe.environment.rows],
+            _enough(bfcl_rows(heldout=True), count),
+        ]
     else:
         rows_in_all = recipe.environment.rows
         found = [
@@ -60,8 +66,23 @@ def episode_samples(recipe: Recipe) -> Samples:
     return Samples(train, heldout, [])
 
 
+def made_rows(recipe: Recipe) -> int:
+    """How many rows a recipe without data trains on."""
+    rows = recipe.environment.rows
+    return min(rows, len(bfcl_rows(heldout=False))) if recipe.environment.source == BFCL else rows
+
+
+def _enough(rows: list[dict[str, str]], count: int) -> list[dict[str, str]]:
+    if count > len(rows):
+        raise InputError(
+            f"evaluation.samples={count}: {len(rows)} of BFCL's dialogues are held out; lower it"
+        )
+    return rows[:count]
+
+
 def _generated(columns: Mapping[str, Any]) -> Sample:
-    identity = "/".join(str(columns[key]) for key in ("split", "seed", "index") if key in columns)
+    named = ("split", "seed", "index", "id")
+    identity = "/".join(str(columns[key]) for key in named if key in columns)
     return Sample((), "", "environment", identity, columns=columns)
 
 

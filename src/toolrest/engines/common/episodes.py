@@ -18,6 +18,7 @@ from toolrest.environments.episode import Episode, Limits
 from toolrest.environments.host import Host
 from toolrest.policy.speech import Speech
 from toolrest.recipe import Recipe
+from toolrest.recipe.reward_file import reads_environments
 from toolrest.recipe.sources import recipe_rendering
 from toolrest.rollout.asking import SamplerOf
 from toolrest.rollout.sampler import Sampler
@@ -60,12 +61,20 @@ class EpisodeOptions:
     """An episode that begins with more cannot be played."""
     sampler: Sampler = "auto"
     """What samples its turns; see `toolrest.rollout.sampler`."""
+    reward: str | None = None
+    """FILE.py:NAME of a reward function that reads the environments."""
 
 
 def recipe_limits(recipe: Recipe) -> Limits:
     """How long and how large episodes of a recipe may be."""
     asked = recipe.environment
     return Limits(asked.call_timeout, asked.episode_timeout, asked.workers, asked.max_memory)
+
+
+def environment_reward(recipe: Recipe) -> str | None:
+    """The recipe's reward function, if it reads `environments`, which live in other processes."""
+    named = recipe.reward.function
+    return named if named is not None and reads_environments(named) else None
 
 
 def recipe_options(recipe: Recipe) -> EpisodeOptions:
@@ -82,6 +91,7 @@ def recipe_options(recipe: Recipe) -> EpisodeOptions:
         max_result_tokens=asked.max_result_tokens,
         max_prompt_tokens=recipe.data.max_prompt_tokens,
         sampler=recipe.rollout.sampler,
+        reward=environment_reward(recipe),
     )
 
 
@@ -111,7 +121,7 @@ class Episodes:
         self.options, self.warn, self._tokenizer = options, warn, tokenizer
         self.seams = Seams(tokenizer, speech, options.style, options.max_result_tokens)
         self.seams.check()
-        self.host = Host(options.source, options.limits, output)
+        self.host = Host(options.source, options.limits, output, options.reward)
 
     def play(
         self,

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PrinterCallback
 
 from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import Region
-from toolrest.engines.common.episodes import episode_record
+from toolrest.engines.common.episodes import environment_reward, episode_record
 from toolrest.engines.common.guarded_reward import GuardedReward, load_reward_function
 from toolrest.engines.common.job import Job
 from toolrest.engines.common.reward import recipe_reward
@@ -205,7 +205,7 @@ def _rewards(job: Job) -> list[Any]:
     """The recipe's reward, and the user's function where there is one."""
     recipe = job.recipe
     rewards: list[Any] = [] if job.episodes else [recipe_reward(recipe)]
-    if recipe.reward.function is not None:
+    if recipe.reward.function is not None and environment_reward(recipe) is None:
         function = load_reward_function(recipe.reward.function)
         rule, timeout = recipe.guards.reward_error, recipe.reward.timeout
         rewards.append(GuardedReward(function, rule, timeout, job.monitor.say, job.ranks))

@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from toolrest.core.dialects import ToolCall
+from toolrest.environments.adapters.bfcl_rows import CATEGORIES
 from toolrest.environments.base import Ending, EnvironmentFailure, Finish, Start, Step
 from toolrest.errors import InputError, reason
 
-CATEGORIES = ("base", "miss_func", "miss_param", "long_context")
-"""Of multi-turn dialogues; an item's id is `multi_turn_base_17`."""
 MORE_FUNCTIONS = "I have updated some more functions you can choose from. What about now?"
 """What the user says where functions are added, in BFCL's words; their schemas stand above it."""
 _TYPES = {"dict": "object", "float": "number", "tuple": "array", "any": "string"}

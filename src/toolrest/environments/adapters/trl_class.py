@@ -73,18 +73,22 @@ def _missing(kind: type, name: str, method: Callable[..., Any]) -> str:
 class TrlEnvironment:
     """One object of the class."""
 
+    read = False
+    """Whether a reward function reads it, so that a number which it keeps is that one's."""
+
     def __init__(
         self,
         made: Any,
         methods: Mapping[str, Callable[..., Any]],
         schemas: tuple[dict[str, Any], ...],
     ) -> None:
-        self._made = made
+        self.made = made
+        """The object, for rewards that read it."""
         self._tools = Tools(methods)
         self._schemas = schemas
 
     async def reset(self, row: Mapping[str, Any], seed: int) -> Start:
-        seen = await _awaited(self._made.reset(**_taken(self._made.reset, row, seed)))
+        seen = await _awaited(self.made.reset(**_taken(self.made.reset, row, seed)))
         try:
             text = content_text(seen)
         except ValueError:
@@ -98,14 +102,16 @@ class TrlEnvironment:
         return await self._tools.run(calls)
 
     async def finish(self, reply: str, ending: Ending) -> Finish:
-        if callable(getattr(self._made, "get_reward", None)):
-            reward = await _awaited(self._made.get_reward())
+        if callable(getattr(self.made, "get_reward", None)):
+            reward = await _awaited(self.made.get_reward())
             return Finish(reward=0.0 if reward is None else reward)
-        kept = getattr(self._made, "reward", None)
+        if self.read:
+            return Finish()
+        kept = getattr(self.made, "reward", None)
         return Finish(reward=float(kept) if is_number(kept) else 0.0)
 
     async def close(self) -> None:
-        close = getattr(self._made, "close", None)
+        close = getattr(self.made, "close", None)
         if callable(close):
             await _awaited(close())
 
@@ -116,10 +122,13 @@ async def _awaited(value: Any) -> Any:
 
 def _taken(reset: Callable[..., Any], row: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """The columns that `reset` takes, and `seed` where it names one and the row has none."""
-    parameters = inspect.signature(reset).parameters
-    given = dict(row)
-    if "seed" in parameters:
-        given.setdefault("seed", seed)
+    seeds = {"seed": seed} if "seed" in inspect.signature(reset).parameters else {}
+    return taken(reset, {**seeds, **row})
+
+
+def taken(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the given a function has parameters for."""
+    parameters = inspect.signature(function).parameters
     if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values()):
-        return given
+        return dict(given)
     return {name: value for name, value in given.items() if name in parameters}

@@ -32,6 +32,8 @@ from typing import Any
 
 MEMORY = 4 * 1024**3
 """Address space, bytes."""
+MOST_KEPT = 1000
+"""Dialogues whose simulators stay at most: more than all of BFCL's, played side by side."""
 LONGEST_CALL = 1_000_000
 """Characters of a call with its values; a longer one is answered with an error."""
 _FORBIDDEN = (
@@ -123,12 +125,26 @@ def _writes(arguments: tuple[Any, ...]) -> bool:
     return bool((flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
 
 
+def _key(category: str, identity: str, steps: list[list[dict[str, Any]]]) -> str:
+    """Names a dialogue after these steps."""
+    return json.dumps([category, identity, steps])
+
+
+def _memory() -> int:
+    """What this process holds, bytes; 0 on systems that do not say."""
+    try:
+        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
 class Official:
     """The requests that the parent process can send."""
 
     def __init__(self) -> None:
         self._bfcl = _import_official()
         self._runs = 0
+        self._kept: dict[str, str] = {}
 
     def version(self) -> dict[str, Any]:
         """The version of bfcl-eval, its release (v3 or v4), and the hashes of its questions with
@@ -171,29 +187,59 @@ class Official:
         return sorted(self._methods(tuple(self._items(category)[identity]["involved_classes"])))
 
     def execute(self, category: str, identity: str, steps: list[list[dict[str, Any]]]) -> list[str]:
-        """Run all steps on the simulated APIs; return the results of the last step."""
+        """Run all steps on the simulated APIs; return the results of the last step.
+
+        The simulators of a dialogue stay, as in BFCL's own runner, so that only the last step is
+        run. Where they are gone, in a new process or with too many dialogues, all steps are.
+        """
         item = self._items(category)[identity]
-        self._runs += 1
+        run = self._kept.pop(_key(category, identity, steps[:-1]), None)
+        waiting = steps[-1:]
+        if run is None:
+            run, waiting = self._next_run(), [[], *steps]
         results: list[str] = []
-        for step in [[], *steps]:
-            results = self._bfcl.turns.execute_multi_turn_func_call(
-                self._written(step, item),
-                item["initial_config"],
-                item["involved_classes"],
-                f"run{self._runs}",
-                identity,
-                long_context="long_context" in category,
-                is_evaL_run=False,
-            )[0]
-        self._forget()
+        try:
+            for step in waiting:
+                results = self._bfcl.turns.execute_multi_turn_func_call(
+                    self._written(step, item),
+                    item["initial_config"],
+                    item["involved_classes"],
+                    run,
+                    identity,
+                    long_context="long_context" in category,
+                    is_evaL_run=False,
+                )[0]
+        except BaseException:
+            self._forget(run)
+            raise
+        self._keep(_key(category, identity, steps), run)
         return results
+
+    def _next_run(self) -> str:
+        """What the executor calls a dialogue."""
+        self._runs += 1
+        return f"run{self._runs}"
+
+    def _keep(self, key: str, run: str) -> None:
+        """Keep a run's simulators for the step after these. Forget those that have waited longest,
+        where they are too many, and all where they are too large.
+        """
+        self._forget(self._kept.pop(key, None))
+        self._kept[key] = run
+        if _memory() > MEMORY // 4:
+            while self._kept:
+                self._forget(self._kept.popitem()[1])
+        while len(self._kept) > MOST_KEPT:
+            self._forget(self._kept.pop(next(iter(self._kept))))
 
     def check_turns(
         self, category: str, identity: str, turns: list[list[list[dict[str, Any]]]]
     ) -> dict[str, Any]:
         """The official check of a dialogue: per turn, per step, its calls."""
         item = self._items(category)[identity]
-        self._runs += 1
+        played = [step for steps in turns for step in steps]
+        self._forget(self._kept.pop(_key(category, identity, played), None))
+        run = self._next_run()
         gold = item["ground_truth"]
         if len(turns) != len(gold):
             return {
@@ -202,18 +248,20 @@ class Official:
                 "type": "multi_turn:force_terminated",
             }
         written = [[self._written(step, item) for step in steps if step] for steps in turns]
-        found = self._bfcl.check_turns(written, gold, item, category, f"run{self._runs}")
-        self._forget()
+        found = self._bfcl.check_turns(written, gold, item, category, run)
+        self._forget(run)
         return {
             "valid": found["valid"],
             "error": found.get("error_message"),
             "type": _type(found),
         }
 
-    def _forget(self) -> None:
-        """Drop the simulators that the executor keeps in its module."""
+    def _forget(self, run: str | None) -> None:
+        """Drop the simulators of a run, which the executor keeps in its module by their names."""
+        if run is None:
+            return
         kept = vars(self._bfcl.turns)
-        for name in [name for name in kept if name.endswith("_instance")]:
+        for name in [name for name in kept if name.startswith(f"{run}_")]:
             del kept[name]
 
     def _written(self, calls: list[dict[str, Any]], item: dict[str, Any]) -> list[str]:
