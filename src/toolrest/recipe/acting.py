@@ -58,18 +58,28 @@ def _said(section: BaseModel) -> list[str]:
 def _refused(recipe: Recipe) -> list[tuple[bool, str]]:
     """What an environment cannot be used with."""
     source, engine = f"environment.source={recipe.environment.source}", recipe.engine
-    teaches = "an environment has no demonstrations to learn from"
+    teaches = "whole episodes have no demonstrations to learn from"
+    own = recipe.data.path is not None or bool(recipe.data.sources)
+    steps, credit = "environment.train=steps", recipe.advantage.credit
     return [
         (
-            recipe.method != "rl",
-            f"method={recipe.method} with {source}: {teaches}; use method=rl, or train by "
-            f"{recipe.method} without environment first and give its folder as policy",
+            recipe.method != "rl" and recipe.acts,
+            f"method={recipe.method} with {source}: {teaches}; use {steps}, or method=rl",
         ),
         (
-            recipe.warm_start.method != "none",
+            recipe.warm_start.method != "none" and recipe.acts,
             f"warm_start.method={recipe.warm_start.method} with {source}: {teaches}; run "
-            f"method={recipe.warm_start.method} without environment first and give its folder as "
-            "policy",
+            f"method={recipe.warm_start.method} with {steps} first and give its folder as policy",
+        ),
+        (
+            not recipe.acts and not own and recipe.environment.source != "world",
+            f"{steps} with {source}: single steps are those of demonstrated dialogues, and there "
+            "are none; give data.path with dialogues, each a row that `reset` is given too",
+        ),
+        (
+            not recipe.acts and credit == "turns",
+            f"advantage.credit=turns with {steps}: a single step is one turn; use "
+            "advantage.credit=response or spans",
         ),
         (
             engine.name == "verl",
@@ -95,12 +105,12 @@ def _refused(recipe: Recipe) -> list[tuple[bool, str]]:
             f"dialect={recipe.dialect} with {source}: the embedded chains ask for dialect=rlla",
         ),
         (
-            recipe.advantage.credit == "spans",
+            recipe.acts and credit == "spans",
             f"advantage.credit=spans with {source}: spans are parts of one response; use "
             "advantage.credit=turns or response",
         ),
         (
-            recipe.advantage.credit == "turns" and recipe.reward.function is not None,
+            credit == "turns" and recipe.reward.function is not None,
             "advantage.credit=turns with reward.function: no turn is known to have earned what the "
             "function gives; use advantage.credit=response, or leave reward.function out and have "
             "the environment reward turns",
@@ -119,16 +129,16 @@ def _ignored(recipe: Recipe) -> list[tuple[bool, str]]:
             "the environment gives the rewards; leave it out",
         )
         for name in _OF_RESPONSES
-        if name in _said(recipe.reward)
+        if recipe.acts and name in _said(recipe.reward)
     ]
     found += [
         (
             True,
             f"data.{name} is about actions of dialogues in the data, but with {source} the "
-            "environment says what a prompt is; leave it out",
+            "environment says what a prompt is, and thoughts of earlier turns stay; leave it out",
         )
         for name in ("thoughts", "thought_sentences")
-        if name in _said(data)
+        if name in _said(data) and (recipe.acts or name == "thoughts")
     ]
     found += [
         (

@@ -106,6 +106,10 @@ class Environment(Section):
     source: str | None = None
     """FILE.py:NAME of a class, FILE.py of plain functions, http://HOST:PORT of an OpenEnv server,
     `world` (the embedded chains) or `bfcl`. A file is run. None: no environment."""
+    train: Literal["trajectories", "steps"] = "trajectories"
+    """What the policy is trained on; evaluations play whole episodes with both. trajectories: whole
+    episodes. steps: single actions of demonstrated dialogues, each after its history (the paper's
+    decomposition), by `reward`. The dialogues are those of the data; `world` has its own."""
     rows: int = Field(default=4096, ge=1)
     """Without data: how many rows {"index": i} episodes are made of."""
     max_turns: int = Field(default=8, ge=1)

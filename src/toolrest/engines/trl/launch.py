@@ -161,8 +161,8 @@ def train_with_trl(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> 
         train_dataset=training_rows(job.samples.train, tokenizer),
         args=trl_config(recipe, run.checkpoints, by_tokens=not has_router_loss(model)),
         callbacks=[follow],
-        rollout_func=None if job.episodes else _rollout_function(recipe, model),
-        environment=job.episodes,
+        rollout_func=None if recipe.acts else _rollout_function(recipe, model),
+        environment=job.episodes if recipe.acts else None,
         on_rollouts=_rollout_writer(job, model) if job.ranks.main else None,
         peft_config=lora_config(recipe),
         on_incident=job.monitor.keep,
@@ -204,7 +204,7 @@ def _card(job: Job, model: PreTrainedModel, step: int) -> ModelCard:
 def _rewards(job: Job) -> list[Any]:
     """The recipe's reward, and the user's function where there is one."""
     recipe = job.recipe
-    rewards: list[Any] = [] if job.episodes else [recipe_reward(recipe)]
+    rewards: list[Any] = [] if recipe.acts else [recipe_reward(recipe)]
     if recipe.reward.function is not None:
         function = load_reward_function(recipe.reward.function)
         rule, timeout = recipe.guards.reward_error, recipe.reward.timeout
