@@ -8,6 +8,7 @@ from toolrest.core.dialects import get_dialect
 from toolrest.data.decompose import Rendering
 from toolrest.data.prompts import render_prompt
 from toolrest.data.wording import word
+from toolrest.engines.common.asked import Asked
 from toolrest.engines.common.reward import ToolReward
 from toolrest.errors import InputError
 from toolrest.policy.tokenizer import load_tokenizer
@@ -66,15 +67,9 @@ def test_each_demonstration_earns_the_most():
     steps = chain_steps(ROWS, PLAIN)
     scored = reward.score_batch(
         [step.demonstration for step in steps],
-        [_asked(step.ground_truth) for step in steps],
+        [Asked(step.ground_truth) for step in steps],
     )
     assert all(each.exact and each.correctness == 1.0 for each in scored)
-
-
-def _asked(truth):
-    from toolrest.engines.common.reward import Asked
-
-    return Asked(truth)
 
 
 def test_a_row_always_gives_the_same_steps():
