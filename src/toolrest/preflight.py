@@ -131,7 +131,7 @@ def _check_data(recipe: Recipe) -> None:
             continue
         if recipe.environment.source is not None:
             first_episodes(source)
-        if not recipe.acts:
+        if not recipe.acts or recipe.reward.by_turns:
             usable_rows(source, recipe)
 
 

@@ -34,6 +34,13 @@ WRONG = [
         [WORLD, "advantage.credit=turns", "reward.function=own.py:score"],
         "advantage.credit=turns with reward.function",
     ),
+    (["reward.by_turns=true"], "reward.by_turns is about the turns of an episode"),
+    (["reward.needless_turn=1"], "reward.needless_turn is about the turns of an episode"),
+    # turns scored by the rules
+    ([WORLD, STEPS, "reward.by_turns=true"], "a single step is one turn"),
+    ([WORLD, "reward.needless_turn=1"], "nobody knows which turns are needless"),
+    ([WORLD, "reward.by_turns=true", "advantage.credit=turns"], "what the environment gives alone"),
+    (["environment.source=bank.py:Bank", "reward.by_turns=true"], "give data.path with dialogues"),
     # single steps
     ([WORLD, STEPS, "advantage.credit=turns"], "a single step is one turn"),
     (["environment.source=bank.py:Bank", STEPS], "give data.path with dialogues"),
@@ -92,6 +99,7 @@ def test_no_key_of_the_section_is_ignored_without_an_environment():
         [WORLD, STEPS, "reward.correctness=exact", "advantage.credit=spans"],
         [WORLD, STEPS, "warm_start.method=rsft", "data.thought_sentences=1"],
         [WORLD, STEPS, "method=sft"],
+        [WORLD, "reward.by_turns=true", "reward.needless_turn=0.5", "reward.schedule=constant"],
     ],
 )  # fmt: skip
 def test_what_fits_is_taken_and_so_is_all_of_it_written_out(overrides):

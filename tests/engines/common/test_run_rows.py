@@ -67,6 +67,24 @@ def test_steps_of_files_are_of_the_rows_that_episodes_are_trained_on(tmp_path):
     assert len(steps.train) == 2 * len(whole.train)
 
 
+def test_episodes_whose_turns_are_scored_have_the_truths_of_their_steps(tmp_path):
+    """The rows are as without; the held-out ones are scored by the environment alone."""
+    whole = samples(*WORLD)
+    scored = samples(*WORLD, "reward.by_turns=true")
+    steps = samples(*WORLD, "environment.train=steps")
+    assert [each.columns for each in scored.train] == [each.columns for each in whole.train]
+    told = [truth for each in scored.train for truth in each.truths]
+    assert told == [each.ground_truth for each in steps.train]
+    assert scored.heldout == whole.heldout and not any(each.truths for each in whole.train)
+    path = dialogues(tmp_path / "rows.jsonl", 12, "a")
+    own = ("environment.source=bank.py:Bank", f"data.path={path}", "rollout.prompts_per_step=2")
+    found = samples(*own, "reward.by_turns=true").train
+    assert all(len(each.truths) == 2 for each in found)
+    numbers = [each.identity.rpartition(":")[2] for each in found]
+    assert all(f"a {n}." in each.truths[1] for n, each in zip(numbers, found, strict=True))
+    assert all(f'"City {n}"' in each.truths[0] for n, each in zip(numbers, found, strict=True))
+
+
 def test_steps_whose_prompts_are_too_long_are_left_out_and_counted():
     steps = samples(*WORLD, "environment.train=steps")
     few = samples(*WORLD, "environment.train=steps", "data.max_prompt_tokens=160")

@@ -52,3 +52,27 @@ def test_it_can_begin_with_supervised_steps():
         for when in ("before", "after")
     )
     assert before["n"] == after["n"] == 2 and "turns" in after
+
+
+def test_turns_are_scored_by_the_rules_beside_the_environment():
+    """What the trainer learns from is the environment's reward and the rules' of the turns."""
+    by_turns = ("environment.train=trajectories", "reward.by_turns=true", "reward.needless_turn=1")
+    toolrest("train", *FEW, *by_turns, "name=run", "--quiet")
+    (step,) = read("runs/run/metrics.jsonl")
+    rows = read("runs/run/rollouts/step-000001.jsonl")
+    assert len(rows) == 4 and all(row["episode"]["turns"] for row in rows)
+    totals = [row["reward"]["total"] + row["reward"]["by_turns"] for row in rows]
+    assert step["reward"] == pytest.approx(sum(totals) / 4, abs=1e-4)
+    expected = [by_hand(row) for row in rows]
+    assert [row["reward"]["by_turns"] for row in rows] == pytest.approx(expected)
+
+
+def by_hand(row):
+    """The reward of a row's turns as it wrote them, at the run's first step."""
+    from toolrest.core.rewards.turns import Turns
+    from toolrest.engines.common.asked import Asked
+    from toolrest.engines.common.reward import ToolReward
+
+    truths = tuple(row["ground_truth"].split("\n\n"))
+    turns = Turns(turn["text"].removesuffix("<|im_end|>") for turn in row["episode"]["turns"])
+    return ToolReward(needless_turn=1.0).score_batch([turns], [Asked(truths)])[0].total

@@ -321,6 +321,7 @@ def recipe_reward(recipe: Recipe, schedule: str | None = None, opening: str = ""
         punish_over_calls=options.punish_over_calls,
         normalise_strings=options.normalise_strings,
         lenient_types=options.lenient_types,
+        needless_turn=options.needless_turn,
         opening=opening,
     )
 

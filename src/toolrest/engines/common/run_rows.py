@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from toolrest.data.prompts import fit_prompts
+from toolrest.data.sample import Sample
 from toolrest.data.stored import pick
 from toolrest.engines.common.data import Samples, load_samples
 from toolrest.engines.common.episode_rows import episode_samples
@@ -30,6 +33,8 @@ def run_samples(
     Raises:
         InputError: the data cannot be used, or are too few.
     """
+    if recipe.acts and recipe.reward.by_turns:
+        return _with_truths(recipe, tokenizer, rows)
     if recipe.acts:
         return episode_samples(recipe)
     if recipe.environment.source is not None:
@@ -46,35 +51,65 @@ def step_samples(
     Args and errors are those of `run_samples`.
     """
     whole = episode_samples(recipe)
-    if recipe_sources(recipe):
-        rows = read_rows(recipe, tokenizer) if rows is None else rows
-        wanted = _places(recipe, rows, {sample.identity for sample in whole.train})
-    else:
-        from toolrest.world.chain_steps import chain_steps
-
-        episodes = [sample.columns or {} for sample in whole.train]
-        rows = count_rows([chain_steps(episodes, recipe_rendering(recipe))], tokenizer)
-        wanted = list(range(len(rows.samples)))
-    samples = pick(rows.samples, wanted)
-    lengths = [rows.lengths[place] for place in wanted]
-    fit = fit_prompts(samples, lengths, recipe.data.max_prompt_tokens)
+    steps, lengths, _ = _steps_of(recipe, tokenizer, whole.train, rows)
+    fit = fit_prompts(steps, lengths, recipe.data.max_prompt_tokens)
     if len(fit.kept) < recipe.rollout.prompts_per_step:
         raise InputError(
             f"data: {len(fit.kept)} single steps are left to train on, fewer than "
             f"rollout.prompts_per_step={recipe.rollout.prompts_per_step}; lower it, or raise "
             "data.max_prompt_tokens"
         )
-    return Samples(pick(samples, fit.kept), whole.heldout, fit.dropped, fit.refused)
+    return Samples(pick(steps, fit.kept), whole.heldout, fit.dropped, fit.refused)
 
 
-def _places(recipe: Recipe, rows: Rows, identities: set[str]) -> list[int]:
-    """The places of the steps of some rows, whose identities `episode_samples` gives."""
+def _with_truths(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Rows | None) -> Samples:
+    """The rows that episodes are about, those that are trained on with the right replies of their
+    dialogues.
+
+    Raises:
+        InputError: one has no dialogue; or as `run_samples`.
+    """
+    whole = episode_samples(recipe)
+    steps, _, owners = _steps_of(recipe, tokenizer, whole.train, rows)
+    truths: dict[str, list[str]] = {}
+    for step, owner in zip(steps, owners, strict=True):
+        truths.setdefault(owner, []).append(step.ground_truth)
+    train = [replace(each, truths=tuple(truths.get(each.identity, ()))) for each in whole.train]
+    bare = next((each.identity for each in train if not each.truths), None)
+    if bare is not None:
+        raise InputError(f"reward.by_turns=true: the row {bare} has no dialogue to score turns by")
+    return replace(whole, train=train)
+
+
+def _steps_of(
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    episodes: Sequence[Sample],
+    rows: Rows | None,
+) -> tuple[Sequence[Sample], list[int | str], list[str]]:
+    """The single steps of some episodes' dialogues, in order: (samples, the tokens of each prompt
+    or why it is refused, the episode's identity of each).
+    """
+    if recipe_sources(recipe):
+        rows = read_rows(recipe, tokenizer) if rows is None else rows
+        known = {each.identity for each in episodes}
+        found = [(at, name) for at, name in enumerate(_owners(recipe, rows)) if name in known]
+        places = [at for at, _ in found]
+        lengths = [rows.lengths[at] for at in places]
+        return pick(rows.samples, places), lengths, [name for _, name in found]
+    from toolrest.world.chain_steps import chain_steps
+
+    begun = [each.columns or {} for each in episodes]
+    rows = count_rows([chain_steps(begun, recipe_rendering(recipe))], tokenizer)
+    owners = [sample.group.partition(":")[2] for sample in rows.samples]
+    return rows.samples, list(rows.lengths), owners
+
+
+def _owners(recipe: Recipe, rows: Rows) -> Iterator[str]:
+    """The identity that `episode_samples` gives to the row of each sample."""
     paths = [source.path for source in recipe_sources(recipe)]
-    found: list[int] = []
     bounds = pairwise(accumulate(rows.counts, initial=0))
     for path, (start, end) in zip(paths, bounds, strict=True):
         for place in range(start, end):
             number, _, _ = rows.samples[place].row.partition(".")
-            if f"{path}:{number}" in identities:
-                found.append(place)
-    return found
+            yield f"{path}:{number}"
