@@ -164,6 +164,11 @@ def test_what_cannot_be_scored_turn_by_turn_is_refused(truth, options, said):
     assert said in str(refused.value) and "\n" not in str(refused.value)
 
 
+def test_credit_by_spans_is_of_one_reply():
+    with pytest.raises(InputError, match="credit by spans reads one reply"):
+        ToolReward().potentials(FIND.encode(), Asked(TRUTHS), 0.0)
+
+
 @pytest.mark.parametrize("cost", [-1, float("nan"), float("inf")])
 def test_a_needless_turn_never_pays(cost):
     with pytest.raises(InputError, match="needless_turn"):

@@ -143,9 +143,17 @@ class ToolReward:
             response: the sampled tokens' bytes.
             asked: what it is scored by.
             progress: as in `score`.
+
+        Raises:
+            InputError: it is scored by several replies, one a step.
         """
-        tools = self._tools(asked.tools)
-        rules, truth = self.rules, self.truth(asked.ground_truth, asked.opening, tools).calls
+        tools, owed = self._tools(asked.tools), asked.ground_truth
+        if isinstance(owed, tuple):
+            raise InputError(
+                "credit by spans reads one reply, and a row's ground_truth is a list of them; use "
+                "credit='response'"
+            )
+        rules, truth = self.rules, self.truth(owed, asked.opening, tools).calls
         format_reward, nothing = rules.schedule.rewards(1.0, 0.0 if truth else 1.0, progress)
         if not truth and not rules.punish_over_calls:
             return Potentials([], [], format_reward)
