@@ -49,7 +49,7 @@ def killed(folder, reached):
     ) as process:
         until = time.monotonic() + 600
         while not reached(run):
-            assert process.poll() is None, process.stderr.read()
+            assert process.poll() is None, process.communicate()[1]
             assert time.monotonic() < until
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
