@@ -137,9 +137,10 @@ def _check_data(recipe: Recipe) -> None:
     for source in recipe_sources(recipe):
         if is_hub_name(source.path):
             check_reachable(source)
-        elif recipe.environment.source is not None:
+            continue
+        if recipe.environment.source is not None:
             first_episodes(source)
-        else:
+        if not recipe.acts or recipe.reward.by_turns:
             usable_rows(source, recipe)
 
 
@@ -216,11 +217,12 @@ def _check_positions(recipe: Recipe) -> None:
         return
     from toolrest.policy.sizing import find_positions
 
-    positions, longest = find_positions(recipe), recipe.longest_sequence
+    episode = recipe.environment.max_trajectory_tokens
+    positions, longest = find_positions(recipe), recipe.data.max_prompt_tokens + episode
     if positions is not None and longest > positions:
         raise InputError(
             f"data.max_prompt_tokens={recipe.data.max_prompt_tokens} and "
-            f"environment.max_trajectory_tokens={recipe.longest_response} are {longest} tokens, "
+            f"environment.max_trajectory_tokens={episode} are {longest} tokens, "
             f"but the policy takes {positions}; lower one of them"
         )
 

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 from toolrest.engines.common.data import (
     Samples,
     check_origins,
-    load_samples,
     report_data,
 )
-from toolrest.engines.common.episode_rows import episode_samples
 from toolrest.engines.common.job import Engine, Job, View
 from toolrest.engines.common.ranks import ALONE, Ranks
 from toolrest.engines.common.reading import Rows, read_rows
+from toolrest.engines.common.run_rows import run_samples
 from toolrest.engines.trl.job import TrlEngine
 from toolrest.engines.verl.job import VerlEngine
 from toolrest.estimate.settings import Lengths
@@ -65,11 +64,10 @@ def run_training(
     notes = engine.check(recipe, run)
     tokenizer = load_tokenizer(recipe)
     recipe, fitted = fit_recipe(recipe, tokenizer)
-    acts = recipe.environment.source is not None
-    rows = None if acts else _read(recipe, tokenizer, view, ranks)
+    rows = None if recipe.acts else _read(recipe, tokenizer, view, ranks)
     sources = None if rows is None else rows.sources
     recipe, settings = ranks.first(partial(size_recipe, recipe, tokenizer, sources=sources))
-    samples = episode_samples(recipe) if acts else load_samples(recipe, tokenizer, rows)
+    samples = run_samples(recipe, tokenizer, rows)
     origin = ranks.first(
         lambda: check_origins(recipe, tokenizer, samples, run, accept_changed_data)
     )
@@ -125,8 +123,7 @@ def _look_ahead(
 ) -> None:
     """Refuse what memory is not there for, and say how long the run will take."""
     if is_sized(recipe):
-        acts = recipe.environment.source is not None
-        lengths = Lengths() if acts else count_tokens(samples.train, tokenizer, recipe)
+        lengths = Lengths() if recipe.acts else count_tokens(samples.train, tokenizer, recipe)
         refuse_memory(recipe, max(lengths.prompts, default=None))
         if (line := say_time(recipe, lengths, len(samples.heldout))) is not None:
             view.note(line)

@@ -20,7 +20,13 @@ TINY = (
 )
 
 
-def command(out, *more):
+IN_AN_ENVIRONMENT = (
+    *("environment.source=world", "environment.rows=16", "environment.max_turns=4"),
+    *("environment.max_trajectory_tokens=320", "--methods", "steps,trajectories"),
+)
+
+
+def command_with(out, *more):
     call = "from toolrest.cli.main import main; main()"
     options = ("--methods", "grpo,spans", "--seeds", "1", "--jobs", "1", "--out", str(out))
     return [sys.executable, "-c", call, "compare", *TINY, *options, *more]
@@ -54,17 +60,27 @@ def test_settings_are_worked_out_once_for_all_methods_and_seeds(tmp_path, monkey
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_and_started_again_it_ends_with_the_same_table(tmp_path):
-    straight = subprocess.run(command(tmp_path / "a"), capture_output=True, text=True, timeout=300)
+@pytest.mark.parametrize(
+    ("words", "methods"),
+    [((), ("grpo", "spans")), (IN_AN_ENVIRONMENT, ("steps", "trajectories"))],
+    ids=["responses", "steps and trajectories"],
+)
+def test_killed_in_the_middle_and_started_again_it_ends_with_the_same_table(
+    tmp_path, words, methods
+):
+    def command(out):
+        return command_with(out, *words)
+
+    straight = subprocess.run(command(tmp_path / "a"), capture_output=True, text=True, timeout=900)
     assert straight.returncode == 0, straight.stderr
     assert "2/2" in straight.stdout
     shutil.copytree(tmp_path / "a", tmp_path / "b")  # as if its first run were just finished
-    shutil.rmtree(tmp_path / "b" / "runs" / "spans-seed0")
+    shutil.rmtree(tmp_path / "b" / "runs" / f"{methods[1]}-seed0")
     (tmp_path / "b" / "compare.json").unlink()
     process = subprocess.Popen(command(tmp_path / "b"), stdout=subprocess.DEVNULL)
-    first = tmp_path / "b" / "runs" / "grpo-seed0" / "summary.json"
-    second = tmp_path / "b" / "runs" / "spans-seed0" / "metrics.jsonl"
-    until = time.monotonic() + 120
+    first = tmp_path / "b" / "runs" / f"{methods[0]}-seed0" / "summary.json"
+    second = tmp_path / "b" / "runs" / f"{methods[1]}-seed0" / "metrics.jsonl"
+    until = time.monotonic() + 600
     while not second.is_file() and time.monotonic() < until:
         time.sleep(0.05)
     assert second.is_file()
@@ -74,18 +90,25 @@ def test_killed_in_the_middle_and_started_again_it_ends_with_the_same_table(tmp_
     left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     assert str(tmp_path / "b") not in left  # the cell ended with its parent
     finished = first.stat().st_mtime_ns
-    again = subprocess.run(command(tmp_path / "b"), capture_output=True, text=True, timeout=300)
+    again = subprocess.run(command(tmp_path / "b"), capture_output=True, text=True, timeout=900)
     assert again.returncode == 0, again.stderr
     assert "1 of 2 runs are there already" in again.stdout
     assert first.stat().st_mtime_ns == finished
     assert without_times(tmp_path / "a") == without_times(tmp_path / "b")
+    measured = "tasks done" if words else "exact match"
+    assert f"| {measured}, % |" in (tmp_path / "b" / "compare.md").read_text()
+    for name in methods:  # of both ways to train, whole episodes are what is held out
+        run = tmp_path / "b" / "runs" / f"{name}-seed0"
+        points = [json.loads(line) for line in (run / "evaluation" / "curve.jsonl").open()]
+        assert [("turns" in point, point["n"]) for point in points] == [(bool(words), 2)] * 4
+        assert ("episode/turns" in (run / "metrics.jsonl").read_text()) == (name == "trajectories")
 
 
 @pytest.mark.slow
 def test_a_failed_run_is_said(tmp_path):
     """The method's policy folder is not there when its run starts."""
     methods = ("--methods", "grpo:policy=./gone")
-    broken = command(tmp_path / "c", *methods)
+    broken = command_with(tmp_path / "c", *methods)
     done = subprocess.run(broken, capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert done.returncode == 1
     assert "grpo-policy-.-gone with seed 0 failed" in done.stderr

@@ -200,7 +200,7 @@ def test_a_full_disk_is_one_line(monkeypatch, error):
     def fill(*arguments, **options):
         raise error
 
-    monkeypatch.setattr("toolrest.training.load_samples", fill)
+    monkeypatch.setattr("toolrest.training.run_samples", fill)
     result = CliRunner().invoke(app, ["train"])
     assert result.exit_code == 2
     assert "the disk is full" in result.stderr
@@ -212,7 +212,7 @@ def test_a_full_disk_is_one_line(monkeypatch, error):
 STOPPED = (
     *("recipe.load_recipe", "preflight.preflight", "engines.common.ranks.join_ranks"),
     *("runs.claims.new_run", "cli.work.quiet_libraries", "report.live.LiveView"),
-    *("training.load_samples", "engines.trl.job.load_policy"),
+    *("training.run_samples", "engines.trl.job.load_policy"),
 )
 """From what is imported first to what is loaded last before a run is in use."""
 

@@ -215,3 +215,29 @@ def test_a_comparison_without_evaluation_is_refused_before_any_run(tmp_path, mon
     assert done.exit_code == 2
     assert "evaluation.samples=0" in done.output
     assert not (tmp_path / "c").exists()
+
+
+def test_a_comparison_in_an_environment_is_of_tasks_done(tmp_path):
+    """Rewards of single steps and of episodes have other scales, and are not drawn together."""
+    recipe = load_recipe(None, ["environment.source=world", "max_steps=2", "evaluation.samples=10"])
+    methods = read_methods("steps,trajectories,short:environment.max_turns=2")
+    folder = CompareFolder(tmp_path / "c")
+    plan = keep_plan(folder, make_plan(recipe, methods, (0, 1), "steps", 1))
+    for number, (method, seed) in enumerate(plan.cells()):
+        run = folder.run(method, seed)
+        finish(run, {0: 0.1, 1: 0.2, 2: 0.3 + 0.1 * number})
+        lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+        run.metrics.write_text("".join(json.dumps(e | {"reward": 0.5}) + "\n" for e in lines))
+    from toolrest.experiments.report import write_report
+    from toolrest.experiments.sameness import differing
+
+    said = [line for line in differing(folder, plan) if "measured" in line]
+    rows = write_report(folder, plan, said)
+    assert [row.difference and round(row.difference.value, 6) for row in rows] == [None, 0.1, 0.2]
+    table = (folder.path / "compare.md").read_text()
+    assert "| tasks done, % |" in table and "exact match" not in table
+    assert "- short is trained and measured with environment.max_turns=2, and steps with" in table
+    titles = (folder.path / "figures" / "reward.svg").read_text()
+    assert "held out, sampled" in titles and "training rollouts" not in titles
+    shown = (folder.path / "figures" / "exact_match.svg").read_text()
+    assert "tasks done" in shown and "exact match" not in shown

@@ -1,14 +1,23 @@
 import pytest
 
 from toolrest.errors import InputError
-from toolrest.experiments.methods import PRESETS, apply_method, check_methods, read_methods
+from toolrest.experiments.methods import (
+    PRESETS,
+    apply_method,
+    check_methods,
+    measured_otherwise,
+    read_methods,
+)
 from toolrest.experiments.plan import CompareFolder, keep_plan, load_plan, make_plan, read_seeds
 from toolrest.recipe import Recipe, load_recipe
 
+IN_AN_ENVIRONMENT = ("steps", "trajectories", "turns")
+
 
 def test_every_preset_fits_the_embedded_recipe():
-    recipes = check_methods(Recipe(), list(PRESETS.values()))
-    assert recipes.keys() == PRESETS.keys()
+    others = [each for name, each in PRESETS.items() if name not in IN_AN_ENVIRONMENT]
+    recipes = check_methods(Recipe(), others)
+    assert recipes.keys() == PRESETS.keys() - set(IN_AN_ENVIRONMENT)
     assert recipes["grpo"].weighting.scheme == "uniform"
     assert recipes["dr_grpo"].optimizer.loss == "dr_grpo"
     assert recipes["dr_grpo"].advantage.scale == "none"
@@ -16,6 +25,37 @@ def test_every_preset_fits_the_embedded_recipe():
     assert recipes["sft_rest"].warm_start.method == "sft"
     dumped = [recipe.model_dump_json() for recipe in recipes.values()]
     assert len(set(dumped)) == len(dumped)  # no preset is another one
+
+
+def test_what_is_trained_on_in_an_environment_is_a_preset():
+    recipe = load_recipe(None, ["environment.source=world", "advantage.credit=turns"])
+    recipes = check_methods(recipe, read_methods(",".join(IN_AN_ENVIRONMENT)))
+    found = [(each.acts, each.advantage.credit) for each in recipes.values()]
+    assert found == [(False, "response"), (True, "response"), (True, "turns")]
+    with pytest.raises(InputError, match="there is no environment"):
+        check_methods(Recipe(), read_methods("steps"))
+
+
+@pytest.mark.parametrize("own", ["environment.source=null", "environment.source=bfcl"])
+def test_methods_that_are_evaluated_elsewhere_are_refused(own):
+    recipe = load_recipe(None, ["environment.source=world"])
+    methods = read_methods(f"steps,other:{own}")
+    with pytest.raises(
+        InputError, match=f"method other: it is evaluated with {own} and"
+    ) as refused:
+        make_plan(recipe, methods, (0,), "steps", 1)
+    assert "\n" not in str(refused.value)
+    with pytest.raises(InputError, match="and the comparison with null"):
+        make_plan(Recipe(), read_methods("grpo,a:environment.source=world"), (0,), "grpo", 1)
+
+
+def test_methods_that_are_measured_otherwise_are_said():
+    recipe = load_recipe(None, ["environment.source=world", "environment.max_turns=4"])
+    methods = read_methods("steps,trajectories,short:environment.max_turns=2")
+    (line,) = measured_otherwise(recipe, methods, "steps")
+    told = "environment.max_turns=2, and steps with 4"
+    assert line == f"short is trained and measured with {told}"
+    assert measured_otherwise(Recipe(), read_methods("grpo,rest"), "grpo") == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 from toolrest.data.prompts import render_chat
 from toolrest.data.wording import Prompt
 from toolrest.errors import InputError
-from toolrest.policy.fitting import fit_recipe
+from toolrest.policy.fitting import cold_hint, fit_recipe
 from toolrest.policy.folder import policy_path
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.recipe import Recipe, load_recipe
@@ -153,3 +153,21 @@ def test_options_that_the_template_would_not_see_are_refused(policy, options, wo
     overrides = [f"policy={policy('qwen3')}", f"data.template_options={options}"]
     with pytest.raises(InputError, match=words):
         load_tokenizer(load_recipe(None, overrides))
+
+
+def test_the_hint_of_a_policy_that_may_not_know_the_dialect_names_what_the_recipe_takes():
+    """A warm start is refused with whole episodes, so it is none of the advice there."""
+    own = ["policy=a/b", "dialect=hermes", "data.prompt=plain", "data.path=rows.jsonl"]
+    acting = ["environment.source=bank.py:Bank"]
+    hints = [
+        cold_hint(load_recipe(None, own + more))
+        for more in ([], acting, [*acting, "environment.train=steps"])
+    ]
+    advised = [hint.rpartition("(")[2].rstrip(")") for hint in hints]
+    assert advised == [
+        "warm_start.method=rsft",
+        "method=rsft with environment.train=steps",
+        "warm_start.method=rsft",
+    ]
+    load_recipe(None, [*own, *acting, *advised[1].split(" with ")])
+    load_recipe(None, [*own, *acting, "environment.train=steps", advised[2]])

@@ -7,9 +7,11 @@ from toolrest.recipe import dump_recipe, load_recipe, names_code, parse_recipe
 from toolrest.recipe.sections import Environment
 
 WORLD = "environment.source=world"
+STEPS = "environment.train=steps"
 WRONG = [
     # without an environment
     (["advantage.credit=turns"], "advantage.credit=turns needs an environment"),
+    ([STEPS], "environment.train is said, but there is no environment"),
     (["environment.rows=3"], "environment.rows is said, but there is no environment"),
     (["environment.max_turns=3"], "environment.max_turns is said"),
     (["environment.max_result_tokens=64"], "environment.max_result_tokens is said"),
@@ -20,8 +22,8 @@ WRONG = [
     (["environment.max_memory=1"], "environment.max_memory is said"),
     (["environment.failure=stop"], "environment.failure is said"),
     # with one: what it cannot be used with
-    ([WORLD, "method=sft"], "no demonstrations to learn from; use method=rl"),
-    ([WORLD, "warm_start.method=rsft"], "run method=rsft without environment first"),
+    ([WORLD, "method=sft"], "to learn from; use environment.train=steps"),
+    ([WORLD, "warm_start.method=rsft"], "run method=rsft with environment.train=steps first"),
     ([WORLD, "engine=verl"], "use engine=trl"),
     ([WORLD, "engine.sharding=fsdp"], "use engine.sharding=ddp"),
     ([WORLD, "rollout.sampler=vllm"], "use rollout.sampler=generate"),
@@ -34,6 +36,20 @@ WRONG = [
         [WORLD, "advantage.credit=turns", "reward.function=own.py:score"],
         "advantage.credit=turns with reward.function",
     ),
+    (["reward.by_turns=true"], "reward.by_turns is about the turns of an episode"),
+    (["reward.needless_turn=1"], "reward.needless_turn is about the turns of an episode"),
+    # turns scored by the rules
+    ([WORLD, STEPS, "reward.by_turns=true"], "a single step is one turn"),
+    ([WORLD, "reward.needless_turn=1"], "nobody knows which turns are needless"),
+    ([WORLD, "reward.by_turns=true", "advantage.credit=turns"], "what the environment gives alone"),
+    (["environment.source=bank.py:Bank", "reward.by_turns=true"], "give data.path with dialogues"),
+    # single steps
+    ([WORLD, STEPS, "advantage.credit=turns"], "a single step is one turn"),
+    (["environment.source=bank.py:Bank", STEPS], "give data.path with dialogues"),
+    ([WORLD, STEPS, "data.thoughts=all"], "thoughts of earlier turns stay"),
+    ([WORLD, STEPS, "engine=verl"], "use engine=trl"),
+    ([WORLD, STEPS, "data.prompt=rlla"], "use data.prompt=plain or template"),
+    ([WORLD, STEPS, "environment.train=parts"], "environment.train"),
     # what would be ignored
     ([WORLD, "reward.correctness=exact"], "reward.correctness says how"),
     ([WORLD, "reward.schedule=constant"], "reward.schedule says how"),
@@ -81,6 +97,11 @@ def test_no_key_of_the_section_is_ignored_without_an_environment():
         [WORLD, "environment.max_trajectory_tokens=100", "rollout.max_response_tokens=50",
          "environment.max_result_tokens=20"],
         ["environment.source=bank.py:Bank", "dialect=hermes"],
+        ["environment.source=bank.py:Bank", STEPS, "data.path=a.jsonl"],
+        [WORLD, STEPS, "reward.correctness=exact", "advantage.credit=spans"],
+        [WORLD, STEPS, "warm_start.method=rsft", "data.thought_sentences=1"],
+        [WORLD, STEPS, "method=sft"],
+        [WORLD, "reward.by_turns=true", "reward.needless_turn=0.5", "reward.schedule=constant"],
     ],
 )  # fmt: skip
 def test_what_fits_is_taken_and_so_is_all_of_it_written_out(overrides):

@@ -61,7 +61,7 @@ def read_inputs(
     own = ["data.path=" + paths[0]] if paths else []
     recipe = load_recipe(find_recipe(recipes[0]) if recipes else None, [*overrides, *own])
     sources = [Source(path) for path in paths] or recipe_sources(recipe)
-    if recipe.environment.source is not None and not paths:
+    if recipe.acts and not paths:
         raise InputError(
             f"environment.source={recipe.environment.source}: prompts are what its `reset` gives, "
             "so there are no dialogues to look at; see them by `toolrest inspect RUN` after a step"

@@ -60,8 +60,10 @@ def print_plan(
     for line in ahead:
         say(f"# {line}")
     sources = ", ".join(source.path for source in recipe.data.sources)
-    acts = recipe.environment.source is not None
-    made = _made(recipe) if acts else "the embedded world's tasks"
+    made = "the embedded world's tasks"
+    if recipe.environment.source is not None:
+        made = _made(recipe)
+        made = made if recipe.acts else f"the demonstrated dialogues of {made}"
     data = recipe.data.path or sources or made
     evaluated = _evaluated(recipe, heldout)
     if recipe.method != "rl":
@@ -73,7 +75,7 @@ def print_plan(
     say(
         f"# plan: {counted(recipe.max_steps, 'step')} of "
         f"{counted(recipe.rollout.prompts_per_step, 'prompt')} x "
-        f"{recipe.rollout.group_size} {'episodes' if acts else 'responses'} from {data}; "
+        f"{recipe.rollout.group_size} {'episodes' if recipe.acts else 'responses'} from {data}; "
         f"a checkpoint every {counted(recipe.save_steps, 'step')}; {evaluated}"
     )
     if recipe.environment.source is not None:
@@ -119,7 +121,7 @@ def _ahead(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str], int |
 
     own = bool(recipe_sources(recipe))
     heldout = None
-    if own and recipe.environment.source is not None:
+    if own and recipe.acts:
         from toolrest.engines.common.episode_rows import episode_samples
 
         heldout, own = len(episode_samples(recipe).heldout), False

@@ -78,10 +78,10 @@ def _usable(recipe: "Recipe", tokenizer: "PreTrainedTokenizerBase", rows: "Rows"
     Raises:
         InputError: training would stop at them.
     """
-    from toolrest.engines.common.data import load_samples
+    from toolrest.engines.common.run_rows import run_samples
     from toolrest.engines.trl.demonstrated import demonstrated, supervised
 
-    samples = load_samples(recipe, tokenizer, rows)
+    samples = run_samples(recipe, tokenizer, rows)
     if supervised(recipe) != "none":
         demonstrated(recipe, samples.train)
     return samples

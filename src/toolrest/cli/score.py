@@ -102,16 +102,19 @@ def _check_file(path: Path) -> None:
 
     if path.is_dir():
         found = sorted(path.glob("evaluation/*.jsonl")) + sorted(path.glob("rollouts/*.jsonl"))
-        recipe = path / "recipe.yaml"
-        if recipe.is_file():
+        kept = path / "recipe.yaml"
+        if kept.is_file():
             from toolrest.recipe import load_run_recipe
 
-            source = load_run_recipe(recipe, [], trusted=False).environment.source
-            if source is not None:
+            recipe = load_run_recipe(kept, [], trusted=False)
+            source = recipe.environment.source
+            if recipe.acts:
                 raise InputError(
                     f"{path}: a run in environment.source={source}, which itself gives the "
                     "rewards; score is of single responses with ground truths"
                 )
+            if source is not None:  # trained on single steps, evaluated in whole episodes
+                found = sorted(path.glob("rollouts/*.jsonl"))
         name = found[0] if found else path / "evaluation/after.jsonl"
         raise InputError(f"{path}: a folder; name a file of responses, such as {name}")
     if not path.is_file():

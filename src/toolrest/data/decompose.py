@@ -43,7 +43,7 @@ def steps(dialogue: Dialogue) -> Iterator[tuple[Dialogue, Action]]:
     before the user says anything, such as a greeting, answers nothing and is history alone, as is
     what the data leaves out of training.
     """
-    asked = False
+    asked = bool(dialogue.begins)
     for at, turn in enumerate(dialogue.turns):
         asked = asked or isinstance(turn, UserTurn)
         if isinstance(turn, Action) and turn.learned and asked:

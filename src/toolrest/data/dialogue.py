@@ -73,3 +73,6 @@ class Dialogue:
     """What happened so far; the last one is no action."""
     system: str | None = None
     """Instructions that came before everything else."""
+    begins: tuple[dict[str, Any], ...] = ()
+    """Chat messages before the turns, which stay as they are: an environment's. They list the tools
+    and have what the user said, so there are neither tools nor a system text beside them."""

@@ -30,5 +30,7 @@ class Sample:
     """The dialogue that it is a step of: steps of one stay on one side of a split."""
     columns: Mapping[str, Any] | None = None
     """What the `reset` of an environment is given; None: there is no environment."""
+    truths: tuple[str, ...] = ()
+    """Of an environment's row: a right reply at each step of its dialogue, where that is known."""
     row: str = field(default="", compare=False)
     """Which row of the file that it was read from, from 0, and which of its samples: `3.1`."""

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from toolrest.core.dialects import Dialect, ToolCall
 from toolrest.data.dialogue import Action, Dialogue, Observation, SystemTurn, Tool, UserTurn
 from toolrest.data.rlla_wording import rlla_messages
-from toolrest.errors import check_name
+from toolrest.errors import InputError, check_name
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,12 @@ def word(
             does, and a chat template decides for itself.
 
     Raises:
-        InputError: no such style.
+        InputError: no such style, or RLLA's for a dialogue that begins with an environment's
+            messages, which it has no place for.
     """
     check_name("prompt", style, _STYLES)
+    if dialogue.begins and style == "rlla":
+        raise InputError("prompt=rlla words a whole dialogue anew; use plain or template")
     made = (
         _plain(dialogue, dialect, thoughts, think)
         if style == "plain"
@@ -88,7 +91,7 @@ _ROLES = {UserTurn: "user", SystemTurn: "system"}
 
 
 def _template(dialogue: Dialogue, dialect: Dialect, thoughts: Thoughts) -> Prompt:
-    messages: list[dict[str, Any]] = []
+    messages = list(map(dict, dialogue.begins))
     if dialogue.system:
         messages.append({"role": "system", "content": dialogue.system})
     made, owed = 0, 0
@@ -180,18 +183,9 @@ _EXAMPLE = (ToolCall("tool_name", {"parameter_name": "value"}),)
 
 def _plain(dialogue: Dialogue, dialect: Dialect, thoughts: Thoughts, think: bool = False) -> Prompt:
     """Calls are written back as the dialect writes them; a call it cannot express as JSON."""
-    listed = "\n".join(json.dumps(openai_tool(t)["function"]) for t in dialogue.tools)
-    example = dialect.write(thought=None, calls=_EXAMPLE, response=None).strip()
-    opens, closes = dialect.thought_marks
-    first = f"First think, between {opens} and {closes}. " if think else ""
-    system = (
-        f"{_LISTING}\n{listed}\n\n{first}"
-        f"To call tools, write nothing but calls, in this form:\n{example}\n\n"
-        "If no tool fits, or a required parameter is missing, answer in words."
-    )
-    if dialogue.system:
-        system = f"{dialogue.system}\n\n{system}"
-    messages: list[dict[str, Any]] = [{"role": "system", "content": system}]
+    messages: list[dict[str, Any]] = list(map(dict, dialogue.begins))
+    if not messages:
+        messages.append({"role": "system", "content": _plain_system(dialogue, dialect, think)})
     for turn in dialogue.turns:
         if isinstance(turn, UserTurn | SystemTurn):
             messages.append({"role": _ROLES[type(turn)], "content": turn.text})
@@ -205,6 +199,19 @@ def _plain(dialogue: Dialogue, dialect: Dialect, thoughts: Thoughts, think: bool
             written = "\n".join(json.dumps(r, ensure_ascii=False) for r in results)
             messages.append({"role": "user", "content": f"Tool results:\n{written}"})
     return Prompt(messages)
+
+
+def _plain_system(dialogue: Dialogue, dialect: Dialect, think: bool) -> str:
+    listed = "\n".join(json.dumps(openai_tool(t)["function"]) for t in dialogue.tools)
+    example = dialect.write(thought=None, calls=_EXAMPLE, response=None).strip()
+    opens, closes = dialect.thought_marks
+    first = f"First think, between {opens} and {closes}. " if think else ""
+    system = (
+        f"{_LISTING}\n{listed}\n\n{first}"
+        f"To call tools, write nothing but calls, in this form:\n{example}\n\n"
+        "If no tool fits, or a required parameter is missing, answer in words."
+    )
+    return f"{dialogue.system}\n\n{system}" if dialogue.system else system
 
 
 def plain_tools(system: str) -> list[dict[str, Any]]:

@@ -149,11 +149,16 @@ def _data(recipe: Recipe, gpu: str | None, seen: _Seen) -> list[Check]:
 
         settings = guarded("settings", partial(size, tokenizer))
     recipe = seen.recipe or recipe
+    begun: list[Check] = []
     if recipe.environment.source is not None:
         from toolrest.doctor import episodes
+        from toolrest.recipe.sources import recipe_sources
 
-        return guarded("data", lambda: episodes.check_rows(recipe)) + settings
+        begun = guarded("data", lambda: episodes.check_rows(recipe))
+        if recipe.acts or not recipe_sources(recipe):
+            return begun + settings
     samples, checks = check_rows(recipe)
+    checks = begun + checks
     if tokenizer is None or not samples:
         return checks
 

@@ -23,8 +23,19 @@ _SMOOTH = 5
 """Training steps that a point of a noisy training curve is the mean of."""
 
 
-def draw_figures(results: Sequence[MethodResult], folder: Path) -> list[Path]:
+def draw_figures(
+    results: Sequence[MethodResult],
+    folder: Path,
+    *,
+    measured: str = "exact match",
+    alike: bool = True,
+) -> list[Path]:
     """Write reward, exact match, entropy per region, response length and gradient norm.
+
+    Args:
+        measured: what the held-out figure of right answers is called.
+        alike: whether all methods are trained by one kind of reward; else those of training, whose
+            scales differ, are not drawn beside each other.
 
     Returns:
         The PNG files; each has an SVG beside it.
@@ -35,17 +46,21 @@ def draw_figures(results: Sequence[MethodResult], folder: Path) -> list[Path]:
         "greedy_exact_match": [("held out, greedy", True, "greedy_exact_match")],
         "reward": [
             ("held out, sampled", True, "reward"),
-            ("training rollouts", False, "reward"),
+            *([("training rollouts", False, "reward")] if alike else []),
         ],
         "entropy": [(region, False, f"entropy/{region}") for region in _REGIONS],
         "response_length": [("tokens", False, "completions/mean_length")],
         "gradient_norm": [("before clipping", False, "grad_norm")],
     }
-    return [_draw(name, panels, results, folder) for name, panels in plots.items()]
+    return [
+        _draw(name, name.replace("exact_match", measured), panels, results, folder)
+        for name, panels in plots.items()
+    ]
 
 
 def _draw(
     name: str,
+    label: str,
     panels: Sequence[tuple[str, bool, str]],
     results: Sequence[MethodResult],
     folder: Path,
@@ -66,7 +81,9 @@ def _draw(
         axis.grid(alpha=0.25, linewidth=0.5)
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
-    axes[0].set_ylabel(name.replace("_", " ") + (", nats" if name == "entropy" else ""), fontsize=9)
+    axes[0].set_ylabel(
+        label.replace("_", " ") + (", nats" if name == "entropy" else ""), fontsize=9
+    )
     handles, labels = axes[0].get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from toolrest.errors import InputError, unknown_name
-from toolrest.recipe import Recipe, override, parse_recipe
+from toolrest.recipe import Recipe, override, parse_recipe, value_of
 from toolrest.recipe.paths import PATHS, whole_path
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -149,6 +149,24 @@ PRESETS: dict[str, Method] = dict(
         _preset("spans", "credit by spans, every token weighs 1", _UNIFORM, _SPANS),
         _preset("spans_rest", "credit by spans with ResT's weights", _REST, _SPANS),
         _preset("spans_actions", "credit by spans on the action alone", *_ACTIONS, _SPANS),
+        _preset(
+            "steps",
+            "with an environment: single steps of its dialogues, the paper's way",
+            "environment.train=steps",
+            "advantage.credit=response",
+        ),
+        _preset(
+            "trajectories",
+            "with an environment: whole episodes",
+            "environment.train=trajectories",
+            "advantage.credit=response",
+        ),
+        _preset(
+            "turns",
+            "with an environment: whole episodes, credit by turns",
+            "environment.train=trajectories",
+            "advantage.credit=turns",
+        ),
         _preset("sft_grpo", "supervised warm start, then GRPO", _UNIFORM, "warm_start.method=sft"),
         _preset("sft_rest", "supervised warm start, then ResT", _REST, "warm_start.method=sft"),
     )
@@ -215,6 +233,49 @@ def apply_method(recipe: Recipe, method: Method) -> Recipe:
     for text in method.overrides:
         override(values, text)
     return parse_recipe(values, f"method {method.name}")
+
+
+_OF_EPISODES = (
+    *("environment.rows", "environment.max_turns", "environment.max_result_tokens"),
+    *("environment.max_trajectory_tokens", "rollout.max_response_tokens"),
+)
+"""Keys that held-out episodes follow from, beside the environment itself."""
+
+
+def check_measured_alike(recipe: Recipe, methods: Sequence[Method]) -> None:
+    """Check that all methods are evaluated in one environment, or all without any.
+
+    Raises:
+        InputError: one is evaluated in another than the rest.
+    """
+    wanted = recipe.environment.source
+    for method in methods:
+        source = apply_method(recipe, method).environment.source
+        if source != wanted:
+            raise InputError(
+                f"method {method.name}: it is evaluated with environment.source="
+                f"{source or 'null'} and the comparison with {wanted or 'null'}, so that their "
+                "held-out figures cannot be compared; give environment.source to all of them, "
+                "outside --methods (environment.train=steps trains on single steps and is "
+                "evaluated in episodes all the same)"
+            )
+
+
+def measured_otherwise(recipe: Recipe, methods: Sequence[Method], baseline: str) -> list[str]:
+    """What of the held-out episodes of methods is not as the baseline's, a line a method."""
+    if recipe.environment.source is None:
+        return []
+    recipes = {method.name: apply_method(recipe, method) for method in methods}
+    base, lines = recipes.get(baseline, recipe), []
+    for name, made in recipes.items():
+        apart = [
+            f"{key}={value_of(made, key)}, and {baseline} with {value_of(base, key)}"
+            for key in _OF_EPISODES
+            if value_of(made, key) != value_of(base, key)
+        ]
+        if apart:
+            lines.append(f"{name} is trained and measured with {'; '.join(apart)}")
+    return lines
 
 
 def check_methods(recipe: Recipe, methods: Sequence[Method]) -> dict[str, Recipe]:

@@ -10,7 +10,12 @@ from typing import Any
 import yaml
 
 from toolrest.errors import InputError, short
-from toolrest.experiments.methods import Method, apply_method, check_methods
+from toolrest.experiments.methods import (
+    Method,
+    apply_method,
+    check_measured_alike,
+    check_methods,
+)
 from toolrest.io.files import read_text, write_whole
 from toolrest.io.plain_yaml import plain_values
 from toolrest.recipe import Recipe, dump_recipe, names_code, parse_recipe
@@ -108,6 +113,7 @@ def make_plan(
     values = recipe.model_dump(mode="json") | {"name": None, "seed": 0}
     shared = parse_recipe(values, "the recipe")
     check_methods(shared, methods)
+    check_measured_alike(shared, methods)
     return Plan(shared, tuple(methods), tuple(seeds), baseline, threads)
 
 

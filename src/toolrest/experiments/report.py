@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from toolrest.experiments.figures import draw_figures
+from toolrest.experiments.methods import apply_method
 from toolrest.experiments.plan import CompareFolder, Plan
 from toolrest.experiments.results import Row, compare_methods, load_results, to_json
 from toolrest.experiments.tables import markdown
 from toolrest.io.files import write_json, write_whole
+from toolrest.runs.headline import measure
 
 
 def write_report(folder: CompareFolder, plan: Plan, differing: Sequence[str] = ()) -> Sequence[Row]:
@@ -29,5 +31,7 @@ def write_report(folder: CompareFolder, plan: Plan, differing: Sequence[str] = (
         folder.path / "compare.json", to_json(results, rows, plan) | {"differing": list(differing)}
     )
     write_whole(folder.path / "compare.md", markdown(rows, plan, differing))
-    draw_figures(results, folder.path / "figures")
+    acts = {apply_method(plan.recipe, method).acts for method in plan.methods}
+    measured = measure(acts=plan.recipe.environment.source is not None)
+    draw_figures(results, folder.path / "figures", measured=measured, alike=len(acts) == 1)
     return rows

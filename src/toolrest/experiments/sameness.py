@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from toolrest.core.dialects import AUTO
 from toolrest.errors import InputError, short, short_list
 from toolrest.estimate.settings import KEYS
-from toolrest.experiments.methods import apply_method
+from toolrest.experiments.methods import apply_method, measured_otherwise
 from toolrest.experiments.plan import CompareFolder, Plan, flat
 from toolrest.io.objects import object_or_none
 from toolrest.recipe import load_recipe, may_change
@@ -60,7 +60,10 @@ def differing(folder: CompareFolder, plan: Plan) -> list[str]:
         for run in _runs(folder, plan, method.name)
         if run.summary.is_file()
     ]
-    said = list(_other_recipes(folder, plan))
+    said = [
+        *_other_recipes(folder, plan),
+        *measured_otherwise(plan.recipe, plan.methods, plan.baseline),
+    ]
     hashes: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for run in runs:
         for name, value in _comparable(run).items():

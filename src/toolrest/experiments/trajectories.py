@@ -12,7 +12,8 @@ from toolrest.core.credit import group_normalise
 from toolrest.core.regions import label_tokens
 from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
-from toolrest.engines.common.reward import Asked, recipe_reward, totals
+from toolrest.engines.common.asked import Asked
+from toolrest.engines.common.reward import recipe_reward, totals
 from toolrest.policy.speech import read_speech
 from toolrest.recipe import Recipe
 from toolrest.rollout.shared_prefix import sample_groups

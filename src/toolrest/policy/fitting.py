@@ -98,10 +98,16 @@ def cold_hint(recipe: Recipe) -> str | None:
     taught = recipe.method != "rl" or recipe.warm_start.method != "none"
     if taught or recipe.policy == EMBEDDED or recipe.data.prompt == "template":
         return None
+    begin = (
+        "no call is run, begin with a policy that knows it, as supervised learning on the steps of "
+        "right dialogues makes it (method=rsft with environment.train=steps)"
+        if recipe.acts
+        else "have no right replies, begin with supervised learning (warm_start.method=rsft)"
+    )
     return (
         f"hint: prompts alone explain the dialect {recipe.dialect}, not the policy's chat "
-        "template, so the policy may not know it; if the first steps have no right replies, begin "
-        "with supervised learning (warm_start.method=rsft)"
+        f"template, so the policy may not know it; if {'in ' if recipe.acts else ''}the first "
+        f"steps {begin}"
     )
 
 

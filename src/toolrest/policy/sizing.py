@@ -139,7 +139,7 @@ def count_recipe(
     Raises:
         InputError: the data cannot be read.
     """
-    if recipe.environment.source is not None:
+    if recipe.acts:
         return Lengths()  # known once episodes begin
     if not sources:
         return count_tokens(_some_samples(recipe), tokenizer, recipe)

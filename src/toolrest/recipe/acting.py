@@ -15,6 +15,8 @@ _OF_RESPONSES = (
     *("correctness", "schedule", "normalise_strings", "lenient_types", "punish_over_calls"),
 )
 """Keys of `reward` that say how a response is compared with a ground truth."""
+_OF_TURNS = ("by_turns", "needless_turn")
+"""Keys of `reward` about the turns of an episode."""
 _OF_ROWS = ("format", "take", "share", "mask")
 """Keys of a source that say how samples are made of its rows, and which."""
 
@@ -39,6 +41,12 @@ def _check_absent(recipe: Recipe) -> None:
             "advantage.credit=turns needs an environment that rewards turns: give "
             "environment.source, or use advantage.credit=response"
         )
+    for name in _OF_TURNS:
+        if name in _said(recipe.reward):
+            raise InputError(
+                f"reward.{name} is about the turns of an episode, but there is no environment; "
+                "give environment.source, or leave it out"
+            )
     for name in _said(recipe.environment):
         raise InputError(
             f"environment.{name} is said, but there is no environment; give environment.source, or "
@@ -58,18 +66,46 @@ def _said(section: BaseModel) -> list[str]:
 def _refused(recipe: Recipe) -> list[tuple[bool, str]]:
     """What an environment cannot be used with."""
     source, engine = f"environment.source={recipe.environment.source}", recipe.engine
-    teaches = "an environment has no demonstrations to learn from"
+    teaches = "whole episodes have no demonstrations to learn from"
+    own = recipe.data.path is not None or bool(recipe.data.sources)
+    steps, credit = "environment.train=steps", recipe.advantage.credit
+    turns = "reward.by_turns=true"
+    dialogues = "give data.path with dialogues, each a row that `reset` is given too"
+    needs = None if recipe.acts else steps
+    needs = turns if recipe.acts and recipe.reward.by_turns else needs
     return [
         (
-            recipe.method != "rl",
-            f"method={recipe.method} with {source}: {teaches}; use method=rl, or train by "
-            f"{recipe.method} without environment first and give its folder as policy",
+            recipe.method != "rl" and recipe.acts,
+            f"method={recipe.method} with {source}: {teaches}; use {steps}, or method=rl",
         ),
         (
-            recipe.warm_start.method != "none",
+            recipe.warm_start.method != "none" and recipe.acts,
             f"warm_start.method={recipe.warm_start.method} with {source}: {teaches}; run "
-            f"method={recipe.warm_start.method} without environment first and give its folder as "
-            "policy",
+            f"method={recipe.warm_start.method} with {steps} first and give its folder as policy",
+        ),
+        (
+            needs is not None and not own and recipe.environment.source != "world",
+            f"{needs} with {source}: steps are those of demonstrated dialogues, and there are "
+            f"none; {dialogues}",
+        ),
+        (
+            recipe.reward.by_turns and not recipe.acts,
+            f"{turns} with {steps}: a single step is one turn; leave it out",
+        ),
+        (
+            recipe.reward.needless_turn > 0 and not recipe.reward.by_turns,
+            f"reward.needless_turn={recipe.reward.needless_turn:g} without {turns}: nobody knows "
+            f"which turns are needless; use {turns}, or leave it out",
+        ),
+        (
+            credit == "turns" and recipe.reward.by_turns,
+            f"advantage.credit=turns with {turns}: credit by turns is of what the environment "
+            "gives alone; use advantage.credit=response",
+        ),
+        (
+            not recipe.acts and credit == "turns",
+            f"advantage.credit=turns with {steps}: a single step is one turn; use "
+            "advantage.credit=response or spans",
         ),
         (
             engine.name == "verl",
@@ -95,12 +131,12 @@ def _refused(recipe: Recipe) -> list[tuple[bool, str]]:
             f"dialect={recipe.dialect} with {source}: the embedded chains ask for dialect=rlla",
         ),
         (
-            recipe.advantage.credit == "spans",
+            recipe.acts and credit == "spans",
             f"advantage.credit=spans with {source}: spans are parts of one response; use "
             "advantage.credit=turns or response",
         ),
         (
-            recipe.advantage.credit == "turns" and recipe.reward.function is not None,
+            credit == "turns" and recipe.reward.function is not None,
             "advantage.credit=turns with reward.function: no turn is known to have earned what the "
             "function gives; use advantage.credit=response, or leave reward.function out and have "
             "the environment reward turns",
@@ -119,16 +155,16 @@ def _ignored(recipe: Recipe) -> list[tuple[bool, str]]:
             "the environment gives the rewards; leave it out",
         )
         for name in _OF_RESPONSES
-        if name in _said(recipe.reward)
+        if recipe.acts and not recipe.reward.by_turns and name in _said(recipe.reward)
     ]
     found += [
         (
             True,
             f"data.{name} is about actions of dialogues in the data, but with {source} the "
-            "environment says what a prompt is; leave it out",
+            "environment says what a prompt is, and thoughts of earlier turns stay; leave it out",
         )
         for name in ("thoughts", "thought_sentences")
-        if name in _said(data)
+        if name in _said(data) and (recipe.acts or name == "thoughts")
     ]
     found += [
         (

@@ -109,9 +109,14 @@ class Recipe(Section):
     @property
     def longest_response(self) -> int:
         """Tokens that follow a prompt at most."""
-        if self.environment.source is not None:
+        if self.acts:
             return self.environment.max_trajectory_tokens
         return self.rollout.max_response_tokens
+
+    @property
+    def acts(self) -> bool:
+        """Whether the policy is trained on whole episodes of an environment."""
+        return self.environment.source is not None and self.environment.train == "trajectories"
 
     @property
     def responses_per_process(self) -> int:

@@ -106,6 +106,10 @@ class Environment(Section):
     source: str | None = None
     """FILE.py:NAME of a class, FILE.py of plain functions, http://HOST:PORT of an OpenEnv server,
     `world` (the embedded chains) or `bfcl`. A file is run. None: no environment."""
+    train: Literal["trajectories", "steps"] = "trajectories"
+    """What the policy is trained on; evaluations play whole episodes with both. trajectories: whole
+    episodes. steps: single actions of demonstrated dialogues, each after its history (the paper's
+    decomposition), by `reward`. The dialogues are those of the data; `world` has its own."""
     rows: int = Field(default=4096, ge=1)
     """Without data: how many rows {"index": i} episodes are made of."""
     max_turns: int = Field(default=8, ge=1)
@@ -189,6 +193,13 @@ class Reward(Section):
     """rest, constant or official: how the ranges of format and correctness move."""
     punish_over_calls: bool = True
     """Whether a call where none is due earns the least correctness."""
+    by_turns: bool = False
+    """With an environment: whether an episode's turns are also scored by these rules against the
+    steps of its dialogue, which is added to what the environment gives. The dialogues are those of
+    the data; `world` has its own."""
+    needless_turn: float = Field(default=0.0, ge=0)
+    """With `by_turns`: what a turn costs that is none of the dialogue's steps; the rules' rewards
+    go from -3 to 4."""
     function: str | None = None
     """FILE.py:NAME of a reward function as TRL takes it, whose rewards are added. The file is
     run."""

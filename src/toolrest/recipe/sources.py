@@ -22,7 +22,8 @@ def recipe_rendering(recipe: Recipe) -> Rendering:
     return Rendering(
         dialect=recipe.dialect,
         style=recipe.data.prompt or ("rlla" if rlla else "template"),
-        thoughts=recipe.data.thoughts,
+        # the thoughts of an episode's earlier turns stay, so they do before its single steps
+        thoughts="all" if recipe.environment.source else recipe.data.thoughts,
         think=rlla if recipe.data.think is None else recipe.data.think,
         thought_sentences=recipe.data.thought_sentences,
     )

@@ -192,7 +192,8 @@ def _data(recipe: Recipe, origins: Mapping[str, str], rows: Mapping[str, Any]) -
     source = recipe.environment.source
     if source is not None:
         name = source if "://" in source else Path(source).name
-        lines.append(f"Episodes of the environment {code(name)}, seed {recipe.seed}")
+        what = "Episodes" if recipe.acts else "Single steps of dialogues, evaluated in episodes"
+        lines.append(f"{what} of the environment {code(name)}, seed {recipe.seed}")
     elif recipe.data.path is None and not recipe.data.sources:
         lines.append(f"The embedded world's procedural tasks, seed {recipe.seed}")
     for key, value in origins.items():

@@ -84,9 +84,9 @@ def rows_hash(rows: Iterable[Sample]) -> str:
     """Of what the rows say, whatever file they came from: other wording is other rows."""
     found, write = hashlib.sha256(), json.JSONEncoder(sort_keys=True, default=str).encode
     for row in rows:
-        told = vars(row)
-        if row.columns is None:  # as it was before there were environments
-            told = {key: value for key, value in told.items() if key != "columns"}
+        # what single responses, or episodes, had not before is not told where it is not there
+        absent = {"columns": row.columns is None, "truths": not row.truths}
+        told = {key: value for key, value in vars(row).items() if not absent.get(key)}
         found.update(write(told).encode() + b"\n")
     return found.hexdigest()
 

@@ -42,7 +42,7 @@ def test_a_cut_ground_truth_is_refused_or_has_no_call(dialect):
             reward.score(whole, whole[:cut])
 
 
-@pytest.mark.parametrize("value", [None, 3, ["a"], {"name": "f"}, b"a"])
+@pytest.mark.parametrize("value", [None, 3, [3], ["a", None], {"name": "f"}, b"a"])
 def test_what_is_no_text_is_refused(value):
     with pytest.raises(InputError, match=r"ground_truth is .*not a right reply as a text"):
         ToolReward("hermes")(["a"], ground_truth=[value])

@@ -46,6 +46,39 @@ def test_a_policy_that_earns_nothing_is_a_cold_start():
     assert "Step.reward" in first.advice and "format" not in first.text
 
 
+def test_where_success_is_not_known_equal_rewards_may_be_high_ones():
+    """An environment need not say whether a task is done; its rewards are on any scale."""
+    unknown = {name: value for name, value in FINE.items() if name != "episode/success"}
+    [first, *_] = warned([unknown | {"frac_reward_zero_std": 1.0}])
+    assert first.name == "cold_start" and "of the tasks" not in first.text
+    assert "if rewards are low" in first.advice and "high, take harder tasks" in first.advice
+
+
+def test_episodes_that_failed_are_no_cold_start():
+    """They earn alike, since they earn nothing; what to do is another thing."""
+    failed = FINE | {"frac_reward_zero_std": 1.0, "episode/success": 0.0, "ending/failed": 0.9}
+    assert [each.name for each in warned([failed])] == ["failed_environments"]
+
+
+def test_advice_names_what_a_recipe_with_an_environment_takes():
+    """Neither a warm start of whole episodes, nor vLLM, which it refuses."""
+    odd = FINE | {
+        **{"frac_reward_zero_std": 1.0, "episode/success": 0.0, "episode/reward": 0.0},
+        **{f"ending/{name}": 0.6 for name in ("cut", "turns", "budget", "broken")},
+        "ending/failed": 0.3,
+        "sampling/sampling_logp_difference/mean": 0.5,
+    }
+    collapsed = odd | {"entropy": 0.0001}
+    found = warned([odd] * 6 + [collapsed] * 6)
+    assert {each.name for each in found} == {
+        *("cold_start", "equal_rewards", "failed_environments", "entropy_collapse"),
+        *("sampler_mismatch", "ending_cut", "ending_turns", "ending_budget", "ending_broken"),
+    }
+    for each in found:
+        names_keys(each.advice)
+        assert "warm_start" not in each.advice and "vllm" not in each.advice.lower(), each
+
+
 def test_a_policy_that_does_every_task_is_no_cold_start():
     done = FINE | {"frac_reward_zero_std": 1.0, "episode/reward": 1.0, "episode/success": 1.0}
     assert [each.name for each in warned([done] * 3)] == []

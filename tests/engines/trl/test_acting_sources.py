@@ -131,8 +131,12 @@ def multiply(a: int, b: int) -> str:
     return written(a)
 
 
+@pytest.mark.parametrize("truths", ["one reply", "a dialogue", "one step of it"])
 @pytest.mark.parametrize("how", ["tools", "environment_factory"])
-def test_trl_s_own_loop_has_right_labels_weights_and_rewards(tmp_path, how):
+def test_trl_s_own_loop_has_right_labels_weights_and_rewards(tmp_path, how, truths):
+    """A tool's text is a right call, and earns nothing. Against the steps of a dialogue the answer
+    is right, or of a dialogue that has none it is a needless turn.
+    """
     dialect, tokenizer = get_dialect("hermes"), tokenizer_of("qwen3")
 
     class Scripted(ResTTrainer):
@@ -151,11 +155,14 @@ def test_trl_s_own_loop_has_right_labels_weights_and_rewards(tmp_path, how):
     batches = []
     given = {"tools": [multiply]} if how == "tools" else {"environment_factory": Answering}
     truth = dialect.render(thought="I multiply.", calls=(CALL,), response=None)
+    answer = dialect.render(thought="I am done.", calls=(), response="It is 42.")
+    truth = {"one reply": truth, "a dialogue": [truth, answer]}.get(truths, [truth])
+    cost, stays = (0.5, False) if truths == "one step of it" else (0.0, True)
     prompt = [{"role": "user", "content": "How much is 6 times 7?"}]
     trainer = Scripted(
         model=model_of("qwen3", tokenizer),
         processing_class=tokenizer,
-        reward_funcs=[ToolReward(dialect="hermes")],
+        reward_funcs=[ToolReward("hermes", "constant", needless_turn=cost)],
         train_dataset=Dataset.from_list([{"prompt": prompt, "ground_truth": truth}] * 4),
         args=ResTConfig(
             **settings(tmp_path, max_steps=1, dialect="hermes", max_completion_length=400)
@@ -175,5 +182,6 @@ def test_trl_s_own_loop_has_right_labels_weights_and_rewards(tmp_path, how):
             mine = numbers[row] == turn
             assert batch.weights[row][mine].sum().item() == pytest.approx(int(mine.sum()), rel=1e-4)
         assert (batch.weights[row][~batch.mask[row]] == 0).all()
-    assert all(each.exact and each.format == 1 for each in batch.breakdowns)
+    assert all(each.exact is stays and each.format == 1 for each in batch.breakdowns)
+    assert [each.total for each in batch.breakdowns] == [4.0 - cost] * 8
     assert torch.isfinite(batch.weights).all()

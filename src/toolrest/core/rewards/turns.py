@@ -65,7 +65,7 @@ def one_reply(turns: Sequence[Scan], truth: Scan) -> Scan:
     broken = next((turn for turn in turns if turn.status is not ParseStatus.OK), last)
     return Scan(
         spans=(),
-        blocks=_in_order(found, truth),
+        blocks=_in_order(found, (truth,)),
         thought=turns[0].thought,
         calls=tuple(call for turn in turns for call in turn.calls),
         response=last.response,
@@ -77,13 +77,14 @@ def one_reply(turns: Sequence[Scan], truth: Scan) -> Scan:
 
 
 def read_messages(
-    completion: Any, dialect: Dialect, truth: Scan, opening: str, tools: Tools
-) -> Scan:
-    """The reply of a completion in chat messages, whose calls may be parsed already.
+    completion: Any, dialect: Dialect, truths: Sequence[Scan], opening: str, tools: Tools
+) -> list[Scan]:
+    """The turns of a completion in chat messages, whose calls may be parsed already.
 
     Messages of other roles, such as a tool's results, are not the policy's and are not read.
 
     Args:
+        truths: right replies; a turn with the blocks of one of them has them in its order.
         opening: what the prompt has written of the first turn.
 
     Raises:
@@ -98,15 +99,18 @@ def read_messages(
     own = [message for message in completion if message.get("role", "assistant") == "assistant"]
     if not own:
         raise InputError("a completion has no message of the assistant, so nothing can be scored")
-    turns = [
-        _message(message, dialect, truth, opening if number == 0 else "", tools)
+    return [
+        _message(message, dialect, truths, opening if number == 0 else "", tools)
         for number, message in enumerate(own)
     ]
-    return one_reply(turns, truth)
 
 
 def _message(
-    message: Mapping[str, Any], dialect: Dialect, truth: Scan, opening: str, tools: Tools
+    message: Mapping[str, Any],
+    dialect: Dialect,
+    truths: Sequence[Scan],
+    opening: str,
+    tools: Tools,
 ) -> Scan:
     content = _content(message.get("content"))
     thoughts = (message.get(key) for key in _THOUGHTS)
@@ -136,7 +140,7 @@ def _message(
         found.add(Block.RESPONSE)
     return Scan(
         spans=(),
-        blocks=_in_order(found, truth),
+        blocks=_in_order(found, truths),
         thought=thought,
         calls=read,
         response=content.strip() or None,
@@ -174,9 +178,10 @@ def _call(value: Any) -> ToolCall | None:
     return ToolCall(name, arguments)
 
 
-def _in_order(found: set[Block], truth: Scan) -> tuple[Block, ...]:
-    """Blocks whose order is not known, in the truth's where it has just these."""
-    return truth.blocks if found == set(truth.blocks) else tuple(_usual(found))
+def _in_order(found: set[Block], truths: Sequence[Scan]) -> tuple[Block, ...]:
+    """Blocks whose order is not known, in that of the first truth that has just these."""
+    alike = (truth.blocks for truth in truths if found == set(truth.blocks))
+    return next(alike, tuple(_usual(found)))
 
 
 def _usual(found: set[Block]) -> Iterator[Block]:

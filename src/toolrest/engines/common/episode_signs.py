@@ -15,6 +15,8 @@ _WINDOW = 5
 """Generations over which a share is averaged before it is judged."""
 _EQUAL = 0.9
 """Groups of equal rewards from which on there is next to nothing to learn from."""
+_MOST = 0.5
+"""Share of tasks done, or of failed episodes, over which equal rewards are no cold start."""
 _FAILED = 0.1
 """Share of failed episodes that is said at once; one that fails now and then is in the log."""
 _ENDED = 0.5
@@ -63,19 +65,23 @@ class EpisodeSigns:
         equal, done = self._history["frac_reward_zero_std"], self._history["episode/success"]
         if not 0 < len(equal) <= _FIRST or sum(equal) / len(equal) < _EQUAL:
             return None
-        if done and done[-1] > 0.5:
+        failed = self._history["ending/failed"]
+        if (done and done[-1] > _MOST) or (failed and failed[-1] > _MOST):
             return None
         rewards = self._history["episode/reward"]
         earned = f"; mean reward {rewards[-1]:.2f}" if rewards else ""
         share = f", {done[-1]:.0%} of the tasks are done" if done else ""
+        low = "" if done else "if rewards are low, "
+        high = "" if done else "; if they are high, take harder tasks"
         return Warned(
             "cold_start",
             step,
             f"{equal[-1]:.0%} of the groups of episodes earn alike{earned}{share}: there is next "
             "to nothing to learn from",
-            "let the environment reward each step towards the task (Step.reward), take easier "
-            "tasks, or begin with a policy that does some of them; see in the rollouts how "
-            "episodes end",
+            f"{low}let the environment reward each step towards the task (Step.reward), take "
+            "easier tasks, or begin with a policy that does some of them, as supervised learning "
+            "on the steps of right dialogues makes it (method=rsft with environment.train=steps)"
+            f"{high}; see in the rollouts how episodes end",
         )
 
     def _failed(self, step: int) -> Warned | None:

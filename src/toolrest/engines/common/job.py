@@ -87,7 +87,7 @@ class Job:
     @cached_property
     def episodes(self) -> Episodes | None:
         """The recipe's environment at work, to be closed; None: it has none."""
-        if self.recipe.environment.source is None or self.recipe.method != "rl":
+        if self.recipe.environment.source is None:
             return None
         dialect, own = get_dialect(self.recipe.dialect), load_generation_config(self.recipe)
         episodes = Episodes(

@@ -10,7 +10,8 @@ import torch
 from toolrest.core.credit import Decided
 from toolrest.core.rewards.decisions import Potentials
 from toolrest.core.vocabulary import Vocabulary
-from toolrest.engines.common.reward import Asked, ToolReward
+from toolrest.engines.common.asked import Asked
+from toolrest.engines.common.reward import ToolReward
 
 
 def batch_potentials(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,54 +15,25 @@ from toolrest.core.dialects.types import Declared, Tools, declared
 from toolrest.core.rewards.ast import normalise, read_possible_answer
 from toolrest.core.rewards.correctness import PARTIAL, check_correctness
 from toolrest.core.rewards.decisions import Potentials, decision_values, find_decisions
+from toolrest.core.rewards.dialogue import DialogueScore, score_dialogue
 from toolrest.core.rewards.schedule import get_schedule
 from toolrest.core.rewards.score import RewardBreakdown, RewardRules, score_reply
 from toolrest.core.rewards.truth import check_truth, read_tools
 from toolrest.core.rewards.turns import Turns, one_reply, read_messages
 from toolrest.core.rewards.values import equal
+from toolrest.engines.common.asked import NO_TRUTH, Asked, as_truth
 from toolrest.errors import InputError
 
 if TYPE_CHECKING:
     from toolrest.recipe import Recipe
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What one response is scored by."""
-
-    ground_truth: str
-    """A right reply, written in the dialect."""
-    opening: str = ""
-    """What the prompt has written of the reply already."""
-    tools: Tools | str = None
-    """Those that could be called, or their JSON text; see `ToolReward.score`."""
-    possible_answer: str | None = None
-    """See `ToolReward.score`."""
-
-
-_NO_TRUTH = (
-    "the rewards need a data set column `ground_truth` with a right reply a row; found {found}"
-)
-
-
-def asked_by(row: Mapping[str, Any], opening: str) -> Asked:
-    """What a response to a row of the data set is scored by.
-
-    Args:
-        opening: what the prompt has written of the reply already.
-
-    Raises:
-        InputError: the row has no `ground_truth`.
-    """
-    if "ground_truth" not in row:
-        raise InputError(_NO_TRUTH.format(found=sorted(row)))
-    return Asked(row["ground_truth"], opening, row.get("tools"), row.get("possible_answer"))
-
-
 class ToolReward:
     """Format and correctness of tool calls, as a TRL reward function.
 
-    The data set needs a column `ground_truth`: a right reply, written in the dialect. A thought
+    The data set needs a column `ground_truth`: a right reply, written in the dialect; for a policy
+    that acts over several turns a list of them, the right reply at each step of a dialogue, which
+    its turns are scored against one by one (`toolrest.core.rewards.dialogue`). A thought
     that a prompt has begun belongs to the reply: it is asked for, whether or not the ground truth
     has one. `ResTTrainer` sees from each rendered prompt whether it has; elsewhere a prompt that is
     a text tells, or `opening`.
@@ -73,6 +45,8 @@ class ToolReward:
         punish_over_calls: see `RewardRules`.
         normalise_strings: compare strings as BFCL does, without case and punctuation.
         lenient_types: let "5" equal 5.
+        needless_turn: what a turn costs that is none of the dialogue's steps, where ground truths
+            are lists; on the scale of a reply's reward, which is 7 from the worst to the best.
         opening: what the chat template writes of every reply, such as `<think>\\n`, where prompts
             are messages and nobody else tells.
 
@@ -91,9 +65,13 @@ class ToolReward:
         punish_over_calls: bool = True,
         normalise_strings: bool = False,
         lenient_types: bool = False,
+        needless_turn: float = 0.0,
         opening: str = "",
     ) -> None:
         self.dialect = get_dialect(dialect)
+        if not 0 <= needless_turn < math.inf:
+            raise InputError(f"needless_turn={needless_turn}: what a turn costs, so 0 or more")
+        self.needless_turn = needless_turn
         self.opening = opening
         ranges = get_schedule(schedule)
         weights = {correctness: 1.0} if isinstance(correctness, str) else dict(correctness)
@@ -165,9 +143,17 @@ class ToolReward:
             response: the sampled tokens' bytes.
             asked: what it is scored by.
             progress: as in `score`.
+
+        Raises:
+            InputError: it is scored by several replies, one a step.
         """
-        tools = self._tools(asked.tools)
-        rules, truth = self.rules, self.truth(asked.ground_truth, asked.opening, tools).calls
+        tools, owed = self._tools(asked.tools), asked.ground_truth
+        if isinstance(owed, tuple):
+            raise InputError(
+                "credit by spans reads one reply, and a row's ground_truth is a list of them; use "
+                "credit='response'"
+            )
+        rules, truth = self.rules, self.truth(owed, asked.opening, tools).calls
         format_reward, nothing = rules.schedule.rewards(1.0, 0.0 if truth else 1.0, progress)
         if not truth and not rules.punish_over_calls:
             return Potentials([], [], format_reward)
@@ -223,29 +209,68 @@ class ToolReward:
         found: list[RewardBreakdown] = []
         for completion, each in zip(completions, asked, strict=True):
             known = self._tools(each.tools)
-            owed = self.truth(each.ground_truth, each.opening, known)
-            possible = each.possible_answer
-            if isinstance(completion, str):
-                turns = Turns([each.opening + completion])
-            elif isinstance(completion, Turns):
-                turns = completion
-            else:
-                reply = read_messages(completion, self.dialect, owed, each.opening, known)
-                found.append(self._scored(reply, owed, progress, possible))
+            texts = isinstance(completion, str | Turns)
+            owed = self._owed(each, known, each.opening if texts else "")
+            if not texts:
+                turns = read_messages(completion, self.dialect, owed, each.opening, known)
+                found.append(self._rollout(turns, owed, each, progress))
                 continue
-            turns = [self.dialect.without_thought(turn) for turn in turns]
-            said = (*turns, each.ground_truth, possible, each.opening, id(known))
+            written = completion if isinstance(completion, Turns) else (each.opening + completion,)
+            written = [self.dialect.without_thought(turn) for turn in written]
+            said = (*written, each.ground_truth, each.possible_answer, each.opening, id(known))
             if said not in scored:
-                reply = one_reply([self._read(turn, known) for turn in turns], owed)
+                turns = [self._read(turn, known) for turn in written]
                 # `known` stays referenced, so that its id is no other's
-                scored[said] = self._scored(reply, owed, progress, possible), known
+                scored[said] = self._rollout(turns, owed, each, progress), known
             found.append(scored[said][0])
         return found
+
+    def _owed(self, asked: Asked, tools: Declared | None, again: str) -> list[Scan]:
+        """The right replies of a row, one a step.
+
+        Args:
+            again: what is written of the reply at later steps already.
+
+        Raises:
+            InputError: there is none, or one cannot be read; or the row has one reply alone, or
+                what a kind of correctness knows of one reply alone, and turns are to be counted.
+        """
+        truths, opening = asked.ground_truth, asked.opening
+        if isinstance(truths, tuple):
+            if not truths:
+                raise InputError("a row's ground_truth is an empty list, not a right reply a step")
+            if asked.possible_answer is not None:
+                raise InputError(
+                    "a row has a possible_answer, which is of one reply, and its ground_truth is "
+                    "a list of several; leave one of them out"
+                )
+            return [self.truth(t, again if k else opening, tools) for k, t in enumerate(truths)]
+        if self.needless_turn:
+            raise InputError(
+                f"needless_turn={self.needless_turn:g} is for ground truths that are lists, a "
+                "right reply a step, and a row's is one reply; leave it out"
+            )
+        return [self.truth(truths, opening, tools)]
+
+    def _rollout(
+        self, turns: Sequence[Scan], owed: Sequence[Scan], asked: Asked, progress: float
+    ) -> RewardBreakdown:
+        if isinstance(asked.ground_truth, tuple):
+            return self._dialogue(turns, owed, progress).breakdown
+        reply = one_reply(turns, owed[0])
+        return self._scored(reply, owed[0], progress, asked.possible_answer)
+
+    def _dialogue(
+        self, turns: Sequence[Scan], owed: Sequence[Scan], progress: float
+    ) -> DialogueScore:
+        return score_dialogue(
+            turns, owed, self.rules, progress=progress, needless_turn=self.needless_turn
+        )
 
     def __call__(
         self,
         completions: Sequence[Any],
-        ground_truth: Sequence[str] | None = None,
+        ground_truth: Sequence[str | Sequence[str]] | None = None,
         *,
         prompts: Sequence[Any] | None = None,
         trainer_state: Any = None,
@@ -256,7 +281,7 @@ class ToolReward:
 
         Args:
             completions: texts, or lists of messages; see `score_batch`.
-            ground_truth: a right reply a row, from the data set's column.
+            ground_truth: a right reply a row, or a list of them, from the data set's column.
             prompts: those that are texts show what they have written of the reply.
             trainer_state: of which the share of the run that is done is read.
             log_metric: is told the mean of each part of the reward.
@@ -266,14 +291,14 @@ class ToolReward:
             InputError: the data set has no `ground_truth` column, or a completion cannot be read.
         """
         if ground_truth is None:
-            raise InputError(_NO_TRUTH.format(found=sorted(columns)))
+            raise InputError(NO_TRUTH.format(found=sorted(columns)))
         progress = 0.0
         if trainer_state is not None and trainer_state.max_steps > 0:
             progress = trainer_state.global_step / trainer_state.max_steps
         nothing = [None] * len(completions)
         asked = map(
             Asked,
-            ground_truth,
+            map(as_truth, ground_truth),
             self._openings(prompts or nothing),
             columns.get("tools") or nothing,
             columns.get("possible_answer") or nothing,
@@ -304,6 +329,7 @@ def recipe_reward(recipe: Recipe, schedule: str | None = None, opening: str = ""
         punish_over_calls=options.punish_over_calls,
         normalise_strings=options.normalise_strings,
         lenient_types=options.lenient_types,
+        needless_turn=options.needless_turn,
         opening=opening,
     )
 

@@ -77,7 +77,7 @@ class Signs:
             *of_rewards,
             self._equal_groups(step, acts),
             self._entropy(step),
-            self._mismatch(step),
+            self._mismatch(step, acts),
         )
         return [self._say(warned) for warned in found if self._is_new(warned)]
 
@@ -188,7 +188,7 @@ class Signs:
             "optimizer.learning_rate, or use reward.schedule=rest",
         )
 
-    def _mismatch(self, step: int) -> Warned | None:
+    def _mismatch(self, step: int, acts: bool) -> Warned | None:
         name = "sampling/sampling_logp_difference/mean"
         difference = self._last(name)
         if difference is None or difference < _LOGP_DIFFERENCE:
@@ -198,6 +198,8 @@ class Signs:
             step,
             f"the sampler's log-probabilities differ from the policy's by {difference:.2f} nats a "
             "token",
-            "keep rollout.vllm.correction on, and check that the sampler runs the same weights in "
-            "the same precision",
+            "use rollout.sampler=generate, which samples by transformers' own forward"
+            if acts  # vLLM samples no episodes
+            else "keep rollout.vllm.correction on, and check that the sampler runs the same "
+            "weights in the same precision",
         )

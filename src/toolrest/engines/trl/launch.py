@@ -161,8 +161,8 @@ def train_with_trl(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> 
         train_dataset=training_rows(job.samples.train, tokenizer),
         args=trl_config(recipe, run.checkpoints, by_tokens=not has_router_loss(model)),
         callbacks=[follow],
-        rollout_func=None if job.episodes else _rollout_function(recipe, model),
-        environment=job.episodes,
+        rollout_func=None if recipe.acts else _rollout_function(recipe, model),
+        environment=job.episodes if recipe.acts else None,
         on_rollouts=_rollout_writer(job, model) if job.ranks.main else None,
         peft_config=lora_config(recipe),
         on_incident=job.monitor.keep,
@@ -204,7 +204,9 @@ def _card(job: Job, model: PreTrainedModel, step: int) -> ModelCard:
 def _rewards(job: Job) -> list[Any]:
     """The recipe's reward, and the user's function where there is one."""
     recipe = job.recipe
-    rewards: list[Any] = [] if job.episodes else [recipe_reward(recipe)]
+    rewards: list[Any] = []
+    if not recipe.acts or recipe.reward.by_turns:
+        rewards.append(recipe_reward(recipe))
     if recipe.reward.function is not None and environment_reward(recipe) is None:
         function = load_reward_function(recipe.reward.function)
         rule, timeout = recipe.guards.reward_error, recipe.reward.timeout
@@ -232,10 +234,18 @@ def _prompt_of(batch: RolloutBatch, row: int) -> Any:
 
 
 def _reward_record(batch: RolloutBatch, row: int) -> dict[str, Any]:
-    """The parts of a response's reward, or what its episode earned."""
-    if batch.episodes is not None:
-        return {"total": batch.episodes.trajectories[row].reward}
-    return asdict(batch.breakdowns[row])
+    """The parts of a response's reward, or what its episode earned, with what its turns did by the
+    rules where they are scored.
+    """
+    if batch.episodes is None:
+        return asdict(batch.breakdowns[row])
+    by_turns = {"by_turns": batch.breakdowns[row].total} if batch.breakdowns else {}
+    return {"total": batch.episodes.trajectories[row].reward} | by_turns
+
+
+def _truth(truth: str | list[str]) -> str:
+    """A ground truth to read; of a dialogue one reply after the other."""
+    return truth if isinstance(truth, str) else "\n\n".join(truth)
 
 
 def _rollout_writer(job: Job, model: PreTrainedModel) -> Callable[[RolloutBatch], None] | None:
@@ -256,7 +266,7 @@ def _rollout_writer(job: Job, model: PreTrainedModel) -> Callable[[RolloutBatch]
                 "step": batch.step + 1,
                 "steps_done": batch.step,
                 "identity": batch.inputs[row]["identity"],
-                "ground_truth": batch.inputs[row]["ground_truth"],
+                "ground_truth": _truth(batch.inputs[row]["ground_truth"]),
                 "opening": batch.openings[row] if batch.openings else "",
                 "response": tokenizer.decode(ids),
                 "advantage": batch.advantages[row].item(),

@@ -27,7 +27,7 @@ def training_rows(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase)
     - `prompt`: what rewards and rollouts show of it: its messages, or its text where the chat
       template has to list tools or write calls
     - `prompt_ids`: its tokens, a list of ids
-    - `ground_truth`, `identity`
+    - `ground_truth`, a list of them where an episode's dialogue is known; `identity`
     - `tools`: what the dialect reads values by, as JSON text, or None; not there where no sample
       has any
 
@@ -90,7 +90,7 @@ def _of_episode(sample: Sample) -> dict[str, Any]:
     """A row that an episode is about; its prompt is what the environment begins with."""
     return {
         "prompt": [{"role": "user", "content": ""}],
-        "ground_truth": "",
+        "ground_truth": list(sample.truths) or "",
         "identity": sample.identity,
         ROW: json.dumps(sample.columns),
     }

@@ -10,8 +10,9 @@ import torch
 from toolrest.core import credit
 from toolrest.core.dialects import detect_dialect, get_dialect
 from toolrest.core.rewards.turns import written_turns
+from toolrest.engines.common.asked import asked_by
 from toolrest.engines.common.potentials import batch_potentials
-from toolrest.engines.common.reward import ToolReward, asked_by, totals
+from toolrest.engines.common.reward import ToolReward, totals
 from toolrest.engines.trl.checks import check_reward_dialect
 from toolrest.engines.trl.measuring import MeasuringTrainer
 from toolrest.engines.trl.rollout import STATISTICS

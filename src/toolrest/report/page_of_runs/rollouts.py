@@ -101,7 +101,7 @@ def _rewards_of(run: RunFolder) -> str:
     except InputError:
         return ""
     schedule = recipe.reward.schedule
-    if schedule == "constant" or recipe.environment.source is not None:
+    if schedule == "constant" or recipe.acts:
         return ""
     return (
         f"; rewards are those of training, by reward.schedule={visible(schedule)} at the step "
