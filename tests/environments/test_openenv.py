@@ -168,4 +168,5 @@ def test_what_openenv_init_writes_trains_for_three_steps(serve, written, tmp_pat
     assert all("reward" in step for step in steps)
     record = json.loads(Path("runs/run/rollouts/step-000003.jsonl").read_text().splitlines()[0])
     assert "My Env environment ready!" in record["prompt"]
-    assert len(Path("runs/run/evaluation/after.jsonl").read_text().splitlines()) == 2
+    # two held-out rows, one sampled and one greedy episode each
+    assert len(Path("runs/run/evaluation/after.jsonl").read_text().splitlines()) == 4
