@@ -64,6 +64,17 @@ def test_two_calls_and_a_nested_value():
     ]
 
 
+@pytest.mark.parametrize("name", ["deepseek_v3", "deepseek_v3_1"])
+def test_what_follows_a_name_takes_no_decision_back(name):
+    """DeepSeek V3 has a type before its separator and V3.1 a name; they are told by the word."""
+    section = "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>"
+    for rest in ("<think>{}", "{}", "1", '```json\n{"a": 1}\n```', ""):
+        written = f"{section}pay<｜tool▁sep｜>{rest}<｜tool▁call▁end｜><｜tool▁calls▁end｜>"
+        assert decided(written, name)[0][1:] == ("pay", {})
+    of_type = f'{section}function<｜tool▁sep｜>pay\n```json\n{{"a": 1}}\n```'
+    assert decided(of_type + "<｜tool▁call▁end｜><｜tool▁calls▁end｜>", name)[0][1] == "pay"
+
+
 def test_calls_after_a_thought_without_end_decide_nothing():
     """`</think>` may still come, and then they were part of the thought."""
     assert decided(TEXT.replace(" </think>", "")) == []

@@ -36,6 +36,8 @@ _MARKS = Marks(
     end_section="<｜tool▁calls▁end｜>",
 )
 _SEPARATOR = "<｜tool▁sep｜>"
+_TYPE = "function"
+"""What V3's and R1's templates write before the separator, as the type of every tool."""
 _HEAD = re.compile(rf"[ \t\r\n]*+([^<\r\n]*+)[ \t\r\n]*+({either(_SEPARATOR)})?")
 _BARE = re.compile(r"[ \t\r\n]*+\{")
 _FENCED = re.compile(r"[ \t]*+([^<`\r\n]*+)[ \t\r\n]*+(```json)?")
@@ -58,7 +60,10 @@ class _Scanner(TokenCalls):
         assert head is not None  # every part of the pattern may be empty
         begin, end = head.span(1)
         cut = head[2] is None or head.end() == len(text)
-        self.fence = self.fenced if cut else _BARE.match(text, head.end()) is None
+        # any other word is a name, whatever follows: what it decides is not taken back
+        self.fence = head[1].strip() == _TYPE and (
+            self.fenced if cut else _BARE.match(text, head.end()) is None
+        )
         self.mark(SCAFFOLDING, start, begin)
         self.mark(SCAFFOLDING if self.fence else Region.NAME, begin, end)
         self.mark(Region.FORMAT, end, head.end())
@@ -117,7 +122,7 @@ class DeepSeekV3(DeepSeekV31):
 
     def write(self, *, thought: str | None, calls: Sequence[ToolCall], response: str | None) -> str:
         written = [
-            f"function{_SEPARATOR}{call.name}\n```json\n{dump(call.parameters)}\n```"
+            f"{_TYPE}{_SEPARATOR}{call.name}\n```json\n{dump(call.parameters)}\n```"
             for call in calls
         ]
         return write_thought(thought) + (response or "") + _section(written, "\n")
