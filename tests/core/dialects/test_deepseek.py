@@ -76,7 +76,7 @@ def test_both_forms_are_read(dialect, calls, between):
         (f"{SECTION}{NEW}{SECTION}{NEW}{END_SECTION}", ParseStatus.UNCLOSED, READ * 2, ["f", "f"]),
         (f"{SECTION} x {NEW}{END_SECTION}", ParseStatus.BAD_CALL, READ, ["f"]),
         (f"{SECTION}{NEW.replace('f', '')}{END_SECTION}", ParseStatus.BAD_CALL, (), []),
-        (SECTION + OLD.replace(f"{SEPARATOR}f", SEPARATOR) + END_SECTION, ParseStatus.BAD_CALL, (), []),
+        (SECTION + OLD.replace("｜>f\n", "｜>\n") + END_SECTION, ParseStatus.BAD_CALL, (), []),
         (f"{SECTION}{NEW}{END_CALL}{END_SECTION}", ParseStatus.BAD_CALL, READ, ["f"]),
     ],
 )  # fmt: skip
