@@ -72,16 +72,12 @@ def _refused(recipe: Recipe) -> list[tuple[bool, str]]:
             "policy",
         ),
         (
-            engine.name == "verl",
-            f"engine=verl with {source}: the TRL engine alone plays episodes; use engine=trl",
-        ),
-        (
             engine.name == "trl" and engine.sharding != "ddp",
             f"engine.sharding={engine.sharding} with {source}: an episode is sampled by a process "
             "that has the whole policy; use engine.sharding=ddp",
         ),
         (
-            recipe.rollout.sampler == "vllm",
+            engine.name == "trl" and recipe.rollout.sampler == "vllm",
             f"rollout.sampler=vllm with {source}: episodes are sampled by the training process; "
             "use rollout.sampler=generate, or leave it out",
         ),

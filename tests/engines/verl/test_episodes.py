@@ -1,0 +1,242 @@
+"""Episodes as verl's agent workers play them, without verl: the trajectories, and what can go wrong."""
+
+import asyncio
+import json
+import random
+import time
+
+import pytest
+import torch
+from acting import CHAINS, SOURCES
+from environments.processes import all_gone
+
+from toolrest.core.dialects import ToolCall, get_dialect
+from toolrest.engines.common.episodes import (
+    EpisodeOptions,
+    Episodes,
+    episode_record,
+    recorded_episode,
+)
+from toolrest.engines.verl.episodes import (
+    RECORD,
+    EpisodeWorker,
+    episode_options,
+    episode_output,
+    episode_seed,
+    episode_settings,
+)
+from toolrest.environments.base import Ending
+from toolrest.environments.episode import Limits
+from toolrest.policy.speech import read_speech
+from toolrest.policy.tokenizer import load_tokenizer
+from toolrest.rollout.alone import NotSampled, Said
+from toolrest.rollout.asking import Sampled
+from toolrest.rollout.turns import TurnLimits
+from toolrest.world.chains import chain_rows
+from toolrest.world.tasks import Split
+
+COUNT = 12
+TWO = (ToolCall("Find", {}), ToolCall("Pay", {}))
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return load_tokenizer(CHAINS)
+
+
+@pytest.fixture(scope="module")
+def speech(tokenizer):
+    return read_speech(tokenizer, get_dialect("rlla"))
+
+
+class Script:
+    """Says the same after the same ids, whoever asks: calls, answers, and what cannot be read."""
+
+    def __init__(self, tokenizer):
+        self.tokenizer = tokenizer
+
+    def says(self, ids, most):
+        rng = random.Random(str(ids))
+        dialect = get_dialect("rlla")
+        (text,) = rng.choices(
+            [
+                dialect.render(
+                    thought="I call.", calls=(ToolCall("Find", {"x": 1}),), response=None
+                ),
+                dialect.render(thought="Two.", calls=TWO, response=None),
+                dialect.render(thought="So.", calls=(), response=f"it is {rng.randrange(9)}"),
+                "<think>a</think>\n<tool_call>\n{oops\n</tool_call>",
+                "<think>" + "and " * 40,
+            ],
+            [5, 2, 2, 1, 1],
+        )
+        return self.tokenizer(text + "<|im_end|>")["input_ids"][:most]
+
+
+class Batched(Script):
+    """The script as the sampler of a batch, as the TRL engine asks one."""
+
+    def of(self, prompts, size):
+        self.known = [list(ids) for ids in prompts for _ in range(size)]
+        return self
+
+    def turn(self, asked, uniforms, on_ended):
+        said = []
+        for each in asked:
+            self.known[each.row] += each.seen
+            said.append(self.says(self.known[each.row], each.most))
+            self.known[each.row] += said[-1]
+        on_ended([each.row for each in asked], said)
+        return Sampled(said, [torch.zeros(len(ids), 3) for ids in said])
+
+
+def told(tmp_path, source="world", **more):
+    settings = {
+        **episode_settings(CHAINS, tmp_path / "environment.log"),
+        "source": source,
+        "max_turns": 4,
+        "max_turn_tokens": 60,
+        "max_tokens": 200,
+    }
+    return settings | more
+
+
+def alone(tmp_path, tokenizer, speech, jobs, sample=None, **more):
+    """The trajectories of (row, seed) pairs, each played by itself in one event loop."""
+    script = Script(tokenizer)
+
+    async def scripted(ids, most):
+        await asyncio.sleep(random.random() / 100)
+        said = script.says(ids, most)
+        return Said(said, [-0.5] * len(said))
+
+    async def run():
+        worker = EpisodeWorker(told(tmp_path, **more), tokenizer, speech)
+        try:
+            return await asyncio.gather(
+                *(worker.play(row, seed, sample or scripted) for row, seed in jobs)
+            )
+        finally:
+            worker.episodes.close()
+
+    return [trajectory for trajectory, _ in asyncio.run(run())]
+
+
+def jobs_of(count=COUNT, **more):
+    return [(row | more, at) for at, row in enumerate(chain_rows(Split.TRAIN, count))]
+
+
+def test_both_engines_loops_give_equal_trajectories(tmp_path, tokenizer, speech):
+    options = episode_options(told(tmp_path))
+    jobs = jobs_of()
+    with Episodes(options, tokenizer, speech) as episodes:
+        rows, seeds = zip(*jobs, strict=True)
+        batch = episodes.play(rows, seeds, Batched(tokenizer).of).trajectories
+    found = alone(tmp_path, tokenizer, speech, jobs)
+    assert len({each.ending for each in batch}) > 2 and max(len(e.turns) for e in batch) > 2
+    for one, other in zip(found, batch, strict=True):
+        assert one.prompt_ids == other.prompt_ids
+        assert (one.ids, one.sampled) == (other.ids, other.sampled)
+        assert episode_record(one) == episode_record(other)
+
+
+LIMITS = [
+    ({"max_turns": 2}, Ending.TURNS, 2),
+    ({"max_turn_tokens": 9}, Ending.CUT, 1),
+    ({"max_tokens": 50}, Ending.BUDGET, 1),
+]
+
+
+@pytest.mark.parametrize(("limits", "ending", "turns"), LIMITS)
+def test_limits_are_kept(tmp_path, tokenizer, speech, limits, ending, turns):
+    call = get_dialect("rlla").render(thought="I.", calls=TWO[:1], response=None)
+    ids = tokenizer(call + "<|im_end|>")["input_ids"]
+    assert 20 < len(ids) < 45
+
+    async def calling(before, most):
+        assert most <= 60
+        return Said(ids[:most])
+
+    [one] = alone(tmp_path, tokenizer, speech, jobs_of(1), calling, **limits)
+    assert (one.ending, len(one.turns)) == (ending, turns)
+    assert len(one.ids) <= limits.get("max_tokens", 200)
+
+
+def test_a_prompt_that_is_too_long_is_no_episode(tmp_path, tokenizer, speech):
+    [one] = alone(tmp_path, tokenizer, speech, jobs_of(1), max_prompt_tokens=8)
+    assert one.ending is Ending.FAILED and "over the 8 of a prompt" in one.failure
+    assert one.reward is None and not one.ids
+
+
+FAILURES = [("reset", "raise"), ("call", "hang"), ("finish", "exit"), ("finish", "raise")]
+
+
+@pytest.mark.parametrize(("where", "how"), FAILURES)
+def test_what_fails_is_unscored_and_leaves_nothing(tmp_path, tokenizer, speech, where, how):
+    more = {"where": where, "how": how, "every": 2, "pids": str(tmp_path / "pids")}
+    began = time.monotonic()
+    found = alone(
+        tmp_path,
+        tokenizer,
+        speech,
+        jobs_of(8, **more),
+        source=f"{SOURCES / 'training.py'}:Failing",
+        call_timeout=0.5,
+    )
+    assert time.monotonic() - began < 30
+    failed = [each for each in found if each.failure is not None]
+    assert failed and len(failed) < len(found)
+    for each in failed:
+        assert each.reward is None and each.ending is Ending.FAILED and "\n" not in each.failure
+        made = episode_output(each, speech.end_id)
+        assert made.extra_fields["reward_extra_info"]["episode_reward"] is None
+        lengths = {len(made.response_ids), len(made.response_mask), len(made.log_probs)}
+        assert len(lengths) == 1 and lengths != {0}
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    assert pids and all_gone(pids)
+
+
+def test_a_turn_that_the_server_breaks_off_is_unscored(tmp_path, tokenizer, speech):
+    async def sample(ids, most):
+        raise NotSampled("verl's server broke off a turn")
+
+    [one] = alone(tmp_path, tokenizer, speech, jobs_of(1), sample)
+    assert (one.ending, one.reward) == (Ending.FAILED, None)
+    assert one.failure == "verl's server broke off a turn"
+
+
+def test_what_verl_is_given(tmp_path, tokenizer, speech):
+    for each in alone(tmp_path, tokenizer, speech, jobs_of()):
+        made = episode_output(each, speech.end_id)
+        assert made.prompt_ids == each.prompt_ids and made.response_ids == each.ids
+        assert made.response_mask == list(map(int, each.sampled))
+        assert made.log_probs == [-0.5 * own for own in made.response_mask]
+        assert made.reward == each.reward
+        assert made.extra_fields["turn_scores"] == [turn.reward for turn in each.turns]
+        back = recorded_episode(json.loads(made.extra_fields[RECORD]))
+        assert json.dumps(episode_record(back)) == json.dumps(episode_record(each))
+
+
+def test_settings_come_back_as_options(tmp_path):
+    from toolrest.engines.common.episodes import recipe_options
+
+    settings = json.loads(json.dumps(episode_settings(CHAINS, tmp_path / "log")))
+    wanted = recipe_options(CHAINS)
+    assert episode_options(settings) == EpisodeOptions(
+        wanted.source,
+        "plain",
+        wanted.think,
+        TurnLimits(wanted.turns.turns, wanted.turns.turn_tokens, wanted.turns.tokens),
+        Limits(*(getattr(wanted.limits, name) for name in Limits.__dataclass_fields__)),
+        wanted.max_result_tokens,
+        wanted.max_prompt_tokens,
+    )
+
+
+def test_seeds_are_of_rows_and_steps_and_heldout_rows_keep_theirs():
+    from toolrest.engines.common.episodes import episode_seeds
+
+    assert episode_seed(3, 1, 5, heldout=False) == episode_seed(3, 1, 5, heldout=False)
+    assert len({episode_seed(3, s, i, heldout=False) for s in range(9) for i in range(9)}) == 81
+    heldout = [episode_seed(3, step, 4, heldout=True) for step in (0, 7)]
+    assert heldout == [episode_seeds(3, 10, 1)[4]] * 2
