@@ -48,6 +48,15 @@ class Failing(Chains):
             time.sleep(1000)
 
 
+class Moody(Chains):
+    """The embedded chains, which fail by what the policy says: the same after the same ids."""
+
+    def finish(self, reply, ending):
+        if len(reply) % 3 == 1:
+            raise ValueError("not today")
+        return super().finish(reply, ending)
+
+
 class Talking(Chains):
     """The embedded chains; each result ends with text of what the policy itself writes."""
 

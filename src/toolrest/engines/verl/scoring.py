@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from toolrest.core.rewards.schedule import Schedule
+from toolrest.core.rewards.schedule import RewardSchedule
 from toolrest.engines.common.episodes import episode_metrics, recorded_episode
 from toolrest.engines.common.reward import PARTS
 from toolrest.engines.verl.episodes import RECORD
@@ -39,7 +39,7 @@ class Scored:
 def scheduled_scores(
     extra: Sequence[Mapping[str, Any]],
     padding: Sequence[bool],
-    schedule: Schedule,
+    schedule: RewardSchedule,
     progress: float,
 ) -> Scored | None:
     """The rewards of single responses by their parts, which `toolrest`'s reward function gave.
