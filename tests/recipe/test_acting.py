@@ -22,7 +22,6 @@ WRONG = [
     # with one: what it cannot be used with
     ([WORLD, "method=sft"], "no demonstrations to learn from; use method=rl"),
     ([WORLD, "warm_start.method=rsft"], "run method=rsft without environment first"),
-    ([WORLD, "engine=verl"], "use engine=trl"),
     ([WORLD, "engine.sharding=fsdp"], "use engine.sharding=ddp"),
     ([WORLD, "rollout.sampler=vllm"], "use rollout.sampler=generate"),
     ([WORLD, "data.prompt=rlla"], "use data.prompt=plain or template"),

@@ -6,11 +6,11 @@ import random
 import time
 
 import pytest
-import torch
 from acting import CHAINS, SOURCES
 from environments.processes import all_gone
+from episode_scripts import CALLS, Batched, Script
 
-from toolrest.core.dialects import ToolCall, get_dialect
+from toolrest.core.dialects import get_dialect
 from toolrest.engines.common.episodes import (
     EpisodeOptions,
     Episodes,
@@ -30,13 +30,11 @@ from toolrest.environments.episode import Limits
 from toolrest.policy.speech import read_speech
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.rollout.alone import NotSampled, Said
-from toolrest.rollout.asking import Sampled
 from toolrest.rollout.turns import TurnLimits
 from toolrest.world.chains import chain_rows
 from toolrest.world.tasks import Split
 
 COUNT = 12
-TWO = (ToolCall("Find", {}), ToolCall("Pay", {}))
 
 
 @pytest.fixture(scope="module")
@@ -47,47 +45,6 @@ def tokenizer():
 @pytest.fixture(scope="module")
 def speech(tokenizer):
     return read_speech(tokenizer, get_dialect("rlla"))
-
-
-class Script:
-    """Says the same after the same ids, whoever asks: calls, answers, and what cannot be read."""
-
-    def __init__(self, tokenizer):
-        self.tokenizer = tokenizer
-
-    def says(self, ids, most):
-        rng = random.Random(str(ids))
-        dialect = get_dialect("rlla")
-        (text,) = rng.choices(
-            [
-                dialect.render(
-                    thought="I call.", calls=(ToolCall("Find", {"x": 1}),), response=None
-                ),
-                dialect.render(thought="Two.", calls=TWO, response=None),
-                dialect.render(thought="So.", calls=(), response=f"it is {rng.randrange(9)}"),
-                "<think>a</think>\n<tool_call>\n{oops\n</tool_call>",
-                "<think>" + "and " * 40,
-            ],
-            [5, 2, 2, 1, 1],
-        )
-        return self.tokenizer(text + "<|im_end|>")["input_ids"][:most]
-
-
-class Batched(Script):
-    """The script as the sampler of a batch, as the TRL engine asks one."""
-
-    def of(self, prompts, size):
-        self.known = [list(ids) for ids in prompts for _ in range(size)]
-        return self
-
-    def turn(self, asked, uniforms, on_ended):
-        said = []
-        for each in asked:
-            self.known[each.row] += each.seen
-            said.append(self.says(self.known[each.row], each.most))
-            self.known[each.row] += said[-1]
-        on_ended([each.row for each in asked], said)
-        return Sampled(said, [torch.zeros(len(ids), 3) for ids in said])
 
 
 def told(tmp_path, source="world", **more):
@@ -149,7 +106,7 @@ LIMITS = [
 
 @pytest.mark.parametrize(("limits", "ending", "turns"), LIMITS)
 def test_limits_are_kept(tmp_path, tokenizer, speech, limits, ending, turns):
-    call = get_dialect("rlla").render(thought="I.", calls=TWO[:1], response=None)
+    call = get_dialect("rlla").render(thought="I.", calls=CALLS[:1], response=None)
     ids = tokenizer(call + "<|im_end|>")["input_ids"]
     assert 9 < len(ids) < 30
 

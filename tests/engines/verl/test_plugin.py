@@ -68,6 +68,7 @@ def recipe(*overrides):
         f"max_steps={STEPS}",
         "save_steps=1",
         "weighting.entropy_source=exact",
+        "weighting.normalise=trajectory",  # as the golden rollouts, whose masks have gaps
     ]
     return load_recipe(None, [*start, *sizes, *overrides])
 

@@ -126,6 +126,7 @@ def check_options(recipe: Recipe, options: dict[str, Any]) -> None:
     acts = recipe.environment.source is not None
     mode = recipe.engine.mode
     refused = [
+        *(_beside_environment(by_name) if acts else ()),
         (
             bool(by_name.get("algorithm.rollout_correction.bypass_mode")),
             "algorithm.rollout_correction.bypass_mode: verl then skips the old policy's forward, "
@@ -164,7 +165,6 @@ def check_options(recipe: Recipe, options: dict[str, Any]) -> None:
             "reward.custom_reward_function.path: a reward of your own has no parts to credit spans "
             "with; use advantage.credit=response with it",
         ),
-        *(_beside_environment(by_name) if acts else ()),
         (
             mode == "separate_async" and not by_name.get(f"{ROLLOUT}.nnodes"),
             f"engine.mode=separate_async samples on machines of its own; say how many: "
