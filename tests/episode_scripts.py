@@ -1,12 +1,14 @@
 """A policy by a script, as either engine asks one: the same after the same ids."""
 
 import random
+from pathlib import Path
 
 import torch
 
 from toolrest.core.dialects import ToolCall, get_dialect
 from toolrest.rollout.asking import Sampled
 
+SOURCES = Path(__file__).parent / "environments" / "sources"
 CALLS = (ToolCall("Find", {}), ToolCall("Pay", {}))
 
 

@@ -57,6 +57,13 @@ class Moody(Chains):
         return super().finish(reply, ending)
 
 
+class Refusing(Chains):
+    """The embedded chains, which never begin."""
+
+    def reset(self, row, seed):
+        raise ValueError("closed on Sundays")
+
+
 class Talking(Chains):
     """The embedded chains; each result ends with text of what the policy itself writes."""
 
