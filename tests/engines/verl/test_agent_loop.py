@@ -51,6 +51,8 @@ from toolrest.world.tasks import Split
 LOADED = {"VERL_USE_EXTERNAL_MODULES": MODULE, "OMP_NUM_THREADS": "1"}
 CHAINS = load_recipe(None, ["environment.source=world"])
 SOURCES = episode_scripts.SOURCES
+TESTED = ["data.dataloader_num_workers=0", "data.shuffle=false"]
+REFUSING = f"environment.source={SOURCES / 'training.py'}:Refusing"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -100,11 +102,15 @@ def recipe(*overrides):
     )
 
 
-def make_trainer(folder, given):
-    """A trainer as verl's task runner makes it, with its rows, up to where GPUs are needed."""
+def make_trainer(folder, given, **columns):
+    """A trainer as verl's task runner makes it, with its rows, up to where GPUs are needed.
+
+    Args:
+        columns: of every row.
+    """
     paths = run_paths(folder, evaluated=True)
     rows = [
-        Sample((), "", "environment", str(at), columns=row)
+        Sample((), "", "environment", str(at), columns=row | columns)
         for at, row in enumerate(chain_rows(Split.TRAIN, 8))
     ]
     write_episode_rows(rows, paths.train, heldout=False)
@@ -112,7 +118,7 @@ def make_trainer(folder, given):
     settings = verl_overrides(given, "one", paths)
     written = [f"{key}={hydra_value(value)}" for key, value in settings.items()]
     with initialize_config_module("verl.trainer.config", version_base=None):
-        config = compose("ppo_trainer", overrides=[*written, "data.dataloader_num_workers=0"])
+        config = compose("ppo_trainer", overrides=[*written, *TESTED])
     trainer = get_trainer_cls(config.trainer.v1.trainer_mode)(config=config)
     trainer._init_tokenizer()
     trainer._init_dataloader()
@@ -265,26 +271,36 @@ def test_the_queue_holds_the_golden_weights_and_credits(tmp_path, credit):
 
 
 def test_failed_episodes_reach_the_queue_and_count_for_nothing(tmp_path, tokenizer):
-    source = f"environment.source={SOURCES / 'training.py'}:Refusing"
-    trainer = make_trainer(tmp_path, recipe(source))
+    trainer = make_trainer(tmp_path, recipe(REFUSING), refused=1)
     batch = played(trainer, Server(tokenizer))
     (masks,) = fields(batch, "response_mask")
-    assert all(row == [0] for row in rows_of(masks))  # none began, and none is missing
+    begun = [any(row) for row in rows_of(masks)]
+    assert sum(begun) == GROUP and len(begun) == 2 * GROUP  # none is missing
     assert all(tag["min_global_steps"] == 0 for tag in batch.tags)
-    batch = with_old_policy(batch, [[0.5] for _ in batch.keys])
+    trainer._tell_failures(batch)
+    batch = with_old_policy(batch, [[0.5] * len(row) for row in masks.unbind()])
     metrics = {}
     batch = trainer._compute_advantage(batch, metrics)
     (advantages,) = fields(batch, "advantages")
-    assert not any(row.any() for row in advantages.unbind())
-    assert metrics["ending/failed"] == 1.0 and "reward" not in metrics
+    for one, had in zip(advantages.unbind(), begun, strict=True):
+        assert one.isfinite().all() and (had or not one.any())
+    assert metrics["ending/failed"] == 0.5 and "reward" in metrics
 
 
-def test_a_failure_stops_the_run_where_it_is_asked_to(tmp_path, tokenizer):
-    source = f"environment.source={SOURCES / 'training.py'}:Refusing"
-    trainer = make_trainer(tmp_path, recipe(source, "environment.failure=stop"))
-    batch = with_old_policy(played(trainer, Server(tokenizer)), [[0.5]] * 8)
-    with pytest.raises(InputError, match=r"the environment failed: .*Refusing: reset raised"):
-        trainer._compute_advantage(batch, {})
+@pytest.mark.parametrize(
+    ("more", "refused", "said"),
+    [
+        (["environment.failure=stop"], 1, "the environment failed: "),
+        ([], 0, "no episode of a batch has begun: "),
+    ],
+)
+def test_what_stops_a_run_is_one_line(tmp_path, tokenizer, more, refused, said):
+    trainer = make_trainer(tmp_path, recipe(REFUSING, *more), refused=refused)
+    batch = played(trainer, Server(tokenizer))
+    with pytest.raises(InputError) as error:
+        trainer._compute_old_log_prob(batch, {})
+    assert str(error.value).startswith(said) and "Refusing: reset raised" in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_turn_that_the_server_breaks_off_is_unscored(tmp_path, tokenizer):

@@ -58,10 +58,12 @@ class Moody(Chains):
 
 
 class Refusing(Chains):
-    """The embedded chains, which never begin."""
+    """The embedded chains, which begin for some rows alone: those before `refused`."""
 
     def reset(self, row, seed):
-        raise ValueError("closed on Sundays")
+        if row["index"] >= row.get("refused", 0):
+            raise ValueError("closed on Sundays")
+        return super().reset(row, seed)
 
 
 class Talking(Chains):

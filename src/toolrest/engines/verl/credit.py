@@ -4,8 +4,9 @@ of a group are there. Knows no verl.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -115,6 +116,29 @@ def credited(
     )
     made[torch.tensor(places)[known]] = found[known]
     return made
+
+
+def asked_of(
+    truths: Sequence[Mapping[str, Any]],
+    extra: Sequence[Mapping[str, Any] | None],
+    rollouts: Rollouts,
+) -> list[Asked | None]:
+    """What each row is scored by, [B]; None in padding rows.
+
+    Args:
+        truths: verl's column reward_model, [B].
+        extra: its column extra_info, [B].
+        rollouts: of the rows, with what their prompts have written.
+    """
+    openings = rollouts.openings or [""] * len(truths)
+    return [
+        None
+        if group is None
+        else Asked(truth["ground_truth"], opening, (more or {}).get("tools") or None)
+        for truth, more, opening, group in zip(
+            truths, extra, openings, rollouts.groups, strict=True
+        )
+    ]
 
 
 def nothing_decided(mask: torch.Tensor) -> Decided:

@@ -31,9 +31,9 @@ import toolrest.engines.verl.agent_loop
 import toolrest.engines.verl.losses  # noqa: F401  verl's workers know both by their names
 from toolrest.core.rewards.schedule import get_schedule
 from toolrest.core.weights import get_scheme
-from toolrest.engines.common.reward import Asked, ToolReward
+from toolrest.engines.common.reward import ToolReward
 from toolrest.engines.verl.checkpoints import step_folder
-from toolrest.engines.verl.credit import Crediting
+from toolrest.engines.verl.credit import Crediting, asked_of
 from toolrest.engines.verl.names import STATE_FILE, trainer_name
 from toolrest.engines.verl.scoring import Scored, episode_scores, scheduled_scores
 from toolrest.engines.verl.speech import config_speech
@@ -99,6 +99,11 @@ class WeightedTrainer:
         """Share of the run that is done; 0 in the first generation."""
         return (self.global_steps - 1) / max(1, self.total_training_steps)
 
+    def _compute_old_log_prob(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        if self.settings.get("environment") is not None:
+            self._tell_failures(batch)
+        return super()._compute_old_log_prob(batch, metrics)
+
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
         scored = self._score(batch, metrics)
         batch = super()._compute_advantage(batch, metrics)
@@ -127,7 +132,7 @@ class WeightedTrainer:
             groups=[None if pad else uid for uid, pad in zip(uids, padding, strict=True)],
             openings=[self.speech.opening(prompt) for prompt in prompts],
         )
-        asked = self._asked(*about, rollouts) if about else None
+        asked = asked_of(about[0], about[1], rollouts) if about else None
         found = self.generation.weigh(self.crediting.of(rollouts, scored, asked))
         weighted = response_to_nested(found.advantages, nested_mask)
         batch = tq.kv_batch_put(
@@ -139,22 +144,6 @@ class WeightedTrainer:
         self._sent = received(found.advantages, padded["response_mask"])
         metrics.update(found.metrics)
         return batch
-
-    def _asked(self, truths: list[Any], extra: list[Any], rollouts: Rollouts) -> list[Asked | None]:
-        """What each row is scored by; None in padding rows.
-
-        Args:
-            truths: the column reward_model.
-            extra: the column extra_info.
-        """
-        assert rollouts.openings is not None
-        rows = zip(truths, extra, rollouts.openings, rollouts.groups, strict=True)
-        return [
-            None
-            if group is None
-            else Asked(truth["ground_truth"], opening, (more or {}).get("tools") or None)
-            for truth, more, opening, group in rows
-        ]
 
     def _score(self, batch: Any, metrics: dict[str, Any]) -> Scored | None:
         """Map the parts of the rewards onto the schedule's ranges, since verl tells its reward
@@ -171,7 +160,6 @@ class WeightedTrainer:
         extra, padding = data.pop("extra_fields").tolist(), _padding(batch)
         if self.settings.get("environment") is not None:
             scored = episode_scores(extra, padding)
-            self._tell_failures(scored)
             metrics.update(scored.metrics)
             return scored
         scored = scheduled_scores(extra, padding, self._schedule, self._progress)
@@ -198,20 +186,28 @@ class WeightedTrainer:
         metrics.update(scored.metrics)
         return scored
 
-    def _tell_failures(self, scored: Scored) -> None:
-        """Write the first failure of a generation into verl's log; or stop.
+    def _tell_failures(self, batch: Any) -> None:
+        """Write the first failure of a batch's episodes into verl's log; or stop.
 
         Raises:
-            InputError: one failed, and the run is to stop at that.
+            InputError: one failed, and the run is to stop at that; or no episode has a token, of
+                which verl can make no step.
         """
-        failures = scored.failures
+        data = tq.kv_batch_get(
+            keys=batch.keys,
+            partition_id=batch.partition_id,
+            select_fields=["extra_fields", "response_mask"],
+        )
+        failures = episode_scores(data.pop("extra_fields").tolist(), _padding(batch)).failures
         if not failures:
             return
         if self.settings["environment"]["failure"] == "stop":
             raise InputError(f"the environment failed: {failures[0]}")
+        if not data["response_mask"].values().any():
+            raise InputError(f"no episode of a batch has begun: {failures[0]}")
         print(
-            f"step {self.global_steps}: {len(failures)} of {len(scored.rewards)} episodes failed "
-            f"and count for nothing; {failures[0]}"
+            f"step {self.global_steps}: {len(failures)} of {len(batch.keys)} episodes failed and "
+            f"count for nothing; {failures[0]}"
         )
 
     def _read_back(self, batch: Any, weighted: torch.Tensor) -> None:
