@@ -3,7 +3,10 @@
 import asyncio
 import json
 import random
+import shutil
 import time
+from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
 from acting import CHAINS, SOURCES
@@ -17,6 +20,7 @@ from toolrest.engines.common.episodes import (
     episode_record,
     recorded_episode,
 )
+from toolrest.engines.verl import episodes as verl_episodes
 from toolrest.engines.verl.episodes import (
     RECORD,
     EpisodeWorker,
@@ -25,8 +29,10 @@ from toolrest.engines.verl.episodes import (
     episode_seed,
     episode_settings,
 )
+from toolrest.engines.verl.speech import config_speech
 from toolrest.environments.base import Ending
 from toolrest.environments.episode import Limits
+from toolrest.policy.folder import policy_path
 from toolrest.policy.speech import read_speech
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.rollout.alone import NotSampled, Said
@@ -197,3 +203,89 @@ def test_seeds_are_of_rows_and_steps_and_heldout_rows_keep_theirs():
     assert len({episode_seed(3, s, i, heldout=False) for s in range(9) for i in range(9)}) == 81
     heldout = [episode_seed(3, step, 4, heldout=True) for step in (0, 7)]
     assert heldout == [episode_seeds(3, 10, 1)[4]] * 2
+
+
+class Crowded:
+    """A host whose server has room for so many episodes at once; `others` hold some of it."""
+
+    def __init__(self, room, others=0):
+        self.room, self.open, self.others, self.refused = room, 0, others, 0
+
+    def begin(self, row, seed):
+        refused = self.open + self.others >= self.room
+        self.refused += refused
+        self.open += not refused
+        return done(Guest(self, self.room if refused else None))
+
+    def forget(self):
+        pass
+
+
+class Guest:
+    def __init__(self, host, room):
+        self.host, self.room, self.seconds = host, room, 0.0
+
+    def close(self):
+        self.host.open -= self.room is None
+        return done(None)
+
+
+def done(value):
+    future = Future()
+    future.set_result(value)
+    return future
+
+
+@pytest.mark.parametrize(("others", "most"), [(0, 2), (1, 1)])
+def test_episodes_wait_for_room_on_a_server(tmp_path, tokenizer, speech, monkeypatch, others, most):
+    host = Crowded(2, others)
+
+    async def run():
+        worker = EpisodeWorker(told(tmp_path), tokenizer, speech)
+        worker.episodes.close()
+        worker.episodes.host = host
+        seen = []
+
+        async def plays(episode, sample):
+            assert episode.room is None
+            seen.append(host.open)
+            await asyncio.sleep(0.01)
+
+        monkeypatch.setattr(worker, "_play", plays)
+        await asyncio.gather(*(worker.play({}, at, None) for at in range(9)))
+        return seen
+
+    seen = asyncio.run(asyncio.wait_for(run(), 60))
+    assert len(seen) == 9 and max(seen) == most and host.open == 0
+
+
+def test_where_others_hold_all_room_the_waiting_ends(tmp_path, tokenizer, speech, monkeypatch):
+    monkeypatch.setattr(verl_episodes, "_ROOM_SECONDS", 0.3)
+    host = Crowded(2, others=2)
+
+    async def run():
+        worker = EpisodeWorker(told(tmp_path), tokenizer, speech)
+        worker.episodes.close()
+        worker.episodes.host = host
+
+        async def plays(episode, sample):
+            return episode.room
+
+        monkeypatch.setattr(worker, "_play", plays)
+        return await asyncio.gather(*(worker.play({}, at, None) for at in range(3)))
+
+    assert asyncio.run(asyncio.wait_for(run(), 30)) == [(2, 0.0)] * 3
+
+
+def test_the_generation_configuration_s_ends_are_read_as_on_trl(tmp_path, tokenizer):
+    policy = tmp_path / "policy"
+    shutil.copytree(policy_path(CHAINS), policy)
+    (policy / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, 9]}))
+
+    class Model(dict):
+        path = str(policy)
+
+    config = SimpleNamespace(
+        actor_rollout_ref=SimpleNamespace(model=Model()), toolrest=SimpleNamespace(dialect="rlla")
+    )
+    assert set(config_speech(config, tokenizer).stop_ids) == {2, 9}

@@ -113,7 +113,8 @@ class EpisodeWorker:
         output.parent.mkdir(parents=True, exist_ok=True)
         self.episodes = Episodes(episode_options(told), tokenizer, speech, output)
         self._room: int | None = None
-        self._begun = 0
+        self._begun = 0  # episodes that have begun, or are asking whether they may
+        self._refused = 0  # those of them that were told that there is no room
         self._ended = asyncio.Condition()
 
     async def play(
@@ -155,9 +156,11 @@ class EpisodeWorker:
             if episode.room is None or patience <= 0:
                 return episode
             self._room = episode.room or 1
-            patience -= _ROOM_LOOK if self._begun == 1 else 0.0
-            await self._end(episode)
+            self._refused += 1
+            patience -= _ROOM_LOOK if self._begun == self._refused else 0.0
             await asyncio.sleep(_ROOM_LOOK)
+            self._refused -= 1
+            await self._end(episode)
 
     async def _end(self, episode: Episode) -> None:
         with suppress(asyncio.CancelledError):

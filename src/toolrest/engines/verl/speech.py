@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from toolrest.core.dialects import get_dialect
 from toolrest.policy.speech import Speech, read_speech
+from toolrest.policy.weights import load_generation_config
+from toolrest.recipe import Recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -16,14 +18,11 @@ def config_speech(config: Any, tokenizer: PreTrainedTokenizerBase) -> Speech:
 
     Args:
         config: verl's, with the plug-in's settings.
-    """
-    from transformers import GenerationConfig
 
+    Raises:
+        InputError: the policy's files cannot be read.
+    """
     model = config.actor_rollout_ref.model
-    try:
-        own = GenerationConfig.from_pretrained(
-            model.path, trust_remote_code=model.get("trust_remote_code", False)
-        )
-    except OSError:  # it has none
-        own = None
-    return read_speech(tokenizer, get_dialect(config.toolrest.dialect), own)
+    policy = Recipe(policy=model.path, trust_remote_code=model.get("trust_remote_code", False))
+    dialect = get_dialect(config.toolrest.dialect)
+    return read_speech(tokenizer, dialect, load_generation_config(policy))
