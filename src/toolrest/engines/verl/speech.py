@@ -23,6 +23,7 @@ def config_speech(config: Any, tokenizer: PreTrainedTokenizerBase) -> Speech:
         InputError: the policy's files cannot be read.
     """
     model = config.actor_rollout_ref.model
-    policy = Recipe(policy=model.path, trust_remote_code=model.get("trust_remote_code", False))
+    trust_remote_code = bool(model.get("trust_remote_code", False))  # the recipe's own word
+    policy = Recipe(policy=model.path, trust_remote_code=trust_remote_code)
     dialect = get_dialect(config.toolrest.dialect)
     return read_speech(tokenizer, dialect, load_generation_config(policy))
