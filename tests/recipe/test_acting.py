@@ -24,7 +24,8 @@ WRONG = [
     # with one: what it cannot be used with
     ([WORLD, "method=sft"], "to learn from; use environment.train=steps"),
     ([WORLD, "warm_start.method=rsft"], "run method=rsft with environment.train=steps first"),
-    ([WORLD, "engine=verl"], "use engine=trl"),
+    ([WORLD, "engine=verl", "environment.train=steps"], "in whole episodes; use engine=trl"),
+    ([WORLD, "engine=verl", "reward.by_turns=true"], "gives all rewards there"),
     ([WORLD, "engine.sharding=fsdp"], "use engine.sharding=ddp"),
     ([WORLD, "rollout.sampler=vllm"], "use rollout.sampler=generate"),
     ([WORLD, "data.prompt=rlla"], "use data.prompt=plain or template"),

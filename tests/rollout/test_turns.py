@@ -14,9 +14,10 @@ from toolrest.policy.folder import policy_path
 from toolrest.policy.speech import read_speech
 from toolrest.recipe import Recipe
 from toolrest.rollout.asking import Sampled
+from toolrest.rollout.player import Player
 from toolrest.rollout.seams import Seams
 from toolrest.rollout.shared_prefix import SharedPrefixTurns
-from toolrest.rollout.turns import Player, TurnLimits
+from toolrest.rollout.turns import TurnLimits
 from toolrest.world.tasks import Split, make_samples
 
 CALL = ToolCall("Find", {"city": "Oslo"})

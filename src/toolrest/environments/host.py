@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -102,17 +102,22 @@ class Host:
         Returns:
             One a job, in their order. One that cannot begin has `failure`, and no `start`.
         """
-        episodes = [Episode(self.label, self.limits, self._pool, self._keep) for _ in jobs]
         with self._guard:
             self._forget_closed()
-            self._episodes += episodes
-        futures = [
-            self._pool.submit(self._reset, episode, row, seed)
-            for episode, (row, seed) in zip(episodes, jobs, strict=True)
-        ]
-        for each in futures:
-            each.result()
-        return episodes
+        futures = [self.begin(row, seed) for row, seed in jobs]
+        return [each.result() for each in futures]
+
+    def begin(self, row: Mapping[str, Any], seed: int) -> Future[Episode]:
+        """Begin one episode. It returns at once; the result is as those of `start`."""
+        episode = Episode(self.label, self.limits, self._pool, self._keep)
+        with self._guard:
+            self._episodes.append(episode)
+        return self._pool.submit(self._reset, episode, row, seed)
+
+    def forget(self) -> None:
+        """Drop the episodes that are closed, and keep why some could not be. `start` does so."""
+        with self._guard:
+            self._forget_closed()
 
     def waves(
         self, jobs: Sequence[tuple[Mapping[str, Any], int]]
@@ -148,7 +153,6 @@ class Host:
             left = [at for at in left if at in again or at not in now]
 
     def _forget_closed(self) -> None:
-        """Drop the episodes that are closed, and keep why some could not be."""
         going = []
         for each in self._episodes:
             if not each.is_closed():
@@ -157,7 +161,7 @@ class Host:
                 self._closing_failures.append(failure)
         self._episodes = going
 
-    def _reset(self, episode: Episode, row: Mapping[str, Any], seed: int) -> None:
+    def _reset(self, episode: Episode, row: Mapping[str, Any], seed: int) -> Episode:
         for _ in range(2):  # the starter may be gone, once
             try:
                 process = self._waiting() or self._living_starter().fork()
@@ -165,10 +169,11 @@ class Host:
                 continue
             except InputError as error:
                 episode.failure = reason(error)
-                return
+                return episode
             episode.begin(process, row, seed)
-            return
+            return episode
         episode.failure = f"environment {self.label}: no process can be started for it"
+        return episode
 
     def _keep(self, process: Process) -> bool:
         """Have a process wait for its next episode, if it may play another."""

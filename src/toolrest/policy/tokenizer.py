@@ -84,7 +84,7 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
             f"policy={recipe.policy}: the tokenizer has no chat template, so prompts cannot be "
             "written; use an instruction-tuned policy, or add a chat_template to the tokenizer"
         )
-    _set_options(tokenizer, recipe.data.template_options)
+    set_template_options(tokenizer, recipe.data.template_options)
     _check_template(tokenizer, recipe)
     if tokenizer.pad_token is None:  # any token will do, for what is padded is masked
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(
@@ -117,7 +117,7 @@ def _check_template(tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> None:
         )
 
 
-def _set_options(tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any]) -> None:
+def set_template_options(tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any]) -> None:
     """Make a recipe's template options the defaults of the chat template.
 
     Written into the template itself, so that whoever renders a prompt, a server of the trained

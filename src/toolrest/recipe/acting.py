@@ -103,13 +103,19 @@ def _refused(recipe: Recipe) -> list[tuple[bool, str]]:
             "gives alone; use advantage.credit=response",
         ),
         (
+            engine.name == "verl" and not recipe.acts,
+            f"{steps} with engine=verl: policies there are evaluated as they are trained, and not "
+            "in whole episodes; use engine=trl",
+        ),
+        (
+            engine.name == "verl" and recipe.reward.by_turns,
+            f"{turns} with engine=verl: the environment gives all rewards there; use engine=trl, "
+            "or leave it out",
+        ),
+        (
             not recipe.acts and credit == "turns",
             f"advantage.credit=turns with {steps}: a single step is one turn; use "
             "advantage.credit=response or spans",
-        ),
-        (
-            engine.name == "verl",
-            f"engine=verl with {source}: the TRL engine alone plays episodes; use engine=trl",
         ),
         (
             engine.name == "trl" and engine.sharding != "ddp",
@@ -117,7 +123,7 @@ def _refused(recipe: Recipe) -> list[tuple[bool, str]]:
             "that has the whole policy; use engine.sharding=ddp",
         ),
         (
-            recipe.rollout.sampler == "vllm",
+            engine.name == "trl" and recipe.rollout.sampler == "vllm",
             f"rollout.sampler=vllm with {source}: episodes are sampled by the training process; "
             "use rollout.sampler=generate, or leave it out",
         ),

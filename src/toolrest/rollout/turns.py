@@ -1,13 +1,14 @@
-"""Rollouts of several turns: the policy calls, the environment answers, the policy goes on.
+"""One rollout of several turns: the policy calls, the environment answers, the policy goes on.
 
 Ids in, ids out: a turn is sampled after all ids before it, and what was sampled is never decoded
-and tokenised again. While some rows still sample, the environments of those that have ended their
-turn are at work already.
+and tokenised again. Whoever samples, here is what a turn does: what is run of it, what comes back,
+why the rollout ends. `toolrest.rollout.player` plays many side by side, and verl's agent loop each
+by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import torch
 
 from toolrest.core.dialects import ParseStatus, Scan, ToolCall
 from toolrest.environments.base import Ending, EnvironmentFailure, Finish, Step
-from toolrest.rollout.asking import STATISTICS, Ask, TurnSampler
+from toolrest.rollout.asking import STATISTICS
 from toolrest.rollout.seams import Seams
 
 if TYPE_CHECKING:
@@ -94,133 +95,92 @@ class Trajectory:
 
 
 @dataclass
-class _Row:
-    """A rollout that goes on."""
+class Playing:
+    """A rollout that goes on. For each turn: sample at most `room` ids after `trajectory` and
+    `seen`, give them to `begin` as soon as they are there and to `add` once, and `take` the
+    environment's answer for as long as there is one.
+    """
 
     trajectory: Trajectory
+    """What there is of it."""
     episode: Episode
-    opening: str
-    """What the prompt has written of the next turn."""
+    """What answers it, after its `reset`."""
+    seams: Seams
+    """What stands between its turns."""
+    limits: TurnLimits
+    """When it ends."""
+    tools: Any = None
+    """Those that may be called, for dialects that read values by their types."""
     seen: list[int] = field(default_factory=list)
     """Ids to read before the next turn."""
     calls: int = 0
     """How many were made."""
     answer: Future[Any] | None = None
-    """What the environment says to the turn."""
-    tools: Any = None
-    """Those that may be called, for dialects that read values by their types."""
+    """What the environment says to the turn; None: it was taken, and the next turn can begin."""
 
+    def __post_init__(self) -> None:
+        self.opening = self.seams.speech.opening(self.trajectory.prompt_ids)
+        """What the prompt has written of the next turn."""
 
-@dataclass(frozen=True)
-class Player:
-    """Lets a policy play episodes."""
+    @property
+    def room(self) -> int:
+        """The most tokens of the next turn."""
+        left = self.limits.tokens - len(self.trajectory.ids) - len(self.seen)
+        return min(self.limits.turn_tokens, left)
 
-    sampler: TurnSampler
-    """Samples its turns."""
-    seams: Seams
-    """What stands between them."""
-    limits: TurnLimits
-    """When it ends."""
-
-    def play(
-        self,
-        prompts: Sequence[Sequence[int]],
-        episodes: Sequence[Episode | str],
-        uniforms: Callable[[int], torch.Tensor | None] = lambda turn: None,
-        tools: Sequence[Any] | None = None,
-    ) -> list[Trajectory]:
-        """Play each episode to its end, all of them side by side.
-
-        Args:
-            prompts: the ids that each begins with, as the sampler knows them, [B] lists.
-            episodes: each after its `reset`; a text: why it could not begin.
-            uniforms: numbers in [0, 1) for the turn of that number, float64,
-                [B, at least turn_tokens]; None: drawn from torch's global generator.
-            tools: what may be called in each, in OpenAI's form; None: not known.
-
-        Returns:
-            The trajectories, [B]. Whatever the environments do is in them; nothing is raised for
-            it.
-        """
-        speech = self.seams.speech
-        trajectories = [Trajectory(list(ids)) for ids in prompts]
-        rows: dict[int, _Row] = {}
-        for at, (trajectory, episode) in enumerate(zip(trajectories, episodes, strict=True)):
-            if isinstance(episode, str):
-                trajectory.ending, trajectory.failure = Ending.FAILED, episode
-                continue
-            known = None if tools is None else tools[at]
-            rows[at] = _Row(trajectory, episode, speech.opening(prompts[at]), tools=known)
-        number = 0
-        while rows:
-            self._turn(rows, uniforms(number))
-            number += 1
-            for at, row in list(rows.items()):
-                if row.trajectory.ending is not None:
-                    row.episode.close()
-                    del rows[at]
-        return trajectories
-
-    def _turn(self, rows: dict[int, _Row], uniforms: torch.Tensor | None) -> None:
-        """One turn of every row that goes on."""
-        limits = self.limits
-        asked = []
-        for at, row in rows.items():
-            left = limits.tokens - len(row.trajectory.ids) - len(row.seen)
-            asked.append(Ask(at, row.seen, min(limits.turn_tokens, left)))
-        if uniforms is not None:
-            uniforms = uniforms[list(rows)]
-
-        def begin(ended: Sequence[int], turns: Sequence[list[int]]) -> None:
-            for at, ids in zip(ended, turns, strict=True):
-                self._begin(rows[at], ids)
-
-        said = self.sampler.turn(asked, uniforms, begin)
-        drawn = said.statistics
-        for place, each in enumerate(asked):
-            row, ids = rows[each.row], said.ids[place]
-            row.trajectory.read(each.seen)
-            known = len(drawn) > place and len(drawn[place]) == len(ids)
-            row.trajectory.say(
-                ids, drawn[place].cpu() if known else torch.zeros(len(ids), STATISTICS)
-            )
-        for row in rows.values():
-            try:
-                self._answered(row)
-            except EnvironmentFailure as failure:
-                row.trajectory.ending, row.trajectory.failure = Ending.FAILED, str(failure)
-
-    def _begin(self, row: _Row, ids: Sequence[int]) -> None:
+    def begin(self, ids: Sequence[int]) -> None:
         """Read a turn that has ended, and have the environment begin to answer it."""
-        speech, trajectory = self.seams.speech, row.trajectory
-        text = row.opening + speech.vocabulary.text(ids)
-        scan = speech.dialect.read(text, row.tools)
+        speech, trajectory = self.seams.speech, self.trajectory
+        text = self.opening + speech.vocabulary.text(ids)
+        scan = speech.dialect.read(text, self.tools)
         turn = Turn(text)
         trajectory.turns.append(turn)
         if not ids or ids[-1] not in speech.stop_ids:
             ending = Ending.CUT
-            if len(trajectory.ids) + len(row.seen) + len(ids) >= self.limits.tokens:
+            if len(trajectory.ids) + len(self.seen) + len(ids) >= self.limits.tokens:
                 ending = Ending.BUDGET
-            row.answer = self._ends(row, ending, "")
+            self._ends(ending, "")
         elif scan.calls and scan.calls_intact:
             turn.calls = scan.calls
-            row.answer = row.episode.call(scan.calls)
+            self.answer = self.episode.call(scan.calls)
         elif scan.calls or scan.status is ParseStatus.BAD_CALL:
-            row.answer = self._ends(row, Ending.BROKEN, _answer(scan, text))
+            self._ends(Ending.BROKEN, _answer(scan, text))
         else:
-            row.answer = row.episode.finish(_answer(scan, text), Ending.ANSWERED)
+            self.answer = self.episode.finish(_answer(scan, text), Ending.ANSWERED)
 
-    def _ends(self, row: _Row, ending: Ending, reply: str) -> Future[Finish]:
-        """The rollout ends so; the environment begins to say what it earned."""
-        row.trajectory.ending = ending
-        return row.episode.finish(reply, ending)
+    def add(self, ids: Sequence[int], statistics: torch.Tensor | None = None) -> None:
+        """Add a turn's ids to the trajectory, after those that were read before it.
 
-    def _answered(self, row: _Row) -> None:
-        """Take the environment's answer, and prepare the next turn or end the rollout."""
-        trajectory, turn = row.trajectory, row.trajectory.turns[-1]
-        assert row.answer is not None
-        found = row.answer.result()
-        row.answer = None
+        Args:
+            statistics: see `Trajectory.statistics`, [len(ids), 3]; None: not known.
+        """
+        self.trajectory.read(self.seen)
+        self.seen = []
+        known = torch.zeros(len(ids), STATISTICS) if statistics is None else statistics
+        self.trajectory.say(ids, known)
+
+    def take(self) -> None:
+        """Take the environment's answer, for which it is waited, and prepare the next turn or end
+        the rollout; the environment may be asked once more, for the reward of the end.
+        """
+        try:
+            self._take()
+        except EnvironmentFailure as failure:
+            self.fail(str(failure))
+
+    def fail(self, why: str) -> None:
+        """End the rollout, of which nothing is known then.
+
+        Args:
+            why: in one line.
+        """
+        self.trajectory.ending, self.trajectory.failure = Ending.FAILED, why
+
+    def _take(self) -> None:
+        trajectory, turn = self.trajectory, self.trajectory.turns[-1]
+        assert self.answer is not None
+        asked, self.answer = self.answer, None
+        found = asked.result()
         if isinstance(found, Step):
             if len(found.results) != len(turn.calls):
                 raise EnvironmentFailure(
@@ -229,14 +189,14 @@ class Player:
             turn.results, turn.errors = found.results, found.errors
             turn.reward += found.reward
             if not found.done and len(trajectory.turns) < self.limits.turns:
-                ids = self.seams.results(turn.calls, [text for _, text in found.results], row.calls)
-                row.calls += len(turn.calls)
-                if self._goes_on(row, ids):
-                    return
-                ending = Ending.BUDGET
+                texts = [text for _, text in found.results]
+                ids = self.seams.results(turn.calls, texts, self.calls)
+                self.calls += len(turn.calls)
+                if not self._goes_on(ids):
+                    self._ends(Ending.BUDGET, "")
             else:
-                ending = Ending.DONE if found.done else Ending.TURNS
-            found = self._ends(row, ending, "").result()
+                self._ends(Ending.DONE if found.done else Ending.TURNS, "")
+            return
         assert isinstance(found, Finish)
         turn.reward += found.reward
         trajectory.success = found.success
@@ -248,17 +208,22 @@ class Player:
         turn.said = found.message
         if len(trajectory.turns) >= self.limits.turns:
             trajectory.ending = Ending.TURNS
-        elif self._goes_on(row, self.seams.user(found.message)):
+        elif self._goes_on(self.seams.user(found.message)):
             trajectory.ending = None
         else:
             trajectory.ending = Ending.BUDGET
 
-    def _goes_on(self, row: _Row, ids: list[int]) -> bool:
-        """Have the row read ids before its next turn, if there is room for them and a token."""
-        if len(row.trajectory.ids) + len(ids) >= self.limits.tokens:
+    def _ends(self, ending: Ending, reply: str) -> None:
+        """The rollout ends so; the environment begins to say what it earned."""
+        self.trajectory.ending = ending
+        self.answer = self.episode.finish(reply, ending)
+
+    def _goes_on(self, ids: list[int]) -> bool:
+        """Have the policy read ids before its next turn, if there is room for them and a token."""
+        if len(self.trajectory.ids) + len(ids) >= self.limits.tokens:
             return False
-        row.seen = ids
-        row.opening = self.seams.speech.opening(ids)
+        self.seen = ids
+        self.opening = self.seams.speech.opening(ids)
         return True
 
 

@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 
 import psutil
+import pyarrow.parquet as parquet
 import pytest
 from typer.testing import CliRunner
 
@@ -311,6 +312,36 @@ def test_the_whole_job_and_a_resumed_one(verl, tmp_path, arguments):
     assert load_recipe(run / "recipe.yaml", []).engine.name == "verl"
     assert (run / "report.html").is_file()
     assert "75.0%" in resumed.output
+
+
+def test_the_whole_job_in_an_environment(verl, tmp_path, arguments):
+    verl("""
+        exact, reward = "val-aux/toolrest/exact_match/mean@1", "val-core/toolrest/reward/mean@1"
+        episode, turns = (f"val-aux/toolrest/{x}/mean@1" for x in ("episode_reward", "turns"))
+        failed = "val-aux/toolrest/failed/mean@1"
+        log(0, **{exact: 0.25, episode: 0.5, turns: 2.0, reward: 9.0, failed: 0.25})
+        for step in (1, 2):
+            trained(step, reward=1.5, **OURS, **{"episode/turns": 2.5})
+        log(2, **{exact: 0.75, episode: 1.5, turns: 3.0, reward: 9.0, failed: 0.0})
+    """)
+    policy = policy_path(load_recipe(None, ["environment.source=world"]))
+    acting = [each for each in arguments if not each.startswith(("data.path", "policy"))]
+    more = ["environment={source: world, max_turns: 3, max_trajectory_tokens: 400, rows: 12}"]
+    more += ["dialect=rlla", "evaluation.samples=4", "advantage.credit=turns"]
+    found = CliRunner().invoke(app, [*acting, f"policy={policy}", *more])
+    assert found.exit_code == 0, found.output
+    run = tmp_path / "runs" / "one"
+    summary = json.loads((run / "summary.json").read_text())
+    first = {"greedy_reward": 0.5, "greedy_exact_match": 0.25, "greedy_turns": 2.0, "failed": 1}
+    assert summary["before"] == {"n": 4, **first}
+    assert summary["after"]["greedy_reward"] == 1.5
+    command = (run / "verl" / "command.sh").read_text()
+    assert "default_agent_loop=toolrest_episode" in command and "style:plain" in command
+    table = parquet.read_table(run / "verl" / "heldout.parquet").to_pylist()
+    assert [row["extra_info"]["heldout"] for row in table] == [True] * 4
+    assert "split" in json.loads(table[0]["extra_info"]["row"])
+    assert parquet.read_table(run / "verl" / "train.parquet").num_rows == 12
+    assert (run / "report.html").is_file()
 
 
 def test_a_run_that_cannot_start_leaves_no_folder(tmp_path, arguments, monkeypatch):

@@ -16,6 +16,7 @@ from toolrest.errors import InputError
 from toolrest.recipe import load_recipe
 
 ACTOR = "actor_rollout_ref.actor"
+MODEL = "actor_rollout_ref.model"
 ROLLOUT = "actor_rollout_ref.rollout"
 RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("verl-*.yaml"))
 PATHS = run_paths(Path("/runs/one"), evaluated=True)
@@ -148,7 +149,6 @@ def test_options_come_last_and_replace_ours():
         (["data.path=null"], "data.path"),
         (["method=sft"], "engine=trl"),
         (["warm_start.method=sft"], "runs/<name>/warm_start"),
-        (["advantage.credit=spans"], "advantage.credit=spans"),
         (["advantage.scale=batch"], "group or none"),
         (["optimizer.loss=luspo"], "optimizer.loss=luspo"),
         (["rollout.sampler=generate"], "rollout.sampler=generate"),
@@ -185,6 +185,90 @@ def test_what_verl_cannot_do_is_refused(overrides, words):
 def test_options_that_break_the_weights_are_refused(option, words):
     with pytest.raises(InputError, match=words):
         settings(f"engine.options={{{option}}}")
+
+
+ENVIRONMENT = ["data.path=null", "environment.source=world", "dialect=rlla"]
+
+
+def acting(*overrides):
+    return settings(*ENVIRONMENT, *overrides)
+
+
+def test_an_environment_is_played_by_our_agent_loop():
+    found = acting(
+        "rollout.max_response_tokens=100",
+        "environment={source: world, max_turns: 3, max_trajectory_tokens: 700, failure: stop}",
+        "advantage={credit: turns, discount: 0.5}",
+        "optimizer.loss=dr_grpo",
+        "weighting.normalise=trajectory",
+    )
+    assert found[f"{ROLLOUT}.agent.default_agent_loop"] == "toolrest_episode"
+    assert f"{ROLLOUT}.agent.num_workers" not in found
+    assert found["data.max_response_length"] == 700
+    assert found[f"{ACTOR}.loss_scale_factor"] == 700
+    assert f"{MODEL}.custom_chat_template" not in found
+    assert not any("custom_reward_function" in key for key in found)
+    assert found["+toolrest.credit"] == "turns" and found["+toolrest.discount"] == 0.5
+    assert found["+toolrest.normalise"] == "trajectory"
+    told = found["+toolrest.environment"]
+    assert (told["max_turns"], told["max_turn_tokens"], told["max_tokens"]) == (3, 100, 700)
+    assert (told["style"], told["failure"]) == ("plain", "stop")
+    assert told["output"] == "/runs/one/environment.log"
+    assert "+toolrest.environment" not in settings()
+
+
+def test_template_options_reach_an_environment_s_prompts_by_ourselves():
+    found = acting("data.template_options={enable_thinking: false}", "data.prompt=template")
+    assert found["+toolrest.environment"]["template_options"] == {"enable_thinking": False}
+    assert "+data.apply_chat_template_kwargs" not in found
+
+
+def test_a_server_is_asked_by_one_worker_which_can_tell_its_room():
+    found = acting("environment.source=http://127.0.0.1:8000")
+    assert found[f"{ROLLOUT}.agent.num_workers"] == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["reward.function=mine.py:f"], "the environment gives all rewards"),
+        (["advantage.credit=spans"], "spans are parts of one response"),
+        (["data.prompt=rlla"], "no turn can follow"),
+        (
+            ["engine.options={actor_rollout_ref.rollout.name: sglang}"],
+            "told to vLLM",
+        ),
+        (
+            ["engine.options={algorithm.rollout_correction.rollout_rs: token_k1}"],
+            "cut the turns of an episode in two",
+        ),
+        (
+            ["engine.options={actor_rollout_ref.rollout.agent.default_agent_loop: tool_agent}"],
+            "plays the recipe's environment",
+        ),
+        (
+            ["engine.options={actor_rollout_ref.rollout.multi_turn.enable: true}"],
+            "plays the recipe's environment",
+        ),
+        (
+            ["engine.options={reward.custom_reward_function.path: mine.py}"],
+            "the environment gives the rewards",
+        ),
+    ],
+)
+def test_what_an_environment_cannot_have_on_verl_is_refused(overrides, words):
+    with pytest.raises(InputError, match=words):
+        acting(*overrides)
+
+
+def test_spans_need_our_own_reward():
+    assert settings("advantage.credit=spans")["+toolrest.credit"] == "spans"
+    with pytest.raises(InputError, match="no parts to credit spans with"):
+        settings(
+            "advantage.credit=spans",
+            "engine.options={reward.custom_reward_function.path: mine.py}",
+            "reward.schedule=constant",
+        )
 
 
 def test_dual_clip_left_on_is_said():

@@ -28,7 +28,10 @@ from verl.workers.utils.losses import ppo_loss
 
 from toolrest import RegionEntropy, TokenBatch, Vocabulary, get_dialect, get_scheme, label_tokens
 from toolrest.core import credit as advantage_rules
+from toolrest.core.dialects import ToolCall
 from toolrest.core.regions import Region
+from toolrest.engines.common.potentials import batch_potentials
+from toolrest.engines.common.reward import Asked, ToolReward
 from toolrest.engines.verl.hydra import hydra_value
 from toolrest.engines.verl.names import MODULE
 from toolrest.engines.verl.overrides import run_paths, verl_command, verl_overrides
@@ -45,6 +48,9 @@ NOT_LOADED = {
     "OMP_NUM_THREADS": "1",
 }
 MICRO = 4
+TRUTH = get_dialect("rlla").render(
+    thought="I call.", calls=(ToolCall("find", {"city": "Oslo"}),), response=None
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -68,6 +74,7 @@ def recipe(*overrides):
         f"max_steps={STEPS}",
         "save_steps=1",
         "weighting.entropy_source=exact",
+        "weighting.normalise=trajectory",  # as the golden rollouts, whose masks have gaps
     ]
     return load_recipe(None, [*start, *sizes, *overrides])
 
@@ -127,6 +134,8 @@ def put(trainer, generation, padding=0, partition="train"):
                 "rollout_log_probs": torch.full((len(response),), -1.0),
                 "num_turns": 2,
                 "extra_fields": {"reward_extra_info": info},
+                "reward_model": {"style": "rule", "ground_truth": TRUTH},
+                "extra_info": {"index": row, "tools": ""},
             }
         )
         keys.append(f"{uid}_{row % GROUP}_0")
@@ -222,6 +231,29 @@ def test_the_queue_holds_the_cores_advantages_and_the_golden_weights(trainer, pa
             for kind in ("share", "weight", "signal", "entropy"):
                 assert metrics[f"{kind}/{region}"] > 0
         assert sum(metrics.get(f"signal/{r.name.lower()}", 0) for r in Region) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("padding", [0, 3])
+def test_spans_are_credited_by_what_the_queue_holds(tmp_path, programs, padding):
+    trainer = make_trainer(
+        tmp_path, "advantage={credit: spans, discount: 0.5}", "weighting.scheme=uniform"
+    )
+    rows = read()[0]["rows"]
+    batch = trainer._compute_advantage(put(trainer, read()[0], padding), {})
+    longest = max(len(row["ids"]) for row in rows)
+    ids, mask = (
+        torch.tensor([row[name] + [0] * (longest - len(row[name])) for row in rows])
+        for name in ("ids", "mask")
+    )
+    asked, vocabulary = [Asked(TRUTH)] * len(rows), trainer.speech.vocabulary
+    decided = batch_potentials(ids, mask.bool(), asked, ToolReward(), vocabulary, 0.0)
+    rewards = torch.tensor([row["reward"] for row in rows], dtype=torch.float64)
+    expected = advantage_rules.reward_to_go(rewards, decided, GROUP, discount=0.5) * mask
+    found = field(batch, "advantages")
+    assert any(len(set(row[row != 0].tolist())) > 1 for row in found)
+    for row, wanted in enumerate(expected):
+        torch.testing.assert_close(found[row].double(), wanted[: len(found[row])], **CLOSE)
+    assert all(not row.any() for row in found[len(rows) :])
 
 
 def test_uniform_weights_are_verls_own_advantages_bitwise(tmp_path):

@@ -48,6 +48,24 @@ class Failing(Chains):
             time.sleep(1000)
 
 
+class Moody(Chains):
+    """The embedded chains, which fail by what the policy says: the same after the same ids."""
+
+    def finish(self, reply, ending):
+        if len(reply) % 3 == 1:
+            raise ValueError("not today")
+        return super().finish(reply, ending)
+
+
+class Refusing(Chains):
+    """The embedded chains, which begin for some rows alone: those before `refused`."""
+
+    def reset(self, row, seed):
+        if row["index"] >= row.get("refused", 0):
+            raise ValueError("closed on Sundays")
+        return super().reset(row, seed)
+
+
 class Talking(Chains):
     """The embedded chains; each result ends with text of what the policy itself writes."""
 

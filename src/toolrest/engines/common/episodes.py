@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from toolrest.core.dialects import ToolCall
 from toolrest.data.prompts import TemplateRefusal, render_chat
 from toolrest.environments.base import Ending, Start
 from toolrest.environments.episode import Episode, Limits
@@ -21,9 +22,10 @@ from toolrest.recipe import Recipe
 from toolrest.recipe.reward_file import reads_environments
 from toolrest.recipe.sources import recipe_rendering
 from toolrest.rollout.asking import SamplerOf
+from toolrest.rollout.player import Player
 from toolrest.rollout.sampler import Sampler
 from toolrest.rollout.seams import Seams, first_prompt
-from toolrest.rollout.turns import Player, Trajectory, TurnLimits
+from toolrest.rollout.turns import Trajectory, Turn, TurnLimits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -136,7 +138,7 @@ class Episodes:
             rows: what `reset` is given, [B]; rows of a group stand next to each other.
             seeds: of each episode, [B].
             sampler_of: see `SamplerOf`.
-            uniforms: see `toolrest.rollout.turns.Player.play`.
+            uniforms: see `toolrest.rollout.player.Player.play`.
         """
         found: dict[int, tuple[Start | None, Trajectory]] = {}
         for wave in self.host.waves(list(zip(rows, seeds, strict=True))):
@@ -170,7 +172,7 @@ class Episodes:
                 continue
             said = json.dumps([episode.start.messages, episode.start.tools], default=str)
             if said not in known:
-                known[said] = self._prompt(episode.start)
+                known[said] = self.prompt(episode.start)
             ids = known[said]
             prompts.append([] if isinstance(ids, str) else ids)
             episodes.append(ids if isinstance(ids, str) else episode)
@@ -184,7 +186,7 @@ class Episodes:
             for closing in [episode.close() for episode in begun]:
                 closing.result()
 
-    def _prompt(self, start: Start) -> list[int] | str:
+    def prompt(self, start: Start) -> list[int] | str:
         """The ids of an episode's prompt, or why it has none."""
         options = self.options
         prompt = first_prompt(start, options.style, self.seams.speech, think=options.think)
@@ -272,3 +274,25 @@ def episode_record(trajectory: Trajectory) -> dict[str, Any]:
         "success": trajectory.success,
         "failure": trajectory.failure,
     }
+
+
+def recorded_episode(record: Mapping[str, Any]) -> Trajectory:
+    """The trajectory of a record, without its ids."""
+    turns = [
+        Turn(
+            each["text"],
+            tuple(ToolCall(call["name"], call["parameters"]) for call in each["calls"]),
+            tuple((name, text) for name, text in each["results"]),
+            each["errors"],
+            each["reward"],
+            each["said"],
+        )
+        for each in record["turns"]
+    ]
+    return Trajectory(
+        [],
+        turns=turns,
+        ending=Ending(record["ending"]),
+        success=record["success"],
+        failure=record["failure"],
+    )

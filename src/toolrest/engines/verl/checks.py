@@ -32,8 +32,11 @@ def check_recipe(recipe: Recipe) -> None:
             "give a checkpoint, such as policy=Qwen/Qwen3-1.7B, or use engine=trl",
         ),
         (
-            recipe.data.path is None and not recipe.data.sources,
-            "engine=verl needs rows of your own: give data.path or data.sources",
+            recipe.data.path is None
+            and not recipe.data.sources
+            and recipe.environment.source is None,
+            "engine=verl needs rows of your own: give data.path, data.sources or "
+            "environment.source",
         ),
         (
             recipe.method != "rl",
@@ -47,14 +50,15 @@ def check_recipe(recipe: Recipe) -> None:
         ),
         (
             recipe.reward.function is not None,
-            "reward.function is added by the TRL engine; with verl a function of your own is the "
-            "whole reward: engine.options={reward.custom_reward_function.path: FILE.py, "
-            "reward.custom_reward_function.name: NAME}",
-        ),
-        (
-            recipe.advantage.credit != "response",
-            f"advantage.credit={recipe.advantage.credit}: the verl engine credits whole responses; "
-            "use credit=response, or engine=trl",
+            "reward.function is added by the TRL engine; "
+            + (
+                "with verl a function of your own is the whole reward: engine.options="
+                "{reward.custom_reward_function.path: FILE.py, "
+                "reward.custom_reward_function.name: NAME}"
+                if recipe.environment.source is None
+                else "with verl the environment gives all rewards; have it give these, or use "
+                "engine=trl"
+            ),
         ),
         (
             recipe.advantage.scale == "batch",
@@ -119,8 +123,10 @@ def check_options(recipe: Recipe, options: dict[str, Any]) -> None:
     by_name = {key.lstrip("+"): value for key, value in options.items()}
     loss = by_name.get(LOSS_MODE, "vanilla")
     custom = by_name.get("reward.custom_reward_function.path")
+    acts = recipe.environment.source is not None
     mode = recipe.engine.mode
     refused = [
+        *(_beside_environment(by_name) if acts else ()),
         (
             bool(by_name.get("algorithm.rollout_correction.bypass_mode")),
             "algorithm.rollout_correction.bypass_mode: verl then skips the old policy's forward, "
@@ -155,6 +161,11 @@ def check_options(recipe: Recipe, options: dict[str, Any]) -> None:
             "use reward.schedule=constant with it",
         ),
         (
+            custom is not None and recipe.advantage.credit == "spans",
+            "reward.custom_reward_function.path: a reward of your own has no parts to credit spans "
+            "with; use advantage.credit=response with it",
+        ),
+        (
             mode == "separate_async" and not by_name.get(f"{ROLLOUT}.nnodes"),
             f"engine.mode=separate_async samples on machines of its own; say how many: "
             f"engine.options={{{ROLLOUT}.nnodes: 1}}",
@@ -166,6 +177,34 @@ def check_options(recipe: Recipe, options: dict[str, Any]) -> None:
     ours = [key for key in by_name if key == "toolrest" or key.startswith("toolrest.")]
     if ours:
         raise InputError(f"engine.options: {ours[0]} comes from the recipe; set it there")
+
+
+def _beside_environment(by_name: dict[str, Any]) -> list[tuple[bool, str]]:
+    """Options that would break episodes."""
+    found = [
+        (
+            by_name.get(f"{ROLLOUT}.name", "vllm") != "vllm",
+            f"{ROLLOUT}.name={by_name.get(f'{ROLLOUT}.name')}: the limits of an episode's turns "
+            "are told to vLLM by its names; leave it out",
+        ),
+        (
+            by_name.get("algorithm.rollout_correction.rollout_rs") is not None,
+            "algorithm.rollout_correction.rollout_rs: tokens that verl rejects would cut the turns "
+            "of an episode in two; leave it out",
+        ),
+    ]
+    loops = (f"{ROLLOUT}.agent.default_agent_loop", f"{ROLLOUT}.multi_turn.")
+    found += [
+        (True, f"{key}: toolrest's agent loop plays the recipe's environment; leave it out")
+        for key in by_name
+        if key.startswith(loops)
+    ]
+    found += [
+        (True, f"{key}: the environment gives the rewards; leave it out")
+        for key in by_name
+        if key.startswith("reward.custom_reward_function")
+    ]
+    return found
 
 
 def verl_notes(recipe: Recipe) -> list[str]:

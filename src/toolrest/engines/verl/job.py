@@ -9,7 +9,7 @@ from toolrest.engines.common.job import Evaluation, Interrupted, Job, Outcome, R
 from toolrest.engines.verl.checks import verl_notes
 from toolrest.engines.verl.launch import check_machine, last_step, train_with_verl
 from toolrest.engines.verl.overrides import run_paths, verl_overrides, writes_out
-from toolrest.engines.verl.rows import write_rows
+from toolrest.engines.verl.rows import write_episode_rows, write_rows
 from toolrest.errors import InputError
 from toolrest.io.files import append_json, whole_lines
 from toolrest.io.foreign import parse_object
@@ -52,13 +52,20 @@ class VerlEngine:
         paths = run_paths(run.path, evaluated=bool(job.heldout), first=first)
         dialect, written_out = get_dialect(recipe.dialect), writes_out(recipe)
         for rows, path in ((job.samples.train, paths.train), (job.heldout, paths.heldout)):
-            if path is not None:
+            if path is None:
+                continue
+            if job.episodes is not None:
+                write_episode_rows(rows, path, heldout=path == paths.heldout)
+            else:
                 write_rows(rows, path, job.tokenizer, dialect, written_out=written_out)
         job.begin("training with verl")
 
         def evaluated(step: int, result: dict[str, Any]) -> None:
             run.evaluation.mkdir(exist_ok=True)
-            append_json(run.curve, {"step": step, "n": len(job.heldout), **result})
+            count = len(job.heldout)
+            if "failed" in result:
+                result["failed"] = round(result["failed"] * count)
+            append_json(run.curve, {"step": step, "n": count, **result})
 
         steps = train_with_verl(recipe, run.path.name, paths, job.record, evaluated)
         if steps < recipe.max_steps:

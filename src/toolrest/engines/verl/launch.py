@@ -39,6 +39,13 @@ _VALIDATION = {
     "greedy_reward": f"val-core/{DATA_SOURCE}/reward/mean@1",
     "greedy_exact_match": f"val-aux/{DATA_SOURCE}/exact_match/mean@1",
 }
+_VALIDATION_OF_EPISODES = {
+    "greedy_reward": f"val-aux/{DATA_SOURCE}/episode_reward/mean@1",
+    "greedy_exact_match": f"val-aux/{DATA_SOURCE}/exact_match/mean@1",
+    "greedy_turns": f"val-aux/{DATA_SOURCE}/turns/mean@1",
+}
+"""The same of episodes; those in which the environment failed have none of them."""
+_FAILED = f"val-aux/{DATA_SOURCE}/failed/mean@1"
 _PATIENCE = 60.0
 """Seconds that verl has to end after Ctrl-C."""
 
@@ -114,7 +121,7 @@ def train_with_verl(
             for step, logged in _follow(paths.metrics, process):
                 # The file logger writes null for what is no number.
                 data = {key: value for key, value in logged.items() if value is not None}
-                found = {key: data[source] for key, source in _VALIDATION.items() if source in data}
+                found = _evaluation(data, acts=recipe.environment.source is not None)
                 if found:
                     evaluated(step * each, found)
                 if "training/global_step" not in data:
@@ -141,6 +148,19 @@ def train_with_verl(
             f"{log}"
         )
     return seen * each
+
+
+def _evaluation(data: dict[str, Any], *, acts: bool) -> dict[str, Any]:
+    """The results of an evaluation by our names; nothing where there was none. `failed` is a share.
+
+    Args:
+        acts: whether episodes were evaluated.
+    """
+    names = _VALIDATION_OF_EPISODES if acts else _VALIDATION
+    found = {key: data[source] for key, source in names.items() if source in data}
+    if acts and _FAILED in data:
+        found["failed"] = data[_FAILED]
+    return found
 
 
 def _interrupt() -> None:

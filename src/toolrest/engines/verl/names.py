@@ -4,6 +4,8 @@ MODULE = "toolrest.engines.verl.plugin"
 """What verl has to load."""
 EXACT_LOSSES = ("vanilla", "gspo", "sapo", "cispo", "gpg", "dppo_tv", "dppo_kl")
 """verl's losses in which a per-token advantage weighs exactly its token."""
+AGENT_LOOP = "toolrest_episode"
+"""What verl knows the agent loop by that plays a recipe's environment."""
 STATE_FILE = "toolrest_state.json"
 """Beside verl's checkpoints: the region entropies that the weights follow."""
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from toolrest.engines.verl.checks import check_options, check_recipe
+from toolrest.engines.verl.episodes import episode_settings
 from toolrest.engines.verl.hydra import hydra_value
 from toolrest.engines.verl.names import (
     ACTOR,
+    AGENT_LOOP,
     AGGREGATION,
     DUAL_CLIP,
     LOSS_MODE,
@@ -49,6 +51,8 @@ class VerlPaths:
     """Folder for what Hydra and other loggers leave behind."""
     lock: Path
     """Held while verl's process lives."""
+    environment_log: Path
+    """What the recipe's environment prints is added to it."""
 
 
 def run_paths(run: Path, *, evaluated: bool, first: int = 0) -> VerlPaths:
@@ -67,6 +71,7 @@ def run_paths(run: Path, *, evaluated: bool, first: int = 0) -> VerlPaths:
         metrics=own / f"metrics-{first:06d}.jsonl",
         scratch=own,
         lock=RunFolder(root).worker_lock,
+        environment_log=RunFolder(root).environment_log,
     )
 
 
@@ -102,7 +107,7 @@ def verl_overrides(recipe: Recipe, name: str, paths: VerlPaths) -> dict[str, Any
         **_policy(recipe),
         **_sampling(recipe),
         **_data(recipe, paths),
-        **_rewards(recipe),
+        **(_rewards(recipe) if recipe.environment.source is None else {}),
         **_run(recipe, name, paths),
         **_ours(recipe, paths),
     }
@@ -134,9 +139,10 @@ def _generations(recipe: Recipe, key: str, updates: int) -> int:
 
 def writes_out(recipe: Recipe) -> bool:
     """Whether prompts are given to verl as text. verl's chat templates know no tools of single rows
-    and no calls of earlier steps, so where the template words them ours is applied beforehand.
+    and no calls of earlier steps, so where the template words them ours is applied beforehand. An
+    episode's prompt is what its `reset` gives, so nothing is.
     """
-    return recipe_rendering(recipe).style == "template"
+    return recipe.environment.source is None and recipe_rendering(recipe).style == "template"
 
 
 def _algorithm(recipe: Recipe, loss: str) -> dict[str, Any]:
@@ -159,7 +165,7 @@ def _algorithm(recipe: Recipe, loss: str) -> dict[str, Any]:
     if loss == "vanilla":
         made[DUAL_CLIP] = NO_DUAL_CLIP
     if optimizer.loss == "dr_grpo":
-        made[f"{ACTOR}.loss_scale_factor"] = recipe.rollout.max_response_tokens
+        made[f"{ACTOR}.loss_scale_factor"] = recipe.longest_response
     return made
 
 
@@ -225,6 +231,11 @@ def _sampling(recipe: Recipe) -> dict[str, Any]:
         made[f"{ROLLOUT}.dtype"] = "float32"
     if recipe.engine.mode == "separate_async":
         made[f"{ROLLOUT}.checkpoint_engine.backend"] = "nccl"
+    source = recipe.environment.source
+    if source is not None:
+        made[f"{ROLLOUT}.agent.default_agent_loop"] = AGENT_LOOP
+        if "://" in source:  # one worker can tell how many episodes the server has room for
+            made[f"{ROLLOUT}.agent.num_workers"] = 1
     return made
 
 
@@ -234,11 +245,12 @@ def _data(recipe: Recipe, paths: VerlPaths) -> dict[str, Any]:
         "data.val_files": str(paths.heldout or paths.train),
         "data.train_batch_size": recipe.rollout.prompts_per_step,
         "data.max_prompt_length": recipe.data.max_prompt_tokens,
-        "data.max_response_length": recipe.rollout.max_response_tokens,
+        "data.max_response_length": recipe.longest_response,
         "data.seed": recipe.seed,
         "data.trust_remote_code": recipe.trust_remote_code,
     }
-    if recipe.data.template_options and not writes_out(recipe):
+    own = writes_out(recipe) or recipe.environment.source is not None
+    if recipe.data.template_options and not own:
         made["+data.apply_chat_template_kwargs"] = recipe.data.template_options
     return made
 
@@ -248,16 +260,20 @@ def _rewards(recipe: Recipe) -> dict[str, Any]:
     return {
         f"{function}.path": "pkg://toolrest.engines.verl.reward_function",
         f"{function}.name": "compute_score",
-        f"+{function}.reward_kwargs": {
-            "dialect": recipe.dialect,
-            "correctness": dict(recipe.reward.correctness),
-            "punish_over_calls": recipe.reward.punish_over_calls,
-            "normalise_strings": recipe.reward.normalise_strings,
-            "lenient_types": recipe.reward.lenient_types,
-        },
+        f"+{function}.reward_kwargs": {"dialect": recipe.dialect, **_rules(recipe)},
         "reward.reward_manager.source": "importlib",
         "reward.reward_manager.name": "ToolRewardManager",
         "reward.reward_manager.module.path": "pkg://toolrest.engines.verl.reward_manager",
+    }
+
+
+def _rules(recipe: Recipe) -> dict[str, Any]:
+    """How a response is compared with a ground truth."""
+    return {
+        "correctness": dict(recipe.reward.correctness),
+        "punish_over_calls": recipe.reward.punish_over_calls,
+        "normalise_strings": recipe.reward.normalise_strings,
+        "lenient_types": recipe.reward.lenient_types,
     }
 
 
@@ -298,7 +314,14 @@ def _ours(recipe: Recipe, paths: VerlPaths) -> dict[str, Any]:
         "+toolrest.entropy_source": weighting.entropy_source,
         "+toolrest.entropy_decay": weighting.entropy_decay,
         "+toolrest.reward_schedule": recipe.reward.schedule,
+        "+toolrest.reward": _rules(recipe),
+        "+toolrest.normalise": weighting.normalise,
+        "+toolrest.credit": recipe.advantage.credit,
+        "+toolrest.discount": recipe.advantage.discount,
+        "+toolrest.scale": recipe.advantage.scale,
     }
+    if recipe.environment.source is not None:
+        made["+toolrest.environment"] = episode_settings(recipe, paths.environment_log)
     for variable, value in _environment(recipe, paths).items():
         made[f"+ray_kwargs.ray_init.runtime_env.env_vars.{variable}"] = value
     return made

@@ -3,7 +3,8 @@
 A plug-in: verl loads it in the driver and in every Ray worker, by the entry point `verl.plugins` or
 by VERL_USE_EXTERNAL_MODULES=toolrest.engines.verl.plugin. Loading registers the trainers
 `toolrest_sync`, `toolrest_colocate_async` and `toolrest_separate_async` and the losses
-`toolrest_<loss>`, which are verl's own and report which advantages they saw. Where it was not
+`toolrest_<loss>`, which are verl's own and report which advantages they saw, and the agent loop
+`toolrest_episode`, which plays a recipe's environment. Where it was not
 loaded verl knows neither name and stops; where it was and the weights did not arrive, the trainer
 stops (`WeightsNotApplied`).
 """
@@ -13,7 +14,6 @@ stops (`WeightsNotApplied`).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,19 +21,22 @@ import torch
 import transfer_queue as tq
 from omegaconf import OmegaConf, open_dict
 from tensordict import TensorDict
-from verl.trainer.ppo.core_algos import get_policy_loss_fn, register_policy_loss
 from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_colocate_async import PPOTrainerColocateAsync
 from verl.trainer.ppo.v1.trainer_separate_async import PPOTrainerSeparateAsync
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.workers.utils.padding import response_to_nested
 
-from toolrest.core.dialects import get_dialect
+import toolrest.engines.verl.agent_loop
+import toolrest.engines.verl.losses  # noqa: F401  verl's workers know both by their names
 from toolrest.core.rewards.schedule import get_schedule
 from toolrest.core.weights import get_scheme
-from toolrest.engines.common.reward import PARTS
+from toolrest.engines.common.reward import ToolReward
 from toolrest.engines.verl.checkpoints import step_folder
-from toolrest.engines.verl.names import EXACT_LOSSES, STATE_FILE, loss_name, trainer_name
+from toolrest.engines.verl.credit import Crediting, asked_of
+from toolrest.engines.verl.names import STATE_FILE, trainer_name
+from toolrest.engines.verl.scoring import Scored, episode_scores, scheduled_scores
+from toolrest.engines.verl.speech import config_speech
 from toolrest.engines.verl.weights import (
     GenerationWeights,
     Rollouts,
@@ -41,38 +44,8 @@ from toolrest.engines.verl.weights import (
     check_received,
     received,
 )
+from toolrest.errors import InputError
 from toolrest.io.files import read_json
-from toolrest.policy.speech import read_speech
-
-
-def _reporting(loss: Callable[..., Any]) -> Callable[..., Any]:
-    """The same loss, with the metrics of the advantages that it was given."""
-
-    def report(  # noqa: PLR0913 -- the arguments of verl's losses
-        old_log_prob: torch.Tensor,
-        log_prob: torch.Tensor,
-        advantages: torch.Tensor,
-        response_mask: torch.Tensor,
-        loss_agg_mode: str = "token-mean",
-        config: Any = None,
-        rollout_is_weights: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, dict[str, Any]]:
-        value, metrics = loss(
-            old_log_prob=old_log_prob,
-            log_prob=log_prob,
-            advantages=advantages,
-            response_mask=response_mask,
-            loss_agg_mode=loss_agg_mode,
-            config=config,
-            rollout_is_weights=rollout_is_weights,
-        )
-        return value, {**metrics, **received(advantages, response_mask)}
-
-    return report
-
-
-for _loss in EXACT_LOSSES:
-    register_policy_loss(loss_name(_loss))(_reporting(get_policy_loss_fn(_loss)))
 
 
 class WeightedTrainer:
@@ -103,7 +76,7 @@ class WeightedTrainer:
     def _init_tokenizer(self) -> None:
         super()._init_tokenizer()
         settings = self.settings
-        self.speech = read_speech(self.tokenizer, get_dialect(settings["dialect"]))
+        self.speech = config_speech(self.config, self.tokenizer)
         self.generation = GenerationWeights(
             get_scheme(settings["scheme"], **settings["options"]),
             self.speech.dialect,
@@ -111,6 +84,14 @@ class WeightedTrainer:
             entropy_source=settings["entropy_source"],
             entropy_decay=settings["entropy_decay"],
             group_size=self.config.actor_rollout_ref.rollout.n,
+            normalise=settings["normalise"],
+        )
+        self.crediting = Crediting(
+            settings["credit"],
+            settings["discount"],
+            settings["scale"],
+            ToolReward(settings["dialect"], settings["reward_schedule"], **settings["reward"]),
+            self.speech.vocabulary,
         )
 
     @property
@@ -118,33 +99,41 @@ class WeightedTrainer:
         """Share of the run that is done; 0 in the first generation."""
         return (self.global_steps - 1) / max(1, self.total_training_steps)
 
+    def _compute_old_log_prob(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        if self.settings.get("environment") is not None:
+            self._tell_failures(batch)
+        return super()._compute_old_log_prob(batch, metrics)
+
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
-        self._score(batch, metrics)
+        scored = self._score(batch, metrics)
         batch = super()._compute_advantage(batch, metrics)
         names = ["uid", "prompts", "responses", "response_mask", "entropy", "old_log_probs"]
+        by_spans = self.settings["credit"] == "spans"
+        asked_by = ["reward_model", "extra_info"] if by_spans else []
         data = tq.kv_batch_get(
             keys=batch.keys,
             partition_id=batch.partition_id,
-            select_fields=[*names, "advantages"],
+            select_fields=[*names, "advantages", *asked_by],
         )
         nested_mask = data["response_mask"]
         uids = [str(uid) for uid in data.pop("uid").tolist()]
         prompts = [prompt.tolist() for prompt in data.pop("prompts").unbind()]
-        padding = [bool(tag.get("is_padding")) for tag in batch.tags]
+        about = [data.pop(name).tolist() for name in asked_by]
+        padding = _padding(batch)
         padded = data.to_padded_tensor()
-        found = self.generation.weigh(
-            Rollouts(
-                step=self.global_steps,
-                progress=self._progress,
-                ids=padded["responses"],
-                mask=padded["response_mask"].bool(),
-                entropies=padded["entropy"].float(),
-                log_probs=padded["old_log_probs"].float(),
-                advantages=padded["advantages"],
-                groups=[None if pad else uid for uid, pad in zip(uids, padding, strict=True)],
-                openings=[self.speech.opening(prompt) for prompt in prompts],
-            )
+        rollouts = Rollouts(
+            step=self.global_steps,
+            progress=self._progress,
+            ids=padded["responses"],
+            mask=padded["response_mask"].bool(),
+            entropies=padded["entropy"].float(),
+            log_probs=padded["old_log_probs"].float(),
+            advantages=padded["advantages"],
+            groups=[None if pad else uid for uid, pad in zip(uids, padding, strict=True)],
+            openings=[self.speech.opening(prompt) for prompt in prompts],
         )
+        asked = asked_of(about[0], about[1], rollouts) if about else None
+        found = self.generation.weigh(self.crediting.of(rollouts, scored, asked))
         weighted = response_to_nested(found.advantages, nested_mask)
         batch = tq.kv_batch_put(
             keys=batch.keys,
@@ -156,32 +145,36 @@ class WeightedTrainer:
         metrics.update(found.metrics)
         return batch
 
-    def _score(self, batch: Any, metrics: dict[str, Any]) -> None:
-        """Map the parts of the rewards onto the schedule's ranges. verl tells its reward function
-        no progress, so that it cannot do so.
+    def _score(self, batch: Any, metrics: dict[str, Any]) -> Scored | None:
+        """Map the parts of the rewards onto the schedule's ranges, since verl tells its reward
+        function no progress; or read what episodes have earned, which is in the queue already.
+
+        Returns:
+            None where another function gave rewards, without parts.
         """
         data = tq.kv_batch_get(
             keys=batch.keys,
             partition_id=batch.partition_id,
             select_fields=["extra_fields", "rm_scores"],
         )
-        extra = data.pop("extra_fields").tolist()
-        scores = list(data["rm_scores"].unbind())
-        real = [row for row, tag in enumerate(batch.tags) if not tag.get("is_padding")]
-        parts = [extra[row].get("reward_extra_info", {}) for row in real]
-        if not all("correctness_counts" in part for part in parts):
+        extra, padding = data.pop("extra_fields").tolist(), _padding(batch)
+        if self.settings.get("environment") is not None:
+            scored = episode_scores(extra, padding)
+            metrics.update(scored.metrics)
+            return scored
+        scored = scheduled_scores(extra, padding, self._schedule, self._progress)
+        if scored is None:
             if self.settings["reward_schedule"] != "constant":
                 raise WeightsNotApplied(
                     "the reward function gives no parts to schedule; use toolrest's, or "
                     "reward.schedule=constant"
                 )
-            return
-        for row, part in zip(real, parts, strict=True):
-            form, right = self._schedule.rewards(
-                part["format"], part["correctness"], self._progress
-            )
-            scores[row] = torch.zeros_like(scores[row])
-            scores[row][-1] = form + (right if part["correctness_counts"] else 0.0)
+            return None
+        scores = list(data["rm_scores"].unbind())
+        for row, padded in enumerate(padding):
+            if not padded:
+                scores[row] = torch.zeros_like(scores[row])
+                scores[row][-1] = scored.rewards[row]
         tq.kv_batch_put(
             keys=batch.keys,
             partition_id=batch.partition_id,
@@ -190,10 +183,32 @@ class WeightedTrainer:
                 batch_size=len(batch),
             ),
         )
-        count = max(1, len(real))
-        metrics["reward"] = sum(scores[row].sum().item() for row in real) / count
-        for name in PARTS:
-            metrics[f"reward/{name}"] = sum(float(part[name]) for part in parts) / count
+        metrics.update(scored.metrics)
+        return scored
+
+    def _tell_failures(self, batch: Any) -> None:
+        """Write the first failure of a batch's episodes into verl's log; or stop.
+
+        Raises:
+            InputError: one failed, and the run is to stop at that; or no episode has a token, of
+                which verl can make no step.
+        """
+        data = tq.kv_batch_get(
+            keys=batch.keys,
+            partition_id=batch.partition_id,
+            select_fields=["extra_fields", "response_mask"],
+        )
+        failures = episode_scores(data.pop("extra_fields").tolist(), _padding(batch)).failures
+        if not failures:
+            return
+        if self.settings["environment"]["failure"] == "stop":
+            raise InputError(f"the environment failed: {failures[0]}")
+        if not data["response_mask"].values().any():
+            raise InputError(f"no episode of a batch has begun: {failures[0]}")
+        print(
+            f"step {self.global_steps}: {len(failures)} of {len(batch.keys)} episodes failed and "
+            f"count for nothing; {failures[0]}"
+        )
 
     def _read_back(self, batch: Any, weighted: torch.Tensor) -> None:
         """Check that the queue returns the advantages that were put into it.
@@ -258,6 +273,11 @@ class WeightedTrainer:
                 "resume from a checkpoint that this engine wrote"
             )
         self.generation.entropy.from_dict(read_json(path))
+
+
+def _padding(batch: Any) -> list[bool]:
+    """Which rows of a batch are synthetic."""
+    return [bool(tag.get("is_padding")) for tag in batch.tags]
 
 
 @register_trainer(trainer_name("sync"))

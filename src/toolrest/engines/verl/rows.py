@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from toolrest.core.dialects import Dialect
 from toolrest.data.prompts import render_prompt, takes_system, without_system
 from toolrest.data.sample import Sample
+from toolrest.engines.verl.episodes import HELDOUT, ROW
 from toolrest.engines.verl.overrides import DATA_SOURCE
 from toolrest.errors import InputError
 from toolrest.io.redaction import refuse_keys_of
@@ -38,9 +39,6 @@ def write_rows(
     Raises:
         InputError: a prompt's text would be read as other tokens than the template gave.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
-
     speech = read_speech(tokenizer, dialect)
     system = takes_system(tokenizer)
     rows: list[dict[str, Any]] = []
@@ -63,6 +61,40 @@ def write_rows(
             }
         )
         refuse_keys_of(rows[-1], f"{path}, from {sample.source}, row {sample.row}")
+    _write(rows, path)
+
+
+def write_episode_rows(samples: Sequence[Sample], path: Path, *, heldout: bool) -> None:
+    """Write the rows of episodes in the same columns: what their `reset` is given is in extra_info,
+    as JSON; the prompt, which verl wants, is read by nobody.
+
+    Args:
+        heldout: whether their episodes begin alike in every evaluation.
+    """
+    rows: list[dict[str, Any]] = []
+    for index, sample in enumerate(samples):
+        given = json.dumps(sample.columns)
+        rows.append(
+            {
+                "data_source": DATA_SOURCE,
+                "prompt": [{"role": "user", "content": "episode"}],
+                "reward_model": {"style": "rule", "ground_truth": ""},
+                "extra_info": {
+                    "index": index,
+                    "identity": sample.identity,
+                    ROW: given,
+                    HELDOUT: heldout,
+                },
+            }
+        )
+        refuse_keys_of(rows[-1], f"{path}, from {sample.source}, row {sample.row}")
+    _write(rows, path)
+
+
+def _write(rows: list[dict[str, Any]], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
     path.parent.mkdir(parents=True, exist_ok=True)
     parquet.write_table(pa.Table.from_pylist(rows), path)
 

@@ -16,6 +16,7 @@ import torch
 from toolrest.core import credit as advantage_rules
 from toolrest.core.dialects import Dialect
 from toolrest.core.regions import label_tokens
+from toolrest.core.turns import normalise_turns
 from toolrest.core.vocabulary import Vocabulary
 from toolrest.core.weights import RegionEntropy, Scheme, Statistic, TokenBatch, TokenStatistics
 from toolrest.engines.common.batch import entropy_metrics, signal_metrics
@@ -51,11 +52,13 @@ class Rollouts:
     log_probs: torch.Tensor
     """ln p of each token under the old policy, [B, T]."""
     advantages: torch.Tensor
-    """verl's advantages, one value over a response's tokens, [B, T]."""
+    """One value over a response's tokens, [B, T]."""
     groups: Sequence[str | None]
     """The prompt of each response; None for a synthetic padding row. Length B."""
     openings: Sequence[str] | None = None
     """What each prompt has written of the reply already; None: nothing."""
+    credited: torch.Tensor | None = None
+    """What each token is credited with, which is then weighed, [B, T]; None: `advantages`."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Weighed:
     weights: torch.Tensor
     """Token weights, float32, [B, T]; 0 outside the mask and in padding rows."""
     advantages: torch.Tensor
-    """w_t * A_i, [B, T]."""
+    """w_t * A_i, or w_t * A_{i,t} where tokens are credited by themselves, [B, T]."""
     metrics: dict[str, float]
     """Per region: share/, weight/, signal/ and entropy/."""
 
@@ -78,9 +81,11 @@ class GenerationWeights:
 
     Args:
         group_size: responses to one prompt, for schemes that read tokens.
+        normalise: `turn` or `trajectory`: over what the weights of a response of several turns have
+            mean 1.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the settings of a recipe's weights
         self,
         scheme: Scheme,
         dialect: Dialect,
@@ -89,12 +94,14 @@ class GenerationWeights:
         entropy_source: str = "online",
         entropy_decay: float = 0.9,
         group_size: int = 1,
+        normalise: str = "trajectory",
     ) -> None:
         self.scheme = scheme
         self.dialect = dialect
         self.vocabulary = vocabulary
         self.entropy = EntropyTracker(entropy_source, entropy_decay)
         self._group_size = group_size
+        self._by_turn = normalise == "turn"
 
     def weigh(self, rollouts: Rollouts) -> Weighed:
         """Weigh a batch of rollouts.
@@ -120,7 +127,10 @@ class GenerationWeights:
         weights[rows] = self.scheme(
             TokenBatch(regions[rows], mask[rows], rollouts.progress, entropy, tokens)
         )
-        weighted = advantage_rules.apply(weights, rollouts.advantages)
+        if self._by_turn:
+            weights = normalise_turns(weights, mask)
+        credited = rollouts.advantages if rollouts.credited is None else rollouts.credited
+        weighted = advantage_rules.apply(weights, credited)
         return Weighed(weights, weighted, _metrics(regions, mask, weights, weighted, measured))
 
     def _rows(self, rollouts: Rollouts) -> list[int]:
