@@ -46,6 +46,7 @@ from toolrest.engines.verl.weights import (
 )
 from toolrest.errors import InputError
 from toolrest.io.files import read_json
+from toolrest.io.terminal import say
 
 
 class WeightedTrainer:
@@ -205,7 +206,7 @@ class WeightedTrainer:
             raise InputError(f"the environment failed: {failures[0]}")
         if not data["response_mask"].values().any():
             raise InputError(f"no episode of a batch has begun: {failures[0]}")
-        print(
+        say(
             f"step {self.global_steps}: {len(failures)} of {len(batch.keys)} episodes failed and "
             f"count for nothing; {failures[0]}"
         )
