@@ -1,4 +1,4 @@
-"""An environment of your own: the policy looks up a code, and opens the door with it."""
+"""python own_environment.py POLICY: it looks up a code, and opens the door with it."""
 
 import random
 import sys
@@ -34,7 +34,7 @@ class Door:  # from a recipe: environment.source=examples/own_environment.py:Doo
 if __name__ == "__main__":
     from datasets import Dataset
 
-    rows = Dataset.from_list([{"prompt": [{"role": "user", "content": ""}], "index": 0}])
-    args = ResTConfig("door", max_steps=1, max_turns=3, max_turn_tokens=48, num_generations=4)
+    rows = Dataset.from_list([{"index": index} for index in range(8)])  # what `reset` is given
+    args = ResTConfig("door", max_steps=1, max_turns=3, max_turn_tokens=48, logging_steps=1)
     args.per_device_train_batch_size = args.steps_per_generation = 4
     ResTTrainer(sys.argv[1], args=args, train_dataset=rows, environment=Door).train()

@@ -1,5 +1,6 @@
 """The examples are short, and do what they say."""
 
+import json
 import re
 import runpy
 from pathlib import Path
@@ -56,7 +57,8 @@ def test_a_reward_of_your_own(run):
 def test_an_environment_of_your_own(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run("own_environment.py", policy_path(Recipe(environment={"source": "world"})))
-    assert (tmp_path / "door").is_dir()
+    state = json.loads((tmp_path / "door" / "checkpoint-1" / "trainer_state.json").read_text())
+    assert "episode/turns" in state["log_history"][0]
 
 
 def test_a_dialect_of_your_own(run):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from toolrest.core.dialects import ToolCall
-from toolrest.environments.base import Ending
+from toolrest.environments.base import Ending, EnvironmentFailure
 from toolrest.environments.host import Host, Limits
 
 FILE = Path(__file__).parent / "sources" / "bank.py"
@@ -121,3 +121,26 @@ def test_reset_has_the_columns_that_it_takes_and_the_seed():
         assert episode.start.messages[-1]["content"] == "Go. a1 7"
         [failed] = host.start([({"prompt": "Go."}, 0)])
         assert "reset raised TypeError" in failed.failure and "account" in failed.failure
+
+
+def test_what_earns_nothing_or_no_number_is_said(tmp_path):
+    """Rewards of 0 by oversight look like a policy that learns nothing."""
+    tool = '    def go(self) -> str:\n        """Go."""\n        return "gone"\n'
+    begin = '    def reset(self):\n        return "Go."\n' + tool
+    given = {"Typo": "def get_rewards(self): return 1.0", "Number": "reward = 0.5"}
+    given |= {"Text": "def get_reward(self): return '1.0'"}
+    given |= {"Nothing": "def get_reward(self): pass"}
+    given |= {"Numpy": "def get_reward(self): import numpy; return numpy.float32(0.5)"}
+    file = tmp_path / "ways.py"
+    file.write_text("".join(f"class {n}:\n{begin}    {w}\n" for n, w in given.items()))
+    for name in given:
+        with Host(f"{file}:{name}", Limits(call_timeout=20)) as host:
+            assert any("has no get_reward" in note for note in host.notes) == (name == "Typo")
+            episode = begun(host, {"prompt": "Go."})
+            if name in ("Text", "Nothing"):
+                kind = "a str" if name == "Text" else "a NoneType"
+                with pytest.raises(EnvironmentFailure, match=f"{kind} and no number"):
+                    episode.finish("", Ending.ANSWERED).result()
+            else:
+                reward = episode.finish("", Ending.ANSWERED).result().reward
+                assert reward == (0.0 if name == "Typo" else 0.5)

@@ -78,10 +78,6 @@ def check_environment(
     except InputError as error:
         return [Finding(Verdict.WRONG, str(error))]
     findings = [Finding(Verdict.NOTE, note) for note in host.notes]
-    findings += [
-        Finding(Verdict.NOTE, f"{left}: it is no tool; name it with an underscore, or add that")
-        for left in host.left_out
-    ]
     try:
         findings += _play(host, list(rows[:_ROWS]) or [{"index": 0}], fit)
     finally:

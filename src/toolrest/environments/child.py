@@ -60,7 +60,15 @@ def main() -> None:
         return
     _prctl(_DIE_WITH_PARENT, 0)  # it would come with the end of the parent's thread, too
     _prctl(_ADOPT, 1)
-    channel.sendall(encode({"left_out": loaded.left_out, "reusable": loaded.reusable}))
+    channel.sendall(
+        encode(
+            {
+                "left_out": loaded.left_out,
+                "notes": loaded.notes,
+                "reusable": loaded.reusable,
+            }
+        )
+    )
     starter = _Starter(channel, parent, loaded, wanted["max_memory"])
     try:
         starter.run()

@@ -86,7 +86,10 @@ class Host:
     def notes(self) -> tuple[str, ...]:
         """What a user should know of how the environment runs, a line each."""
         live = self._source.kind == "live"
-        return (IN_THREADS.format(label=self.label),) if live else ()
+        threads = (IN_THREADS.format(label=self.label),) if live else ()
+        none = "it is no tool; name it with an underscore, or add that"
+        left_out = (f"{each}: {none}" for each in self.left_out)
+        return (*threads, *self._starter.notes, *left_out)
 
     @property
     def left_out(self) -> tuple[str, ...]:

@@ -33,6 +33,8 @@ class Loaded:
     """Whether its `reset` forgets everything, so that one process may play many episodes."""
     left_out: tuple[str, ...] = ()
     """What is in the source and looks like a tool, but is none, and why."""
+    notes: tuple[str, ...] = ()
+    """What else a user should know of it, a line each."""
 
 
 class _Now:
@@ -91,7 +93,7 @@ def _rewarded(loaded: Loaded, reward: Source) -> Loaded:
     function = _named(_module(reward, where), reward.names[0], where)
     if not callable(function):
         raise InputError(f"{where}: {reward.names[0]} is no function")
-    return replace(loaded, make=lambda: ReadByReward(loaded.make(), function))
+    return replace(loaded, make=lambda: ReadByReward(loaded.make(), function), notes=())
 
 
 def _module(source: Source, where: str) -> ModuleType:
@@ -165,7 +167,7 @@ def _from_class(kind: type, where: str) -> Loaded:
     if is_protocol(kind):
         return Loaded(kind, reusable=getattr(kind, "reusable", False) is True)
     described = TrlClass(kind, where)
-    return Loaded(described.make, left_out=described.left_out)
+    return Loaded(described.make, left_out=described.left_out, notes=described.notes)
 
 
 def is_protocol(kind: Any) -> bool:

@@ -53,6 +53,8 @@ class Starter(Protocol):
 
     left_out: tuple[str, ...]
     """What is in the source and looks like a tool, but is none, and why."""
+    notes: tuple[str, ...]
+    """What else a user should know of it, a line each."""
     reusable: bool
     """Whether a process may play many episodes."""
 
@@ -93,7 +95,7 @@ class StarterProcess:
         except BaseException:
             self._stop()
             raise
-        self.left_out = tuple(loaded["left_out"])
+        self.left_out, self.notes = tuple(loaded["left_out"]), tuple(loaded["notes"])
         self.reusable = bool(loaded["reusable"])
         self._reader = threading.Thread(target=self._read, daemon=True, name="environment-starter")
         self._reader.start()
@@ -257,7 +259,7 @@ class StarterThreads:
         """
         self._loaded: Loaded = load(source)
         self._manner = Manner(own_process=False, max_memory=max_memory)
-        self.left_out = self._loaded.left_out
+        self.left_out, self.notes = self._loaded.left_out, self._loaded.notes
         self.reusable = self._loaded.reusable
 
     def is_alive(self) -> bool:

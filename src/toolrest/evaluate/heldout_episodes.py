@@ -12,6 +12,7 @@ from toolrest.data.sample import Sample
 from toolrest.engines.common.episodes import Episodes, episode_record, episode_seeds
 from toolrest.engines.common.job import Job
 from toolrest.engines.common.ranks import ALONE, Ranks
+from toolrest.errors import InputError
 from toolrest.recipe import Recipe
 from toolrest.rollout.sampler import turn_samplers
 from toolrest.rollout.turns import Trajectory
@@ -58,6 +59,9 @@ def evaluate_episodes(
 
     Returns:
         The result, and one record an episode: the row's identity, the turns and what they earned.
+
+    Raises:
+        InputError: the environment failed in every episode, so that nothing is known.
     """
     samples, recipe, ranks = job.heldout, job.recipe, job.ranks
     assert job.episodes is not None
@@ -82,10 +86,14 @@ def evaluate_episodes(
             {"identity": sample.identity, "decoding": decoding, **episode_record(each)}
             for sample, each in zip(samples, found[decoding], strict=True)
         ]
+    failures = [
+        each.failure for both in found.values() for each in both if each.failure is not None
+    ]
+    if failures and len(failures) == len(records):
+        raise InputError(f"the environment failed in every episode: {failures[0]}")
     sampled, greedy = map(_means, (found["sampled"], found["greedy"]))
-    failed = sum(each.failure is not None for both in found.values() for each in both)
     result = EpisodesResult(
-        *sampled[:2], *greedy[:2], sampled[2], greedy[2], failed=failed, n=len(samples)
+        *sampled[:2], *greedy[:2], sampled[2], greedy[2], failed=len(failures), n=len(samples)
     )
     return result, records
 

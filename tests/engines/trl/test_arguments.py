@@ -222,3 +222,15 @@ def test_the_entropy_bonus_moves_the_policy(tmp_path, embedded_tokenizer):
         moved.append(made.state.log_history[0]["grad_norm"])
     assert moved[0] == 0.0
     assert moved[1] > 0.0
+
+
+def test_fewer_rows_than_a_generation_takes_are_refused(tmp_path, embedded_tokenizer):
+    """TRL would make no batch of them, and end as if it had trained."""
+    config = ResTConfig(**settings(tmp_path))
+    needed = config.generation_batch_size // config.num_generations
+    rows = Dataset.from_list([{"prompt": "Which day is it?"}] * (needed - 1))
+    trainer = ResTTrainer(
+        load_policy(Recipe()), lengths, config, rows, processing_class=embedded_tokenizer
+    )
+    with pytest.raises(InputError, match=f"a generation takes {needed} prompts"):
+        trainer.train()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any
 
 from toolrest.core.weights import Scheme, Uniform
 from toolrest.engines.common.entropy import EntropySource
 from toolrest.engines.common.reward import ToolReward
 from toolrest.engines.trl.config import Credit, ResTConfig
-from toolrest.errors import InputError, check_name, unknown_name
+from toolrest.errors import InputError, check_name, counted, unknown_name
 
 EXACT_LOSS_TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo", "sapo", "cispo")
 """TRL's losses in which a per-token advantage weighs exactly its token."""
@@ -65,6 +65,21 @@ def check_settings(args: ResTConfig, scheme: Scheme) -> None:
         raise InputError(
             f"top_entropy_quantile={args.top_entropy_quantile} drops the low-entropy tokens, just "
             "those that the weights raise; leave it at 1.0, or use weighting='uniform'"
+        )
+
+
+def check_rows(dataset: object, args: ResTConfig) -> None:
+    """Refuse a data set with fewer rows than a generation has prompts.
+
+    Raises:
+        InputError: naming both numbers and the mend.
+    """
+    prompts = (args.generation_batch_size or 1) // (args.num_generations or 1)
+    if isinstance(dataset, Sized) and len(dataset) < prompts:
+        raise InputError(
+            f"train_dataset has {counted(len(dataset), 'row')}, and a generation takes {prompts} "
+            "prompts (generation_batch_size / num_generations): nothing would be trained; give "
+            "more rows, or lower per_device_train_batch_size or steps_per_generation"
         )
 
 

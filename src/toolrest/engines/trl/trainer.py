@@ -27,6 +27,7 @@ from toolrest.engines.trl.checks import (
     check_alone,
     check_credit,
     check_prompt_ids,
+    check_rows,
     check_save_steps,
     check_settings,
     check_whole_groups,
@@ -284,6 +285,15 @@ class ResTTrainer(ActingTrainer):
             for name, value in found.items():
                 self._metrics["train"][name].append(value)
         super().log(logs, start_time)
+
+    def get_train_dataloader(self):
+        """As the parent, where there are rows for one generation.
+
+        Raises:
+            InputError: there are fewer, of which TRL would make no batch and train nothing.
+        """
+        check_rows(self.train_dataset, self.config)
+        return super().get_train_dataloader()
 
     @property
     def _has_turns(self) -> bool:

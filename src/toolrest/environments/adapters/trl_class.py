@@ -21,6 +21,11 @@ from toolrest.environments.texts import content_text, prompt_messages
 from toolrest.errors import InputError
 from toolrest.io.foreign import is_number
 
+_NO_REWARD = (
+    "{name} has no get_reward: an episode earns the number that the object keeps in `reward`, or "
+    "what reward.function gives; without both it earns 0"
+)
+
 
 class TrlClass:
     """What a class offers, worked out once; `make` makes an episode's environment."""
@@ -39,6 +44,9 @@ class TrlClass:
         missing = {name: _missing(kind, name, method) for name, method in public.items()}
         self.left_out = tuple(f"{name} has no {what}" for name, what in missing.items() if what)
         """Public methods that are no tools, and why."""
+        told = callable(getattr(kind, "get_reward", None)) or hasattr(kind, "reward")
+        self.notes = () if told else (_NO_REWARD.format(name=kind.__name__),)
+        """What else a user should know of it."""
         self._names = [name for name, what in missing.items() if not what]
         if not self._names:
             why = f" ({'; '.join(self.left_out)})" if public else ""
@@ -104,7 +112,13 @@ class TrlEnvironment:
     async def finish(self, reply: str, ending: Ending) -> Finish:
         if callable(getattr(self.made, "get_reward", None)):
             reward = await _awaited(self.made.get_reward())
-            return Finish(reward=0.0 if reward is None else reward)
+            if callable(getattr(reward, "item", None)):  # numpy's and torch's numbers
+                reward = reward.item()
+            if not (is_number(reward) or isinstance(reward, bool)):
+                raise TypeError(
+                    f"get_reward gave {reward!r:.80}, a {type(reward).__name__} and no number"
+                )
+            return Finish(reward=float(reward))
         if self.read:
             return Finish()
         kept = getattr(self.made, "reward", None)
