@@ -7,7 +7,7 @@ from filelock import FileLock
 from hypothesis import settings
 
 # For `make test`, for pytest by itself (mutation testing, too), and for `make test-slow`.
-for name, examples in (("quick", 30), ("toolrest", 100), ("thorough", 300)):
+for name, examples in (("quick", 20), ("toolrest", 100), ("thorough", 300)):
     settings.register_profile(name, deadline=None, max_examples=examples)
 settings.load_profile("toolrest")
 

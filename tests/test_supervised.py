@@ -138,6 +138,7 @@ def test_a_rewound_run_keeps_its_warm_start():
     assert run.warm_metrics.read_text() == before and run.metrics.read_text() == '{"step": 1}\n'
 
 
+@pytest.mark.slow
 def test_a_run_that_is_supervised_alone_and_names_no_file_that_it_has_not():
     small = ("warm_start.steps=2", "warm_start.batch_size=2", "evaluation.samples=0", "name=a")
     done = CliRunner().invoke(app, ["train", "method=sft", *small])

@@ -86,6 +86,7 @@ def test_weights_are_those_of_inspect(tools):
     assert float(weights[name:].split()[0]) > float(weights[room:].split()[0]) > 0
 
 
+@pytest.mark.slow
 def test_an_exported_folder_knows_its_wording(tools, monkeypatch):
     monkeypatch.chdir(tools)
     limit = "rollout.max_response_tokens=96"

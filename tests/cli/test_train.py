@@ -307,6 +307,7 @@ def test_help_imports_nothing_heavy():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_real_rows_train(data_folder):
     recipe = Path(__file__).parents[2] / "recipes" / "rlla-smoke.yaml"
     for name, count in (("rlla_test.parquet", 80), ("rlla_sft.json", 400)):

@@ -201,6 +201,7 @@ def test_a_row_that_is_no_json_fails_by_name(calm):
     assert episode.failure == "environment hostile.py:Hostile: reset: a object is no JSON"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
@@ -227,6 +228,7 @@ def test_other_ways_to_go_wrong_at_the_end_are_one_line_too(kind, said, tmp_path
     assert all_gone([int(each) for each in (tmp_path / "pids").read_text().split()])
 
 
+@pytest.mark.slow
 def test_what_prints_without_end_does_not_fill_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(printed, "MOST_PRINTED", 100_000)
     log = tmp_path / "environment.log"

@@ -142,6 +142,7 @@ def test_a_field_that_a_server_does_not_know_is_left_out_and_said_once(refusal):
     assert found["warnings"] == sorted(notes)
 
 
+@pytest.mark.slow
 def test_what_was_left_out_is_compared_and_left_out_again():
     words = ("m", "--limit", 4, "--backend", "openai", "--api", "completions")
     for folder, script in (("a", Script(unknown=("skip_special_tokens",))), ("b", Script())):

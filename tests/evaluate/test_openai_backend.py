@@ -36,6 +36,7 @@ def requests(count):
     ]
 
 
+@pytest.mark.slow
 def test_every_request_is_answered_once_through_all_trouble():
     script = Script(flaky=True, pause=0.3)
     with serving(script) as url:

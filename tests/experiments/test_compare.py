@@ -80,6 +80,7 @@ def test_finished_runs_are_kept_and_unfinished_ones_go_on_or_begin_anew(cells):
     assert folder.run("grpo", 0).summary.is_file()
 
 
+@pytest.mark.slow
 def test_a_run_that_another_process_trains_is_not_removed(cells):
     run = cells.folder.run("grpo", 0)
     run.path.mkdir(parents=True)

@@ -96,7 +96,7 @@ def by_the_run(run, samples, **which):
 @pytest.mark.parametrize(
     ("name", "options", "which"),
     [
-        ("whole", (), {}),
+        pytest.param("whole", (), {}, marks=pytest.mark.slow),
         pytest.param("whole", ("--checkpoint", "1"), {"checkpoint": 1}, marks=pytest.mark.slow),
         pytest.param("adapters", (), {}, marks=pytest.mark.slow),
         pytest.param("adapters", ("--merged",), {}, marks=pytest.mark.slow),

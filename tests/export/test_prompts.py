@@ -94,6 +94,7 @@ def by_evaluation(target, known):
     return Speech(style, get_dialect(dialect), think, thoughts).prompt(known)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [FEW, pytest.param(SETTINGS, marks=pytest.mark.slow)], ids=len)
 def test_prompts_of_an_exported_folder_are_those_of_the_run(policy, tmp_path, every):
     texts = set()

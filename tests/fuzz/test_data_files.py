@@ -10,6 +10,7 @@ from toolrest.cli.main import app
 from toolrest.data.formats.rlla_text import history
 
 
+@pytest.mark.slow
 def test_every_value_in_every_place_is_a_row_or_a_counted_one(tmp_path):
     assert every_place(tmp_path, step=7) > 400
 

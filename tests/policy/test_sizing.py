@@ -88,6 +88,7 @@ def test_the_embedded_default_run_is_as_it_was():
     assert known == (2e-4, None, 16, 8, 192, 1024, "auto", 1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_says_and_keeps_what_was_worked_out_and_a_resumed_one_has_it(policy, monkeypatch):
     said = {
         "policy": policy,

@@ -368,6 +368,7 @@ print(rows_hash(load_samples(recipe, load_tokenizer(Recipe())).train))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(recipe, tokenizer, cache):
     expected = rows_hash(load_samples(recipe, tokenizer).train)
     shutil.rmtree(cache)

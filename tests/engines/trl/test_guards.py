@@ -153,6 +153,7 @@ def toolrest(*arguments):
     return CliRunner().invoke(app, ["train", *arguments, "--quiet"])
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_is_one_line_and_the_run_goes_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     real, calls = trl_rollout.sample, []

@@ -45,6 +45,7 @@ def test_it_learns_from_responses_and_is_evaluated_in_episodes():
     )
 
 
+@pytest.mark.slow
 def test_it_can_begin_with_supervised_steps():
     toolrest("train", *FEW, "name=run", "method=sft", "warm_start.steps=1", "--quiet")
     before, after = (

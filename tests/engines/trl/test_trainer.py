@@ -76,6 +76,7 @@ def test_uniform_weights_are_grpo_bitwise(tmp_path, dataset, embedded_tokenizer,
     assert_bitwise_equal(parameters(plain), parameters(ours))
 
 
+@pytest.mark.slow
 def test_weights_change_the_training(tmp_path, dataset, embedded_tokenizer):
     runs = [
         train(
@@ -161,7 +162,7 @@ def test_collisions_are_those_of_the_old_policy_s_forward_and_not_of_sampling(
         ("online", "collision"),
         pytest.param("online", "inverse_score", marks=pytest.mark.slow),
         pytest.param("exact", "collision", marks=pytest.mark.slow),
-        ("exact", "inverse_score"),
+        pytest.param("exact", "inverse_score", marks=pytest.mark.slow),
     ],
 )
 def test_rollouts_carry_the_core_s_weights(tmp_path, dataset, embedded_tokenizer, rule, source):
@@ -245,6 +246,7 @@ def test_grpo_may_use_a_sequence_ratio(tmp_path, dataset, embedded_tokenizer):
     assert trainer.state.global_step == 1
 
 
+@pytest.mark.slow
 def test_a_checkpoint_without_the_engine_s_state_is_named(tmp_path, dataset, embedded_tokenizer):
     options = settings(tmp_path, max_steps=2, save_strategy="steps", save_steps=1)
     train(ResTTrainer, ResTConfig(**options), dataset, embedded_tokenizer)
@@ -301,6 +303,7 @@ def test_uniform_weights_are_grpo_bitwise_with_shared_prefixes(
     assert_bitwise_equal(parameters(plain), parameters(ours))
 
 
+@pytest.mark.slow
 def test_runs_of_one_seed_sample_with_the_same_numbers(tmp_path, dataset, embedded_tokenizer):
     """The policies part after the first step; with a learning rate of next to nothing the sampled
     ids stay the same, although the schemes differ.

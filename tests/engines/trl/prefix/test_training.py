@@ -118,7 +118,7 @@ def some(names, quick):
 
 @pytest.mark.parametrize(
     "name",
-    some(CASES, ("one forward",)),
+    some(CASES, ()),
 )
 def test_sharing_gives_what_single_rows_give(tmp_path, dataset, embedded_tokenizer, name):
     case = {"max_steps": 10, **CASES[name]}
