@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 from toolrest.core.dialects import Block, ParseStatus, Scan
 from toolrest.core.rewards.partial import CallScore
-from toolrest.core.rewards.score import RewardBreakdown, RewardRules, score_reply
+from toolrest.core.rewards.score import (
+    RewardBreakdown,
+    RewardRules,
+    both_rewards,
+    score_reply,
+)
 
 _NOTHING = CallScore(0.0, 0.0, 0.0, 0.0)
 
@@ -126,9 +131,7 @@ def _matched(rewards: Sequence[Sequence[float]]) -> list[int | None]:
 
 def _missed(truth: Scan, rules: RewardRules, progress: float) -> RewardBreakdown:
     """The least that a reply to a truth can earn."""
-    format_reward, correctness_reward = rules.schedule.rewards(0.0, 0.0, progress)
-    if not truth.calls and not rules.punish_over_calls:
-        correctness_reward = 0.0
+    format_reward, correctness_reward = both_rewards(0.0, 0.0, truth, rules, progress)
     return RewardBreakdown(
         total=format_reward + correctness_reward,
         format_reward=format_reward,

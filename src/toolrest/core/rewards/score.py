@@ -61,6 +61,18 @@ class RewardRules:
     """When a value is right; see `toolrest.core.rewards.values`."""
 
 
+def both_rewards(
+    format: float, correctness: float, truth: Reply | Scan, rules: RewardRules, progress: float
+) -> tuple[float, float]:
+    """(format, correctness) rewards of scores in [0, 1], on the schedule's ranges; correctness
+    earns nothing where no call is due and calls are not punished.
+    """
+    format_reward, correctness_reward = rules.schedule.rewards(format, correctness, progress)
+    if not truth.calls and not rules.punish_over_calls:
+        correctness_reward = 0.0
+    return format_reward, correctness_reward
+
+
 def score_reply(
     reply: Reply | Scan,
     truth: Reply | Scan,
@@ -84,9 +96,7 @@ def score_reply(
     if reply.calls_intact and owed == called:
         calls = call_score(reply.calls, truth.calls, rules.same)
         right = correctness(calls, reply.calls, truth.calls, possible, rules.correctness)
-    format_reward, correctness_reward = rules.schedule.rewards(format, right, progress)
-    if not truth.calls and not rules.punish_over_calls:
-        correctness_reward = 0.0
+    format_reward, correctness_reward = both_rewards(format, right, truth, rules, progress)
     return RewardBreakdown(
         total=format_reward + correctness_reward,
         format_reward=format_reward,
