@@ -2,7 +2,7 @@
 #   make train ARGS="max_steps=5 weighting.scheme=uniform"
 # make real DATA=FOLDER: a real pretrained model, from its weights to a table.
 # make audit: whether a dependency has a known vulnerability; says so where nobody can be asked.
-# make test-slow: the tests that take long: killed processes, whole matrices, many random examples.
+# make test-slow: the tests that take long: killed processes, whole matrices, many examples.
 # make test-cpus: the tests with stored numbers on every path of a CPU's arithmetic.
 # make test-verl: the tests of the verl engine, in an environment of their own.
 # make test-servers: vLLM and transformers' server against this process, in an environment of their own.

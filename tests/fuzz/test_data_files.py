@@ -21,11 +21,14 @@ def test_damaged_files_are_rows_or_one_error(tmp_path):
     assert counts["strict, refused"] > 10
 
 
-def test_tags_that_nothing_closes_take_no_time():
-    began = time.monotonic()
+def test_four_times_as_many_tags_that_nothing_closes_take_four_times_as_long():
+    def seconds(tag, count):
+        began = time.process_time()
+        assert len(history(f"<user>a</user>{f'<{tag}>' * count}")) == 1
+        return time.process_time() - began
+
     for tag in ("user", "obs", "think", "tool_call", "response"):
-        assert len(history(f"<user>a</user>{f'<{tag}>' * 50_000}")) == 1
-    assert time.monotonic() - began < 5
+        assert seconds(tag, 40_000) < 10 * min(seconds(tag, 10_000) for _ in range(3)), tag
 
 
 COMMANDS = [["check"], ["prepare", "--output", "made/x.parquet"], ["show"]]

@@ -255,6 +255,22 @@ def test_values_that_hold_marks_are_read_back_wherever_the_text_is_cut(name):
 
 
 @every_dialect
+def test_the_end_of_a_call_in_a_value_ends_no_call_wherever_the_text_is_cut(name):
+    dialect = get_dialect(name)
+    whole = dialect.render(thought=None, calls=(ToolCall("f", {"a": ["zz"]}),), response=None)
+    ends = whole[whole.rindex("zz") + 2 :].lstrip("'\"")
+    spaceless = re.sub(r"\s", "", ends)
+    for held in (spaceless, spaceless.lstrip("]}"), ends.replace("\n", " ")):
+        for value in ([held], {"b": [held, "c"]}, [["x", held]]):
+            calls = (ToolCall("f", {"a": value}), ToolCall("g", {}))
+            try:
+                text = dialect.render(thought=None, calls=calls, response=None)
+            except InputError:
+                continue
+            check_beginnings(dialect, text, range(len(text)))
+
+
+@every_dialect
 @pytest.mark.parametrize("piece", HARD)
 @pytest.mark.parametrize("size", [250_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
 def test_a_megabyte_of_nothing_good_is_read_to_its_end(name, piece, size):

@@ -26,9 +26,9 @@ from toolrest.core.dialects.scanning import FORMAT, Scanning, empty_thought
 from toolrest.core.dialects.types import Declared, Tools, declared, read_value
 from toolrest.core.regions import SCAFFOLDING, Region
 
-_JSON_STEP = re.compile(r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"|["<\\\[\]{}]')
-"""A string, a bracket, or what cannot stand outside of strings."""
-_BREAKS = ('"', "<", "\\")
+_JSON_STEP = re.compile(r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+(?:"|\\?\Z)|[\[\]{}]|(["<\\])')
+"""A string, which the text's end may cut, a bracket, or what cannot stand outside of strings: that
+one is the group."""
 
 
 def _as_written(name: str, tools: Declared) -> str:
@@ -170,13 +170,18 @@ class TagBlock:
         return end, found
 
     def _value_end(self, text: str, start: int) -> int | None:
-        """Where the value at `start` ends; None where another mark comes first, or nothing."""
+        """Where the value at `start` ends; None where another mark comes first, or nothing.
+
+        JSON that is cut with the text has no end, though a mark stands in a string of it.
+        """
         mark = self._value_stop.search(text, start)
         if mark is None:
             return None
         end = _closed(text, start, mark.start())
         if end is not None and text.startswith(self.value_end, end):
             return end
+        if end is not None and self.value_end.startswith(text[end : end + len(self.value_end)]):
+            return None
         return mark.start() if mark[0] == self.value_end else None
 
 
@@ -209,7 +214,8 @@ def _any(*marks: str) -> re.Pattern[str]:
 
 def _closed(text: str, start: int, mark: int) -> int | None:
     """Where a list or an object of JSON that starts at `start` ends, with the white space after it,
-    if `mark`, the first mark after `start`, stands in a string of it.
+    if `mark`, the first mark after `start`, stands in a string of it; the text's end for one that
+    is cut there.
 
     A text with many values costs no more than a few readings of it: what goes on over the next
     value's start has it in a string, and what starts there has the same quotes the other way round,
@@ -219,12 +225,12 @@ def _closed(text: str, start: int, mark: int) -> int | None:
     if text[begin] not in "[{":
         return None
     depth, at = 0, begin
-    while (step := _JSON_STEP.search(text, at)) is not None and step[0] not in _BREAKS:
+    while (step := _JSON_STEP.search(text, at)) is not None and step[1] is None:
         at = step.end()
         depth += (step[0] in "[{") - (step[0] in "]}")
         if depth == 0:
             return skip(text, at) if at > mark and _is_json(text[begin:at]) else None
-    return None
+    return len(text) if step is None and at > mark else None
 
 
 def _is_json(text: str) -> bool:
