@@ -111,7 +111,8 @@ class Environment(Section):
     episodes. steps: single actions of demonstrated dialogues, each after its history (the paper's
     decomposition), by `reward`. The dialogues are those of the data; `world` has its own."""
     rows: int = Field(default=4096, ge=1)
-    """Without data: how many rows {"index": i} episodes are made of."""
+    """Without data: how many rows {"index": i} episodes are made of. `bfcl` has 640 and trains on
+    all of them where this is not said."""
     max_turns: int = Field(default=8, ge=1)
     """Turns of the policy in one episode."""
     max_result_tokens: int = Field(default=256, ge=8)

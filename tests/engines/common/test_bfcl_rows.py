@@ -51,6 +51,11 @@ def test_a_recipe_s_rows_are_dialogues_whatever_its_seed():
     assert len(episode_samples(few).train) == made_rows(few) == 7
 
 
+def test_more_dialogues_than_there_are_is_refused():
+    with pytest.raises(InputError, match="rows=641: 640 of BFCL's dialogues are trained on"):
+        episode_samples(load_recipe(None, [BFCL, "environment.rows=641"]))
+
+
 def test_more_held_out_dialogues_than_there_are_is_refused():
     with pytest.raises(InputError, match="160 of BFCL's dialogues are held out; lower it"):
         episode_samples(load_recipe(None, [BFCL, "evaluation.samples=161"]))

@@ -59,6 +59,21 @@ def test_steps_of_failed_episodes_are_no_steps_and_are_said():
     assert warned["name"] == "failed_environments" and "100%" in warned["text"]
 
 
+@pytest.mark.parametrize(
+    "tools", ["()", """({"type": "function", "function": {"name": "pay"}},)"""]
+)
+def test_the_prompt_that_is_recorded_lists_the_tools_that_the_policy_reads(tools):
+    source = BANK.format(reset="pass").replace('"Pay."},)', f'"Pay."}},), {tools}')
+    Path("bank.py").write_text(
+        source.replace('raise ValueError("no such account\\nin this bank")', "return Finish(1.0)")
+    )
+    found = train("max_steps=1")
+    assert found.exit_code == 0, found.output
+    record = strict(Path("runs/run/rollouts/step-000001.jsonl").read_text().splitlines()[0])
+    assert "Pay." in record["prompt"]
+    assert ('"pay"' in record["prompt"]) == (tools != "()")
+
+
 def test_a_failure_stops_the_run_in_one_line_where_that_is_asked():
     found = train("environment.failure=stop")
     assert found.exit_code == 2

@@ -53,7 +53,7 @@ def episode_samples(recipe: Recipe) -> Samples:
         ]
     elif recipe.environment.source == BFCL:
         found = [
-            bfcl_rows(heldout=False)[: recipe.environment.rows],
+            bfcl_rows(heldout=False)[: made_rows(recipe)],
             _enough(bfcl_rows(heldout=True), count),
         ]
     else:
@@ -67,9 +67,20 @@ def episode_samples(recipe: Recipe) -> Samples:
 
 
 def made_rows(recipe: Recipe) -> int:
-    """How many rows a recipe without data trains on."""
+    """How many rows a recipe without data trains on; of BFCL's dialogues all by default.
+
+    Raises:
+        InputError: there are not so many.
+    """
     rows = recipe.environment.rows
-    return min(rows, len(bfcl_rows(heldout=False))) if recipe.environment.source == BFCL else rows
+    if recipe.environment.source != BFCL:
+        return rows
+    most = len(bfcl_rows(heldout=False))
+    if rows > most and rows != type(recipe.environment).model_fields["rows"].default:
+        raise InputError(
+            f"environment.rows={rows}: {most} of BFCL's dialogues are trained on; lower it"
+        )
+    return min(rows, most)
 
 
 def _enough(rows: list[dict[str, str]], count: int) -> list[dict[str, str]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from transformers import PreTrainedModel, PrinterCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 
 from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import Region
@@ -221,16 +221,19 @@ def _rollout_function(recipe: Recipe, model: PreTrainedModel) -> Any:
     return shared_prefix_rollout if shares_prefix(model, recipe.rollout.sampler) else None
 
 
-def _prompt_text(prompt: Any) -> str:
-    """A prompt to read: messages one after the other, or the text that it is."""
+def _prompt_text(batch: RolloutBatch, row: int, tokenizer: PreTrainedTokenizerBase) -> str:
+    """A prompt to read: messages one after the other; where it is a text, or an episode's tools
+    stand beside its messages, what the policy reads.
+    """
+    prompt = batch.inputs[row]["prompt"]
+    start = None if batch.episodes is None else batch.episodes.starts[row]
+    if batch.episodes is not None and start is not None:
+        if start.tools:
+            return tokenizer.decode(batch.episodes.trajectories[row].prompt_ids)
+        prompt = start.messages
     if isinstance(prompt, str):
         return prompt
     return "\n".join(f"[{message['role']}] {message['content']}" for message in prompt)
-
-
-def _prompt_of(batch: RolloutBatch, row: int) -> Any:
-    start = None if batch.episodes is None else batch.episodes.starts[row]
-    return batch.inputs[row]["prompt"] if start is None else list(start.messages)
 
 
 def _reward_record(batch: RolloutBatch, row: int) -> dict[str, Any]:
@@ -287,7 +290,7 @@ def _rollout_writer(job: Job, model: PreTrainedModel) -> Callable[[RolloutBatch]
                     "sampled": [int(each) for each in trajectory.sampled],
                 }
             if row % recipe.rollout.group_size == 0:
-                record["prompt"] = _prompt_text(_prompt_of(batch, row))
+                record["prompt"] = _prompt_text(batch, row, tokenizer)
             lines.append(json.dumps(record, ensure_ascii=False) + "\n")
         path = rollouts_file(run.rollouts, batch.step + 1)
         write_whole(path, "".join(lines))
