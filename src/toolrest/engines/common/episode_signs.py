@@ -78,9 +78,10 @@ class EpisodeSigns:
             step,
             f"{equal[-1]:.0%} of the groups of episodes earn alike{earned}{share}: there is next "
             "to nothing to learn from",
-            f"{low}let the environment reward each step towards the task (Step.reward, or get_reward "
-            "by how far the episode came), take easier tasks, or begin with a policy that does some of them, as supervised learning "
-            "on the steps of right dialogues makes it (method=rsft with environment.train=steps)"
+            f"{low}let the environment reward each step towards the task (Step.reward, or "
+            "get_reward by how far the episode came), take easier tasks, or begin with a policy "
+            "that does some of them, as supervised learning on the steps of right dialogues makes "
+            "it (method=rsft with environment.train=steps)"
             f"{high}; see in the rollouts how episodes end",
         )
 
