@@ -223,6 +223,7 @@ def test_exact_entropies_are_those_of_the_training_forward(tmp_path, dataset, em
         ({"dialect": "rlle"}, "did you mean 'rlla'"),
         ({"credit": "span"}, "did you mean 'spans'"),
         ({"save_strategy": "steps", "save_steps": 3, "num_iterations": 2}, "multiple of 2"),
+        ({"use_transformers_continuous_batching": True, "bf16": True}, "leaves them so"),
     ],
 )
 def test_settings_that_break_the_weights_are_refused(

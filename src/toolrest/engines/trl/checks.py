@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence, Sized
 from typing import Any
 
+import torch
+
 from toolrest.core.weights import Scheme, Uniform
 from toolrest.engines.common.entropy import EntropySource
 from toolrest.engines.common.reward import ToolReward
@@ -65,6 +67,23 @@ def check_settings(args: ResTConfig, scheme: Scheme) -> None:
         raise InputError(
             f"top_entropy_quantile={args.top_entropy_quantile} drops the low-entropy tokens, just "
             "those that the weights raise; leave it at 1.0, or use weighting='uniform'"
+        )
+
+
+def check_weights_stay(args: ResTConfig, model: torch.nn.Module) -> None:
+    """Refuse continuous batching where TRL (`_generate_single_turn`) casts the weights that are
+    trained to 16 bits for sampling and leaves them so: small updates are then lost.
+
+    Raises:
+        InputError: naming the settings and the mend.
+    """
+    if not args.use_transformers_continuous_batching or not (args.bf16 or args.fp16):
+        return
+    if any(each.requires_grad and each.dtype == torch.float32 for each in model.parameters()):
+        kind = "bf16" if args.bf16 else "fp16"
+        raise InputError(
+            f"use_transformers_continuous_batching with {kind}: TRL casts the float32 weights that "
+            "are trained to 16 bits and leaves them so; leave it out, or sample with use_vllm"
         )
 
 

@@ -30,6 +30,7 @@ from toolrest.engines.trl.checks import (
     check_rows,
     check_save_steps,
     check_settings,
+    check_weights_stay,
     check_whole_groups,
 )
 from toolrest.engines.trl.config import Credit, ResTConfig, chosen_scheme, own_settings
@@ -146,6 +147,8 @@ class ResTTrainer(ActingTrainer):
             non_finite=args.non_finite,
             on_incident=on_incident,
         )
+        assert self.model is not None
+        check_weights_stay(args, self.model)
         check_save_steps(args)
         check_whole_groups(args, self.scheme.reads_tokens)
         check_credit(args, self.reward_funcs, self.tools, environment is not None)
