@@ -72,7 +72,7 @@ def reward_to_go(
     group_size: int,
     *,
     discount: float = 1.0,
-    scale: str = "group",
+    scale: str | float = "group",
     delta: float = 1e-4,
 ) -> torch.Tensor:
     """Per-token advantages, [B, T]: each token gets only the reward not yet decided before it.
@@ -101,7 +101,8 @@ def reward_to_go(
         discount: gamma, in [0, 1].
         scale: what sigma is. `group`: the greatest standard deviation over s of G in the group, so
             that a group of equal rewards, whose parts can still differ, stays bounded. `batch`: of
-            the batch's rewards. `none`: advantages are not divided.
+            these rewards (`deviation`). A number: sigma itself, where these rows are a part of a
+            batch. `none`: advantages are not divided.
 
     Returns:
         [B, T].
@@ -130,10 +131,19 @@ def reward_to_go(
     centred = undecided - mean
     if scale == "group" and group_size > 1:
         centred = centred / (spread.amax(dim=2, keepdim=True) + delta)
-    elif scale == "batch" and known.sum() > 1:
-        centred = centred / (rewards[known].double().std() + delta)
+    elif scale == "batch" or not isinstance(scale, str):
+        sigma = deviation(rewards) if isinstance(scale, str) else scale
+        centred = centred / (sigma + delta) if sigma is not None else centred
     centred = centred.masked_fill(~known.view(-1, group_size, 1), 0.0)
     return centred.view(-1, most + 1).gather(1, decided.num_decided).to(rewards.dtype)
+
+
+def deviation(rewards: torch.Tensor) -> float | None:
+    """The sample standard deviation of the rewards [N] that are known (not NaN); None of fewer than
+    two.
+    """
+    known = rewards[~rewards.isnan()]
+    return known.double().std().item() if len(known) > 1 else None
 
 
 def _of_known(values: torch.Tensor, known: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

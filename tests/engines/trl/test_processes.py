@@ -12,8 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
+from weights_in_processes import ROWS, SCHEMES, part_of, whole_batch
 
 from toolrest.cli.main import app
+from toolrest.core.weights import get_scheme
 from toolrest.engines.common.ranks import ALONE, Ranks
 from toolrest.engines.trl.processes import accelerate_config
 from toolrest.errors import InputError
@@ -120,12 +122,43 @@ def test_evaluations_do_not_depend_on_the_split(split_runs):
         assert sum(a != b for a, b in zip(one, two, strict=True)) <= 1
 
 
-def test_uniform_weights_are_grpo_bitwise_in_two_processes(tmp_path):
+@pytest.mark.parametrize("processes", [2, 4])
+def test_schemes_weigh_the_batch_of_all_processes(processes, tmp_path):
+    run_in_processes("weights_in_processes.py", tmp_path, processes)
+    parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(processes)]
+    whole, rows = whole_batch(), ROWS // processes
+    for name in SCHEMES:
+        expected = get_scheme(name)(whole)
+        for rank, part in enumerate(parts):
+            mine = slice(rows * rank, rows * (rank + 1))
+            found, width = part[name], part[name].shape[1]
+            assert not expected[mine, width:].any()
+            assert torch.allclose(found, expected[mine, :width], rtol=0, atol=1e-6), name
+        if name not in ("gtpo", "contrast"):  # which need whole groups
+            alone = get_scheme(name)(part_of(whole, slice(rows)))
+            assert not torch.allclose(alone, parts[0][name], rtol=0, atol=1e-6), name
+
+
+COMPARED = (
+    ("weighting.scheme=stare*actfocus",),
+    ("weighting.scheme=top_entropy", "advantage.credit=spans", "advantage.scale=batch"),
+)
+"""What compares tokens, or rewards to go, over the batch."""
+
+
+@pytest.mark.parametrize("more", COMPARED)
+def test_what_compares_tokens_of_the_batch_trains_alike_in_two_processes(more, tmp_path):
+    one = weights(train_here(tmp_path, *more, "name=one"))
+    two = weights(train(tmp_path, *more, "name=two", "engine.processes=2"))
+    assert max((one[name] - two[name]).abs().max().item() for name in one) < 2e-6
+
+
+def run_in_processes(script, folder, processes):
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
+            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)),
             *("--master-port", "0", "--standalone"),
-            *(str(HERE / "uniform_in_processes.py"), str(tmp_path)),
+            *(str(HERE / script), str(folder)),
         ],
         capture_output=True,
         text=True,
@@ -133,6 +166,10 @@ def test_uniform_weights_are_grpo_bitwise_in_two_processes(tmp_path):
         env=os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_uniform_weights_are_grpo_bitwise_in_two_processes(tmp_path):
+    run_in_processes("uniform_in_processes.py", tmp_path, 2)
     plain, ours = (torch.load(tmp_path / f"{name}.pt") for name in ("plain", "ours"))
     start = load_file(Path(policy_path(Recipe())) / "model.safetensors")
     assert any(not torch.equal(plain[name], start[name]) for name in start)

@@ -400,17 +400,15 @@ def test_spans_need_a_reward_whose_parts_are_known(tmp_path, dataset, embedded_t
         )
 
 
-@pytest.mark.parametrize("more", [{"weighting": "gtpo"}, {"credit": "spans"}])
-def test_groups_that_processes_would_cut_are_refused(tmp_path, dataset, embedded_tokenizer, more):
+def test_groups_that_processes_would_cut_are_refused_with_credit_by_tokens(tmp_path):
     """A generation of 6 rows in groups of 4 is what 2 processes of 2 x 3 rows would have."""
-    config = ResTConfig(**settings(tmp_path), **more)
-    check_whole_groups(config, reads_tokens=True)
+    config = ResTConfig(**settings(tmp_path), credit="spans")
+    check_whole_groups(config)
     config.per_device_train_batch_size = 6
     with pytest.raises(InputError, match="gets 6 responses a generation and groups have 4"):
-        check_whole_groups(config, reads_tokens=True)
-    check_whole_groups(
-        ResTConfig(**settings(tmp_path, per_device_train_batch_size=6, num_generations=3)), False
-    )
+        check_whole_groups(config)
+    config.credit = "response"
+    check_whole_groups(config)
 
 
 def test_an_evaluation_is_trl_s_own(tmp_path, dataset, embedded_tokenizer):

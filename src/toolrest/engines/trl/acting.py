@@ -241,7 +241,7 @@ class ActingTrainer(ScoringTrainer):
             turn_decisions(turns, mask),
             self._group_size,
             discount=self.config.credit_discount,
-            scale=self.scale_rewards,
+            scale=self._scale_over_ranks(rewards),
         )
 
     def _episode_rewards(self, device: torch.device) -> torch.Tensor:

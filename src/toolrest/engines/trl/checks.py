@@ -132,23 +132,19 @@ def check_credit(args: ResTConfig, rewards: Sequence[Any], tools: object, acts: 
         raise InputError("credit='spans' reads one turn; use credit='response' with tools")
 
 
-def check_whole_groups(args: ResTConfig, reads_tokens: bool) -> None:
-    """Refuse groups that are cut in two by processes, where tokens are compared within a group.
-
-    Args:
-        reads_tokens: whether the scheme does so; credit by turns or spans does.
+def check_whole_groups(args: ResTConfig) -> None:
+    """Refuse groups that are cut in two by processes, where rewards to go are compared within one.
 
     Raises:
         InputError: naming the sizes.
     """
     rows = args.per_device_train_batch_size * (args.steps_per_generation or 1)
     group = args.num_generations or 1
-    by_token = args.credit != Credit.RESPONSE
-    if rows % group and (reads_tokens or by_token):
-        what = f"credit={args.credit!r}" if by_token else f"weighting={args.weighting!r}"
+    if rows % group and args.credit != Credit.RESPONSE:
         raise InputError(
-            f"{what} compares the responses of a group, but a process gets {rows} responses a "
-            f"generation and groups have {group}: use a multiple of {group}, or fewer processes"
+            f"credit={args.credit!r} compares the responses of a group, but a process gets {rows} "
+            f"responses a generation and groups have {group}: use a multiple of {group}, or fewer "
+            "processes"
         )
 
 

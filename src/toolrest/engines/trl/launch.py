@@ -229,7 +229,7 @@ def _prompt_text(batch: RolloutBatch, row: int, tokenizer: PreTrainedTokenizerBa
     start = None if batch.episodes is None else batch.episodes.starts[row]
     if batch.episodes is not None and start is not None:
         if start.tools:
-            return tokenizer.decode(batch.episodes.trajectories[row].prompt_ids)
+            return cast(str, tokenizer.decode(batch.episodes.trajectories[row].prompt_ids))
         prompt = start.messages
     if isinstance(prompt, str):
         return prompt

@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from trl.trainer.utils import add_fused_lm_head
 
+from toolrest.core.credit import deviation
 from toolrest.core.weights import RegionEntropy, Scheme, Statistic, TokenStatistics
 from toolrest.engines.trl.config import ResTConfig
 from toolrest.engines.trl.prefix.trainer import PrefixSharingTrainer, Scored
@@ -148,6 +149,17 @@ class MeasuringTrainer(PrefixSharingTrainer):
         both = torch.stack((entropy.total, entropy.count))
         total, count = self._sum_over_ranks(both)
         return RegionEntropy(total, count)
+
+    def _scale_over_ranks(self, rewards: torch.Tensor) -> str | float:
+        """What rewards to go are divided by: of a batch, the deviation of all processes' rewards.
+
+        Args:
+            rewards: this process's, [B].
+        """
+        if self.scale_rewards != "batch":
+            return self.scale_rewards
+        sigma = deviation(cast(torch.Tensor, self.accelerator.gather(rewards)))
+        return "none" if sigma is None else sigma
 
     def _sum_over_ranks(self, values: torch.Tensor) -> torch.Tensor:
         return cast(torch.Tensor, self.accelerator.reduce(values, reduction="sum"))

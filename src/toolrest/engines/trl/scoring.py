@@ -118,7 +118,7 @@ class ScoringTrainer(MeasuringTrainer):
             decided,
             self._group_size,
             discount=self.config.credit_discount,
-            scale=self.scale_rewards,
+            scale=self._scale_over_ranks(rewards),
         )
 
     def _progress(self) -> float:

@@ -37,6 +37,7 @@ from toolrest.engines.trl.config import Credit, ResTConfig, chosen_scheme, own_s
 from toolrest.engines.trl.generation import Generation
 from toolrest.engines.trl.measuring import Recording
 from toolrest.engines.trl.prefix.trainer import Scored
+from toolrest.engines.trl.ranks import weigh_together
 from toolrest.runs.model_card import ModelCard
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class ResTTrainer(ActingTrainer):
         assert self.model is not None
         check_weights_stay(args, self.model)
         check_save_steps(args)
-        check_whole_groups(args, self.scheme.reads_tokens)
+        check_whole_groups(args)
         check_credit(args, self.reward_funcs, self.tools, environment is not None)
         self.config = args
         self._share_prefixes(args.prefix_sharing, args.micro_tokens)
@@ -190,7 +191,8 @@ class ResTTrainer(ActingTrainer):
             scored = drawn or self._score_rollouts(output)
             tokens = self._token_statistics(output, scored)
         entropy = self._region_entropy(output, regions, mask, scored)
-        weights = self.scheme(TokenBatch(regions, mask, self._progress(), entropy, tokens))
+        batch = TokenBatch(regions, mask, self._progress(), entropy, tokens)
+        weights = weigh_together(self.scheme, batch, self.accelerator)
         if self.config.normalise == "turn":
             weights = normalise_turns(weights, mask)
         weights = self._finite_rows("weight", weights, output["completion_ids"])
