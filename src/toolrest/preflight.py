@@ -24,7 +24,6 @@ from toolrest.policy.folder import policy_folder, policy_path
 from toolrest.recipe import Recipe
 from toolrest.recipe.extras import check_extras
 from toolrest.recipe.reward_file import check_reward_file, reads_environments
-from toolrest.recipe.sources import recipe_rendering, recipe_sources
 from toolrest.runs.checkpoints import checkpoint_step
 from toolrest.runs.claims import check_free, check_writable, existing
 from toolrest.runs.folder import RUNS, RunFolder
@@ -134,7 +133,7 @@ def _check_place_of_policy(recipe: Recipe) -> None:
 
 def _check_data(recipe: Recipe) -> None:
     """Whether the first rows of every source can be read."""
-    for source in recipe_sources(recipe):
+    for source in recipe.sources:
         if is_hub_name(source.path):
             check_reachable(source)
             continue
@@ -200,7 +199,7 @@ def first_rows(
     """
     if rows is None:
         check_reachable(source)
-    rendering = None if recipe.dialect == AUTO else recipe_rendering(recipe)
+    rendering = None if recipe.dialect == AUTO else recipe.rendering
     reads = read_rows(replace(source, take=None), rendering, recipe.seed, rows)
     return list(islice(reads, ROWS))
 

@@ -25,7 +25,6 @@ from toolrest.policy.fitting import fit_recipe
 from toolrest.policy.sizing import count_tokens, is_sized, refuse_memory, say_time, size_recipe
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.recipe import Recipe, dump_recipe
-from toolrest.recipe.sources import recipe_sources
 from toolrest.runs.environment import begin_run
 from toolrest.runs.folder import RunFolder
 
@@ -107,7 +106,7 @@ def steps_done(recipe: Recipe, run: RunFolder) -> int:
 
 def _read(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, view: View, ranks: Ranks) -> Rows:
     """The rows, by the first process; the others take what it has kept."""
-    if ranks.main and recipe_sources(recipe):
+    if ranks.main and recipe.sources:
         view.stage("reading the rows")
     read: list[Rows] = []
 

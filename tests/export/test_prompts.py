@@ -21,7 +21,6 @@ from toolrest.export.write import export_policy
 from toolrest.policy.fitting import fit_recipe
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.recipe import Data, Recipe
-from toolrest.recipe.sources import recipe_rendering
 from toolrest.runs.folder import RunFolder
 from toolrest.world.tasks import PARAMETERS, TYPES, Split, make_samples, make_task
 
@@ -103,7 +102,7 @@ def test_prompts_of_an_exported_folder_are_those_of_the_run(policy, tmp_path, ev
         recipe = Recipe(policy=str(policy), dialect=dialect, data=Data(path="rows.jsonl", **data))
         home = tmp_path / str(number)
         fitted, tokenizer, taken = run_of(recipe, home)
-        samples = to_samples(Record(DIALOGUE), recipe_rendering(fitted), "rows", "0")
+        samples = to_samples(Record(DIALOGUE), fitted.rendering, "rows", "0")
         expected = [render_prompt(sample, tokenizer) for sample in samples]
         export_policy(taken, home / "out", adapter=False, dtype="float32")
         target = find_target(str(home / "out"))

@@ -14,7 +14,6 @@ from toolrest.data.sources import Source, iterate_samples
 from toolrest.experiments.methods import read_methods
 from toolrest.recipe import dump_recipe, load_recipe, parse_recipe
 from toolrest.recipe.paths import PATHS, whole_path
-from toolrest.recipe.sources import recipe_sources
 
 TOOL = json.dumps([{"name": "look", "description": "", "parameters": {"at": {"type": "int"}}}])
 SMALL = (
@@ -114,7 +113,7 @@ def test_what_is_drawn_does_not_depend_on_where_the_folder_lies(how, there, monk
         write_rows(there / place / "data" / "rows.jsonl", 40)
         monkeypatch.chdir(there / place)
         written = json.dumps([{"path": "data/rows.jsonl", **how}])
-        (source,) = recipe_sources(load_recipe(None, [f"data.sources={written}"]))
+        (source,) = load_recipe(None, [f"data.sources={written}"]).sources
         assert source.path == str(there / place / "data" / "rows.jsonl")
         found.append([sample.ground_truth for sample in iterate_samples(source, RENDERING, 3)])
         plain = Source("data/rows.jsonl", **how)

@@ -42,7 +42,6 @@ def read_inputs(
     from toolrest.preflight import check_reachable
     from toolrest.recipe import load_recipe
     from toolrest.recipe.shipped import find_recipe, shipped_recipes
-    from toolrest.recipe.sources import recipe_rendering, recipe_sources
 
     overrides = [text for text in inputs if "=" in text and not Path(text).exists()]
     files = [text for text in inputs if text not in overrides]
@@ -60,7 +59,7 @@ def read_inputs(
     # the dialect is checked against the data that the arguments name
     own = ["data.path=" + paths[0]] if paths else []
     recipe = load_recipe(find_recipe(recipes[0]) if recipes else None, [*overrides, *own])
-    sources = [Source(path) for path in paths] or recipe_sources(recipe)
+    sources = [Source(path) for path in paths] or recipe.sources
     if recipe.acts and not paths:
         raise InputError(
             f"environment.source={recipe.environment.source}: prompts are what its `reset` gives, "
@@ -73,7 +72,7 @@ def read_inputs(
         check_reachable(source)
     calm_hub()
     recipe, tokenizer = _fitted(recipe, policy)
-    return recipe, sources, recipe_rendering(recipe), tokenizer
+    return recipe, sources, recipe.rendering, tokenizer
 
 
 def _fitted(

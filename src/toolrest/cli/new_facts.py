@@ -22,7 +22,6 @@ from toolrest.io.hub import is_cached
 from toolrest.policy.folder import kept_policy, policy_path
 from toolrest.preflight import check_reachable, usable_rows
 from toolrest.recipe import EMBEDDED, Recipe, changed
-from toolrest.recipe.sources import recipe_rendering
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -258,7 +257,7 @@ def _samples(recipe: Recipe, rows: Rows) -> list[Sample]:
     """All samples of rows that are the whole file; bad ones are left to training to name."""
     if recipe.dialect == AUTO:
         return []
-    reads = read_rows(Source(rows.path), recipe_rendering(recipe), recipe.seed, rows.first)
+    reads = read_rows(Source(rows.path), recipe.rendering, recipe.seed, rows.first)
     return [sample for read in reads for sample in read.samples]
 
 

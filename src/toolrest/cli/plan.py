@@ -117,9 +117,8 @@ def _ahead(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str], int |
     from toolrest.policy.fitting import cold_hint, fit_recipe
     from toolrest.policy.sizing import count_recipe, is_sized, refuse_memory, say_time, size_recipe
     from toolrest.policy.tokenizer import load_tokenizer
-    from toolrest.recipe.sources import recipe_sources
 
-    own = bool(recipe_sources(recipe))
+    own = bool(recipe.sources)
     heldout = None
     if own and recipe.acts:
         from toolrest.engines.common.episode_rows import episode_samples

@@ -27,12 +27,11 @@ def read_first(recipe: "Recipe") -> "list[list[Sample]]":
         InputError: a row cannot be used, as in training, or a source cannot be read.
     """
     from toolrest.data.sources import iterate_samples
-    from toolrest.recipe.sources import recipe_rendering, recipe_sources
 
-    rendering = recipe_rendering(recipe)
+    rendering = recipe.rendering
     return [
         list(islice(iterate_samples(source, rendering, recipe.seed), READ))
-        for source in recipe_sources(recipe)
+        for source in recipe.sources
     ]
 
 

@@ -12,7 +12,6 @@ from toolrest.errors import InputError
 from toolrest.estimate.settings import Lengths, response_tokens
 from toolrest.preflight import ROWS, first_rows
 from toolrest.recipe import Recipe
-from toolrest.recipe.sources import recipe_sources
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,7 +27,7 @@ def check_rows(recipe: Recipe) -> tuple[list[Sample], list[Check]]:
         Their samples, and a check a source: a problem where it cannot be read, its format is not
         known, or a row is bad, at which training stops.
     """
-    sources = recipe_sources(recipe)
+    sources = recipe.sources
     if not sources:
         from toolrest.world.tasks import Split, make_samples
 

@@ -13,7 +13,6 @@ from toolrest.environments.check import Fit, Verdict, check_environment
 from toolrest.errors import InputError
 from toolrest.preflight import first_episodes
 from toolrest.recipe import Recipe
-from toolrest.recipe.sources import recipe_sources
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,7 +27,7 @@ _STATUSES = {
 
 def check_rows(recipe: Recipe) -> list[Check]:
     """Whether the first rows that episodes begin with can be read; a check a source."""
-    sources = recipe_sources(recipe)
+    sources = recipe.sources
     if not sources:
         made = f"{made_rows(recipe)} rows are made for {recipe.environment.source}"
         return [Check("data", Status.OK, f"{made}; no file is needed")]
@@ -67,7 +66,7 @@ def check_episodes(recipe: Recipe, tokenizer: PreTrainedTokenizerBase | None) ->
 
 def _rows(recipe: Recipe) -> list[Mapping[str, Any]]:
     """The first rows that episodes begin with."""
-    sources = recipe_sources(recipe)
+    sources = recipe.sources
     if sources:
         return list(islice((row for each in sources for row in first_episodes(each)), _PLAYED))
     few = recipe.environment.model_copy(update={"rows": _PLAYED})

@@ -152,10 +152,9 @@ def _data(recipe: Recipe, gpu: str | None, seen: _Seen) -> list[Check]:
     begun: list[Check] = []
     if recipe.environment.source is not None:
         from toolrest.doctor import episodes
-        from toolrest.recipe.sources import recipe_sources
 
         begun = guarded("data", lambda: episodes.check_rows(recipe))
-        if recipe.acts or not recipe_sources(recipe):
+        if recipe.acts or not recipe.sources:
             return begun + settings
     samples, checks = check_rows(recipe)
     checks = begun + checks

@@ -20,7 +20,6 @@ from toolrest.policy.sizing import is_sized, size_recipe
 from toolrest.policy.template import PROBE, usual_opening
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.recipe import Recipe
-from toolrest.recipe.sources import recipe_sources
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -132,7 +131,7 @@ def size(
     """
     if not is_sized(recipe):
         return recipe, []
-    for source in recipe_sources(recipe):
+    for source in recipe.sources:
         if is_hub_name(source.path) and why_unreachable() is not None:
             return recipe, []
     device = None

@@ -12,7 +12,6 @@ from toolrest.data.wording import word
 from toolrest.doctor.check import Check, Status
 from toolrest.io.deadline import apply_template
 from toolrest.recipe import Recipe
-from toolrest.recipe.sources import recipe_rendering
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -60,7 +59,7 @@ def check_prefix(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> list[Che
     from jinja2 import TemplateError
 
     name = "chat template"
-    style = "template" if recipe_rendering(recipe).style == "template" else "plain"
+    style = "template" if recipe.rendering.style == "template" else "plain"
     prompt = word(_CONVERSATION, style, get_dialect(recipe.dialect), "all")
     messages = prompt.messages
     if not takes_system(tokenizer):

@@ -25,7 +25,6 @@ from toolrest.policy.speech import read_speech
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.policy.weights import load_generation_config, load_policy
 from toolrest.recipe import Recipe
-from toolrest.recipe.sources import recipe_sources
 from toolrest.rollout.turns import Trajectory
 from toolrest.runs.environment import describe_environment
 from toolrest.runs.origins import file_origins, policy_fingerprint
@@ -91,7 +90,7 @@ def heldout_rows(recipe: Recipe, count: int | None) -> list[Sample]:
     Raises:
         InputError: there are not so many, or none.
     """
-    given = recipe_sources(recipe)
+    given = recipe.sources
     if given and not recipe.evaluation.samples:
         raise InputError("evaluation.samples=0: the run has held out no rows of its data")
     wanted = recipe.evaluation.samples if count is None else count

@@ -21,7 +21,6 @@ from toolrest.policy.folder import policy_path, whole_policy
 from toolrest.policy.weights import load_config
 from toolrest.recipe import EMBEDDED, Recipe
 from toolrest.recipe.checks import check_recipe
-from toolrest.recipe.sources import recipe_rendering, recipe_sources
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -173,13 +172,13 @@ def count_tokens(
 
 def _some_samples(recipe: Recipe) -> list[Sample]:
     """The first samples of the recipe's data without bad rows, which training reports."""
-    sources = recipe_sources(recipe)
+    sources = recipe.sources
     if not sources:
         from toolrest.world.demonstrations import demonstrated_samples
         from toolrest.world.tasks import Split
 
         return demonstrated_samples(Split.TRAIN, _COUNTED, recipe.seed)
-    rendering = recipe_rendering(recipe)
+    rendering = recipe.rendering
     return [
         sample
         for source in sources

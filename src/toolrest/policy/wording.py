@@ -11,7 +11,6 @@ from toolrest.data.wording import Thoughts, style_names
 from toolrest.errors import InputError, check_name
 from toolrest.io.files import read_json, write_json
 from toolrest.recipe import Recipe
-from toolrest.recipe.sources import recipe_rendering
 
 WORDING = "toolrest.json"
 """The file's name."""
@@ -48,7 +47,7 @@ def wording_of(recipe: Recipe) -> Wording:
             whichever its policy is.
     """
     world = recipe.data.path is None and not recipe.data.sources
-    rendering = recipe_rendering(recipe)
+    rendering = recipe.rendering
     limit = recipe.rollout.max_response_tokens
     style = WORLD if world else rendering.style
     return Wording(recipe.dialect, style, rendering.think, limit, rendering.thoughts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -22,6 +22,10 @@ from toolrest.recipe.sections import (
     Weighting,
     texts,
 )
+
+if TYPE_CHECKING:
+    from toolrest.data.decompose import Rendering
+    from toolrest.data.sources import Source
 
 EMBEDDED = "embedded"
 
@@ -117,6 +121,32 @@ class Recipe(Section):
     def acts(self) -> bool:
         """Whether the policy is trained on whole episodes of an environment."""
         return self.environment.source is not None and self.environment.train == "trajectories"
+
+    @property
+    def sources(self) -> list[Source]:
+        """Where its rows come from; none where it has the embedded world's tasks."""
+        from toolrest.data.sources import Source
+
+        if self.data.path is not None:
+            return [Source(self.data.path)]
+        return [Source(**source.model_dump()) for source in self.data.sources]
+
+    @property
+    def rendering(self) -> Rendering:
+        """How it has samples written; what depends on the policy's chat template is settled by
+        `toolrest.policy.fitting` before.
+        """
+        from toolrest.data.decompose import Rendering
+
+        rlla = self.dialect == "rlla"
+        return Rendering(
+            dialect=self.dialect,
+            style=self.data.prompt or ("rlla" if rlla else "template"),
+            # the thoughts of an episode's earlier turns stay, so they do before its single steps
+            thoughts="all" if self.environment.source else self.data.thoughts,
+            think=rlla if self.data.think is None else self.data.think,
+            thought_sentences=self.data.thought_sentences,
+        )
 
     @property
     def responses_per_process(self) -> int:

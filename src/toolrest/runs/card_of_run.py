@@ -14,7 +14,6 @@ from toolrest.io.foreign import user_path
 from toolrest.io.plain_yaml import plain_values
 from toolrest.policy.folder import policy_path
 from toolrest.recipe import EMBEDDED, Recipe
-from toolrest.recipe.sources import recipe_sources
 from toolrest.runs.example_prompt import example_prompt, prompting, with_own_code
 from toolrest.runs.model_card import (
     CARD,
@@ -107,7 +106,7 @@ def run_card(  # noqa: PLR0913 -- the facts of a card, each by its name
         licence=licence,
         datasets=[
             source.path
-            for source in recipe_sources(recipe)
+            for source in recipe.sources
             if _HUB.fullmatch(source.path) and not Path(source.path).exists()
         ],
         tags=tags,

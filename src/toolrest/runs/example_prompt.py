@@ -11,7 +11,6 @@ from toolrest.data.dialogue import Dialogue, Tool, UserTurn
 from toolrest.data.prompts import sample_prompt, takes_system, without_system
 from toolrest.data.wording import Prompt, word
 from toolrest.recipe import EMBEDDED, Recipe
-from toolrest.recipe.sources import recipe_rendering
 from toolrest.runs.model_card import Prompting, code
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ def example_prompt(recipe: Recipe) -> tuple[Prompt, str]:
             "It was trained on tasks like the one below: the tools in the system message, and one "
             "request. It is a small policy of a made-up world and knows no other words."
         )
-    style = recipe_rendering(recipe).style
+    style = recipe.rendering.style
     dialogue = Dialogue((_TOOL,), (UserTurn(_QUESTION),))
     think = bool(recipe.data.think)
     prompt = word(dialogue, style, get_dialect(recipe.dialect), recipe.data.thoughts, think=think)

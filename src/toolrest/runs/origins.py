@@ -16,7 +16,6 @@ from toolrest.io.files import read_json, sha256_of
 from toolrest.io.foreign import user_path
 from toolrest.policy.folder import policy_path, whole_policy
 from toolrest.recipe import RESUMABLE, Recipe
-from toolrest.recipe.sources import recipe_sources
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -54,7 +53,7 @@ def origins(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: str) -> di
 def file_origins(recipe: Recipe) -> dict[str, str]:
     """The part of `origins` that files and commits tell."""
     found: dict[str, str] = {}
-    for source in recipe_sources(recipe):
+    for source in recipe.sources:
         found |= _data(source.path)
     found |= {f"policy {recipe.policy}: {name}": value for name, value in _policy(recipe).items()}
     if recipe.reward.function is not None:

@@ -22,7 +22,6 @@ from toolrest.engines.common.reading import read_rows, remembered_hash
 from toolrest.errors import InputError
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.recipe import Recipe
-from toolrest.recipe.sources import recipe_rendering, recipe_sources
 from toolrest.runs.origins import rows_hash
 
 TOOL = {
@@ -92,8 +91,8 @@ def never(*arguments, **options):
 
 
 def test_what_is_kept_is_what_is_read(recipe, tokenizer, cache, monkeypatch):
-    rendering = recipe_rendering(recipe)
-    plain = [list(iterate_samples(s, rendering, recipe.seed)) for s in recipe_sources(recipe)]
+    rendering = recipe.rendering
+    plain = [list(iterate_samples(s, rendering, recipe.seed)) for s in recipe.sources]
     seen = []
     first = read_rows(recipe, tokenizer, seen.append)
     assert repr(list(map(list, first.sources))) == repr(plain)

@@ -16,7 +16,6 @@ from toolrest.engines.common.reading import Rows, read_rows, remembered_hash
 from toolrest.errors import InputError, short_list
 from toolrest.io.files import write_json
 from toolrest.recipe import Recipe
-from toolrest.recipe.sources import recipe_sources
 from toolrest.runs.folder import RunFolder
 from toolrest.runs.origins import accepted_changes, differences, origins, read_origins, rows_hash
 
@@ -64,7 +63,7 @@ def load_samples(
         InputError: the data cannot be used; see `iterate_samples` and `fit_prompts`.
     """
     count = recipe.evaluation.samples
-    if not recipe_sources(recipe):
+    if not recipe.sources:
         from toolrest.world.demonstrations import demonstrated_samples
         from toolrest.world.tasks import Split, make_samples
 

@@ -12,7 +12,6 @@ from toolrest.engines.common.data import Samples
 from toolrest.environments.adapters.bfcl_rows import bfcl_rows
 from toolrest.errors import InputError
 from toolrest.recipe import Recipe
-from toolrest.recipe.sources import recipe_sources
 
 WORLD, BFCL = "world", "bfcl"
 
@@ -25,7 +24,7 @@ def episode_samples(recipe: Recipe) -> Samples:
         InputError: the data cannot be used, or are too few.
     """
     count = recipe.evaluation.samples
-    sources = recipe_sources(recipe)
+    sources = recipe.sources
     if sources:
         rows = [
             Sample((), "", path, f"{path}:{number}", columns=columns, row=str(number))

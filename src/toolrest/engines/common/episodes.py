@@ -20,7 +20,6 @@ from toolrest.environments.host import Host
 from toolrest.policy.speech import Speech
 from toolrest.recipe import Recipe
 from toolrest.recipe.reward_file import reads_environments
-from toolrest.recipe.sources import recipe_rendering
 from toolrest.rollout.asking import SamplerOf
 from toolrest.rollout.player import Player
 from toolrest.rollout.sampler import Sampler
@@ -81,7 +80,7 @@ def environment_reward(recipe: Recipe) -> str | None:
 
 def recipe_options(recipe: Recipe) -> EpisodeOptions:
     """The options of a recipe with an environment, fitted to its policy's chat template."""
-    asked, rendering = recipe.environment, recipe_rendering(recipe)
+    asked, rendering = recipe.environment, recipe.rendering
     return EpisodeOptions(
         source=asked.source,
         style=rendering.style,

@@ -32,7 +32,6 @@ from toolrest.io.cache import (
 )
 from toolrest.io.foreign import parse_json
 from toolrest.recipe import Recipe
-from toolrest.recipe.sources import recipe_rendering, recipe_sources
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -81,7 +80,7 @@ def read_rows(
     Raises:
         InputError: the data cannot be used; see `iterate_samples`.
     """
-    key = row_key(recipe, tokenizer) if recipe_sources(recipe) else None
+    key = row_key(recipe, tokenizer) if recipe.sources else None
     folder = None if key is None else cache_folder(KIND)
     if key is not None and folder is not None:
         kept = _kept(folder, key)
@@ -108,7 +107,7 @@ def _stored(
     counts, lengths, groups = [], [], []
     with new_part(folder, f"{key}.jsonl") as file:
         lines = Lines(file)
-        for source in recipe_sources(recipe):
+        for source in recipe.sources:
             before = len(groups)
             checked = not _is_json_text(source)
             for samples, found in measure_prompts(_samples(recipe, source), tokenizer):
@@ -130,7 +129,7 @@ def _stored(
 
 
 def _in_memory(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, on_rows: OnRows) -> Rows:
-    sources = [_samples(recipe, source) for source in recipe_sources(recipe)]
+    sources = [_samples(recipe, source) for source in recipe.sources]
     return count_rows(sources, tokenizer, on_rows)
 
 
@@ -154,7 +153,7 @@ def count_rows(
 
 
 def _samples(recipe: Recipe, source: Source) -> Iterator[Sample]:
-    return iterate_samples(source, recipe_rendering(recipe), recipe.seed)
+    return iterate_samples(source, recipe.rendering, recipe.seed)
 
 
 def _is_json_text(source: Source) -> bool:

@@ -15,7 +15,6 @@ from toolrest.data.rows import find_file
 from toolrest.data.sources import Source, answers_beside
 from toolrest.io.files import sha256_of
 from toolrest.recipe import Recipe
-from toolrest.recipe.sources import recipe_rendering, recipe_sources
 from toolrest.runs.environment import source_hash
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def row_key(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> str | None:
     ours = dialect.__module__.startswith("toolrest.")
     theirs = type(tokenizer).__module__.startswith("transformers.")
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    sources = [_source(source) for source in recipe_sources(recipe)]
+    sources = [_source(source) for source in recipe.sources]
     if not ours or not theirs or backend is None or None in sources:
         return None
     parts = {
@@ -53,7 +52,7 @@ def row_key(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> str | None:
         "versions": [sys.version, *map(_version, _PACKAGES)],
         "sources": sources,
         "seed": recipe.seed,
-        "rendering": asdict(recipe_rendering(recipe)),
+        "rendering": asdict(recipe.rendering),
         "dialect": [dialect.__qualname__, str(vars(get_dialect(recipe.dialect)))],
         "tokenizer": _tokenizer(tokenizer, backend),
     }

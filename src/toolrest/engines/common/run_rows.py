@@ -15,7 +15,6 @@ from toolrest.engines.common.episode_rows import episode_samples
 from toolrest.engines.common.reading import Rows, count_rows, read_rows
 from toolrest.errors import InputError
 from toolrest.recipe import Recipe
-from toolrest.recipe.sources import recipe_rendering, recipe_sources
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -90,7 +89,7 @@ def _steps_of(
     """The single steps of some episodes' dialogues, in order: (samples, the tokens of each prompt
     or why it is refused, the episode's identity of each).
     """
-    if recipe_sources(recipe):
+    if recipe.sources:
         rows = read_rows(recipe, tokenizer) if rows is None else rows
         known = {each.identity for each in episodes}
         found = [(at, name) for at, name in enumerate(_owners(recipe, rows)) if name in known]
@@ -100,14 +99,14 @@ def _steps_of(
     from toolrest.world.chain_steps import chain_steps
 
     begun = [each.columns or {} for each in episodes]
-    rows = count_rows([chain_steps(begun, recipe_rendering(recipe))], tokenizer)
+    rows = count_rows([chain_steps(begun, recipe.rendering)], tokenizer)
     owners = [sample.group.partition(":")[2] for sample in rows.samples]
     return rows.samples, list(rows.lengths), owners
 
 
 def _owners(recipe: Recipe, rows: Rows) -> Iterator[str]:
     """The identity that `episode_samples` gives to the row of each sample."""
-    paths = [source.path for source in recipe_sources(recipe)]
+    paths = [source.path for source in recipe.sources]
     bounds = pairwise(accumulate(rows.counts, initial=0))
     for path, (start, end) in zip(paths, bounds, strict=True):
         for place in range(start, end):

@@ -26,7 +26,6 @@ from toolrest.errors import InputError
 from toolrest.estimate import KEPT
 from toolrest.io.foreign import user_path
 from toolrest.recipe import Recipe
-from toolrest.recipe.sources import recipe_rendering
 from toolrest.runs.folder import RunFolder
 
 _RAW_TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}"
@@ -142,7 +141,7 @@ def writes_out(recipe: Recipe) -> bool:
     and no calls of earlier steps, so where the template words them ours is applied beforehand. An
     episode's prompt is what its `reset` gives, so nothing is.
     """
-    return recipe.environment.source is None and recipe_rendering(recipe).style == "template"
+    return recipe.environment.source is None and recipe.rendering.style == "template"
 
 
 def _algorithm(recipe: Recipe, loss: str) -> dict[str, Any]:
