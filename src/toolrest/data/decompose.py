@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from toolrest.core.dialects import get_dialect
+from toolrest.core.dialects import Dialect, get_dialect
 from toolrest.data.dialogue import Action, Dialogue, UserTurn
 from toolrest.data.record import Record
 from toolrest.data.rows import BadRow
@@ -34,6 +34,11 @@ class Rendering:
     """Whether a right reply has a thought: the ground truth then has an empty one."""
     thought_sentences: int | None = None
     """How many sentences of a demonstration's thought are kept, from its start; None: all."""
+
+    @property
+    def writer(self) -> Dialect:
+        """The dialect itself."""
+        return get_dialect(self.dialect)
 
 
 def steps(dialogue: Dialogue) -> Iterator[tuple[Dialogue, Action]]:
@@ -90,14 +95,13 @@ def to_samples(record: Record, rendering: Rendering, source: str, identity: str)
 def _prompt(record: Record, known: Dialogue, rendering: Rendering) -> tuple[tuple, tuple | None]:
     if record.prompt is not None and (record.as_it_is or rendering.style == "rlla"):
         return record.prompt, None
-    dialect = get_dialect(rendering.dialect)
-    made = word(known, rendering.style, dialect, rendering.thoughts, think=rendering.think)
+    made = word(known, rendering.style, rendering.writer, rendering.thoughts, think=rendering.think)
     return tuple(made.messages), None if made.tools is None else tuple(made.tools)
 
 
 def _declared(dialogue: Dialogue, rendering: Rendering) -> Tools:
     """The tools, where the dialect has to know the types that they declare."""
-    if not get_dialect(rendering.dialect).reads_types:
+    if not rendering.writer.reads_types:
         return ()
     return tuple(openai_tool(tool) for tool in dialogue.tools)
 
@@ -136,9 +140,8 @@ def first_sentences(text: str, count: int | None) -> str:
 
 
 def _write(action: Action, thought: str | None, rendering: Rendering, declared: Tools) -> str:
-    dialect = get_dialect(rendering.dialect)
     try:
-        return dialect.render(
+        return rendering.writer.render(
             thought=thought, calls=action.calls, response=action.response, tools=declared
         )
     except InputError as error:
