@@ -46,6 +46,7 @@ def test_the_last_checkpoint_does_as_it_did_after_training(acting_run, tmp_path)
     assert f"{sampled['accuracy']:.1%}" in output and "pass^k" not in output
 
 
+@pytest.mark.slow
 def test_trials_give_pass_k_and_the_first_is_the_only_one_of_a_single_trial(acting_run, tmp_path):
     run(acting_run, "--samples", 5, "--out", "once")
     output = run(acting_run, "--samples", 5, "--trials", 3, "--out", "thrice")

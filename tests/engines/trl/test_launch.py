@@ -104,6 +104,7 @@ def test_without_vllm_the_extra_is_named(tmp_path, embedded_tokenizer, embedded_
         train_with_trl(job, embedded_model, lambda _: None)
 
 
+@pytest.mark.slow
 def test_mini_batches_train_on_one_generation(tmp_path, embedded_tokenizer):
     """Two optimiser steps a generation; bfloat16 and recomputed activations on the way."""
     recipe = load_recipe(
