@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from toolrest.core.dialects import get_dialect
 from toolrest.core.rewards.turns import written_turns
 from toolrest.core.vocabulary import Vocabulary
-from toolrest.engines.common.reward import Asked, recipe_reward
+from toolrest.engines.common.recipe_reward import recipe_reward
+from toolrest.engines.common.reward import Asked
 from toolrest.engines.verl.overrides import run_paths, verl_overrides
 from toolrest.engines.verl.reward_function import compute_score
 from toolrest.evaluate import heldout

@@ -13,7 +13,7 @@ from toolrest.core.weights import RegionEntropy, Scheme, get_scheme
 from toolrest.data.dialogue import Dialogue, Tool, UserTurn
 from toolrest.data.prompts import render_chat
 from toolrest.data.wording import Prompt, openai_tool, word
-from toolrest.engines.common.reward import recipe_reward
+from toolrest.engines.common.recipe_reward import recipe_reward
 from toolrest.errors import InputError
 from toolrest.evaluate.generation import Decoding, sample_batch
 from toolrest.evaluate.options import Options

@@ -9,7 +9,7 @@ import typer
 
 from toolrest.errors import InputError, printable, reason
 from toolrest.io.redaction import redacted
-from toolrest.io.terminal import say
+from toolrest.io.terminal import is_first_process, say
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OF_THE_DISK = (*_FULL, errno.EROFS, errno.EIO, errno.ENAMETOOLONG)
@@ -29,7 +29,7 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        if os.environ.get("RANK", "0") == "0":
+        if is_first_process():
             say(f"toolrest: {printable(redacted(str(error)))}", err=True)
         raise typer.Exit(2) from None
     except MemoryError:

@@ -1,13 +1,12 @@
 """Ctrl-C before training hears it, as while libraries and the policy are loaded: what is kept."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
 
-from toolrest.io.terminal import say
+from toolrest.io.terminal import is_first_process, say
 
 if TYPE_CHECKING:
     from toolrest.recipe import Recipe
@@ -27,7 +26,7 @@ def told_when_stopped(what: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if os.environ.get("RANK", "0") == "0":
+        if is_first_process():
             say(what(), err=True)
         raise typer.Exit(130) from None
 

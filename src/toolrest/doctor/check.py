@@ -61,10 +61,10 @@ def guarded(name: str, look: Callable[[], list[Check]]) -> list[Check]:
     except InputError as error:
         return [Check(name, Status.PROBLEM, str(error))]
     except Exception as error:
-        return [Check(name, Status.UNKNOWN, f"could not be checked ({reason(error)})")]
+        return [Check(name, Status.UNKNOWN, f"could not be checked ({described(error)})")]
 
 
-def reason(error: Exception) -> str:
+def described(error: Exception) -> str:
     """An error's kind and the first line of its text, at most 200 characters."""
     kind, said = type(error).__name__, first_line(error)
     text = kind if said == kind else f"{kind}: {said}"

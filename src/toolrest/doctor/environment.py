@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from toolrest.doctor.check import Check, Status, guarded, reason
+from toolrest.doctor.check import Check, Status, described, guarded
 from toolrest.doctor.versions import (
     NEWEST,
     check_extra_version,
@@ -157,7 +157,7 @@ def check_extra(name: str, recipe: Recipe) -> Check:
     try:
         present = find_spec(extra.package) is not None
     except (ImportError, ValueError) as error:
-        return Check(f"extra {name}", Status.UNKNOWN, f"could not be checked ({reason(error)})")
+        return Check(f"extra {name}", Status.UNKNOWN, f"could not be checked ({described(error)})")
     asked = asked_for(name, recipe)
     if present:
         version, broken = check_extra_version(extra.package)

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from toolrest.doctor.check import Check, Status, reason
+from toolrest.doctor.check import Check, Status, described
 from toolrest.io.files import iterate_lines
 from toolrest.policy.folder import policy_path, whole_policy
 from toolrest.recipe import EMBEDDED, Recipe, parse_recipe
@@ -80,7 +80,7 @@ def run_self_test(asked: Recipe | None = None) -> list[Check]:
                 Check(
                     "training",
                     Status.PROBLEM,
-                    f"two steps of {name} failed ({reason(error)})",
+                    f"two steps of {name} failed ({described(error)})",
                     "mend what is wrong above; if nothing is, report this with "
                     "toolrest doctor --json",
                 ),

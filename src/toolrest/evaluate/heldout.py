@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
 from toolrest.engines.common.ranks import ALONE, Ranks
-from toolrest.engines.common.reward import recipe_reward
+from toolrest.engines.common.recipe_reward import recipe_reward
 from toolrest.evaluate.generation import Decoding, generate
 from toolrest.policy.speech import read_speech
 from toolrest.recipe import Recipe

@@ -13,7 +13,8 @@ from toolrest.core.regions import label_tokens
 from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
 from toolrest.engines.common.asked import Asked
-from toolrest.engines.common.reward import recipe_reward, totals
+from toolrest.engines.common.recipe_reward import recipe_reward
+from toolrest.engines.common.reward import totals
 from toolrest.policy.speech import read_speech
 from toolrest.recipe import Recipe
 from toolrest.rollout.shared_prefix import sample_groups

@@ -158,6 +158,11 @@ def require_shown() -> None:
         raise InputError(f"{_NAMES[1]} cannot be written ({why}), and the result is nowhere else")
 
 
+def is_first_process() -> bool:
+    """Whether this process speaks for all that a launcher (accelerate launch, torchrun) started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def say(text: str, *, err: bool = False) -> None:
     """Print plain text."""
     print(printable(text, keep=KEPT), file=sys.stderr if err else sys.stdout, flush=True)

@@ -14,7 +14,7 @@ import torch
 from toolrest.core.dialects import AUTO, get_dialect
 from toolrest.core.regions import Region
 from toolrest.core.weights import RegionEntropy, get_scheme
-from toolrest.engines.common.reward import recipe_reward
+from toolrest.engines.common.recipe_reward import recipe_reward
 from toolrest.errors import InputError, short_list, unknown_name
 from toolrest.io.files import read_text, split_lines
 from toolrest.policy.fitting import fit_recipe

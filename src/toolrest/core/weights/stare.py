@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from toolrest.core.weights.base import Scheme, TokenBatch
+from toolrest.core.weights.shares import top_threshold
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Stare(Scheme):
         tokens = batch.tokens
         raw = torch.ones_like(tokens.surprisal)
         if batch.mask.any() and tokens.entropy[batch.mask].mean() < self.target_entropy:
-            least = torch.quantile(tokens.surprisal[batch.mask].float(), 1 - self.share)
+            least = top_threshold(tokens.surprisal[batch.mask], self.share)
             picked = (tokens.surprisal >= least) & (tokens.advantages > 0).unsqueeze(1)
             raw = torch.where(picked, self.boost, raw)
         return raw

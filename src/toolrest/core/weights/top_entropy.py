@@ -8,6 +8,7 @@ import torch
 
 from toolrest.core.regions import Region
 from toolrest.core.weights.base import Scheme, TokenBatch
+from toolrest.core.weights.shares import top_threshold
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,6 @@ class TopEntropy(Scheme):
         reasoning = batch.mask & (batch.regions == Region.REASONING)
         raw = torch.ones_like(tokens.entropy)
         if reasoning.any():
-            least = torch.quantile(tokens.entropy[reasoning].float(), 1 - self.share)
+            least = top_threshold(tokens.entropy[reasoning], self.share)
             raw = torch.where(reasoning & (tokens.entropy < least), 0.0, raw)
         return raw

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +23,6 @@ from toolrest.core.rewards.turns import Turns, one_reply, read_messages
 from toolrest.core.rewards.values import equal
 from toolrest.engines.common.asked import NO_TRUTH, Asked, as_truth
 from toolrest.errors import InputError
-
-if TYPE_CHECKING:
-    from toolrest.recipe import Recipe
 
 
 class ToolReward:
@@ -311,27 +308,6 @@ class ToolReward:
             self.dialect.opening(prompt) if isinstance(prompt, str) else self.opening
             for prompt in prompts
         ]
-
-
-def recipe_reward(recipe: Recipe, schedule: str | None = None, opening: str = "") -> ToolReward:
-    """The reward that a recipe trains on.
-
-    Args:
-        schedule: one in place of the recipe's, such as `constant`, under which the rewards of
-            different steps compare.
-        opening: see `ToolReward`.
-    """
-    options = recipe.reward
-    return ToolReward(
-        recipe.dialect,
-        schedule or options.schedule,
-        correctness=options.correctness,
-        punish_over_calls=options.punish_over_calls,
-        normalise_strings=options.normalise_strings,
-        lenient_types=options.lenient_types,
-        needless_turn=options.needless_turn,
-        opening=opening,
-    )
 
 
 PARTS: Mapping[str, Callable[[RewardBreakdown], float]] = {

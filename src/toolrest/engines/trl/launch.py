@@ -17,7 +17,7 @@ from toolrest.core.regions import Region
 from toolrest.engines.common.episodes import environment_reward, episode_record
 from toolrest.engines.common.guarded_reward import GuardedReward, load_reward_function
 from toolrest.engines.common.job import Job
-from toolrest.engines.common.reward import recipe_reward
+from toolrest.engines.common.recipe_reward import recipe_reward
 from toolrest.engines.common.signals import stopped_by_signals
 from toolrest.engines.trl.prefix.support import has_router_loss
 from toolrest.engines.trl.progress import Progress
