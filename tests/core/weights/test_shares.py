@@ -27,6 +27,4 @@ def test_it_is_torch_s_quantile(values, share):
 
 def test_more_values_than_torch_s_quantile_takes():
     values = torch.arange(16_777_300, dtype=torch.float32).flip(0)
-    with pytest.raises(RuntimeError, match="too large"):
-        torch.quantile(values, 0.5)
     assert top_threshold(values, 0.25).item() == pytest.approx(0.75 * 16_777_299, abs=2)
