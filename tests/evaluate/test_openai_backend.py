@@ -116,6 +116,66 @@ def test_an_interrupt_while_an_answer_is_worked_on_loses_none_that_is_under_way(
         assert kept == sum(script.answered.values()) <= 32
 
 
+class Interrupt:
+    """Raises a KeyboardInterrupt before the n-th line that runs in the functions, as a signal may;
+    lines count from when `on` is set.
+    """
+
+    def __init__(self, nth, codes):
+        self.left, self.codes, self.on = nth, codes, False
+
+    def __call__(self, frame, event, arg):
+        return self.line if frame.f_code in self.codes else None
+
+    def line(self, frame, event, arg):
+        if event == "line" and self.on:
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+        return self.line
+
+
+def test_an_interrupt_at_any_line_loses_no_answer(tmp_path):
+    """From the first request to the last answer, one interrupt before each line that takes them."""
+    from toolrest.evaluate import run_episodes as module
+    from toolrest.evaluate.answers import AnswerStore
+
+    class Once:
+        category = "c"
+
+        def __init__(self, number):
+            self.identity, self.done = f"item{number}", False
+
+        def request(self):
+            return None if self.done else Prompt([{"role": "user", "content": self.identity}])
+
+        def receive(self, answer):
+            self.done = True
+
+        def outcome(self):
+            return self.identity
+
+    code = module.run_episodes.__code__
+    codes = {code} | {each for each in code.co_consts if hasattr(each, "co_code")}
+    for nth in range(1, 1000):
+        interrupt, stopped, script = Interrupt(nth, codes), False, Script()
+        with serving(script) as url, AnswerStore(tmp_path / str(nth), {}) as store:
+            asked = backend(url)
+            asked._look_for_tools = lambda _, it=interrupt: setattr(it, "on", True)
+            sys.settrace(interrupt)
+            try:
+                module.run_episodes([Once(number) for number in range(3)], asked, store)
+            except KeyboardInterrupt:
+                stopped = True
+            finally:
+                sys.settrace(None)
+            assert store.count == sum(script.answered.values()), nth
+        if not stopped:
+            assert store.count == 3 and nth > 20
+            return
+    raise AssertionError("no run went to its end")
+
+
 def test_a_second_interrupt_leaves_what_is_under_way():
     script = Script(pause=30)
     with serving(script) as url:

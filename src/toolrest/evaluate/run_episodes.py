@@ -66,6 +66,8 @@ def run_episodes(
         answers = backend.answer([request for _, request in asked.values()])
         try:
             for key, answer in answers:
+                if key not in asked:  # given out again: a signal came as it was taken
+                    continue
                 running, _ = asked.pop(key)
                 if answer.stop == "unreadable":
                     unread.append((running, key, answer))
@@ -95,8 +97,9 @@ def _keep_the_rest(answers: Generator[tuple[str, Answer]], store: AnswerStore) -
     try:
         pair = answers.throw(KeyboardInterrupt())
         while True:
-            if pair[1].stop != "unreadable":
-                store.add(*pair)
+            key, answer = pair
+            if answer.stop != "unreadable" and store.get(key) is None:
+                store.add(key, answer)
             pair = next(answers)
     except (StopIteration, KeyboardInterrupt):
         return

@@ -95,7 +95,8 @@ class OpenAIBackend:
 
     def answer(self, requests: Sequence[Request]) -> Generator[tuple[str, Answer]]:
         """See `Backend.answer`. When one fails, what is under way is still taken; on Ctrl-C for a
-        few seconds more, and a second Ctrl-C leaves it.
+        few seconds more, and a second Ctrl-C leaves it. An answer that was given out at the moment
+        of a Ctrl-C is given out again.
 
         Raises:
             InputError: the endpoint refuses, or is gone after all tries.
@@ -116,14 +117,13 @@ class OpenAIBackend:
                     if not done and until is not None:
                         break
                     while done:
-                        job = done.pop()
-                        if job.cancelled():
-                            continue
-                        error = job.exception()
-                        if error is None:
-                            yield jobs[job], job.result()
-                        else:
+                        job = next(iter(done))
+                        error = None if job.cancelled() else job.exception()
+                        if error is not None:
                             failure = failure or error
+                        elif not job.cancelled():
+                            yield jobs[job], job.result()
+                        done.discard(job)
                 except KeyboardInterrupt as stopped:
                     if isinstance(failure, KeyboardInterrupt):
                         raise
