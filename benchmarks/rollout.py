@@ -19,6 +19,7 @@ from toolrest.data.prompts import render_prompt
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
+from toolrest.rollout.asking import Draw
 from toolrest.rollout.shared_prefix import sample_groups
 from toolrest.world.tasks import Split, make_samples
 
@@ -53,7 +54,7 @@ def main() -> None:
             group_size=GROUP,
             max_tokens=most,
             end_ids=[end],
-            temperature=temperature,
+            draw=None if temperature is None else Draw(temperature),
         )
         tokens["ours"].append(sum(map(len, rows)))
 

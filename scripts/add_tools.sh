@@ -16,12 +16,12 @@ echo 'installing BFCL, v3 and v4'
   pip install --no-deps --upgrade --target "$venv/bfcl-v3" bfcl-eval==2025.8.5
   pip install --no-deps tree_sitter==0.21.3 tree-sitter-java==0.21.0 tree-sitter-javascript==0.21.4 tenacity
 } || echo 'no BFCL, or a part of it; its tests skip' >&2
-# OpenEnv, whose web interface wants an older pillow than matplotlib: in a folder of its own, which
-# takes all else from the environment that it lies in (170 MB).
-echo 'installing openenv, whose servers are tests'
-{
-  "$venv/bin/python" -m venv --without-pip "$venv/openenv"
-  "$venv/bin/python" - "$venv/openenv" <<'PYTHON'
+# Packages in folders of their own, which take all else from the environment that they lie in.
+beside() {
+  local folder="$venv/$1"
+  shift
+  "$venv/bin/python" -m venv --without-pip "$folder"
+  "$venv/bin/python" - "$folder" <<'PYTHON'
 import sys, sysconfig
 from pathlib import Path
 
@@ -29,6 +29,13 @@ beside = sysconfig.get_path("purelib")
 inside = sysconfig.get_path("purelib", vars={"base": sys.argv[1]})
 Path(inside, "beside.pth").write_text(f"import site; site.addsitedir({beside!r})\n")
 PYTHON
-  pip --python "$venv/openenv/bin/python" install --no-compile --no-warn-conflicts 'openenv>=0.10'
-} || echo 'no openenv; its tests skip' >&2
+  pip --python "$folder/bin/python" install --no-compile --no-warn-conflicts "$@"
+}
+# Its web interface wants an older pillow than matplotlib (170 MB).
+echo 'installing openenv, whose servers are tests'
+beside openenv 'openenv>=0.10' || echo 'no openenv; its tests skip' >&2
+# Tests want a run without them, too.
+echo 'installing what metrics are sent to, and bitsandbytes'
+beside reporters tensorboard wandb trackio bitsandbytes ||
+  echo 'not all of tensorboard, wandb, trackio and bitsandbytes; their tests skip' >&2
 touch "$venv/tools"

@@ -20,7 +20,7 @@ from toolrest.runs.folder import RunFolder
 FUNCTION = "def brevity(completions, **rest):\n    return [0.0] * len(completions)\n"
 BANK = "raise SystemExit('it was run')\nclass Bank:\n    def reset(self, row, seed): ...\n"
 LIGHT = (
-    (["report_to=[tensorboard]"], "pip install tensorboard"),
+    (["report_to=[tensorboard]"], "toolrest[tensorboard]"),
     (["rollout.sampler=vllm"], "toolrest[vllm]"),
     (["reward.function=reward.py:brief"], "did you mean 'brevity'"),
     (["reward.function=none.py:brevity"], "there is no file"),
@@ -99,7 +99,7 @@ def test_torch_is_not_imported_for_them():
 def test_each_reporter_needs_its_package(name, monkeypatch):
     recipe = Recipe(report_to=[name])
     monkeypatch.setattr("toolrest.recipe.extras.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=f"pip install {name}"):
+    with pytest.raises(InputError, match=f"toolrest.{name}."):
         check_extras(recipe)
     monkeypatch.setattr("toolrest.recipe.extras.find_spec", lambda name: object())
     check_extras(recipe)

@@ -103,17 +103,27 @@ def _check_processes(recipe: Recipe) -> None:
 
 
 def _check_reward(recipe: Recipe) -> None:
-    if recipe.reward.function is not None:
-        check_reward_file(recipe.reward.function)
+    for named in recipe.reward.functions:
+        check_reward_file(named)
+        if not reads_environments(named):
+            continue
         source = recipe.environment.source
-        if not reads_environments(recipe.reward.function):
-            return
         if source is None:
             raise InputError(
-                f"reward.function={recipe.reward.function} reads `environments`, but there is no "
-                "environment; give environment.source"
+                f"reward.function={named} reads `environments`, but there is no environment; give "
+                "environment.source"
             )
-        find_source(source, recipe.reward.function)
+        if len(recipe.reward.functions) > 1:
+            raise InputError(
+                f"reward.function={named} reads `environments`, where they are, as part of what "
+                "they earn; give it alone"
+            )
+        if recipe.reward.weights is not None:
+            raise InputError(
+                f"reward.weights: {named} reads `environments` and is part of what they earn; "
+                "leave the weights out, and weigh in the function"
+            )
+        find_source(source, named)
 
 
 def _check_environment(recipe: Recipe) -> None:

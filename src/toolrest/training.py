@@ -18,6 +18,7 @@ from toolrest.engines.common.reading import Rows, read_rows
 from toolrest.engines.common.run_rows import run_samples
 from toolrest.engines.trl.job import TrlEngine
 from toolrest.engines.verl.job import VerlEngine
+from toolrest.estimate.epochs import settle_epochs
 from toolrest.estimate.settings import Lengths
 from toolrest.evaluate.of_run import RunEvaluation
 from toolrest.io.files import write_json, write_whole
@@ -67,6 +68,8 @@ def run_training(
     sources = None if rows is None else rows.sources
     recipe, settings = ranks.first(partial(size_recipe, recipe, tokenizer, sources=sources))
     samples = run_samples(recipe, tokenizer, rows)
+    recipe, length = settle_epochs(recipe, len(samples.train))
+    settings = (*settings, *length)
     origin = ranks.first(
         lambda: check_origins(recipe, tokenizer, samples, run, accept_changed_data)
     )

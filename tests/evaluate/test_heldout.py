@@ -5,6 +5,7 @@ from toolrest.data.prompts import render_prompt
 from toolrest.evaluate.generation import Decoding, generate
 from toolrest.evaluate.heldout import evaluate_heldout
 from toolrest.recipe import load_recipe
+from toolrest.rollout.asking import Draw
 from toolrest.world.tasks import Split, make_samples
 
 
@@ -16,7 +17,7 @@ def test_greedy_responses_are_the_argmax_at_every_step(embedded_model, embedded_
         embedded_model,
         embedded_tokenizer,
         samples,
-        Decoding([embedded_tokenizer.eos_token_id], 30, temperature=None),
+        Decoding([embedded_tokenizer.eos_token_id], 30, draw=None),
     )
     for sample, response in zip(samples, responses, strict=True):
         prompt = render_prompt(sample, embedded_tokenizer)
@@ -37,7 +38,7 @@ def test_sampling_is_seeded_and_leaves_the_random_state(embedded_model, embedded
             embedded_model,
             embedded_tokenizer,
             samples,
-            Decoding([embedded_tokenizer.eos_token_id], 20, temperature=1.0, seed=seed),
+            Decoding([embedded_tokenizer.eos_token_id], 20, draw=Draw(1.0), seed=seed),
         )
 
     before = torch.get_rng_state()

@@ -21,6 +21,7 @@ from toolrest.data.prompts import render_prompt
 from toolrest.errors import InputError
 from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
+from toolrest.rollout.asking import Draw
 from toolrest.rollout.attention_kind import can_share_prefix
 from toolrest.rollout.sampler import shares_prefix
 from toolrest.rollout.shared_prefix import sample, sample_groups
@@ -54,7 +55,7 @@ def by_generate(model, tokenizer, prompts, max_tokens):
         **batch,
         max_new_tokens=max_tokens,
         do_sample=False,
-        temperature=None,
+        draw=None,
         top_p=None,
         top_k=None,
         pad_token_id=tokenizer.pad_token_id,
@@ -86,9 +87,7 @@ def assert_same_but_for_rounding(model, prompt, found, wanted, uniforms=None):
 
 
 def test_two_answers_that_part_must_be_equally_likely(policy, prompts):
-    [greedy] = sample_groups(
-        policy, prompts[:1], group_size=1, max_tokens=8, end_ids=[], temperature=None
-    )
+    [greedy] = sample_groups(policy, prompts[:1], group_size=1, max_tokens=8, end_ids=[], draw=None)
     assert_same_but_for_rounding(policy, prompts[0], greedy, greedy)
     other = [*greedy[:4], greedy[4] + 1, *greedy[5:]]
     for uniforms in (None, torch.full((8,), 0.5)):
@@ -109,7 +108,7 @@ def test_greedy_output_is_that_of_generate_on_every_row(policy, prompts, embedde
             group_size=3,
             max_tokens=max_tokens,
             end_ids=[end],
-            temperature=None,
+            draw=None,
         )
         assert len(found) == 3 * len(wanted)
         for row, response in enumerate(found):
@@ -123,7 +122,7 @@ def test_statistics_are_those_of_a_plain_forward(policy, prompts, embedded_token
     """Of every token, though rows leave the batch and move in it."""
     end = [embedded_tokenizer.eos_token_id]
     found = sample(
-        policy, prompts, group_size=3, max_tokens=160, end_ids=end, temperature=temperature
+        policy, prompts, group_size=3, max_tokens=160, end_ids=end, draw=Draw(temperature)
     )
     assert len({len(row) for row in found.ids}) > 3
     for row, (ids, statistics) in enumerate(zip(*found, strict=True)):
@@ -139,7 +138,7 @@ def test_statistics_are_those_of_a_plain_forward(policy, prompts, embedded_token
         torch.testing.assert_close(
             statistics.double(), torch.stack(wanted, dim=-1), rtol=1e-4, atol=1e-4
         )
-    greedy = sample(policy, prompts, group_size=1, max_tokens=9, end_ids=end, temperature=None)
+    greedy = sample(policy, prompts, group_size=1, max_tokens=9, end_ids=end, draw=None)
     assert all(len(each) == 0 for each in greedy.statistics)
 
 
@@ -161,9 +160,7 @@ def test_other_architectures(kind, config):
             parameter.mul_(4)
     assert can_share_prefix(model)
     prompts = [[5, 6, 7], [8], [9, 10, 11, 12, 13]]
-    found = sample_groups(
-        model, prompts, group_size=2, max_tokens=20, end_ids=[1], temperature=None
-    )
+    found = sample_groups(model, prompts, group_size=2, max_tokens=20, end_ids=[1], draw=None)
     for index, prompt in enumerate(prompts):
         alone = model.generate(
             torch.tensor([prompt]), max_new_tokens=20, do_sample=False, eos_token_id=1
@@ -190,7 +187,7 @@ def test_sampled_frequencies_are_the_probabilities(policy, prompts, embedded_tok
         group_size=count,
         max_tokens=3,
         end_ids=[],
-        temperature=1.0,
+        draw=Draw(1.0),
         uniforms=torch.rand(
             count, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
         ),
@@ -220,7 +217,7 @@ def test_a_temperature_sharpens(policy, prompts):
                     group_size=64,
                     max_tokens=1,
                     end_ids=[],
-                    temperature=temperature,
+                    draw=Draw(temperature),
                     uniforms=uniforms,
                 )
             }
@@ -235,7 +232,7 @@ def test_the_same_numbers_give_the_same_response_in_any_company(
     policy, prompts, embedded_tokenizer
 ):
     uniforms = torch.rand(24, 60, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    options = {"max_tokens": 60, "end_ids": [embedded_tokenizer.eos_token_id], "temperature": 1.0}
+    options = {"max_tokens": 60, "end_ids": [embedded_tokenizer.eos_token_id], "draw": Draw(1.0)}
     together = sample_groups(policy, prompts, group_size=2, uniforms=uniforms, **options)
     for row in (0, 7, 23):
         alone = sample_groups(
@@ -255,7 +252,7 @@ def test_the_model_attends_as_before_afterwards(policy, prompts):
             group_size=2,
             max_tokens=4,
             end_ids=range(1536),
-            temperature=None,
+            draw=None,
             on_ended=lambda count: (_ for _ in ()).throw(RuntimeError("stop")),
         )
     assert policy.config._attn_implementation == before
@@ -269,7 +266,7 @@ def test_progress_grows_to_the_number_of_responses(policy, prompts, embedded_tok
         group_size=1,
         max_tokens=40,
         end_ids=[embedded_tokenizer.eos_token_id],
-        temperature=None,
+        draw=None,
         on_ended=seen.append,
     )
     assert seen[-1] == len(prompts)

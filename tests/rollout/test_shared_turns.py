@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from toolrest.rollout.asking import Ask
+from toolrest.rollout.asking import Ask, Draw
 from toolrest.rollout.shared_prefix import SharedPrefixTurns
 from toolrest.world.build import build_model, build_tokenizer
 
@@ -42,9 +42,8 @@ def test_turns_are_those_of_whole_forwards(model, temperature, group):
     prompts = [[rng.randrange(3, 200) for _ in range(n)] for n in (5, 11, 2)]
     # many end tokens, so that turns have all lengths
     ends = list(range(0, model.config.vocab_size, 5))
-    turns = SharedPrefixTurns(
-        model, prompts, group_size=group, end_ids=ends, temperature=temperature
-    )
+    draw = None if temperature is None else Draw(temperature)
+    turns = SharedPrefixTurns(model, prompts, group_size=group, end_ids=ends, draw=draw)
     known = [list(prompts[row // group]) for row in range(len(prompts) * group)]
     alive = list(range(len(known)))
     for number in range(5):
@@ -70,7 +69,7 @@ def test_turns_are_those_of_whole_forwards(model, temperature, group):
 @torch.no_grad()
 def test_statistics_of_later_turns(model):
     prompts = [[5, 6, 7], [8, 9]]
-    turns = SharedPrefixTurns(model, prompts, group_size=2, end_ids=[END], temperature=1.0)
+    turns = SharedPrefixTurns(model, prompts, group_size=2, end_ids=[END], draw=Draw(1.0))
     first = turns.turn([Ask(row, [], 4) for row in range(4)])
     second = turns.turn([Ask(row, [20 + row] * (row + 1), 5) for row in (3, 1)])
     for place, row in enumerate((3, 1)):

@@ -187,7 +187,7 @@ def test_a_real_policy_s_turns_begin_with_all_earlier_ids(tokenizer, seams):
         prompts[::2],
         group_size=2,
         end_ids=seams.speech.stop_ids,
-        temperature=None,
+        draw=None,
     )
 
     class Any:

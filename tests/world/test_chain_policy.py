@@ -40,7 +40,7 @@ def outcomes(model, tokenizer, rows):
     for _ in range(MOST_LINKS + 2):
         prompts = [ids for _, _, ids, _ in live]
         sampled = sample_groups(
-            model, prompts, group_size=1, max_tokens=64, end_ids=[end], temperature=None
+            model, prompts, group_size=1, max_tokens=64, end_ids=[end], draw=None
         )
         going = []
         for (number, world, ids, reward), new in zip(live, sampled, strict=True):

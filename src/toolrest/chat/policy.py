@@ -25,6 +25,7 @@ from toolrest.policy.weights import load_policy
 from toolrest.policy.wording import Wording
 from toolrest.report.inspect import token_entropies
 from toolrest.report.inspection import Inspection, Response, inspect_response
+from toolrest.rollout.asking import Draw
 from toolrest.world.tasks import tools_text
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class ChatPolicy:
                 f"{positions} positions"
             )
         stops = list(self.speech.stop_ids)
-        decoding = Decoding(stops, max_tokens, temperature)
+        decoding = Decoding(stops, max_tokens, None if temperature is None else Draw(temperature))
         [ids] = sample_batch(self.model, self.tokenizer, [prompt], decoding)
         opening = self.speech.opening(prompt)
         text = self.speech.vocabulary.text(ids)

@@ -112,12 +112,14 @@ def _sized(recipe: "Recipe", before: "Recipe | None") -> "Recipe":
     """The recipe with what it does not say worked out once, for all methods and seeds: as the
     comparison began, else for its policy, this machine and its data.
     """
+    from toolrest.estimate.epochs import refuse_epochs
     from toolrest.estimate.settings import KEYS
     from toolrest.policy.fitting import fit_recipe
     from toolrest.policy.sizing import is_sized, size_recipe
     from toolrest.policy.tokenizer import load_tokenizer
     from toolrest.recipe import changed, says, value_of
 
+    refuse_epochs(recipe, "a comparison, whose methods have as many steps,")
     if not is_sized(recipe):
         return recipe
     if before is not None:

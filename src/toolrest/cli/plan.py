@@ -114,6 +114,8 @@ def _ahead(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str], int |
     """
     from toolrest.cli.plan_rows import planned_rows, read_first
     from toolrest.cli.work import quiet_libraries
+    from toolrest.engines.common.run_rows import run_samples
+    from toolrest.estimate.epochs import settle_epochs
     from toolrest.policy.fitting import cold_hint, fit_recipe
     from toolrest.policy.sizing import count_recipe, is_sized, refuse_memory, say_time, size_recipe
     from toolrest.policy.tokenizer import load_tokenizer
@@ -124,7 +126,7 @@ def _ahead(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str], int |
         from toolrest.engines.common.episode_rows import episode_samples
 
         heldout, own = len(episode_samples(recipe).heldout), False
-    if not own and not is_sized(recipe):
+    if not own and not is_sized(recipe) and recipe.max_epochs is None:
         return recipe, {}, [], heldout
     quiet_libraries()
     tokenizer = load_tokenizer(recipe)
@@ -134,6 +136,10 @@ def _ahead(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str], int |
     line = None
     if sources:
         line, heldout = planned_rows(recipe, tokenizer, sources)
+    if recipe.max_epochs is not None:
+        rows = len(run_samples(recipe, tokenizer).train)
+        recipe, length = settle_epochs(recipe, rows)
+        settings = (*settings, *length)
     said = [line, cold_hint(recipe)]
     if is_sized(recipe):
         lengths = count_recipe(recipe, tokenizer, sources)
@@ -148,8 +154,10 @@ def _print_verl_command(recipe: "Recipe", path: Path | None, place: "Place") -> 
     from toolrest.engines.verl.hydra import shell_command
     from toolrest.engines.verl.launch import last_step
     from toolrest.engines.verl.overrides import run_paths, verl_command, verl_steps
+    from toolrest.estimate.epochs import refuse_epochs
     from toolrest.runs.folder import RUNS
 
+    refuse_epochs(recipe, "--dry-run with engine=verl")
     run = place.run
     name = recipe.name or default_name(recipe, path) if run is None else run.path.name
     folder = RUNS / name if run is None else run.path

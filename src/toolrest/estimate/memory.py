@@ -10,6 +10,7 @@ from toolrest.recipe import Recipe
 
 _TILE_TOKENS, _TILE_VOCAB = 4096, 32_768
 _LOGIT_BYTES = 2 + 4 + 4
+_NF4_BYTES = (4 + 0.127) / 8
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,12 @@ class Memory:
     """Bytes of one GPU at the longest prompts and responses that the recipe allows."""
 
     weights: float
-    """Parameters that stay in memory, float32, this GPU's part."""
+    """Parameters that stay in memory, float32, this GPU's part; those of the policy at the start
+    too, where the loss has a KL term and no adapters can be switched off for it."""
     gradients: float
     """Of what is trained, float32, this GPU's part."""
     optimizer: float
-    """AdamW's two moments, float32, this GPU's part."""
+    """AdamW's two moments, float32 or 8 bits, this GPU's part."""
     working: float
     """Copies of parameters in the precision of forwards."""
     activations: float
@@ -85,17 +87,18 @@ def memory(recipe: Recipe, shape: ModelShape, gpu: Gpu, efficiency: Efficiency) 
     """Bytes of one GPU, part by part.
 
     With N parameters, P trained ones, G GPUs that share them: 4 (N + adapters) / G for parameters,
-    4 P / G for gradients, 8 P / G for AdamW's moments, all float32 (ZeRO, arXiv 1910.02054).
+    4 P / G for gradients, 8 P / G for AdamW's moments, all float32 (ZeRO, arXiv 1910.02054). With
+    8 bits the moments take 2 P / G; with nf4 a layer's matrices half a byte a parameter and
+    0.127 bits for its scales (QLoRA, arXiv 2305.14314). A KL term keeps 4 N / G more.
     """
-    size, every = precision_bytes(recipe), shape.parameters
+    size = precision_bytes(recipe)
     trained = trained_parameters(recipe, shape)
-    parameters = every + (trained if recipe.lora.rank else 0)
     parts, state_parts = sharded(recipe)
     tokens = recipe.responses_per_forward * recipe.longest_sequence
     return Memory(
-        weights=4 * parameters / parts,
+        weights=_kept(recipe, shape, trained) / parts,
         gradients=4 * trained / state_parts,
-        optimizer=8 * trained / state_parts,
+        optimizer=(8 if recipe.optimizer.name == "adamw" else 2) * trained / state_parts,
         working=_working(recipe, shape, size, parts),
         activations=_activations(recipe, shape, size, tokens),
         head=_head(recipe, shape, tokens),
@@ -103,6 +106,16 @@ def memory(recipe: Recipe, shape: ModelShape, gpu: Gpu, efficiency: Efficiency) 
         sampling_stays=recipe.engine.name == "trl" and uses_vllm(recipe),
         overhead=efficiency.overhead,
     )
+
+
+def _kept(recipe: Recipe, shape: ModelShape, trained: int) -> float:
+    """Bytes of all parameters that are kept, undivided."""
+    policy = 4.0 * shape.parameters
+    if recipe.lora.rank:
+        matrices = shape.layers * shape.layer_matrices
+        packed = (4 - _NF4_BYTES) * matrices if recipe.lora.base_precision == "nf4" else 0.0
+        return policy - packed + 4 * trained
+    return policy * (2 if recipe.optimizer.beta else 1)
 
 
 def uses_vllm(recipe: Recipe) -> bool:

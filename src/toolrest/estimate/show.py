@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.table import Table
 
 from toolrest.errors import InputError, printable
+from toolrest.estimate.epochs import refuse_epochs
 from toolrest.estimate.gpus import GPUS, get_gpu
 from toolrest.estimate.memory import Memory
 from toolrest.estimate.needs import Device
@@ -86,6 +87,7 @@ def print_estimates(
 def one(path: Path | None, overrides: list[str], gpu: str, mean: tuple[float, float]) -> Estimate:
     """The estimate of one recipe, with what it does not say worked out for the GPU."""
     recipe = load_recipe(path, overrides)
+    refuse_epochs(recipe, "an estimate")
     shape, one_gpu = _shape(recipe), get_gpu(gpu)
     device = Device(one_gpu.name, one_gpu.memory, gpu=True, bfloat16=True)
     recipe, _ = work_out(recipe, shape, device, Lengths())

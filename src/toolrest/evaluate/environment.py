@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from toolrest.policy.speech import read_speech
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.policy.weights import load_generation_config, load_policy
 from toolrest.recipe import Recipe
+from toolrest.rollout.sampler import recipe_draw
 from toolrest.rollout.turns import Trajectory
 from toolrest.runs.environment import describe_environment
 from toolrest.runs.origins import file_origins, policy_fingerprint
@@ -52,6 +54,7 @@ def episode_settings(recipe: Recipe, options: Options, count: int) -> dict[str, 
         "environment": asked.model_dump(mode="json"),
         "max_tokens": recipe.rollout.max_response_tokens,
         "temperature": recipe.rollout.temperature,
+        **({} if recipe_draw(recipe).of_all else {"draw": asdict(recipe_draw(recipe))}),
         "seed": recipe.seed,
         "samples": count,
         "trials": options.trials or 1,
@@ -145,7 +148,7 @@ def play(
         for number in range(settings["trials"] + 1):
             greedy = number == settings["trials"]
             how = Playing(
-                None if greedy else recipe.rollout.temperature,
+                None if greedy else recipe_draw(recipe),
                 recipe.seed + number * _APART,
                 settings["batch_size"],
             )

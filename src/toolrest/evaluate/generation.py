@@ -11,6 +11,7 @@ import torch
 from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
 from toolrest.engines.common.ranks import ALONE, Ranks
+from toolrest.rollout.asking import Draw
 from toolrest.rollout.generate import generate_batch
 from toolrest.rollout.sampler import Sampler, shares_prefix
 from toolrest.rollout.shared_prefix import sample_groups
@@ -27,7 +28,7 @@ class Decoding:
     """A response ends with one of them."""
     max_response_tokens: int
     """One that has not ended by then is cut."""
-    temperature: float | None
+    draw: Draw | None
     """None for greedy decoding."""
     seed: int = 0
     """Of the sampling; the process's random state is left as it was."""
@@ -49,16 +50,16 @@ def sample_batch(
     Args:
         uniforms: what a sampler with shared prefixes draws by, [B, T]; None: by torch's own state.
     """
-    most, temperature = decoding.max_response_tokens, decoding.temperature
+    most, draw = decoding.max_response_tokens, decoding.draw
     if not shares_prefix(model, decoding.sampler):
-        return generate_batch(model, tokenizer, prompts, most, temperature, decoding.end_ids)
+        return generate_batch(model, tokenizer, prompts, most, draw, decoding.end_ids)
     return sample_groups(
         model,
         prompts,
         group_size=1,
         max_tokens=most,
         end_ids=decoding.end_ids,
-        temperature=temperature,
+        draw=draw,
         uniforms=uniforms,
     )
 

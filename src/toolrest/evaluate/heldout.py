@@ -13,6 +13,7 @@ from toolrest.engines.common.recipe_reward import recipe_reward
 from toolrest.evaluate.generation import Decoding, generate
 from toolrest.policy.speech import read_speech
 from toolrest.recipe import Recipe
+from toolrest.rollout.sampler import recipe_draw
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -57,8 +58,8 @@ def evaluate_heldout(
     openings = [speech.opening(render_prompt(sample, tokenizer)) for sample in samples]
     rows: list[dict[str, Any]] = []
     means: dict[str, tuple[float, float]] = {}
-    decodings = (("sampled", recipe.rollout.temperature), ("greedy", None))
-    for number, (decoding, temperature) in enumerate(decodings):
+    decodings = (("sampled", recipe_draw(recipe)), ("greedy", None))
+    for number, (decoding, draw) in enumerate(decodings):
         before = number * len(samples)
         responses = generate(
             model,
@@ -67,7 +68,7 @@ def evaluate_heldout(
             Decoding(
                 speech.stop_ids,
                 recipe.rollout.max_response_tokens,
-                temperature,
+                draw,
                 seed=recipe.seed,
                 batch_size=recipe.evaluation.batch_size,
                 sampler=recipe.rollout.sampler,

@@ -14,7 +14,8 @@ from toolrest.engines.common.job import Job
 from toolrest.engines.common.ranks import ALONE, Ranks
 from toolrest.errors import InputError
 from toolrest.recipe import Recipe
-from toolrest.rollout.sampler import turn_samplers
+from toolrest.rollout.asking import Draw
+from toolrest.rollout.sampler import recipe_draw, turn_samplers
 from toolrest.rollout.turns import Trajectory
 from toolrest.runs.headline import is_done
 
@@ -67,10 +68,8 @@ def evaluate_episodes(
     assert job.episodes is not None
     records: list[dict[str, Any]] = []
     found: dict[str, list[Trajectory]] = {}
-    for number, (decoding, temperature) in enumerate(
-        (("sampled", recipe.rollout.temperature), ("greedy", None))
-    ):
-        how = Playing(temperature, recipe.seed, recipe.evaluation.batch_size)
+    for number, (decoding, draw) in enumerate((("sampled", recipe_draw(recipe)), ("greedy", None))):
+        how = Playing(draw, recipe.seed, recipe.evaluation.batch_size)
         before = number * len(samples)
         found[decoding] = play_heldout(
             model,
@@ -102,8 +101,8 @@ def evaluate_episodes(
 class Playing:
     """How held-out episodes are played."""
 
-    temperature: float | None
-    """Of the sampling; None: greedy."""
+    draw: Draw | None
+    """Of its tokens; None: greedy."""
     seed: int
     """Of what is drawn."""
     batch_size: int
@@ -131,12 +130,12 @@ def play_heldout(  # noqa: PLR0913 -- a policy, its tasks and how they are playe
     """
     seeds = episode_seeds(recipe.seed, len(samples), 1)
     stops = list(episodes.seams.speech.stop_ids)
-    most, temperature = recipe.rollout.max_response_tokens, how.temperature
-    sampler_of = turn_samplers(model, tokenizer, recipe.rollout.sampler, stops, temperature)
+    most, draw = recipe.rollout.max_response_tokens, how.draw
+    sampler_of = turn_samplers(model, tokenizer, recipe.rollout.sampler, stops, draw)
 
     def uniforms(turn: int) -> torch.Tensor | None:
         numbers = torch.Generator().manual_seed(how.seed + turn)
-        if temperature is None:
+        if draw is None:
             return None
         return torch.rand(len(samples), most, dtype=torch.float64, generator=numbers)
 

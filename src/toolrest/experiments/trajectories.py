@@ -17,6 +17,7 @@ from toolrest.engines.common.recipe_reward import recipe_reward
 from toolrest.engines.common.reward import totals
 from toolrest.policy.speech import read_speech
 from toolrest.recipe import Recipe
+from toolrest.rollout.sampler import recipe_draw
 from toolrest.rollout.shared_prefix import sample_groups
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def sample_trajectories(
         group_size=group,
         max_tokens=recipe.rollout.max_response_tokens,
         end_ids=list(speech.stop_ids),
-        temperature=recipe.rollout.temperature,
+        draw=recipe_draw(recipe),
         uniforms=uniforms,
     )
     openings = [speech.opening(prompt) for prompt in prompts for _ in range(group)]

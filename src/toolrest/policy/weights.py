@@ -82,7 +82,7 @@ def leave_router(config: PretrainedConfig) -> None:
 
 
 def load_policy(
-    recipe: Recipe, folder: Path | None = None, *, dtype: str = "float32"
+    recipe: Recipe, folder: Path | None = None, *, dtype: str = "float32", trained: bool = False
 ) -> PreTrainedModel:
     """The policy as a model, on the GPU if there is one.
 
@@ -90,6 +90,8 @@ def load_policy(
         folder: a checkpoint of the policy to take instead of the recipe's. One of adapters is
             merged into the policy that they were trained on.
         dtype: of the weights; adapters are merged in float32 before.
+        trained: whether it is loaded for training, where `lora.base_precision` counts; a checkpoint
+            of adapters is not.
 
     Raises:
         InputError: they cannot be loaded, some are missing, or one has a number that is not
@@ -100,6 +102,7 @@ def load_policy(
 
     given = policy_folder(recipe, folder)
     adapters = read_adapters(given) if has_adapters(given) else None
+    quantised = trained and adapters is None and recipe.lora.base_precision == "nf4"
     config = load_config(recipe, given)
     try:
         model, loaded = cast(Any, AutoModelForCausalLM).from_pretrained(
@@ -110,6 +113,7 @@ def load_policy(
             trust_remote_code=recipe.trust_remote_code,
             local_files_only=not recipe.trust_remote_code,
             output_loading_info=True,
+            **({"quantization_config": four_bits(recipe)} if quantised else {}),
         )
         if lost := sorted(loaded["missing_keys"]):
             raise ValueError(f"{len(lost)} of its weights are missing, such as {lost[0]}")
@@ -118,11 +122,29 @@ def load_policy(
             model = model.to(getattr(torch, dtype))
         check_finite(model, given)
         _keep_sampling(model)
+        if quantised:
+            return model  # bitsandbytes has put it where it is computed
         return cast(Any, model).to("cuda") if torch.cuda.is_available() else model
     except (InputError, MemoryError):
         raise
     except Exception as error:  # what broken files end in has no common class
         raise not_loaded(recipe, "policy", error) from error
+
+
+def four_bits(recipe: Recipe) -> Any:
+    """How the base of a recipe's adapters is kept in 4 bits (QLoRA, arXiv 2305.14314): nf4, its
+    scales quantised too.
+    """
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    whole = recipe.engine.precision == "float32" or not torch.cuda.is_available()
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.float32 if whole else torch.bfloat16,
+    )
 
 
 def _keep_sampling(model: Any) -> None:

@@ -142,7 +142,12 @@ def _refused(recipe: Recipe) -> list[tuple[bool, str]]:
             "advantage.credit=turns or response",
         ),
         (
-            credit == "turns" and recipe.reward.function is not None,
+            recipe.acts and recipe.optimizer.mask_truncated,
+            f"optimizer.mask_truncated with {source}: TRL takes every episode that ends with a "
+            "result for one that was cut; leave it out",
+        ),
+        (
+            credit == "turns" and bool(recipe.reward.functions),
             "advantage.credit=turns with reward.function: no turn is known to have earned what the "
             "function gives; use advantage.credit=response, or leave reward.function out and have "
             "the environment reward turns",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from toolrest.errors import InputError, check_name, short, unknown_name
+from toolrest.errors import InputError, check_name, counted, short, unknown_name
 from toolrest.recipe.acting import check_environment
 
 if TYPE_CHECKING:
@@ -53,7 +53,68 @@ def check_recipe(recipe: Recipe) -> None:
     check_correctness(recipe.reward.correctness)
     check_environment(recipe)
     _check_split(recipe)
+    for wrong, said in (*_ignored(recipe), *_quantised(recipe)):
+        if wrong:
+            raise InputError(said)
     _check_engine(recipe)
+
+
+def _ignored(recipe: Recipe) -> list[tuple[bool, str]]:
+    """What says nothing without something else, or does not go with it."""
+    functions, weights = recipe.reward.functions, recipe.reward.weights
+    one_each = f"1 for the rules and {len(functions)} for reward.function"
+    return [
+        (
+            weights is not None and not functions,
+            "reward.weights weighs the rules' reward beside those of reward.function, and there is "
+            "none; leave it out",
+        ),
+        (
+            weights is not None and len(weights) != 1 + len(functions),
+            f"reward.weights has {counted(len(weights or []), 'number')}; it takes {one_each}",
+        ),
+        (
+            recipe.max_epochs is not None and recipe.method != "rl",
+            f"max_epochs with method={recipe.method}: supervised learning has warm_start.steps of "
+            "warm_start.batch_size demonstrations; set these",
+        ),
+        (
+            recipe.lora.base_precision != "full" and not recipe.lora.rank,
+            f"lora.base_precision={recipe.lora.base_precision} is of what adapters are added to, "
+            "and there are none; set lora.rank",
+        ),
+    ]
+
+
+def _quantised(recipe: Recipe) -> list[tuple[bool, str]]:
+    """What a base in 4 bits, or moments in 8, cannot be used with in the engine trl."""
+    base, engine = f"lora.base_precision={recipe.lora.base_precision}", recipe.engine
+    nf4 = recipe.lora.base_precision == "nf4" and engine.name == "trl"
+    split = engine.processes * engine.nodes > 1 and engine.sharding != "ddp"
+    supervised = recipe.method != "rl" or recipe.warm_start.method != "none"
+    name = recipe.optimizer.name
+    return [
+        (
+            nf4 and supervised,
+            f"{base} with supervised learning: adapters are merged after it, into a base that 4 "
+            "bits do not hold; use it without a warm start and with method=rl",
+        ),
+        (
+            nf4 and split,
+            f"{base} with engine.sharding={engine.sharding}: weights of 4 bits are not split; use "
+            "engine.sharding=ddp",
+        ),
+        (
+            nf4 and recipe.rollout.sampler == "vllm",
+            f"{base} with rollout.sampler=vllm: vLLM would be sent weights of 4 bits, which it "
+            "does not take; leave rollout.sampler out",
+        ),
+        (
+            name != "adamw" and engine.name == "trl" and split,
+            f"optimizer.name={name} with engine.sharding={engine.sharding}: bitsandbytes keeps "
+            "moments of whole parameters; use engine.sharding=ddp, or adamw",
+        ),
+    ]
 
 
 def _check_template_options(recipe: Recipe) -> None:
@@ -119,6 +180,11 @@ def _check_engine(recipe: Recipe) -> None:
     if engine.name == "verl":
         return
     check_name("optimizer.loss", recipe.optimizer.loss, LOSSES)
+    if recipe.advantage.filter_groups:
+        raise InputError(
+            "advantage.filter_groups: TRL samples no other groups in the place of those without a "
+            "signal; use engine=verl, or leave it out"
+        )
     for key, value, usual in (("mode", engine.mode, "sync"), ("options", engine.options, {})):
         if value != usual:
             raise InputError(f"engine.{key} is a setting of verl; use it with engine=verl")

@@ -29,6 +29,9 @@ class Extra:
 
 
 EXTRAS = {
+    "bitsandbytes": Extra(
+        "bitsandbytes", "moments in 8 bits, QLoRA", "pip install 'toolrest[bitsandbytes]'"
+    ),
     "lora": Extra("peft", "low-rank adapters (lora.rank)", "pip install 'toolrest[lora]'"),
     "vllm": Extra("vllm", "vLLM as sampler and backend", "pip install 'toolrest[vllm]'"),
     "bfcl": Extra(
@@ -43,24 +46,29 @@ EXTRAS = {
 
 REPORTERS = {
     "tensorboard": Extra(
-        "tensorboard", "metrics to TensorBoard", "pip install tensorboard", "tensorboardX"
+        *("tensorboard", "metrics to TensorBoard", "pip install 'toolrest[tensorboard]'"),
+        "tensorboardX",
     ),
-    "wandb": Extra("wandb", "metrics to Weights & Biases", "pip install wandb"),
-    "trackio": Extra("trackio", "metrics to Trackio", "pip install trackio"),
+    "wandb": Extra("wandb", "metrics to Weights & Biases", "pip install 'toolrest[wandb]'"),
+    "trackio": Extra("trackio", "metrics to Trackio", "pip install 'toolrest[trackio]'"),
 }
 """What `report_to` can name."""
 
 
 def asked_for(extra: str, recipe: Recipe) -> str | None:
-    """The setting for which a recipe needs one of `EXTRAS` on TRL's engine, or None.
+    """The setting for which a recipe needs one of `EXTRAS`, or None.
 
-    What the engine verl needs is said by `toolrest.engines.verl.environment`.
+    What the engine verl needs for every recipe is said by `toolrest.engines.verl.environment`.
     """
+    if extra == "bitsandbytes" and recipe.optimizer.name != "adamw" and recipe.method == "rl":
+        return f"optimizer.name={recipe.optimizer.name}"
     if recipe.engine.name != "trl":
         return None
     source = recipe.environment.source or ""
     if (extra == "openenv" and "://" in source) or (extra == "bfcl" and source == "bfcl"):
         return f"environment.source={source}"
+    if extra == "bitsandbytes" and recipe.lora.base_precision == "nf4":
+        return "lora.base_precision=nf4"
     if extra == "lora" and recipe.lora.rank:
         return f"lora.rank={recipe.lora.rank}"
     # TRL imports vLLM also where a server samples

@@ -23,6 +23,12 @@ _ELSEWHERE = {
     "optimizer.clip_epsilon": ("epsilon", "clip", "clip_ratio", "cliprange"),
     "optimizer.clip_epsilon_high": ("epsilon_high", "clip_ratio_high"),
     "optimizer.max_grad_norm": ("grad_clip", "gradient_clipping"),
+    "optimizer.beta": ("kl", "kl_coef", "kl_beta", "kl_loss_coef", "use_kl_loss"),
+    "optimizer.schedule": ("lr_scheduler", "lr_scheduler_type"),
+    "optimizer.warmup_steps": ("warmup", "lr_warmup_steps"),
+    "optimizer.name": ("optim", "optimizer_name"),
+    "optimizer.mask_truncated": ("mask_truncated_completions", "overlong_filtering"),
+    "advantage.filter_groups": ("dynamic_sampling",),
     "rollout.prompts_per_step": ("batch_size", "train_batch_size", "bs", "prompts"),
     "rollout.group_size": ("num_generations", "generations", "group", "n", "g", "k"),
     "rollout.max_response_tokens": (
@@ -37,6 +43,7 @@ _ELSEWHERE = {
     ),
     "policy": ("model", "model_name", "model_path", "model_name_or_path", "checkpoint", "base"),
     "max_steps": ("steps", "num_steps", "total_steps", "iters"),
+    "max_epochs": ("epochs", "epoch", "num_epochs", "num_train_epochs", "total_epochs"),
     "save_steps": ("save_every", "checkpoint_every", "save_freq"),
     "evaluation.every": ("eval_steps", "eval_every", "test_freq"),
     "evaluation.samples": ("eval_samples", "num_eval_samples", "heldout"),
@@ -44,6 +51,7 @@ _ELSEWHERE = {
     "name": ("run_name", "run", "experiment_name", "output_dir", "out"),
     "lora.rank": ("r", "lora_r", "lora_rank", "use_lora", "use_peft"),
     "lora.alpha": ("lora_alpha",),
+    "lora.base_precision": ("qlora", "load_in_4bit", "nf4"),
     "lora.target_modules": ("lora_target_modules",),
     "engine.processes": ("gpus", "num_gpus", "n_gpus", "num_processes", "nproc_per_node"),
     "engine.nodes": ("num_nodes", "nnodes"),
@@ -52,6 +60,7 @@ _ELSEWHERE = {
     "warm_start.method": ("sft",),
     "rollout.sampler": ("use_vllm", "vllm_mode", "backend"),
     "reward.function": ("reward_funcs", "reward_function", "reward_fn"),
+    "reward.weights": ("reward_weights",),
     "environment.source": ("env", "environment_factory", "tools"),
     "environment.max_turns": ("max_tool_calling_iterations", "max_assistant_turns"),
     "data.template_options": ("chat_template_kwargs",),
@@ -62,27 +71,11 @@ _FIRST = ("optimizer.", "rollout.")
 """Sections whose key is meant where another section has one of that name too."""
 _NONE = {
     **dict.fromkeys(
-        ("epochs", "epoch", "num_epochs", "num_train_epochs", "total_epochs"),
-        "a run's length is max_steps, in optimiser steps (rows / rollout.prompts_per_step is about "
-        "an epoch); write max_steps=N",
-    ),
-    **dict.fromkeys(
-        ("beta", "kl", "kl_coef", "kl_beta", "kl_loss_coef", "use_kl_loss"),
-        "the objective has no KL term, as in the paper; leave it out",
-    ),
-    **dict.fromkeys(
         ("gradient_accumulation_steps", "accumulation", "grad_accum"),
         "it follows from rollout.prompts_per_step x rollout.group_size and optimizer.micro_batch; "
         "set optimizer.micro_batch",
     ),
-    **dict.fromkeys(
-        ("lr_scheduler", "lr_scheduler_type", "warmup", "warmup_steps", "warmup_ratio"),
-        "the learning rate is constant; leave it out, and set optimizer.learning_rate",
-    ),
-    **dict.fromkeys(
-        ("top_p", "top_k", "min_p", "weight_decay"),
-        "recipes have no such setting, as it would change what is estimated; leave it out",
-    ),
+    "warmup_ratio": ("the warm-up is a number of optimiser steps; write optimizer.warmup_steps=N"),
 }
 """Names that are no key, and why."""
 _MAIN = {

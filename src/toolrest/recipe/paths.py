@@ -45,7 +45,11 @@ def _data(data: Data) -> Data:
 
 def _with(section: Any, name: str, key: str) -> Any:
     value = getattr(section, name)
-    return section if value is None else section.model_copy(update={name: whole_path(key, value)})
+    if value is None:
+        return section
+    several = isinstance(value, list)
+    whole = [whole_path(key, each) for each in value] if several else whole_path(key, value)
+    return section.model_copy(update={name: whole})
 
 
 def whole_path(key: str, value: str) -> str:

@@ -56,7 +56,10 @@ class Recipe(Section):
     dialect: str = "rlla"
     """How the policy writes thoughts, calls and responses. auto: as its chat template does."""
     max_steps: int = Field(default=25, ge=1)
-    """Optimiser steps."""
+    """Optimiser steps at most."""
+    max_epochs: float | None = Field(default=None, gt=0)
+    """Passes over the training rows at most; where `max_steps` is unsaid, these alone count. None:
+    `max_steps` alone."""
     save_steps: int = Field(default=10, ge=1)
     """Steps between checkpoints."""
     report_to: list[Literal["tensorboard", "wandb", "trackio"]] = Field(default_factory=list)

@@ -144,6 +144,13 @@ class Rollout(Section):
     """A response that has not ended by then is truncated. Unsaid: see `Recipe`."""
     temperature: float = Field(default=1.0, gt=0)
     """Sampling temperature; entropies are those at this temperature."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Tokens are drawn from the likeliest that together have this probability. Below 1, and with
+    `top_k` and `min_p`, probability ratios and entropies stay those of all tokens."""
+    top_k: int = Field(default=0, ge=0)
+    """Tokens are drawn from so many of the likeliest; 0: all."""
+    min_p: float = Field(default=0.0, ge=0, le=1)
+    """Tokens less likely than this share of the likeliest's probability are not drawn."""
     sampler: Literal["auto", "shared_prefix", "generate", "vllm"] = "auto"
     """shared_prefix: groups share their prompt, for small policies; generate: transformers'; vllm:
     see `vllm`. auto: shared_prefix on a CPU where the policy's attention allows it, else generate;
@@ -201,11 +208,20 @@ class Reward(Section):
     needless_turn: float = Field(default=0.0, ge=0)
     """With `by_turns`: what a turn costs that is none of the dialogue's steps; the rules' rewards
     go from -3 to 4."""
-    function: str | None = None
-    """FILE.py:NAME of a reward function as TRL takes it, whose rewards are added. The file is
-    run."""
+    function: str | list[str] | None = None
+    """FILE.py:NAME of a reward function as TRL takes it, whose rewards are added, or a list of
+    such. The files are run."""
+    weights: list[float] | None = None
+    """With `function`: what the rules' reward, or the environment's, counts, and then each
+    function's (TRL's reward_weights). None: each 1."""
     timeout: float = Field(default=600.0, gt=0, le=86_400)
     """Seconds after which a call of `function` has failed."""
+
+    @property
+    def functions(self) -> list[str]:
+        """Each of `function`."""
+        named = self.function
+        return [] if named is None else [named] if isinstance(named, str) else named
 
 
 _BIASED_CREDIT = ("turn", "turn_mean", "turn_index", "per_turn")
@@ -224,6 +240,9 @@ class Advantage(Section):
     discount: float = Field(default=1.0, ge=0, le=1)
     """With turns and spans: how much a decision counts for tokens before an earlier one. 1:
     unbiased."""
+    filter_groups: bool = False
+    """With verl: groups whose responses all earn the same are left out, and others sampled in
+    their place (DAPO)."""
 
     @field_validator("credit", mode="before")
     @classmethod
@@ -251,8 +270,20 @@ class Guards(Section):
 class Optimizer(Section):
     """The policy's updates."""
 
+    name: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"] = "adamw"
+    """AdamW. adamw_8bit: with its moments in 8 bits; paged_adamw_8bit: which also move to the
+    CPU's memory when the GPU's is full; both by bitsandbytes."""
     learning_rate: float = Field(default=2e-4, gt=0)
-    """AdamW's, constant. Unsaid: see `Recipe`."""
+    """Its greatest learning rate. Unsaid: see `Recipe`."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How the learning rate goes on after the warm-up: as it is, or to 0 at `max_steps`."""
+    warmup_steps: int = Field(default=0, ge=0)
+    """Optimiser steps in which the learning rate rises in a line, from 0 in the first."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """AdamW's, of matrices alone with TRL."""
+    beta: float = Field(default=0.0, ge=0)
+    """Weight of the KL divergence from the policy at the start (k3), which is added to the loss of
+    each token, unweighted; 0: none, and no policy is kept for it."""
     loss: str = "grpo"
     """TRL's loss_type; `grpo` is the paper's mean over each sequence."""
     clip_epsilon: float = Field(default=0.2, gt=0)
@@ -273,6 +304,8 @@ class Optimizer(Section):
     """Whether a forward computes the prompt of several responses once; auto: where it is exact."""
     iterations: int = Field(default=1, ge=1)
     """Optimiser passes over each batch of rollouts (mu)."""
+    mask_truncated: bool = False
+    """Whether responses that were cut at the length limit are left out of the loss (DAPO)."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
 
@@ -312,6 +345,8 @@ class Lora(Section):
     """Adapters are scaled by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the adapters' input."""
+    base_precision: Literal["full", "nf4"] = "full"
+    """nf4: what the adapters are added to is kept in 4 bits (QLoRA, by bitsandbytes)."""
     target_modules: str | list[str] = "all-linear"
     """Which modules get them: all linear layers but the head (all-linear), or modules' names."""
 

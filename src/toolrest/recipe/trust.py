@@ -15,7 +15,7 @@ def names_code(recipe: Recipe) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if recipe.trust_remote_code:
         found["trust_remote_code"] = True
-    if recipe.reward.function is not None:
+    if recipe.reward.functions:
         found["reward.function"] = recipe.reward.function
     source = recipe.environment.source
     if source is not None and source not in BUILT_IN and "://" not in source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
@@ -11,13 +12,33 @@ STATISTICS = 3
 """How many numbers are told of a token; see `Sampled`."""
 
 
+@dataclass(frozen=True)
+class Draw:
+    """How a token is drawn from the policy's probabilities, in the order of the fields."""
+
+    temperature: float = 1.0
+    """Logits are divided by it."""
+    top_k: int = 0
+    """Of so many of the likeliest; 0: of all."""
+    top_p: float = 1.0
+    """Of the likeliest that together have this probability."""
+    min_p: float = 0.0
+    """Of those that have at least this share of the likeliest's probability."""
+
+    @property
+    def of_all(self) -> bool:
+        """Whether every token may be drawn."""
+        return self.top_k == 0 and self.top_p >= 1 and self.min_p <= 0
+
+
 class Sampled(NamedTuple):
     """B responses, those to one prompt next to each other."""
 
     ids: list[list[int]]
     statistics: list[torch.Tensor]
-    """Of each token of each response, float32, [T, 3]: ln p, and of the distribution that it was
-    drawn from the entropy in nats and the collision entropy 1 - sum_v p_v^2. Empty if greedy."""
+    """Of each token of each response, float32, [T, 3]: ln p, and of its distribution the entropy in
+    nats and the collision entropy 1 - sum_v p_v^2, all at the temperature and before tokens are
+    left out. Empty if greedy."""
 
 
 class Ask(NamedTuple):

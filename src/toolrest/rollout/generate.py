@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
+
+from toolrest.rollout.asking import Draw
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -14,7 +17,7 @@ def generate_batch(
     tokenizer: PreTrainedTokenizerBase,
     prompts: list[list[int]],
     max_response_tokens: int,
-    temperature: float | None,
+    draw: Draw | None,
     end_ids: Sequence[int],
 ) -> list[list[int]]:
     """One response a prompt by transformers' generate, the end token included.
@@ -23,7 +26,7 @@ def generate_batch(
     so that sampling is that of training and greedy is greedy.
 
     Args:
-        temperature: None for greedy decoding.
+        draw: None for greedy decoding.
         end_ids: a response ends with one of them.
     """
     batch = tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(
@@ -31,8 +34,8 @@ def generate_batch(
     )
     sampled = (
         {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-        if temperature is None
-        else {"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0}
+        if draw is None
+        else {"do_sample": True, **asdict(draw)}
     )
     from transformers import GenerationConfig
 

@@ -9,7 +9,7 @@ import torch
 
 from toolrest.errors import InputError
 from toolrest.recipe.extras import check_extras
-from toolrest.rollout.asking import SamplerOf, TurnSampler
+from toolrest.rollout.asking import Draw, SamplerOf, TurnSampler
 from toolrest.rollout.attention_kind import can_share_prefix
 from toolrest.rollout.generate import generate_batch
 from toolrest.rollout.repeated import RepeatedTurns
@@ -43,6 +43,12 @@ def check_vllm(recipe: Recipe) -> None:
         )
 
 
+def recipe_draw(recipe: Recipe) -> Draw:
+    """How a recipe has tokens drawn."""
+    rollout = recipe.rollout
+    return Draw(rollout.temperature, rollout.top_k, rollout.top_p, rollout.min_p)
+
+
 def shares_prefix(model: PreTrainedModel, sampler: Sampler) -> bool:
     """Whether `sample_groups` samples the policy's responses.
 
@@ -63,13 +69,13 @@ def turn_samplers(
     tokenizer: PreTrainedTokenizerBase,
     sampler: Sampler,
     end_ids: Sequence[int],
-    temperature: float | None,
+    draw: Draw | None,
 ) -> SamplerOf:
     """What makes the samplers of a policy's turns: with shared prefixes, or transformers' own.
 
     Args:
         end_ids: a turn ends with one of them.
-        temperature: None for greedy decoding.
+        draw: None for greedy decoding.
 
     Raises:
         InputError: shared prefixes were asked for and do not fit the policy.
@@ -79,11 +85,11 @@ def turn_samplers(
     def sampler_of(prompts: list[list[int]], group_size: int) -> TurnSampler:
         if shared:
             return SharedPrefixTurns(
-                model, prompts, group_size=group_size, end_ids=end_ids, temperature=temperature
+                model, prompts, group_size=group_size, end_ids=end_ids, draw=draw
             )
         return RepeatedTurns(
             [ids for ids in prompts for _ in range(group_size)],
-            lambda asked, most: generate_batch(model, tokenizer, asked, most, temperature, end_ids),
+            lambda asked, most: generate_batch(model, tokenizer, asked, most, draw, end_ids),
         )
 
     return sampler_of

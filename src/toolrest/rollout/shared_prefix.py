@@ -17,8 +17,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import torch
 from transformers import DynamicCache
 from transformers.cache_utils import Cache
+from transformers.generation.logits_process import (
+    MinPLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
-from toolrest.rollout.asking import Ask, OnEnded, Sampled
+from toolrest.rollout.asking import Ask, Draw, OnEnded, Sampled
 from toolrest.rollout.prompt_cache import NEVER, PromptCache, ResponseCache, sharing
 
 if TYPE_CHECKING:
@@ -40,7 +45,7 @@ def sample(  # noqa: PLR0913 -- the policy, its prompts, and how each token is d
     group_size: int,
     max_tokens: int,
     end_ids: Sequence[int],
-    temperature: float | None,
+    draw: Draw | None,
     uniforms: torch.Tensor | None = None,
     on_ended: Callable[[int], object] = lambda count: None,
 ) -> Sampled:
@@ -51,14 +56,12 @@ def sample(  # noqa: PLR0913 -- the policy, its prompts, and how each token is d
         prompts: token ids, at least one a prompt.
         max_tokens: a response that has not ended by then is cut.
         end_ids: a response ends with one of them, which it includes.
-        temperature: None for greedy decoding.
+        draw: None for greedy decoding.
         uniforms: numbers in [0, 1), float64, [B, max_tokens] with B = prompts * group_size: one for
             each token that may be sampled. None: drawn from torch's global generator.
         on_ended: called with the number of responses that have ended so far, when it grows.
     """
-    rollouts = SharedPrefixTurns(
-        model, prompts, group_size=group_size, end_ids=end_ids, temperature=temperature
-    )
+    rollouts = SharedPrefixTurns(model, prompts, group_size=group_size, end_ids=end_ids, draw=draw)
     total = len(prompts) * group_size
     ended = 0
 
@@ -92,7 +95,7 @@ class SharedPrefixTurns:
         prompts: token ids, at least one a prompt; each has `group_size` rows, next to each other.
         group_size: rows of a prompt.
         end_ids: a turn ends with one of them, which it includes.
-        temperature: None for greedy decoding.
+        draw: None for greedy decoding.
     """
 
     @torch.no_grad()
@@ -103,9 +106,9 @@ class SharedPrefixTurns:
         *,
         group_size: int,
         end_ids: Sequence[int],
-        temperature: float | None,
+        draw: Draw | None,
     ) -> None:
-        self._model, self._temperature = model, temperature
+        self._model, self._draw = model, draw
         device = model.device
         self._mask, ids = _padded(prompts, device)
         cache = DynamicCache()
@@ -156,7 +159,7 @@ class SharedPrefixTurns:
         """
         device, total = self._last.device, len(asked)
         most = max(each.most for each in asked)
-        if uniforms is None and self._temperature is not None:
+        if uniforms is None and self._draw is not None:
             uniforms = torch.rand(total, most, dtype=torch.float64)
         order = torch.tensor([each.row for each in asked], device=device)
         shared = PromptCache(self._prompts, self._mask, self._owner[order])
@@ -223,7 +226,7 @@ class SharedPrefixTurns:
         limits = torch.tensor([each.most for each in asked], device=device)
         cache = Cache(layers=cast("list[Any]", self._own))
         sampled = torch.zeros(total, most, dtype=torch.long, device=device)
-        drawn = 0 if self._temperature is None else most
+        drawn = 0 if self._draw is None else most
         statistics = torch.zeros(total, drawn, 3, device=device)
         lengths = limits.clone()
         position = self._position[order]
@@ -231,12 +234,12 @@ class SharedPrefixTurns:
         places = rows.clone()
         """Rows in the order of the caches, those that have ended after the others."""
         for step in range(most):
-            if self._temperature is None:
+            if self._draw is None:
                 tokens = logits.argmax(-1)
             else:
                 assert uniforms is not None
                 chosen = uniforms[rows.to(uniforms.device), step].to(device)
-                tokens, statistics[rows, step] = _draw(logits, self._temperature, chosen)
+                tokens, statistics[rows, step] = _drawn(logits, self._draw, chosen)
             sampled[rows, step] = tokens
             ended = torch.isin(tokens, self._ends) | (limits[rows] == step + 1)
             if ended.any():
@@ -316,16 +319,18 @@ def _padded(
     return mask.to(device), ids.to(device)
 
 
-def _draw(
-    logits: torch.Tensor, temperature: float, uniforms: torch.Tensor
+def _drawn(
+    logits: torch.Tensor, draw: Draw, uniforms: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Sample one token a row by the inverse of its CDF; logits [B, V], uniforms [B].
 
     Returns:
         (tokens [B], their statistics as in `Sampled` [B, 3]).
     """
-    chances = torch.softmax(logits.float() / temperature, dim=-1)
-    cumulative = chances.double().cumsum(-1)
+    scores = logits.float() / draw.temperature
+    chances = torch.softmax(scores, dim=-1)
+    kept = chances if draw.of_all else torch.softmax(_left(scores, draw), dim=-1)
+    cumulative = kept.double().cumsum(-1)
     drawn = (uniforms * cumulative[:, -1])[:, None]
     tokens = torch.searchsorted(cumulative, drawn, right=True).clamp(max=logits.shape[1] - 1)
     of_each = (
@@ -334,3 +339,14 @@ def _draw(
         1.0 - chances.square().sum(-1),
     )
     return tokens[:, 0], torch.stack(of_each, dim=-1)
+
+
+def _left(scores: torch.Tensor, draw: Draw) -> torch.Tensor:
+    """The scores with minus infinity where a token may not be drawn, [B, V]."""
+    unused = cast(torch.LongTensor, torch.empty(0, dtype=torch.long))
+    kept = cast(torch.FloatTensor, scores)
+    if draw.top_k > 0:
+        kept = TopKLogitsWarper(draw.top_k)(unused, kept)
+    if draw.top_p < 1:
+        kept = TopPLogitsWarper(draw.top_p)(unused, kept)
+    return MinPLogitsWarper(draw.min_p)(unused, kept) if draw.min_p > 0 else kept

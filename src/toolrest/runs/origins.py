@@ -56,10 +56,10 @@ def file_origins(recipe: Recipe) -> dict[str, str]:
     for source in recipe.sources:
         found |= _data(source.path)
     found |= {f"policy {recipe.policy}: {name}": value for name, value in _policy(recipe).items()}
-    if recipe.reward.function is not None:
-        file = user_path(recipe.reward.function.rpartition(":")[0], "reward.function")
+    for named in recipe.reward.functions:
+        file = user_path(named.rpartition(":")[0], "reward.function")
         if file.is_file():
-            found[f"reward {recipe.reward.function}"] = sha256_of(file)
+            found[f"reward {named}"] = sha256_of(file)
     source = recipe.environment.source
     if source is not None and (file := environment_file(source)) is not None:
         found[f"environment {source}"] = sha256_of(file)

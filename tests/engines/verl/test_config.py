@@ -34,10 +34,15 @@ VARIANTS = {
     "odd-scheme": ["weighting={scheme: rest*stare, options: {rest: {curriculum: false}}}"],
     "template": ["dialect=hermes"],
     "lora": ["lora={rank: 8, target_modules: [q_proj, v_proj]}", "engine.precision=float32"],
-    "by-tokens": ["optimizer.micro_tokens=20000"],
+    "by-tokens": ["optimizer.micro_tokens=20000", "optimizer.beta=0.01"],
     "colocate": ["engine.mode=colocate_async"],
     "separate": ["engine.mode=separate_async", f"engine.options={{{SEPARATE}}}"],
     "dr_grpo": ["optimizer.loss=dr_grpo", "advantage.scale=none", "evaluation.samples=0"],
+    "keys": [
+        *("optimizer.schedule=cosine", "optimizer.warmup_steps=5", "optimizer.weight_decay=0.1"),
+        *("optimizer.beta=0.003", "optimizer.name=adamw_8bit", "advantage.filter_groups=true"),
+        *("rollout.top_p=0.9", "rollout.top_k=20"),
+    ],
     "cispo": [f"engine.options={{{ACTOR}.policy_loss.loss_mode: cispo}}"],
 }
 
@@ -95,7 +100,7 @@ def test_verls_own_checks_pass(given, tmp_path, monkeypatch):
     config = composed(settings_of(given, tmp_path))
     if given.lora.rank:
         config.actor_rollout_ref.rollout.name = "sglang"
-    validate_config(config, use_reference_policy=False, use_critic=False)
+    validate_config(config, use_reference_policy=given.optimizer.beta > 0, use_critic=False)
     actor = omega_conf_to_dataclass(config.actor_rollout_ref.actor)
     assert actor.loss_agg_mode == settings_of(given, tmp_path)[f"{ACTOR}.loss_agg_mode"]
     assert actor.optim.clip_grad == given.optimizer.max_grad_norm
@@ -228,3 +233,33 @@ def test_the_fields_that_the_loss_reads_are_still_those():
     source = inspect.getsource(ppo_loss)
     assert 'advantages = data["advantages"]' in source
     assert "get_policy_loss_fn(loss_mode)" in source
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_learning_rates_are_those_of_the_other_engine(schedule):
+    """verl's schedule against transformers', which TRL takes, over a run with a warm-up."""
+    import torch
+    from transformers import get_scheduler
+    from verl.utils import torch_functional
+
+    def rates(make):
+        weight = torch.nn.Parameter(torch.zeros(1))
+        optimizer = torch.optim.AdamW([weight], lr=1.0)
+        made, found = make(optimizer), []
+        for _ in range(20):
+            found.append(made.get_last_lr()[0])
+            optimizer.step()
+            made.step()
+        return found
+
+    name = "constant_with_warmup" if schedule == "constant" else "cosine"
+    theirs = rates(
+        lambda optimizer: torch_functional.get_constant_schedule_with_warmup(optimizer, 5)
+        if schedule == "constant"
+        else torch_functional.get_cosine_schedule_with_warmup(
+            optimizer, num_warmup_steps=5, num_training_steps=20, min_lr_ratio=0.0
+        )
+    )
+    assert theirs == pytest.approx(
+        rates(lambda optimizer: get_scheduler(name, optimizer, 5, 20)), abs=1e-9
+    )

@@ -81,6 +81,45 @@ def test_the_loss_is_the_papers():
     assert dr_grpo["algorithm.norm_adv_by_std_in_grpo"] is False
 
 
+def test_the_optimiser_s_keys_and_the_kl_term():
+    found = settings()
+    optim = f"{ACTOR}.optim"
+    assert (found[f"{optim}.lr_scheduler_type"], found[f"{optim}.weight_decay"]) == ("constant", 0)
+    assert f"{optim}.lr_warmup_steps" not in found and f"{optim}.optimizer" not in found
+    assert f"{ACTOR}.kl_loss_coef" not in found
+    assert not any("filter_groups" in key for key in found)
+    found = settings(
+        *("optimizer.schedule=cosine", "optimizer.weight_decay=0.1", "optimizer.beta=0.003"),
+        *("optimizer.name=paged_adamw_8bit", "advantage.filter_groups=true"),
+    )
+    assert (found[f"{optim}.lr_scheduler_type"], found[f"{optim}.weight_decay"]) == ("cosine", 0.1)
+    assert found[f"{optim}.optimizer"] == "PagedAdamW8bit"
+    assert found[f"{optim}.optimizer_impl"] == "bitsandbytes.optim"
+    assert found[f"{ACTOR}.use_kl_loss"] is True and found[f"{ACTOR}.kl_loss_coef"] == 0.003
+    assert found[f"{ACTOR}.kl_loss_type"] == "low_var_kl"  # k3, as TRL's
+    ref = "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu"
+    assert found[ref] == found[f"{ACTOR}.ppo_micro_batch_size_per_gpu"] and ref not in settings()
+    assert found["algorithm.filter_groups.enable"] is True
+
+
+def test_a_warm_up_is_as_long_as_verl_counts_it():
+    """verl moves the rate once a generation; once an update where it samples apart."""
+    split = ("rollout.prompts_per_step=64", "optimizer.mini_batch=16", "save_steps=4")
+    steps = ("max_steps=40", "optimizer.warmup_steps=12")
+    key = f"{ACTOR}.optim.lr_warmup_steps"
+    assert settings(*split, *steps)[key] == 3
+    apart = ("engine.mode=separate_async", f"engine.options={{{ROLLOUT}.nnodes: 1}}")
+    assert settings(*split, *steps, *apart)[key] == 12
+    with pytest.raises(InputError, match=r"optimizer.warmup_steps=13.*use 16"):
+        settings(*split, "max_steps=40", "optimizer.warmup_steps=13")
+
+
+def test_sampling_of_the_likeliest():
+    found = settings("rollout.top_p=0.9", "rollout.top_k=20")
+    assert (found[f"{ROLLOUT}.top_p"], found[f"{ROLLOUT}.top_k"]) == (0.9, 20)
+    assert (settings()[f"{ROLLOUT}.top_p"], settings()[f"{ROLLOUT}.top_k"]) == (1.0, -1)
+
+
 def test_our_trainer_and_what_it_reads():
     found = settings("weighting={scheme: rest, options: {curriculum: false}}", "dialect=hermes")
     assert found["trainer.v1.trainer_mode"] == "toolrest_sync"
@@ -160,6 +199,10 @@ def test_options_come_last_and_replace_ours():
         (["engine.mode=separate_async"], "rollout.nnodes: 1"),
         (["optimizer.prefix_sharing=on"], "each row by itself"),
         (["optimizer.micro_tokens=900"], "longest sequence, 1216 tokens"),
+        (["rollout.min_p=0.1"], "top_p and top_k alone"),
+        (["optimizer.schedule=linear"], "constant and cosine"),
+        (["optimizer.mask_truncated=true"], "optimizer.mask_truncated: verl has no such"),
+        (["lora={rank: 8, base_precision: nf4}"], "no policy in 4 bits"),
     ],
 )
 def test_what_verl_cannot_do_is_refused(overrides, words):

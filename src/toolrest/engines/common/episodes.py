@@ -74,8 +74,7 @@ def recipe_limits(recipe: Recipe) -> Limits:
 
 def environment_reward(recipe: Recipe) -> str | None:
     """The recipe's reward function, if it reads `environments`, which live in other processes."""
-    named = recipe.reward.function
-    return named if named is not None and reads_environments(named) else None
+    return next((named for named in recipe.reward.functions if reads_environments(named)), None)
 
 
 def recipe_options(recipe: Recipe) -> EpisodeOptions:

@@ -21,7 +21,7 @@ from toolrest.engines.common.episodes import (
     episode_metrics,
     episode_seeds,
 )
-from toolrest.engines.trl.rollout import STATISTICS, Numbers, unwrapped
+from toolrest.engines.trl.rollout import STATISTICS, Numbers, trainer_draw, unwrapped
 from toolrest.engines.trl.rows import ROW
 from toolrest.engines.trl.scoring import ScoringTrainer
 from toolrest.environments.episode import Limits
@@ -80,7 +80,9 @@ class EpisodeRollouts:
         played = self.episodes.play(
             [_reset_with(row) for row in rows],
             seeds,
-            turn_samplers(model, ours._tokenizer, sampler, ours.eos_token_ids, trainer.temperature),
+            turn_samplers(
+                model, ours._tokenizer, sampler, ours.eos_token_ids, trainer_draw(trainer)
+            ),
             lambda turn: numbers.uniforms(self.episodes.options.turns.turn_tokens, turn),
         )
         model.train(was_training)

@@ -176,6 +176,16 @@ def check_alone(
     """
     if args.use_vllm:
         raise InputError("environment= does not sample with vLLM; leave use_vllm out")
+    if args.repetition_penalty != 1.0 or args.generation_kwargs:
+        raise InputError(
+            "environment= draws tokens by temperature, top_p, top_k and min_p alone; leave "
+            "repetition_penalty and generation_kwargs out"
+        )
+    if args.mask_truncated_completions:
+        raise InputError(
+            "mask_truncated_completions: TRL takes every episode that ends with a result for one "
+            "that was cut; leave it out with environment="
+        )
     beside = {
         "tools": tools,
         "rollout_func": rollout_func,

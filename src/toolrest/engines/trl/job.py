@@ -58,7 +58,7 @@ class TrlEngine:
         if supervised(recipe) != "none":
             demonstrated(recipe, job.samples.train)
         job.view.stage("loading the policy and the training engine")
-        model = load_policy(recipe)
+        model = load_policy(recipe, trained=True)
         _check_fits(recipe, model)
         from toolrest.engines.trl.launch import train_with_trl
 
@@ -71,7 +71,7 @@ class TrlEngine:
         if recipe.warm_start.method != "none":
             model = _warm_started(job, model)
             start = evaluation.whole(model, "warm_start")
-        elif recipe.lora.rank and has_adapters(policy_folder(recipe)):
+        elif _needs_base(recipe) and has_adapters(policy_folder(recipe)):
             model = _based(job, model)
         job.begin("training")
         curved = bool(job.heldout and recipe.evaluation.every)
@@ -119,9 +119,15 @@ def _warm_started(job: Job, model: PreTrainedModel) -> PreTrainedModel:
     return load_policy(job.recipe, job.run.warm_start)
 
 
+def _needs_base(recipe: Recipe) -> bool:
+    """Whether the policy at the start is loaded by its folder: by adapters, or for the KL term."""
+    return recipe.lora.rank > 0 or recipe.optimizer.beta > 0
+
+
 def _based(job: Job, model: PreTrainedModel) -> PreTrainedModel:
-    """The policy, saved whole in the run's folder as the base of new adapters: where the recipe's
-    policy is one of adapters, these are merged, as nothing loads adapters of adapters.
+    """The policy, saved whole in the run's folder as the base of new adapters, or as the policy
+    that a KL term is measured from: where the recipe's policy is one of adapters, these are merged,
+    as nothing loads adapters of adapters.
     """
     base = job.run.base
 
@@ -134,4 +140,4 @@ def _based(job: Job, model: PreTrainedModel) -> PreTrainedModel:
 
     if not job.ranks.first(base.is_dir):
         job.ranks.first(write)
-    return load_policy(job.recipe, base)
+    return load_policy(job.recipe, base, trained=True)

@@ -21,6 +21,7 @@ from toolrest.engines.common.recipe_reward import recipe_reward
 from toolrest.engines.common.signals import stopped_by_signals
 from toolrest.engines.trl.prefix.support import has_router_loss
 from toolrest.engines.trl.progress import Progress
+from toolrest.engines.trl.reporting import PROJECT, reporting
 from toolrest.engines.trl.rollout import shared_prefix_rollout
 from toolrest.engines.trl.rows import training_rows
 from toolrest.engines.trl.settings import lora_config, uses_bfloat16
@@ -37,6 +38,12 @@ from toolrest.runs.folder import rollouts_file
 from toolrest.runs.model_card import ModelCard, Results
 
 OnEvaluation = Callable[[int], None]
+
+_OPTIMIZERS = {
+    "adamw": "adamw_torch_fused",
+    "adamw_8bit": "adamw_8bit",
+    "paged_adamw_8bit": "paged_adamw_8bit",
+}
 
 
 def trl_config(recipe: Recipe, checkpoints: Path, *, by_tokens: bool = True) -> ResTConfig:
@@ -64,22 +71,29 @@ def trl_config(recipe: Recipe, checkpoints: Path, *, by_tokens: bool = True) -> 
         non_finite=recipe.guards.non_finite,
         credit_discount=recipe.advantage.discount,
         record_entropies=recipe.rollout.saved_entropies,
-        beta=0.0,
+        beta=recipe.optimizer.beta,
         num_iterations=recipe.optimizer.iterations,
         num_generations=recipe.rollout.group_size,
         max_completion_length=recipe.longest_response,
         normalise=recipe.weighting.normalise,
         environment_failure=recipe.environment.failure,
         temperature=recipe.rollout.temperature,
+        top_p=recipe.rollout.top_p,
+        top_k=recipe.rollout.top_k,
+        min_p=recipe.rollout.min_p or None,
+        mask_truncated_completions=recipe.optimizer.mask_truncated,
+        reward_weights=_reward_weights(recipe),
         prefix_sharing=recipe.optimizer.prefix_sharing,
         micro_tokens=tokens,
         per_device_train_batch_size=micro,
         gradient_accumulation_steps=accumulated,
         steps_per_generation=accumulated * recipe.updates_per_generation,
         gradient_checkpointing=recipe.optimizer.gradient_checkpointing,
+        optim=_OPTIMIZERS[recipe.optimizer.name],
         learning_rate=recipe.optimizer.learning_rate,
-        lr_scheduler_type="constant",
-        weight_decay=0.0,
+        lr_scheduler_type=_schedule(recipe),
+        warmup_steps=recipe.optimizer.warmup_steps,
+        weight_decay=recipe.optimizer.weight_decay,
         max_grad_norm=recipe.optimizer.max_grad_norm,
         max_steps=recipe.max_steps,
         save_steps=recipe.save_steps,
@@ -96,9 +110,19 @@ def trl_config(recipe: Recipe, checkpoints: Path, *, by_tokens: bool = True) -> 
         vllm_importance_sampling_correction=vllm.correction,
         ddp_find_unused_parameters=False,
         remove_unused_columns=False,
+        trust_remote_code=recipe.trust_remote_code,
         report_to=list(recipe.report_to) or "none",
+        project=PROJECT,
+        run_name=checkpoints.resolve().parent.name,
         disable_tqdm=True,
     )
+
+
+def _schedule(recipe: Recipe) -> str:
+    """What transformers calls the schedule; its `constant` has no warm-up."""
+    optimizer = recipe.optimizer
+    warmed = optimizer.schedule == "constant" and optimizer.warmup_steps > 0
+    return "constant_with_warmup" if warmed else optimizer.schedule
 
 
 def _micro_tokens(recipe: Recipe, by_tokens: bool) -> int | None:
@@ -152,6 +176,11 @@ def train_with_trl(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> 
     Returns:
         The optimiser steps done; fewer than the recipe's if it was interrupted.
     """
+    with reporting(job.run):
+        return _train(job, model, evaluate)
+
+
+def _train(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> int:
     recipe, run, tokenizer = job.recipe, job.run, job.tokenizer
     follow = _Follow(job, evaluate)
     trainer = ResTTrainer(
@@ -202,16 +231,27 @@ def _card(job: Job, model: PreTrainedModel, step: int) -> ModelCard:
 
 
 def _rewards(job: Job) -> list[Any]:
-    """The recipe's reward, and the user's function where there is one."""
+    """The recipe's reward, and the user's functions."""
     recipe = job.recipe
     rewards: list[Any] = []
     if not recipe.acts or recipe.reward.by_turns:
         rewards.append(recipe_reward(recipe))
-    if recipe.reward.function is not None and environment_reward(recipe) is None:
-        function = load_reward_function(recipe.reward.function)
+    if environment_reward(recipe) is None:
         rule, timeout = recipe.guards.reward_error, recipe.reward.timeout
-        rewards.append(GuardedReward(function, rule, timeout, job.monitor.say, job.ranks))
+        rewards += [
+            GuardedReward(load_reward_function(named), rule, timeout, job.monitor.say, job.ranks)
+            for named in recipe.reward.functions
+        ]
     return rewards
+
+
+def _reward_weights(recipe: Recipe) -> list[float] | None:
+    """What each of the trainer's rewards counts: the environment's, the rules', the functions'."""
+    if recipe.reward.weights is None:
+        return None
+    own, *functions = recipe.reward.weights
+    both = recipe.acts and recipe.reward.by_turns
+    return [own] * (1 + both) + functions
 
 
 def _rollout_function(recipe: Recipe, model: PreTrainedModel) -> Any:

@@ -8,6 +8,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 
 from toolrest.engines.common.episodes import group_size
+from toolrest.rollout.asking import Draw
 from toolrest.rollout.shared_prefix import sample
 
 STATISTICS = "sampling_statistics"
@@ -37,7 +38,7 @@ def shared_prefix_rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str,
         group_size=group,
         max_tokens=most,
         end_ids=cast(Any, trainer).eos_token_ids,
-        temperature=trainer.temperature,
+        draw=trainer_draw(trainer),
         uniforms=numbers.uniforms(most),
     )
     model.train(was_training)
@@ -47,6 +48,11 @@ def shared_prefix_rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str,
         "logprobs": None,
         STATISTICS: sampled.statistics,
     }
+
+
+def trainer_draw(trainer: GRPOTrainer) -> Draw:
+    """How a trainer's settings have tokens drawn."""
+    return Draw(trainer.temperature, trainer.top_k, trainer.top_p, trainer.min_p or 0.0)
 
 
 def unwrapped(trainer: GRPOTrainer) -> PreTrainedModel:

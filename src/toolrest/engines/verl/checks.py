@@ -49,7 +49,7 @@ def check_recipe(recipe: Recipe) -> None:
             "runs/<name>/warm_start as policy",
         ),
         (
-            recipe.reward.function is not None,
+            bool(recipe.reward.functions),
             "reward.function is added by the TRL engine; "
             + (
                 "with verl a function of your own is the whole reward: engine.options="
@@ -93,6 +93,24 @@ def check_recipe(recipe: Recipe) -> None:
             (recipe.optimizer.micro_tokens or recipe.longest_sequence) < recipe.longest_sequence,
             f"optimizer.micro_tokens={recipe.optimizer.micro_tokens}: verl needs room for the "
             f"longest sequence, {recipe.longest_sequence} tokens",
+        ),
+        (
+            recipe.rollout.min_p > 0,
+            f"rollout.min_p={recipe.rollout.min_p:g}: verl passes top_p and top_k alone on to "
+            "vLLM; use these",
+        ),
+        (
+            recipe.optimizer.schedule == "linear",
+            "optimizer.schedule=linear: verl has constant and cosine; use one of them",
+        ),
+        (
+            recipe.optimizer.mask_truncated,
+            "optimizer.mask_truncated: verl has no such setting; leave it out, or use engine=trl",
+        ),
+        (
+            recipe.lora.base_precision != "full",
+            f"lora.base_precision={recipe.lora.base_precision}: verl loads no policy in 4 bits; "
+            "leave it out, or use engine=trl",
         ),
         (
             recipe.lora.dropout > 0,

@@ -30,6 +30,7 @@ from toolrest.runs.folder import RunFolder
 
 _RAW_TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}"
 """For prompts that are written out already."""
+_EIGHT_BITS = {"adamw_8bit": "AdamW8bit", "paged_adamw_8bit": "PagedAdamW8bit"}
 DATA_SOURCE = "toolrest"
 """verl averages its validation by the data's source; ours has one name for all."""
 
@@ -155,12 +156,19 @@ def _algorithm(recipe: Recipe, loss: str) -> dict[str, Any]:
         "algorithm.rollout_correction.rollout_is": correction,
         LOSS_MODE: loss_name(loss),
         f"{ACTOR}.loss_agg_mode": AGGREGATION[optimizer.loss],
-        f"{ACTOR}.use_kl_loss": False,
+        f"{ACTOR}.use_kl_loss": optimizer.beta > 0,
         f"{ACTOR}.entropy_coeff": 0,
         f"{ACTOR}.clip_ratio": optimizer.clip_epsilon,
         f"{ACTOR}.clip_ratio_low": optimizer.clip_epsilon,
         f"{ACTOR}.clip_ratio_high": optimizer.clip_epsilon_high or optimizer.clip_epsilon,
     }
+    if optimizer.beta > 0:
+        made |= {f"{ACTOR}.kl_loss_coef": optimizer.beta, f"{ACTOR}.kl_loss_type": "low_var_kl"}
+    if recipe.advantage.filter_groups:
+        made |= {
+            "algorithm.filter_groups.enable": True,
+            "algorithm.filter_groups.metric": "reward",
+        }
     if loss == "vanilla":
         made[DUAL_CLIP] = NO_DUAL_CLIP
     if optimizer.loss == "dr_grpo":
@@ -180,10 +188,7 @@ def _policy(recipe: Recipe) -> dict[str, Any]:
         **_forwards(recipe),
         f"{ACTOR}.ppo_epochs": optimizer.iterations,
         f"{ACTOR}.data_loader_seed": recipe.seed,
-        f"{ACTOR}.optim.lr": optimizer.learning_rate,
-        f"{ACTOR}.optim.lr_scheduler_type": "constant",
-        f"{ACTOR}.optim.weight_decay": 0.0,
-        f"{ACTOR}.optim.clip_grad": optimizer.max_grad_norm,
+        **_optimizer(recipe),
         f"{ACTOR}.fsdp_config.seed": recipe.seed,
     }
     if writes_out(recipe):
@@ -204,15 +209,37 @@ def _policy(recipe: Recipe) -> dict[str, Any]:
     return made
 
 
+def _optimizer(recipe: Recipe) -> dict[str, Any]:
+    """verl moves the learning rate once a generation, and once an update where it syncs apart."""
+    optimizer, optim = recipe.optimizer, f"{ACTOR}.optim"
+    made: dict[str, Any] = {
+        f"{optim}.lr": optimizer.learning_rate,
+        f"{optim}.lr_scheduler_type": optimizer.schedule,
+        f"{optim}.weight_decay": optimizer.weight_decay,
+        f"{optim}.clip_grad": optimizer.max_grad_norm,
+    }
+    if optimizer.warmup_steps:
+        warm = _generations(recipe, "optimizer.warmup_steps", optimizer.warmup_steps)
+        moves = recipe.updates_per_generation if recipe.engine.mode == "separate_async" else 1
+        made[f"{optim}.lr_warmup_steps"] = warm * moves
+    if optimizer.name != "adamw":
+        made[f"{optim}.optimizer_impl"] = "bitsandbytes.optim"
+        made[f"{optim}.optimizer"] = _EIGHT_BITS[optimizer.name]
+    return made
+
+
 def _forwards(recipe: Recipe) -> dict[str, Any]:
-    """The size of a forward, in training and of the old policy."""
+    """The size of a forward: in training, of the old policy, and of that at the start."""
     tokens = recipe.optimizer.micro_tokens
     if tokens is not None:
         return {f"{ACTOR}.use_dynamic_bsz": True, f"{ACTOR}.ppo_max_token_len_per_gpu": tokens}
-    return {
-        f"{ACTOR}.ppo_micro_batch_size_per_gpu": recipe.responses_per_forward,
-        f"{ROLLOUT}.log_prob_micro_batch_size_per_gpu": recipe.responses_per_forward,
-    }
+    keys = [
+        f"{ACTOR}.ppo_micro_batch_size_per_gpu",
+        f"{ROLLOUT}.log_prob_micro_batch_size_per_gpu",
+    ]
+    if recipe.optimizer.beta > 0:
+        keys.append("actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu")
+    return dict.fromkeys(keys, recipe.responses_per_forward)
 
 
 def _sampling(recipe: Recipe) -> dict[str, Any]:
@@ -221,6 +248,8 @@ def _sampling(recipe: Recipe) -> dict[str, Any]:
         f"{ROLLOUT}.name": "vllm",
         f"{ROLLOUT}.n": rollout.group_size,
         f"{ROLLOUT}.temperature": rollout.temperature,
+        f"{ROLLOUT}.top_p": rollout.top_p,
+        f"{ROLLOUT}.top_k": rollout.top_k or -1,
         f"{ROLLOUT}.seed": recipe.seed,
         f"{ROLLOUT}.gpu_memory_utilization": rollout.vllm.memory,
         f"{ROLLOUT}.tensor_model_parallel_size": rollout.vllm.tensor_parallel,
