@@ -255,3 +255,34 @@ def test_a_policy_that_shares_nothing_is_not_counted_as_if_it_did():
     }
     assert update["shared"] < 0.5 * update["other attention"]
     assert update["adapters"] < 0.5 * update["dropout"]
+
+
+def test_what_a_kl_term_small_moments_and_four_bits_hold():
+    """By hand, of the tiny decoder on one GPU with TRL: 1,448 parameters, 1,152 in matrices."""
+    trl = {"name": "trl", "processes": 1}
+
+    def held(**sections):
+        found = estimate(recipe(PAPER, engine=trl, **sections), TINY, GPUS["h100"]).memory
+        return found.weights, found.optimizer
+
+    assert TINY.parameters == 1448
+    assert held() == (4 * 1448, 8 * 1448)
+    assert held(optimizer={"beta": 0.01}) == (2 * 4 * 1448, 8 * 1448)
+    assert held(optimizer={"name": "adamw_8bit"}) == (4 * 1448, 2 * 1448)
+    adapters = TINY.lora_parameters(2, None)
+    # adapters are switched off for the KL term
+    assert held(lora={"rank": 2}, optimizer={"beta": 0.01}) == (
+        4 * 1448 + 4 * adapters,
+        8 * adapters,
+    )
+    packed = 4 * (1448 - 1152) + 1152 * 4.127 / 8 + 4 * adapters
+    assert held(lora={"rank": 2, "base_precision": "nf4"})[0] == pytest.approx(packed)
+
+
+def test_a_kl_term_takes_one_forward_more():
+    trl = {"name": "trl", "processes": 1}
+    plain, held = (
+        estimate(recipe(PAPER, engine=trl, optimizer={"beta": beta}), TINY, GPUS["h100"]).seconds
+        for beta in (0.0, 0.01)
+    )
+    assert held.old_log_probs == pytest.approx(2 * plain.old_log_probs)  # several updates: had one

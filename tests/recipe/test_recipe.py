@@ -164,3 +164,49 @@ def test_true_and_false_where_a_number_is_due_are_explained(written, said):
     with pytest.raises(InputError) as error:
         load_recipe(None, [written])
     assert said in str(error.value) and "value error" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["reward.weights=[1, 2]"], "reward.weights weighs .* there is none"),
+        (
+            ["reward.function=a.py:f", "reward.weights=[1]"],
+            "has 1 number; it takes 1 for the rules and 1 for",
+        ),
+        (["max_epochs=2", "method=sft"], "max_epochs with method=sft"),
+        (["lora.base_precision=nf4"], "there are none; set lora.rank"),
+        (
+            ["lora={rank: 8, base_precision: nf4}", "warm_start.method=sft"],
+            "nf4 with supervised learning",
+        ),
+        (
+            ["lora={rank: 8, base_precision: nf4}", "engine={processes: 2, sharding: fsdp}"],
+            "nf4 with engine.sharding=fsdp",
+        ),
+        (
+            ["lora={rank: 8, base_precision: nf4}", "rollout.sampler=vllm"],
+            "nf4 with rollout.sampler=vllm",
+        ),
+        (
+            ["optimizer.name=adamw_8bit", "engine={processes: 2, sharding: zero2}"],
+            "adamw_8bit with engine.sharding=zero2",
+        ),
+        (["advantage.filter_groups=true"], "use engine=verl"),
+        (
+            ["environment.source=world", "optimizer.mask_truncated=true"],
+            "optimizer.mask_truncated with environment.source=world",
+        ),
+    ],
+)
+def test_what_a_key_cannot_do_is_refused(overrides, words):
+    with pytest.raises(InputError, match=words):
+        load_recipe(None, overrides)
+
+
+def test_one_reward_function_or_several():
+    assert load_recipe(None, []).reward.functions == []
+    assert load_recipe(None, ["reward.function=a.py:f"]).reward.functions[0].endswith("a.py:f")
+    found = load_recipe(None, ["reward.function=[a.py:f, b.py:g]", "reward.weights=[0, 1, 2]"])
+    assert [each.rpartition("/")[2] for each in found.reward.functions] == ["a.py:f", "b.py:g"]
+    assert all(each.startswith("/") for each in found.reward.functions)

@@ -204,7 +204,7 @@ def seconds(
     return Seconds(
         prefill=done.prefill_flops / samplers / rate,
         decode=max(read / memory_rate, done.decode_flops / samplers / rate),
-        old_log_probs=forward * old_policy_forwards(recipe),
+        old_log_probs=forward * (old_policy_forwards(recipe) + (recipe.optimizer.beta > 0)),
         weighting=(WEIGHTING_SECONDS + REWARD_SECONDS) * recipe.responses_per_generation / cores,
         update=update + adam * recipe.steps_per_generation,
         weight_sync=2 * shape.parameters / sync_rate if uses_vllm(recipe) else 0.0,

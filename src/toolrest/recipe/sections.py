@@ -346,7 +346,8 @@ class Lora(Section):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the adapters' input."""
     base_precision: Literal["full", "nf4"] = "full"
-    """nf4: what the adapters are added to is kept in 4 bits (QLoRA, by bitsandbytes)."""
+    """nf4: what the adapters are added to is kept in 4 bits (QLoRA, by bitsandbytes), and TRL keeps
+    the adapters in bfloat16."""
     target_modules: str | list[str] = "all-linear"
     """Which modules get them: all linear layers but the head (all-linear), or modules' names."""
 

@@ -254,10 +254,12 @@ def test_learning_rates_are_those_of_the_other_engine(schedule):
 
     name = "constant_with_warmup" if schedule == "constant" else "cosine"
     theirs = rates(
-        lambda optimizer: torch_functional.get_constant_schedule_with_warmup(optimizer, 5)
-        if schedule == "constant"
-        else torch_functional.get_cosine_schedule_with_warmup(
-            optimizer, num_warmup_steps=5, num_training_steps=20, min_lr_ratio=0.0
+        lambda optimizer: (
+            torch_functional.get_constant_schedule_with_warmup(optimizer, 5)
+            if schedule == "constant"
+            else torch_functional.get_cosine_schedule_with_warmup(
+                optimizer, num_warmup_steps=5, num_training_steps=20, min_lr_ratio=0.0
+            )
         )
     )
     assert theirs == pytest.approx(

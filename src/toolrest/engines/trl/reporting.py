@@ -14,12 +14,11 @@ PROJECT = "toolrest"
 
 @contextmanager
 def reporting(run: RunFolder) -> Iterator[None]:
-    """Within it what transformers' reporters write lies in the run's folder, and W&B's project is
-    ours; what the user's environment says of them stays.
+    """Within it TensorBoard's files lie in the run's folder, and W&B's project is ours; what the
+    user's environment says of them stays. W&B's files hold links, which no run's folder may.
     """
     ours = {
         "TENSORBOARD_LOGGING_DIR": str(run.path / "tensorboard"),
-        "WANDB_DIR": str(run.path),
         "WANDB_PROJECT": PROJECT,
     }
     added = [name for name in ours if name not in os.environ]
