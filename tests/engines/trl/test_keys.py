@@ -212,3 +212,25 @@ def test_a_run_s_length_in_passes_over_its_rows(tmp_path, monkeypatch):
     assert re.search(r"max_steps: 3 +# worked out: 0.7 x 11 rows", kept)
     least = CliRunner().invoke(app, ["train", "--dry-run", *words, "max_steps=2", "save_steps=1"])
     assert "max_steps: 2  # worked out: fewer than the 3 of 0.7 x 11 rows" in least.output
+
+
+@pytest.mark.slow
+def test_the_kl_term_of_a_policy_of_adapters_is_from_what_they_make(tmp_path, monkeypatch):
+    """Not from the policy that they were trained on: 0 in the first step."""
+    from typer.testing import CliRunner
+
+    from toolrest.cli.main import app
+
+    pytest.importorskip("peft", reason="peft is not installed")
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ("name=adapters", "lora.rank=4", "optimizer.learning_rate=0.05"),
+        ("name=whole", "policy=runs/adapters/checkpoints/checkpoint-2", "optimizer.beta=0.1"),
+    ):
+        done = CliRunner().invoke(
+            app, ["train", *SMALL, *words, "evaluation.samples=0", "--quiet"]
+        )
+        assert done.exit_code == 0, done.output
+    rows = [json.loads(line) for line in Path("runs/whole/metrics.jsonl").read_text().splitlines()]
+    assert rows[0]["kl"] == pytest.approx(0, abs=1e-6)
+    assert Path("runs/whole/base/model.safetensors").is_file()
