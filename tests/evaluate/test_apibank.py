@@ -68,6 +68,9 @@ def test_only_the_last_block_counts():
     text = f"<think> <tool_call>\n{RIGHT}\n </think>\n<tool_call>\n{WRONG}\n</tool_call>"
     assert [c.parameters["nights"] for c in soft_calls(text, "Book")] == ["3"]
     assert soft_calls("no tag", "Book") == []
+    bare = 'Sure:\n{"name": "Book", "parameters": {"nights": "3"}}'
+    assert soft_calls(bare, "Book") == []
+    assert [c.parameters["nights"] for c in soft_calls(bare, "Book", untagged=True)] == ["3"]
 
 
 def test_a_bare_object_is_an_answer_too(tmp_path):

@@ -1,4 +1,4 @@
-"""API-Bank from its three processed files: the published soft score, and a strict one."""
+"""API-Bank from its three processed files: a soft score, a strict one, and the released scorer's."""
 
 from __future__ import annotations
 
@@ -77,14 +77,17 @@ def _read(
     return word(known, style, dialect, thoughts, think=think), gold, known.tools
 
 
-def soft_calls(text: str, gold_name: str) -> list[ToolCall]:
-    """The calls that the published scoring sees: the JSON lines after the last <tool_call>.
+def soft_calls(text: str, gold_name: str, *, untagged: bool = False) -> list[ToolCall]:
+    """The calls in the JSON lines after the last <tool_call>.
 
     An object without `name` or `parameters` is taken for bare parameters of the gold tool.
+
+    Args:
+        untagged: whether a text without the tag is read whole, as the released scorer does.
     """
     _, tag, block = text.rpartition(_TAG)
     found = []
-    for line in (block.split("</tool_call>")[0] if tag else "").split("\n"):
+    for line in (block.split("</tool_call>")[0] if tag or untagged else "").split("\n"):
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
@@ -126,6 +129,14 @@ class APIBankEpisode:
         else:
             seen = list(reply.calls)
         soft = any(_equal(call, self.gold) for call in seen)
+        released = soft or (
+            self.dialect.name == "rlla"
+            and answer.calls is None
+            and any(
+                _equal(call, self.gold)
+                for call in soft_calls(answer.text, self.gold.name, untagged=True)
+            )
+        )
         strict = reply.calls_intact and len(reply.calls) == 1 and _equal(reply.calls[0], self.gold)
         return Outcome(
             identity=self.identity,
@@ -136,7 +147,7 @@ class APIBankEpisode:
             got={"calls": [{c.name: c.parameters} for c in seen], "text": answer.text},
             statuses=(status_of(answer, reply),),
             tokens=() if answer.tokens is None else (answer.tokens,),
-            scores={"strict": float(strict)},
+            scores={"strict": float(strict), "released": float(released)},
         )
 
 

@@ -227,9 +227,7 @@ def test_the_kl_term_of_a_policy_of_adapters_is_from_what_they_make(tmp_path, mo
         ("name=adapters", "lora.rank=4", "optimizer.learning_rate=0.05"),
         ("name=whole", "policy=runs/adapters/checkpoints/checkpoint-2", "optimizer.beta=0.1"),
     ):
-        done = CliRunner().invoke(
-            app, ["train", *SMALL, *words, "evaluation.samples=0", "--quiet"]
-        )
+        done = CliRunner().invoke(app, ["train", *SMALL, *words, "evaluation.samples=0", "--quiet"])
         assert done.exit_code == 0, done.output
     rows = [json.loads(line) for line in Path("runs/whole/metrics.jsonl").read_text().splitlines()]
     assert rows[0]["kl"] == pytest.approx(0, abs=1e-6)
