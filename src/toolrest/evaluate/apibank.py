@@ -1,4 +1,4 @@
-"""API-Bank from its three processed files: a soft score, a strict one, and the released scorer's."""
+"""API-Bank from its three processed files: a soft score, a strict one, the released scorer's."""
 
 from __future__ import annotations
 
