@@ -97,6 +97,8 @@ def run_training(
         "scheme": recipe.weighting.scheme if rl else recipe.method,
         "seed": recipe.seed,
     } | origin.summary
+    if outcome.ended is not None:
+        summary["ended_early"] = outcome.ended
     if ranks.main:
         write_json(run.summary, summary)
     return summary

@@ -27,6 +27,7 @@ def print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
     """Print the evaluations, and where the rest is."""
     from toolrest.io.console import console as plain_console
     from toolrest.io.console import table
+    from toolrest.io.objects import object_or_none
     from toolrest.runs.headline import figures_of
 
     console = plain_console()
@@ -49,11 +50,17 @@ def print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
         f"{summary['scheme']}, seed {summary['seed']}: {counted(summary['steps'], 'step')}, "
         f"{summary['seconds']:.0f} s"
     )
+    if "ended_early" in summary:
+        console.print_line(summary["ended_early"])
     if "changed_data" in summary:
         console.print_line(f"before and after are not of the same data: {run.data}")
     console.print_line(f"run folder   {run.path}")
     if run.metrics.is_file():
         console.print_line(f"a step each  tail -n 1 {run.metrics}")
+    if (best := object_or_none(run.best)) is not None:
+        console.print_line(
+            f"best policy  {run.path / best['checkpoint']}: {best['metric']} {best['value']:.4g}"
+        )
     responses = run.evaluation / "after.jsonl"
     if responses.is_file():
         console.print_line(f"responses    head -n 1 {responses}")

@@ -284,5 +284,10 @@ def check_methods(recipe: Recipe, methods: Sequence[Method]) -> dict[str, Recipe
 
     recipes = {method.name: apply_method(recipe, method) for method in methods}
     for made in recipes.values():
+        if made.evaluation.patience is not None:
+            raise InputError(
+                f"evaluation.patience={made.evaluation.patience}: all runs of a comparison are "
+                "trained for the same steps; leave it out"
+            )
         get_scheme(made.weighting.scheme, **made.weighting.options)
     return recipes

@@ -328,12 +328,25 @@ class WarmStart(Section):
 class Evaluation(Section):
     """Held-out evaluation before and after training, and on the way."""
 
+    path: str | None = None
+    """A file of any format, or a data set on the hub, whose first `samples` rows are evaluated on;
+    then no row of `data` is held out. None: `data.heldout_fraction` of the rows, or the embedded
+    world's held-out tasks."""
     every: int = Field(default=0, ge=0)
     """Steps between evaluations on the way, into evaluation/curve.jsonl; 0: none."""
     samples: int = Field(default=256, ge=0)
     """Held-out prompts at most; 0: none."""
     batch_size: int = Field(default=128, ge=1)
     """Responses that are sampled at once. Unsaid: see `Recipe`."""
+    metric: Literal["exact_match", "reward", "greedy_exact_match", "greedy_reward"] | None = None
+    """The number of evaluation/curve.jsonl, greater is better, by which a policy of the run is its
+    best. None: exact_match; with the engine verl, which evaluates greedily, greedy_exact_match."""
+    save_best: bool = False
+    """Whether the checkpoint with the best `metric` is kept beside the newest ones, for which one
+    is written after every evaluation that is the best so far; best.json names it."""
+    patience: int | None = Field(default=None, ge=1)
+    """After so many evaluations in a row whose `metric` is no better than the best before them,
+    training ends with a checkpoint and the run is done. None: it goes on to `max_steps`."""
 
 
 class Lora(Section):

@@ -136,6 +136,8 @@ class Outcome:
     """The one after."""
     steps: int
     """Optimiser steps done."""
+    ended: str | None = None
+    """Why it ended before the recipe's last step; None: it did not."""
 
 
 class Evaluation(Protocol):

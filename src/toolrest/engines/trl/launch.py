@@ -26,13 +26,13 @@ from toolrest.engines.trl.rollout import shared_prefix_rollout
 from toolrest.engines.trl.rows import training_rows
 from toolrest.engines.trl.settings import lora_config, uses_bfloat16
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer, RolloutBatch
-from toolrest.estimate import KEPT
 from toolrest.io.files import write_whole
 from toolrest.policy.folder import adapted_policy
 from toolrest.policy.own_code import needs_own_code
 from toolrest.policy.speech import read_speech
 from toolrest.recipe import Recipe
 from toolrest.rollout.sampler import check_vllm, shares_prefix
+from toolrest.runs.best import best_step, ended_early, keep_best
 from toolrest.runs.card_of_run import kept_licence, run_card
 from toolrest.runs.folder import rollouts_file
 from toolrest.runs.model_card import ModelCard, Results
@@ -97,7 +97,7 @@ def trl_config(recipe: Recipe, checkpoints: Path, *, by_tokens: bool = True) -> 
         max_grad_norm=recipe.optimizer.max_grad_norm,
         max_steps=recipe.max_steps,
         save_steps=recipe.save_steps,
-        save_total_limit=KEPT - 1,
+        save_total_limit=recipe.keep_checkpoints,
         logging_steps=1,
         seed=recipe.seed,
         use_cpu=not torch.cuda.is_available(),
@@ -140,7 +140,9 @@ def _micro_tokens(recipe: Recipe, by_tokens: bool) -> int | None:
 
 
 class _Follow(Progress):
-    """Records each step, evaluates on the way, and stops at a whole step when asked to."""
+    """Records each step, evaluates on the way, keeps the best, and stops at a whole step when asked
+    to or when nothing gets better.
+    """
 
     def __init__(self, job: Job, evaluate: OnEvaluation) -> None:
         super().__init__(job.record, job.run.seconds())
@@ -151,15 +153,40 @@ class _Follow(Progress):
     def ask_to_stop(self) -> None:
         self.stop_asked = True
 
+    def on_train_begin(self, args, state, control, **rest):
+        self._keep_best()
+
     def on_step_end(self, args, state, control, **rest):
         recipe, step = self.job.recipe, state.global_step
         every = recipe.evaluation.every
         if every and step % every == 0 and step < recipe.max_steps:
             self.evaluate(step)
+            self._judge(step, control)
         whole = step % recipe.steps_per_generation == 0
         if whole and self.job.ranks.any(self.stop_asked):
             control.should_save = True
             control.should_training_stop = True
+
+    def on_save(self, args, state, control, **rest):
+        self._keep_best()
+
+    def _judge(self, step: int, control: Any) -> None:
+        """Save what is the best so far, and end training that gets no better."""
+        job = self.job
+
+        def found() -> tuple[bool, bool]:
+            best = best_step(job.run, job.recipe, also=step)
+            return best == step, ended_early(job.run, job.recipe, step) is not None
+
+        best, ends = job.ranks.first(found)
+        if best or ends:
+            control.should_save = True
+        if ends:
+            control.should_training_stop = True
+
+    def _keep_best(self) -> None:
+        if self.job.ranks.main:
+            keep_best(self.job.run, self.job.recipe)
 
 
 def train_with_trl(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> int:
@@ -174,7 +201,8 @@ def train_with_trl(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> 
         evaluate: called after the steps at which the recipe has the policy evaluated on the way.
 
     Returns:
-        The optimiser steps done; fewer than the recipe's if it was interrupted.
+        The optimiser steps done; fewer than the recipe's if it was interrupted, or has ended early
+        by `evaluation.patience`.
     """
     with reporting(job.run):
         return _train(job, model, evaluate)
@@ -198,6 +226,7 @@ def _train(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> int:
         model_card=partial(_card, job, model),
     )
     trainer.remove_callback(PrinterCallback)
+    trainer.best_checkpoint = partial(best_step, run, recipe)
     if recipe.lora.rank:
         adapted: Any = trainer.accelerator.unwrap_model(cast(Any, trainer.model))
         for each in adapted.peft_config.values():

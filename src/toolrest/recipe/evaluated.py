@@ -1,0 +1,55 @@
+"""What must fit together in what a recipe says of its evaluations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from toolrest.errors import InputError
+
+if TYPE_CHECKING:
+    from toolrest.recipe.schema import Recipe
+
+
+def check_evaluation(recipe: Recipe) -> None:
+    """Check what a recipe says of its evaluations against the rest.
+
+    Raises:
+        InputError: the first thing that does not fit or would be ignored, with the mend.
+    """
+    for wrong, said in _on_the_way(recipe):
+        if wrong:
+            raise InputError(said)
+
+
+def _on_the_way(recipe: Recipe) -> list[tuple[bool, str]]:
+    """What is asked of evaluations on the way."""
+    asked, steps = recipe.evaluation, recipe.steps_per_generation
+    told = {
+        "save_best=true": asked.save_best,
+        f"patience={asked.patience}": asked.patience is not None,
+        f"metric={asked.metric}": asked.metric is not None,
+    }
+    first = next((name for name, said in told.items() if said), None)
+    key, judged = f"evaluation.{first}", asked.save_best or asked.patience is not None
+    return [
+        (
+            first is not None and recipe.method != "rl",
+            f"{key} with method={recipe.method}: supervised learning is evaluated before and "
+            "after alone; leave it out",
+        ),
+        (
+            first is not None and not asked.every,
+            f"{key} is about the evaluations on the way; say after how many steps each is: "
+            f"evaluation.every={recipe.save_steps}",
+        ),
+        (
+            first is not None and not asked.samples,
+            f"{key} with evaluation.samples=0: nothing is evaluated; give evaluation.samples",
+        ),
+        (
+            judged and asked.every % steps > 0,
+            f"{key}: evaluation.every={asked.every} falls between optimiser steps on the same "
+            f"rollouts, where no checkpoint can be gone on from; use "
+            f"{-(-asked.every // steps) * steps}",
+        ),
+    ]
