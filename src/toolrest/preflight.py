@@ -151,6 +151,13 @@ def _check_data(recipe: Recipe) -> None:
             first_episodes(source)
         if not recipe.acts or recipe.reward.by_turns:
             usable_rows(source, recipe)
+    for source in recipe.evaluation_sources:
+        if is_hub_name(source.path):
+            check_reachable(source)
+        elif recipe.environment.source is not None:
+            first_episodes(source)
+        else:
+            usable_rows(source, recipe)
 
 
 def first_episodes(source: Source) -> list[dict[str, Any]]:

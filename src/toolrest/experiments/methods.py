@@ -243,14 +243,21 @@ _OF_EPISODES = (
 
 
 def check_measured_alike(recipe: Recipe, methods: Sequence[Method]) -> None:
-    """Check that all methods are evaluated in one environment, or all without any.
+    """Check that all methods are evaluated on the same rows, and in one environment, or all without
+    any.
 
     Raises:
-        InputError: one is evaluated in another than the rest.
+        InputError: one is evaluated on others, or in another than the rest.
     """
     wanted = recipe.environment.source
     for method in methods:
-        source = apply_method(recipe, method).environment.source
+        made = apply_method(recipe, method)
+        if made.evaluation.path != recipe.evaluation.path:
+            raise InputError(
+                f"method {method.name}: it is evaluated on other rows than the comparison "
+                "(evaluation.path); give them to all of them, outside --methods"
+            )
+        source = made.environment.source
         if source != wanted:
             raise InputError(
                 f"method {method.name}: it is evaluated with environment.source="

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from toolrest.errors import InputError
+from toolrest.recipe.keys import changed, says
 
 if TYPE_CHECKING:
     from toolrest.recipe.schema import Recipe
@@ -16,9 +17,42 @@ def check_evaluation(recipe: Recipe) -> None:
     Raises:
         InputError: the first thing that does not fit or would be ignored, with the mend.
     """
-    for wrong, said in _on_the_way(recipe):
+    for wrong, said in (*_rows(recipe), *_on_the_way(recipe)):
         if wrong:
             raise InputError(said)
+
+
+def without_held_out_rows(recipe: Recipe) -> Recipe:
+    """The recipe as it is meant where it has rows of their own to evaluate on, and says nothing of
+    `data.heldout_fraction`: no row that could be trained on is held out.
+    """
+    if recipe.evaluation.path is None or says(recipe, "data.heldout_fraction"):
+        return recipe
+    return changed(recipe, {"data.heldout_fraction": 0.0})
+
+
+def _rows(recipe: Recipe) -> list[tuple[bool, str]]:
+    """Rows of their own to evaluate on, beside all others."""
+    path, data = recipe.evaluation.path, recipe.data
+    if path is None:
+        return []
+    key = f"evaluation.path={path}"
+    return [
+        (
+            not recipe.evaluation.samples,
+            f"{key} with evaluation.samples=0: nothing is evaluated; leave one of them out",
+        ),
+        (
+            data.heldout_fraction > 0,
+            f"{key} and data.heldout_fraction={data.heldout_fraction:g}: rows of their own are "
+            "evaluated on, and none of the others is held out; leave one of them out",
+        ),
+        (
+            path in (data.path, *(source.path for source in data.sources)),
+            f"{key}: these rows are trained on, so a policy may know them by heart; give rows of "
+            "another file, or leave it out and hold out a data.heldout_fraction of the rows",
+        ),
+    ]
 
 
 def _on_the_way(recipe: Recipe) -> list[tuple[bool, str]]:

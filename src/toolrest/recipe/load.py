@@ -13,6 +13,7 @@ from toolrest.io.plain_yaml import plain_values
 from toolrest.io.redaction import holds_key, key_in
 from toolrest.io.terminal import say
 from toolrest.recipe.checks import check_recipe
+from toolrest.recipe.evaluated import without_held_out_rows
 from toolrest.recipe.mends import explain_key, explain_section, explain_value, key_meant
 from toolrest.recipe.paths import with_whole_paths
 from toolrest.recipe.schema import Recipe
@@ -98,7 +99,7 @@ def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         raise InputError(f"{source}: {explain_value(error)}") from error
-    recipe = with_whole_paths(recipe)
+    recipe = without_held_out_rows(with_whole_paths(recipe))
     check_recipe(recipe)
     _check_keyless(recipe.model_dump(mode="json"), "")
     return recipe

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from toolrest.recipe.schema import Recipe
     from toolrest.recipe.sections import Data
 
-PATHS = ("policy", "data.path", "environment.source", "reward.function", "engine.sharding")
+PATHS = (
+    *("policy", "data.path", "evaluation.path"),
+    *("environment.source", "reward.function", "engine.sharding"),
+)
 """Keys whose values are paths or can be; `data.sources` has more of them."""
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 """Of a data set or a policy on the hub."""
@@ -30,6 +33,7 @@ def with_whole_paths(recipe: Recipe) -> Recipe:
         "environment": _with(recipe.environment, "source", "environment.source"),
         "reward": _with(recipe.reward, "function", "reward.function"),
         "engine": _with(recipe.engine, "sharding", "engine.sharding"),
+        "evaluation": _with(recipe.evaluation, "path", "evaluation.path"),
     }
     return recipe.model_copy(update=whole)
 
@@ -72,7 +76,7 @@ def whole_path(key: str, value: str) -> str:
         return value
     if key == "policy" and path == "embedded":
         return value
-    can_be_name = key in ("policy", "data.path") and _NAME.fullmatch(path) is not None
+    can_be_name = key in PATHS[:3] and _NAME.fullmatch(path) is not None
     found = _expanded(path)
     if not path or found is None or (can_be_name and not found.exists()):
         return value

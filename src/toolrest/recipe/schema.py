@@ -138,6 +138,16 @@ class Recipe(Section):
         return [Source(**source.model_dump()) for source in self.data.sources]
 
     @property
+    def evaluation_sources(self) -> list[Source]:
+        """Where the rows come from that it is evaluated on; none where they are held out of its
+        own.
+        """
+        from toolrest.data.sources import Source
+
+        path = self.evaluation.path
+        return [] if path is None else [Source(path)]
+
+    @property
     def best_by(self) -> str:
         """The number of an evaluation, greater is better, by which a policy is the run's best."""
         greedy = self.engine.name == "verl"
