@@ -33,12 +33,15 @@ def print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
     console = plain_console()
     before, after = summary["before"], summary["after"]
     if before is not None and after is not None:
-        title = f"held-out tasks, n = {after['n']}"
+        title = f"held-out tasks, n = {after['n']}" if after["n"] else "benchmarks"
         rows = table(("", "before", "after"), title=title, title_justify="left")
         for each in figures_of(after):
             if each.key in before and each.key in after:
                 cells = (each.form.format(found[each.key]) for found in (before, after))
                 rows.add_row(each.full_label, *cells)
+        for key in after:
+            if "/" in key and key in before:  # of a benchmark
+                rows.add_row(key, f"{before[key]:.1%}", f"{after[key]:.1%}")
         console.print(rows)
         failed = [found.get("failed", 0) for found in (before, after)]
         if any(failed):

@@ -17,7 +17,7 @@ def check_evaluation(recipe: Recipe) -> None:
     Raises:
         InputError: the first thing that does not fit or would be ignored, with the mend.
     """
-    for wrong, said in (*_rows(recipe), *_on_the_way(recipe)):
+    for wrong, said in (*_rows(recipe), *_benchmarks(recipe), *_on_the_way(recipe)):
         if wrong:
             raise InputError(said)
 
@@ -51,6 +51,43 @@ def _rows(recipe: Recipe) -> list[tuple[bool, str]]:
             path in (data.path, *(source.path for source in data.sources)),
             f"{key}: these rows are trained on, so a policy may know them by heart; give rows of "
             "another file, or leave it out and hold out a data.heldout_fraction of the rows",
+        ),
+    ]
+
+
+def _benchmarks(recipe: Recipe) -> list[tuple[bool, str]]:
+    """Benchmarks, and what is said of them."""
+    asked = recipe.evaluation
+    names = asked.benchmarks
+    return [
+        (
+            len(set(names)) < len(names),
+            f"evaluation.benchmarks={','.join(names)}: one of them is named twice",
+        ),
+        (
+            asked.benchmark_items is not None and not names,
+            f"evaluation.benchmark_items={asked.benchmark_items}: there is no benchmark; give "
+            "evaluation.benchmarks, or leave it out",
+        ),
+        (
+            bool(asked.bfcl_categories) and "bfcl" not in names,
+            "evaluation.bfcl_categories without bfcl among evaluation.benchmarks: nothing is asked "
+            "of it; add bfcl, or leave it out",
+        ),
+        (
+            asked.apibank is not None and "apibank" not in names,
+            f"evaluation.apibank={asked.apibank} without apibank among evaluation.benchmarks: "
+            "nothing is asked of it; add apibank, or leave it out",
+        ),
+        (
+            asked.apibank is None and "apibank" in names,
+            "evaluation.benchmarks=apibank needs evaluation.apibank, the folder with its three "
+            "processed files (docs/evaluate.md)",
+        ),
+        (
+            "world" in names and recipe.dialect not in ("rlla", "auto"),
+            f"evaluation.benchmarks=world with dialect={recipe.dialect}: the world's prompts ask "
+            "for the dialect rlla; take bfcl or apibank",
         ),
     ]
 

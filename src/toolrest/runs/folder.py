@@ -193,6 +193,10 @@ class RunFolder:
                 kept = [line for line in whole_lines(path) if _step_of(line, path) <= step]
                 write_whole(path, "".join(kept))
         self.best.unlink(missing_ok=True)  # whoever goes on writes it again
+        for folder in self.evaluation.glob("*-step-*"):
+            written = folder.name.rpartition("-")[2]
+            if written.isdecimal() and int(written) > step:
+                shutil.rmtree(folder)
         last = int(rollouts_file(self.rollouts, step).stem.split("-")[1])
         for file in self.rollouts.glob("step-*.jsonl"):
             written = file.stem.split("-")[1]

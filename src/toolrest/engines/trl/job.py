@@ -68,14 +68,14 @@ class TrlEngine:
             warm = recipe.warm_start.model_copy(update={"method": recipe.method})
             alone = replace(job, recipe=recipe.model_copy(update={"warm_start": warm}))
             model = _warm_started(alone, model)
-            return Outcome(before, evaluation.whole(model, "after"), warm.steps)
+            return Outcome(before, evaluation.whole(model, "after", warm.steps), warm.steps)
         if recipe.warm_start.method != "none":
             model = _warm_started(job, model)
             start = evaluation.whole(model, "warm_start")
         elif _needs_base(recipe) and has_adapters(policy_folder(recipe)):
             model = _based(job, model)
         job.begin("training")
-        curved = bool(job.heldout and recipe.evaluation.every)
+        curved = bool(job.is_evaluated and recipe.evaluation.every)
         if curved and job.first == 0:
             evaluation.add(0, start)
         steps, ended = job.first, _ended(job, job.first)
@@ -89,7 +89,7 @@ class TrlEngine:
         job.ranks.wait()
         if job.first == steps or (job.ranks.count > 1 and recipe.engine.sharding != "ddp"):
             model = load_policy(recipe, job.run.last_checkpoint())
-        after = evaluation.whole(model, "after")
+        after = evaluation.whole(model, "after", steps)
         if curved:
             evaluation.add(steps, after)
         if job.ranks.main:

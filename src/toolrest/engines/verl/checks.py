@@ -137,6 +137,12 @@ def _evaluations(recipe: Recipe) -> list[tuple[bool, str]]:
     asked = recipe.evaluation
     return [
         (
+            bool(asked.benchmarks),
+            f"evaluation.benchmarks={','.join(asked.benchmarks)}: verl's workers hold the policy "
+            "while it is trained; evaluate its checkpoints by `toolrest evaluate RUN --on "
+            f"{next(iter(asked.benchmarks), '')} --checkpoint STEP`, or use engine=trl",
+        ),
+        (
             asked.save_best,
             "evaluation.save_best: verl drops its checkpoints by their age; keep all of them by "
             "keep_checkpoints=null, with evaluation.every equal to save_steps, and then take "
