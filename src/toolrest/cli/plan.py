@@ -115,7 +115,7 @@ def _benchmarks(recipe: "Recipe") -> str:
         return ""
     items = asked.benchmark_items
     most = "all items" if items is None else f"the first {counted(items, 'item')}"
-    return f"{most} of each category of {', '.join(asked.benchmarks)} (for which no time is calculated)"
+    return f"{most} of each category of {', '.join(asked.benchmarks)} (its time is not known)"
 
 
 def _ahead(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str], int | None]:
