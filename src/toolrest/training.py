@@ -99,6 +99,8 @@ def run_training(
     } | origin.summary
     if outcome.ended is not None:
         summary["ended_early"] = outcome.ended
+    if outcome.best is not None:
+        summary["best"] = outcome.best
     if ranks.main:
         write_json(run.summary, summary)
     return summary

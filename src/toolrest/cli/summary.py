@@ -27,7 +27,6 @@ def print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
     """Print the evaluations, and where the rest is."""
     from toolrest.io.console import console as plain_console
     from toolrest.io.console import table
-    from toolrest.io.objects import object_or_none
     from toolrest.runs.headline import figures_of
 
     console = plain_console()
@@ -60,7 +59,7 @@ def print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
     console.print_line(f"run folder   {run.path}")
     if run.metrics.is_file():
         console.print_line(f"a step each  tail -n 1 {run.metrics}")
-    if (best := object_or_none(run.best)) is not None:
+    if (best := summary.get("best")) is not None:
         console.print_line(
             f"best policy  {run.path / best['checkpoint']}: {best['metric']} {best['value']:.4g}"
         )

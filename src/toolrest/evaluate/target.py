@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from toolrest.errors import InputError, file_name
 from toolrest.io.foreign import user_path
 from toolrest.policy.wording import Wording, read_wording, wording_of
 from toolrest.recipe import EMBEDDED, Recipe, load_run_recipe
-from toolrest.runs.best import best_point, curve_of
+from toolrest.runs.best import best_of
 from toolrest.runs.folder import RunFolder
 
 
@@ -94,7 +93,7 @@ def _checkpoint(run: RunFolder, recipe: Recipe, wanted: str) -> tuple[Path, str]
     step = str(
         max(found)
         if wanted == "last"
-        else _best(run, recipe, found)
+        else best_of(run, recipe, found)
         if wanted == "best"
         else wanted
     )
@@ -103,14 +102,3 @@ def _checkpoint(run: RunFolder, recipe: Recipe, wanted: str) -> tuple[Path, str]
             return folder, f"checkpoint-{step}"
     known = ", ".join(map(str, found))
     raise InputError(f"{run.path}: no checkpoint {step}; use last, best or one of {known}")
-
-
-def _best(run: RunFolder, recipe: Recipe, found: Mapping[int, Path]) -> int:
-    """The step of the best checkpoint by the held-out evaluations on the way."""
-    best = best_point(curve_of(run, recipe.best_by), found)
-    if best is None:
-        raise InputError(
-            f"{run.path}: no checkpoint was evaluated on the way, so which is best is not known; "
-            "use --checkpoint last, or train with evaluation.every equal to save_steps"
-        )
-    return best[0]

@@ -13,8 +13,9 @@ from toolrest.errors import InputError
 from toolrest.io.foreign import user_path
 
 if TYPE_CHECKING:
+    from toolrest.recipe.evaluation import Evaluation
     from toolrest.recipe.schema import Recipe
-    from toolrest.recipe.sections import Data, Evaluation
+    from toolrest.recipe.sections import Data
 
 _NAMES = ("policy", "data.path", "evaluation.path")
 """Keys whose values can be names on the hub."""

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
+from toolrest.recipe.evaluation import Evaluation
 from toolrest.recipe.sections import (
     Advantage,
     Data,
     Engine,
     Environment,
-    Evaluation,
     Guards,
     Lora,
     Optimizer,

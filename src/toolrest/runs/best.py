@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from toolrest.errors import InputError
 from toolrest.io.files import whole_lines, write_json
@@ -85,15 +86,38 @@ def best_step(run: RunFolder, recipe: Recipe, also: int | None = None) -> int | 
     return None if best is None else best[0]
 
 
-def keep_best(run: RunFolder, recipe: Recipe) -> None:
-    """Write which of a run's checkpoints is its best into best.json; see `best_step`."""
+def best_of(run: RunFolder, recipe: Recipe, steps: Collection[int]) -> int:
+    """The step of the best of a run's checkpoints, whether or not the recipe asks to keep it.
+
+    Args:
+        steps: those of the checkpoints.
+
+    Raises:
+        InputError: none of them was evaluated on the way.
+    """
+    best = best_point(curve_of(run, recipe.best_by), steps)
+    if best is None:
+        raise InputError(
+            f"{run.path}: no checkpoint was evaluated on the way, so which is best is not known; "
+            "use --checkpoint last, or train with evaluation.every equal to save_steps"
+        )
+    return best[0]
+
+
+def keep_best(run: RunFolder, recipe: Recipe) -> dict[str, Any] | None:
+    """Write which of a run's checkpoints is its best into best.json; see `best_step`.
+
+    Returns:
+        What best.json has; None: there is none.
+    """
     best = _best(run, recipe)
     if best is None:
-        return
+        return None
     step, value = best
     folder = run.whole_checkpoints()[step].relative_to(run.path).as_posix()
     found = {"step": step, "checkpoint": folder, "metric": recipe.best_by, "value": value}
     write_json(run.best, found)
+    return found
 
 
 def _best(run: RunFolder, recipe: Recipe, also: Collection[int] = ()) -> Point | None:

@@ -143,6 +143,8 @@ class Outcome:
     """Optimiser steps done."""
     ended: str | None = None
     """Why it ended before the recipe's last step; None: it did not."""
+    best: dict[str, Any] | None = None
+    """What best.json has, in process 0; None: no checkpoint is kept as the best."""
 
 
 class Evaluation(Protocol):

@@ -92,9 +92,8 @@ class TrlEngine:
         after = evaluation.whole(model, "after", steps)
         if curved:
             evaluation.add(steps, after)
-        if job.ranks.main:
-            keep_best(job.run, recipe)
-        return Outcome(before, after, steps, ended)
+        best = keep_best(job.run, recipe) if job.ranks.main else None
+        return Outcome(before, after, steps, ended, best)
 
 
 def _ended(job: Job, step: int) -> str | None:

@@ -19,8 +19,8 @@ from toolrest.engines.common.guarded_reward import GuardedReward, load_reward_fu
 from toolrest.engines.common.job import Job
 from toolrest.engines.common.recipe_reward import recipe_reward
 from toolrest.engines.common.signals import stopped_by_signals
+from toolrest.engines.trl.follow import Follow, OnEvaluation
 from toolrest.engines.trl.prefix.support import has_router_loss
-from toolrest.engines.trl.progress import Progress
 from toolrest.engines.trl.reporting import PROJECT, reporting
 from toolrest.engines.trl.rollout import shared_prefix_rollout
 from toolrest.engines.trl.rows import training_rows
@@ -32,12 +32,10 @@ from toolrest.policy.own_code import needs_own_code
 from toolrest.policy.speech import read_speech
 from toolrest.recipe import Recipe
 from toolrest.rollout.sampler import check_vllm, shares_prefix
-from toolrest.runs.best import best_step, ended_early, keep_best
+from toolrest.runs.best import best_step
 from toolrest.runs.card_of_run import kept_licence, run_card
 from toolrest.runs.folder import rollouts_file
 from toolrest.runs.model_card import ModelCard, Results
-
-OnEvaluation = Callable[[int], None]
 
 _OPTIMIZERS = {
     "adamw": "adamw_torch_fused",
@@ -139,56 +137,6 @@ def _micro_tokens(recipe: Recipe, by_tokens: bool) -> int | None:
     return recipe.responses_per_forward * recipe.longest_sequence
 
 
-class _Follow(Progress):
-    """Records each step, evaluates on the way, keeps the best, and stops at a whole step when asked
-    to or when nothing gets better.
-    """
-
-    def __init__(self, job: Job, evaluate: OnEvaluation) -> None:
-        super().__init__(job.record, job.run.seconds())
-        self.job = job
-        self.evaluate = evaluate
-        self.stop_asked = False
-
-    def ask_to_stop(self) -> None:
-        self.stop_asked = True
-
-    def on_train_begin(self, args, state, control, **rest):
-        self._keep_best()
-
-    def on_step_end(self, args, state, control, **rest):
-        recipe, step = self.job.recipe, state.global_step
-        every = recipe.evaluation.every
-        if every and step % every == 0 and step < recipe.max_steps:
-            self.evaluate(step)
-            self._judge(step, control)
-        whole = step % recipe.steps_per_generation == 0
-        if whole and self.job.ranks.any(self.stop_asked):
-            control.should_save = True
-            control.should_training_stop = True
-
-    def on_save(self, args, state, control, **rest):
-        self._keep_best()
-
-    def _judge(self, step: int, control: Any) -> None:
-        """Save what is the best so far, and end training that gets no better."""
-        job = self.job
-
-        def found() -> tuple[bool, bool]:
-            best = best_step(job.run, job.recipe, also=step)
-            return best == step, ended_early(job.run, job.recipe, step) is not None
-
-        best, ends = job.ranks.first(found)
-        if best or ends:
-            control.should_save = True
-        if ends:
-            control.should_training_stop = True
-
-    def _keep_best(self) -> None:
-        if self.job.ranks.main:
-            keep_best(self.job.run, self.job.recipe)
-
-
 def train_with_trl(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> int:
     """Train the model in place, from the run's last checkpoint where `job.first` says so;
     checkpoints, metrics and rollouts go to the run's folder.
@@ -210,7 +158,7 @@ def train_with_trl(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> 
 
 def _train(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> int:
     recipe, run, tokenizer = job.recipe, job.run, job.tokenizer
-    follow = _Follow(job, evaluate)
+    follow = Follow(job, evaluate)
     trainer = ResTTrainer(
         model=model,
         processing_class=tokenizer,
