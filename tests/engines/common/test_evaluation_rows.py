@@ -57,6 +57,13 @@ def test_all_rows_are_trained_on_and_the_files_rows_are_evaluated_on(dialect):
     assert list(other.train) == found.heldout
 
 
+def test_on_the_command_line_they_take_the_place_of_what_a_recipe_holds_out(files):
+    (files / "it.yaml").write_text("data: {path: train.jsonl, heldout_fraction: 0.3}\n")
+    assert load_recipe(files / "it.yaml", [OWN[1]]).data.heldout_fraction == 0.0
+    with pytest.raises(InputError, match=r"data.heldout_fraction=0.3"):
+        load_recipe(files / "it.yaml", [OWN[1], "data.heldout_fraction=0.3"])
+
+
 def test_the_recipe_of_a_run_says_that_nothing_is_held_out():
     recipe = load_recipe(None, list(OWN))
     assert "heldout_fraction: 0.0" in dump_recipe(recipe)
