@@ -61,7 +61,7 @@ ROWS = {
             "engines/verl/checkpoints.py",
             "engines/verl/plugin.py",
         ),
-        *("evaluate/target.py", "doctor/self_test.py"),
+        *("runs/best.py", "runs/claims.py", "evaluate/in_training.py", "doctor/self_test.py"),
         *(
             "runs/origins.py:read_origins",
             "runs/origins.py:accepted_changes",
@@ -92,7 +92,7 @@ ROWS = {
     "bfcl-eval": (
         "evaluate/bfcl/worker.py",
         "evaluate/bfcl/questions.py",
-        "evaluate/evaluation.py",
+        "evaluate/asked.py",
     ),
     "sizes": ("policy/sizing.py", "estimate/show.py"),
 }

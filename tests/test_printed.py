@@ -51,6 +51,10 @@ SMALL = (
 SHORTER = {
     "toolrest train --resume runs": ("max_steps=3",),
     "toolrest train --resume auto": (),
+    r"toolrest train .*benchmarks=bfcl": (
+        *SMALL,
+        *("evaluation.benchmark_items=1", "evaluation.bfcl_categories=simple_python"),
+    ),
     r"toolrest train .*warm_start": (*SMALL, "warm_start.steps=1", "warm_start.batch_size=2"),
     r"toolrest train(?!.*--dry-run)": SMALL,
     "toolrest compare": (*SMALL, "--seeds", "2"),
@@ -149,6 +153,7 @@ def fill(folder):
     )
     rows(folder / "train.jsonl", 64)
     rows(folder / "test.jsonl", 2)
+    rows(folder / "own.jsonl", 4)
     rows(folder / "rows.jsonl")
     table = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
     for name in ("train.parquet", "rows.parquet"):

@@ -80,7 +80,8 @@ def checks_of(place: Place = NEW) -> tuple[Callable[[Recipe], None], ...]:
 
     first = (check_place, _check_processes, check_extras, _check_reward, _check_environment)
     last = (partial(_check_disk, place),) if place.runs else ()
-    middle = (_check_place_of_policy, _check_data, _check_policy, _check_positions, _check_engine)
+    middle = (_check_place_of_policy, _check_data, _check_benchmarks)
+    middle += (_check_policy, _check_positions, _check_engine)
     return (*first, *middle, *last)
 
 
@@ -151,6 +152,21 @@ def _check_data(recipe: Recipe) -> None:
             first_episodes(source)
         if not recipe.acts or recipe.reward.by_turns:
             usable_rows(source, recipe)
+    for source in recipe.evaluation_sources:
+        if is_hub_name(source.path):
+            check_reachable(source)
+        elif recipe.environment.source is not None:
+            first_episodes(source)
+        else:
+            usable_rows(source, recipe)
+
+
+def _check_benchmarks(recipe: Recipe) -> None:
+    """Whether the questions of the benchmarks are here that the policy is asked on the way."""
+    if recipe.evaluation.benchmarks:
+        from toolrest.evaluate.in_training import check_benchmarks
+
+        check_benchmarks(recipe)
 
 
 def first_episodes(source: Source) -> list[dict[str, Any]]:

@@ -97,6 +97,10 @@ def run_training(
         "scheme": recipe.weighting.scheme if rl else recipe.method,
         "seed": recipe.seed,
     } | origin.summary
+    if outcome.ended is not None:
+        summary["ended_early"] = outcome.ended
+    if outcome.best is not None:
+        summary["best"] = outcome.best
     if ranks.main:
         write_json(run.summary, summary)
     return summary

@@ -13,7 +13,11 @@ def export(
     run: Annotated[str, typer.Argument(help="The run's folder.")],
     to: Annotated[Path, typer.Option("--to", help="The folder to write, new or empty.")],
     checkpoint: Annotated[
-        int | None, typer.Option(help="The checkpoint after so many steps. Default: the last.")
+        str | None,
+        typer.Option(
+            help="The checkpoint after so many steps, or 'best', by evaluation.metric on the way. "
+            "Default: the last."
+        ),
     ] = None,
     warm_start: Annotated[
         bool, typer.Option("--warm-start", help="The policy after supervised learning instead.")
@@ -57,7 +61,8 @@ def export(
         from toolrest.export.write import export_policy
 
         quiet_libraries()
-        taken = find_policy(run, checkpoint, warm_start=warm_start, trusted=trust_remote_code)
+        wanted = None if checkpoint is None else _step(checkpoint)
+        taken = find_policy(run, wanted, warm_start=warm_start, trusted=trust_remote_code)
         if push is not None:
             check_hub(push)
         export_policy(taken, to, adapter=adapter, dtype=dtype, repository=push)
@@ -65,3 +70,18 @@ def export(
         say(f"model card   {to / 'README.md'}")
         if push is not None:
             say(f"on the hub   {upload(to, push, private=private)}")
+
+
+def _step(written: str) -> int | Literal["best"]:
+    """What --checkpoint names.
+
+    Raises:
+        InputError: neither a number of steps nor `best`.
+    """
+    from toolrest.errors import InputError, short
+
+    if written == "best":
+        return "best"
+    if not written.isdecimal():
+        raise InputError(f"--checkpoint {short(written)}: a number of steps, or best")
+    return int(written)

@@ -95,14 +95,27 @@ def print_plan(
 
 def _evaluated(recipe: "Recipe", heldout: int | None) -> str:
     """On what the run is evaluated; None: of the held-out samples only the most is known."""
-    samples = recipe.evaluation.samples
+    samples, benchmarks = recipe.evaluation.samples, _benchmarks(recipe)
     if not samples:
-        return "no evaluation (evaluation.samples=0)"
+        return benchmarks or "no evaluation (evaluation.samples=0)"
     if heldout == 0:
-        return "no evaluation, as no row is held out"
+        return benchmarks or "no evaluation, as no row is held out"
     count = f"up to {samples}" if heldout is None else f"{min(samples, heldout)}"
     noun = "sample" if count == "1" else "samples"
-    return f"evaluation before and after on {count} held-out {noun}"
+    path = recipe.evaluation.path
+    of = "" if path is None else f" of {path}"
+    also = f"; {benchmarks}" if benchmarks else ""
+    return f"evaluation before and after on {count} held-out {noun}{of}{also}"
+
+
+def _benchmarks(recipe: "Recipe") -> str:
+    """The benchmarks that the policy is asked each time; empty without any."""
+    asked = recipe.evaluation
+    if not asked.benchmarks:
+        return ""
+    items = asked.benchmark_items
+    most = "all items" if items is None else f"the first {counted(items, 'item')}"
+    return f"{most} of each category of {', '.join(asked.benchmarks)} (its time is not known)"
 
 
 def _ahead(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str], int | None]:
@@ -122,11 +135,13 @@ def _ahead(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str], int |
 
     own = bool(recipe.sources)
     heldout = None
-    if own and recipe.acts:
+    evaluated = bool(recipe.evaluation_sources)
+    if recipe.acts and (own or evaluated):
         from toolrest.engines.common.episode_rows import episode_samples
 
-        heldout, own = len(episode_samples(recipe).heldout), False
-    if not own and not is_sized(recipe) and recipe.max_epochs is None:
+        heldout, own, evaluated = len(episode_samples(recipe).heldout), False, False
+    counted_ahead = own or evaluated or recipe.max_epochs is not None
+    if not counted_ahead and not is_sized(recipe):
         return recipe, {}, [], heldout
     quiet_libraries()
     tokenizer = load_tokenizer(recipe)
@@ -136,10 +151,13 @@ def _ahead(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str], int |
     line = None
     if sources:
         line, heldout = planned_rows(recipe, tokenizer, sources)
-    if recipe.max_epochs is not None:
-        rows = len(run_samples(recipe, tokenizer).train)
-        recipe, length = settle_epochs(recipe, rows)
-        settings = (*settings, *length)
+    counts = evaluated and line is None
+    if counts or recipe.max_epochs is not None:
+        samples = run_samples(recipe, tokenizer)
+        heldout = len(samples.heldout) if counts else heldout
+        if recipe.max_epochs is not None:
+            recipe, length = settle_epochs(recipe, len(samples.train))
+            settings = (*settings, *length)
     said = [line, cold_hint(recipe)]
     if is_sized(recipe):
         lengths = count_recipe(recipe, tokenizer, sources)

@@ -32,12 +32,15 @@ def print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
     console = plain_console()
     before, after = summary["before"], summary["after"]
     if before is not None and after is not None:
-        title = f"held-out tasks, n = {after['n']}"
+        title = f"held-out tasks, n = {after['n']}" if after["n"] else "benchmarks"
         rows = table(("", "before", "after"), title=title, title_justify="left")
         for each in figures_of(after):
             if each.key in before and each.key in after:
                 cells = (each.form.format(found[each.key]) for found in (before, after))
                 rows.add_row(each.full_label, *cells)
+        for key in after:
+            if "/" in key and key in before:  # of a benchmark
+                rows.add_row(key, f"{before[key]:.1%}", f"{after[key]:.1%}")
         console.print(rows)
         failed = [found.get("failed", 0) for found in (before, after)]
         if any(failed):
@@ -49,11 +52,17 @@ def print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
         f"{summary['scheme']}, seed {summary['seed']}: {counted(summary['steps'], 'step')}, "
         f"{summary['seconds']:.0f} s"
     )
+    if "ended_early" in summary:
+        console.print_line(summary["ended_early"])
     if "changed_data" in summary:
         console.print_line(f"before and after are not of the same data: {run.data}")
     console.print_line(f"run folder   {run.path}")
     if run.metrics.is_file():
         console.print_line(f"a step each  tail -n 1 {run.metrics}")
+    if (best := summary.get("best")) is not None:
+        console.print_line(
+            f"best policy  {run.path / best['checkpoint']}: {best['metric']} {best['value']:.4g}"
+        )
     responses = run.evaluation / "after.jsonl"
     if responses.is_file():
         console.print_line(f"responses    head -n 1 {responses}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from toolrest.core.dialects import AUTO
 from toolrest.data.prompts import TemplateRefusal, hold_out, render_prompt
 from toolrest.data.sample import Sample
+from toolrest.data.sources import Source
 from toolrest.doctor.check import Check, Status
 from toolrest.errors import InputError
 from toolrest.estimate.settings import Lengths, response_tokens
@@ -33,6 +35,21 @@ def check_rows(recipe: Recipe) -> tuple[list[Sample], list[Check]]:
 
         found = "the embedded world's tasks; no file is needed"
         return make_samples(Split.TRAIN, ROWS, recipe.seed), [Check("data", Status.OK, found)]
+    samples, checks, whole = _read(sources, recipe)
+    if whole and not any(check.status is Status.PROBLEM for check in checks):
+        checks += _enough(samples, recipe)
+    return samples, checks
+
+
+def check_evaluation_rows(recipe: Recipe) -> list[Check]:
+    """Whether the first rows of `evaluation.path` can be read, as `check_rows` does; nothing where
+    the recipe has none.
+    """
+    return _read(recipe.evaluation_sources, recipe)[1]
+
+
+def _read(sources: Sequence[Source], recipe: Recipe) -> tuple[list[Sample], list[Check], bool]:
+    """(the first samples of some sources, a check each, whether these are all that they have)."""
     samples: list[Sample] = []
     checks, whole = [], True
     for source in sources:
@@ -61,9 +78,7 @@ def check_rows(recipe: Recipe) -> tuple[list[Sample], list[Check]]:
         else:
             found = f"{source.path}: the first {len(read)} rows give {len(made)} samples"
             checks.append(Check("data", Status.OK, found))
-    if whole and not any(check.status is Status.PROBLEM for check in checks):
-        checks += _enough(samples, recipe)
-    return samples, checks
+    return samples, checks, whole
 
 
 def _enough(samples: list[Sample], recipe: Recipe) -> list[Check]:

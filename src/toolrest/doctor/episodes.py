@@ -27,12 +27,11 @@ _STATUSES = {
 
 def check_rows(recipe: Recipe) -> list[Check]:
     """Whether the first rows that episodes begin with can be read; a check a source."""
-    sources = recipe.sources
-    if not sources:
-        made = f"{made_rows(recipe)} rows are made for {recipe.environment.source}"
-        return [Check("data", Status.OK, f"{made}; no file is needed")]
     checks = []
-    for source in sources:
+    if not recipe.sources:
+        made = f"{made_rows(recipe)} rows are made for {recipe.environment.source}"
+        checks.append(Check("data", Status.OK, f"{made}; no file is needed"))
+    for source in (*recipe.sources, *recipe.evaluation_sources):
         try:
             read = first_episodes(source)
         except InputError as error:

@@ -133,7 +133,13 @@ def _policy(recipe: Recipe, seen: _Seen) -> list[Check]:
 
 
 def _data(recipe: Recipe, gpu: str | None, seen: _Seen) -> list[Check]:
-    from toolrest.doctor.data import check_lengths, check_replies, check_rows, prompt_lengths
+    from toolrest.doctor.data import (
+        check_evaluation_rows,
+        check_lengths,
+        check_replies,
+        check_rows,
+        prompt_lengths,
+    )
     from toolrest.policy.sizing import count_tokens
 
     recipe = seen.recipe or recipe
@@ -157,6 +163,8 @@ def _data(recipe: Recipe, gpu: str | None, seen: _Seen) -> list[Check]:
         if recipe.acts or not recipe.sources:
             return begun + settings
     samples, checks = check_rows(recipe)
+    if not begun:
+        checks += check_evaluation_rows(recipe)
     checks = begun + checks
     if tokenizer is None or not samples:
         return checks

@@ -2,13 +2,18 @@
 
 from toolrest.estimate.gpus import GPUS, Efficiency, Gpu, get_gpu
 from toolrest.estimate.memory import Memory, memory
-from toolrest.estimate.plan import KEPT, Estimate, added_checkpoints, checkpoint_bytes, estimate
+from toolrest.estimate.plan import (
+    Estimate,
+    added_checkpoints,
+    checkpoint_bytes,
+    estimate,
+    kept_checkpoints,
+)
 from toolrest.estimate.shape import PUBLISHED, ModelShape, get_shape
 from toolrest.estimate.time import Seconds, seconds
 
 __all__ = [
     "GPUS",
-    "KEPT",
     "PUBLISHED",
     "Efficiency",
     "Estimate",
@@ -21,6 +26,7 @@ __all__ = [
     "estimate",
     "get_gpu",
     "get_shape",
+    "kept_checkpoints",
     "memory",
     "seconds",
 ]

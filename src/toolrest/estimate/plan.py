@@ -16,8 +16,6 @@ PROMPT_TOKENS = 764
 """Mean prompt of RLLA's 80 published test rows by Qwen's tokenizer, measured: docs/scaling.md."""
 RESPONSE_TOKENS = 600
 """An assumption: RLLA's 400 demonstrations have 368 on average, and responses grow in training."""
-KEPT = 3
-"""Most checkpoints on the disk at once: two are kept, one is being written."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,8 @@ def checkpoint_bytes(recipe: Recipe, shape: ModelShape) -> float:
 def added_checkpoints(recipe: Recipe, done: int = 0, there: int = 0) -> int:
     """Checkpoints of a run's reinforcement learning for which there has to be room.
 
-    One is written every `save_steps` and one after the last step; the older ones go.
+    One is written every `save_steps` and one after the last step; those that are older than
+    `keep_checkpoints` go, each once a newer one is whole.
 
     Args:
         done: the steps done.
@@ -130,4 +129,20 @@ def added_checkpoints(recipe: Recipe, done: int = 0, there: int = 0) -> int:
     if done >= recipe.max_steps:
         return 0
     to_come = math.ceil(recipe.max_steps / recipe.save_steps) - done // recipe.save_steps
-    return max(0, min(KEPT - there, to_come))
+    if recipe.evaluation.save_best:
+        every = recipe.evaluation.every
+        to_come += (recipe.max_steps - 1) // every - done // every
+    kept = _kept(recipe)
+    return to_come if kept is None else max(0, min(kept + 1 - there, to_come))
+
+
+def kept_checkpoints(recipe: Recipe, added: int) -> int:
+    """How many of the checkpoints that a run adds are there at its end, at most."""
+    kept = _kept(recipe)
+    return added if kept is None else min(added, kept)
+
+
+def _kept(recipe: Recipe) -> int | None:
+    """The newest, and the best one; None: all."""
+    kept = recipe.keep_checkpoints
+    return None if kept is None else kept + recipe.evaluation.save_best

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,27 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from toolrest.core.dialects import get_dialect
-from toolrest.data.wording import Thoughts
-from toolrest.errors import InputError, check_name
-from toolrest.evaluate import apibank, environment, world
+from toolrest.errors import InputError
+from toolrest.evaluate import environment
 from toolrest.evaluate.answers import AnswerStore
+from toolrest.evaluate.asked import ask
 from toolrest.evaluate.backends.findings import Findings
-from toolrest.evaluate.bfcl import categories as bfcl_categories
 from toolrest.evaluate.bfcl import episodes as bfcl
-from toolrest.evaluate.bfcl.official import BESIDE, VERSIONS, OfficialBFCL
 from toolrest.evaluate.bfcl.result_files import write_result_files
 from toolrest.evaluate.episode import Answer, Backend, Episode, Outcome
 from toolrest.evaluate.options import Options, check_options
 from toolrest.evaluate.results import summarise, write_results
 from toolrest.evaluate.run_episodes import run_episodes
 from toolrest.evaluate.settings import (
-    answer_settings,
-    asks_for_thought,
-    dialect_and_style,
     evaluation_folder,
-    limit_of_answer,
     prompt_tokenizer,
-    trained_wording,
     with_template_options,
 )
 from toolrest.evaluate.target import Target
@@ -86,30 +78,12 @@ def evaluate(target: Target, options: Options, progress: Progress | None = None)
     if options.benchmark == "environment":
         return _evaluate_environment(target, options, progress)
     target = with_template_options(target, options)
-    dialect, style = dialect_and_style(target, options)
     with ExitStack() as closing:
-        official = None
-        if options.benchmark == "bfcl":
-            official = closing.enter_context(_official(options))
-        think = asks_for_thought(target, options, style)
-        settings = answer_settings(target, options, dialect, style, official)
-        settings["max_tokens"], limited_by = limit_of_answer(target, options)
-        if think:
-            settings["think"] = True
-        trained = trained_wording(target, options)
-        thoughts: Thoughts = "placeholder" if trained is None else trained.thoughts
-        if thoughts != "placeholder" and options.benchmark != "world":
-            settings["thoughts"] = thoughts
+        asked = ask(target, options, closing)
+        settings, episodes = asked.settings, asked.episodes
         folder = options.out or evaluation_folder(target, options, settings)
-        groups = _episodes(options, dialect, style, official, think, thoughts)
-        episodes = [episode for found in groups.values() for episode in found[: options.limit]]
-        played = Counter(episode.category for episode in episodes)
-        every = Counter(episode.category for found in groups.values() for episode in found)
-        whole = [name for name, count in every.items() if played[name] == count]
-        if not episodes:
-            raise InputError(f"--on {options.benchmark}: there is no item to evaluate")
         findings = Findings(progress.note)
-        backend = _backend(target, options, dialect, settings, findings)
+        backend = _backend(target, options, asked.dialect, settings, findings)
         store = closing.enter_context(AnswerStore(folder, settings))
         with _writing(folder):
             changed = record_environment(folder / "environment.json", 0, 1)
@@ -127,18 +101,17 @@ def evaluate(target: Target, options: Options, progress: Progress | None = None)
             progress.answered(answer)
 
         outcomes = run_episodes(episodes, backend, store, progress.done, answered)
-        release = official.release if official is not None else None
-        asked = {"limit": options.limit, "categories": list(options.categories)}
+        limits = {"limit": options.limit, "categories": list(options.categories)}
         scored = describe_environment(0)
         by = {"versions": scored["versions"], "commit": scored["commit"]}
-        result = {"settings": settings, "asked": asked, "scored_by": by}
+        result = {"settings": settings, "asked": limits, "scored_by": by}
         if found := findings.record():
             result["server"] = found
-        result["max_tokens"] = {"value": settings["max_tokens"], "from": limited_by}
-        result |= summarise(outcomes, whole, release)
+        result["max_tokens"] = {"value": settings["max_tokens"], "from": asked.limited_by}
+        result |= summarise(outcomes, asked.whole, asked.release)
         with _writing(folder):
             write_results(folder, result, outcomes)
-            files = _result_files(folder, release, episodes) if options.result_files else None
+            files = _result_files(folder, asked.release, episodes) if options.result_files else None
     return Evaluation(folder, result, outcomes, files)
 
 
@@ -184,51 +157,6 @@ def _note_reuse(
             f"{store.count} answers are there already; whether the server still has the same "
             "weights is not known from here"
         )
-
-
-def _official(options: Options) -> OfficialBFCL:
-    official = OfficialBFCL(folder=options.official_folder)
-    if options.version not in (None, official.release):
-        official.close()
-        release = options.version or ""
-        beside = BESIDE.format(release=release, version=VERSIONS[release])
-        raise InputError(
-            f"--version {options.version}: bfcl-eval {official.version} is installed, which holds "
-            f"BFCL {official.release}; for {options.version} beside it: {beside}, then "
-            f"PYTHONPATH=bfcl-{options.version} before the command"
-        )
-    return official
-
-
-def _episodes(
-    options: Options,
-    dialect: str,
-    style: str,
-    official: OfficialBFCL | None,
-    think: bool,
-    thoughts: Thoughts,
-) -> dict[str, list[Episode]]:
-    """The benchmark's episodes, by category."""
-    wanted = options.categories
-    if official is not None:
-        speech = bfcl.Speech(style, get_dialect(dialect), think, thoughts)
-        names = bfcl_categories.choose(wanted, official.release)
-        return {name: bfcl.episodes(official, name, speech) for name in names}
-    if options.benchmark == "apibank":
-        assert options.data is not None
-        for name in wanted:
-            check_name("level of API-Bank", name, apibank.LEVELS)
-        levels = [name for name in apibank.LEVELS if not wanted or name in wanted]
-        reader = get_dialect(dialect)
-        return {
-            name: apibank.episodes(
-                options.data, name, reader, style, think=think, thoughts=thoughts
-            )
-            for name in levels
-        }
-    if wanted:
-        raise InputError("--categories: the embedded world's tasks have none to choose from")
-    return {"tasks": world.episodes(max(options.limit or 0, world.COUNT))}
 
 
 def _backend(

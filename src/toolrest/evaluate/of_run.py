@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from toolrest.engines.common.job import Job, Result
 from toolrest.errors import InputError
 from toolrest.evaluate.heldout import HeldOutResult, evaluate_heldout
 from toolrest.evaluate.heldout_episodes import EpisodesResult, evaluate_episodes
+from toolrest.evaluate.in_training import check_wording, evaluate_benchmarks
 from toolrest.io.files import append_json, read_json, whole_lines, write_json, write_whole
 
 if TYPE_CHECKING:
@@ -22,15 +24,30 @@ class RunEvaluation:
     """`toolrest.engines.common.job.Evaluation` by `evaluate_heldout`."""
 
     def __init__(self, job: Job) -> None:
+        """Raises:
+        InputError: a benchmark of the recipe cannot be put to its policy.
+        """
         self._job = job
+        if job.recipe.evaluation.benchmarks:
+            job.ranks.first(partial(check_wording, job.recipe, job.run))
 
-    def whole(self, model: PreTrainedModel, when: str) -> Result | None:
-        """The result `when` (before, warm_start or after); one that was finished before the run was
-        stopped is read. None without held-out rows.
+    def whole(self, model: PreTrainedModel, when: str, step: int = 0) -> Result | None:
+        """The result `when` (before, warm_start or after) with those of the benchmarks; one that
+        was finished before the run was stopped is read. None where nothing is evaluated on.
+
+        Args:
+            step: the optimiser steps done.
 
         Raises:
             InputError: a result that was written cannot be read.
         """
+        job = self._job
+        found = self._held_out(model, when)
+        if job.recipe.evaluation.benchmarks:
+            return (found or {"n": 0}) | evaluate_benchmarks(model, job, when, step)
+        return found
+
+    def _held_out(self, model: PreTrainedModel, when: str) -> Result | None:
         job, samples = self._job, self._job.heldout
         if not samples:
             return None
@@ -60,10 +77,15 @@ class RunEvaluation:
 
     def on_the_way(self, model: PreTrainedModel, step: int) -> None:
         """Evaluate after an optimiser step, and add the result to the curve."""
-        job = self._job
+        job, found = self._job, {"n": 0}
         if job.heldout:
-            found, _ = self._evaluate(model, lambda done: None)
-            self.add(step, asdict(found))
+            found = asdict(self._evaluate(model, lambda done: None)[0])
+        if job.recipe.evaluation.benchmarks:
+            found |= evaluate_benchmarks(model, job, "on the way", step)
+            job.view.stage("training", job.recipe.max_steps)
+            job.view.advance(step)
+        if len(found) > 1:
+            self.add(step, found)
 
     def add(self, step: int, result: Result | None) -> None:
         """One more point of the curve; one that a stopped run wrote already stays as it is."""

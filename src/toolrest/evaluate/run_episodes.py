@@ -6,20 +6,51 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from toolrest.errors import InputError
-from toolrest.evaluate.answers import AnswerStore
 from toolrest.evaluate.episode import Answer, Backend, Episode, Outcome, Request
 
 _IN_A_ROW = 16
 """After so many unreadable answers one after the other, the endpoint is at fault."""
 
 
+class Answers(Protocol):
+    """Keeps the answers of an evaluation; see `AnswerStore`, or `AnswersInMemory`."""
+
+    def get(self, key: str) -> Answer | None:
+        """The answer of a key; None: there is none."""
+        ...
+
+    def add(self, key: str, answer: Answer) -> None:
+        """Keep an answer."""
+        ...
+
+    def has_readable(self) -> bool:
+        """Whether one of them could be read."""
+        ...
+
+
+class AnswersInMemory:
+    """Answers that are not kept beyond their process."""
+
+    def __init__(self) -> None:
+        self._answers: dict[str, Answer] = {}
+
+    def get(self, key: str) -> Answer | None:
+        return self._answers.get(key)
+
+    def add(self, key: str, answer: Answer) -> None:
+        self._answers[key] = answer
+
+    def has_readable(self) -> bool:
+        return any(answer.stop != "unreadable" for answer in self._answers.values())
+
+
 def run_episodes(
     episodes: Sequence[Episode],
     backend: Backend,
-    store: AnswerStore,
+    store: Answers,
     on_outcome: Callable[[Outcome], object] = lambda outcome: None,
     on_answer: Callable[[Answer], object] = lambda answer: None,
 ) -> list[Outcome]:
@@ -92,7 +123,7 @@ def _no_answers(unread: list[tuple[_RunningEpisode, str, Answer]]) -> str:
     )
 
 
-def _keep_the_rest(answers: Generator[tuple[str, Answer]], store: AnswerStore) -> None:
+def _keep_the_rest(answers: Generator[tuple[str, Answer]], store: Answers) -> None:
     """After Ctrl-C, store the answers of requests that are already under way."""
     try:
         pair = answers.throw(KeyboardInterrupt())
@@ -117,7 +148,7 @@ class _RunningEpisode:
         self.episode = episode
         self._step = 0
 
-    def next_request(self, store: AnswerStore, backend: Backend) -> Request | None:
+    def next_request(self, store: Answers, backend: Backend) -> Request | None:
         """The next request without an answer in the store; None when the episode is done."""
         while (prompt := self.episode.request()) is not None:
             sent = backend.sent(prompt)

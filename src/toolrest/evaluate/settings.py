@@ -120,9 +120,18 @@ def prompt_tokenizer(target: Target, options: Options) -> Any:
 
 
 def answer_settings(
-    target: Target, options: Options, dialect: str, style: str, official: OfficialBFCL | None
+    target: Target,
+    options: Options,
+    dialect: str,
+    style: str,
+    official: OfficialBFCL | None,
+    weights: str | None = None,
 ) -> dict[str, Any]:
-    """The content of settings.json: all that an answer depends on, not which items are asked."""
+    """The content of settings.json: all that an answer depends on, not which items are asked.
+
+    Args:
+        weights: what is known of the policy's bytes; None: their fingerprint.
+    """
     settings: dict[str, Any] = {
         "policy": target.recipe.policy,
         "benchmark": options.benchmark,
@@ -148,7 +157,7 @@ def answer_settings(
         if options.tokenizer is None:
             settings["chat_template"] = UNKNOWN
     else:
-        settings["weights"] = policy_fingerprint(target.recipe)
+        settings["weights"] = weights or policy_fingerprint(target.recipe)
         if options.backend == "hf":
             # A batch is padded to its longest prompt, which changes sums by rounding.
             settings["batch_size"] = options.batch_size

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolrest.engines.policies import policies_by_step
 from toolrest.errors import InputError, file_name
-from toolrest.io.files import whole_lines
-from toolrest.io.foreign import parse_json, user_path
+from toolrest.io.foreign import user_path
 from toolrest.policy.wording import Wording, read_wording, wording_of
 from toolrest.recipe import EMBEDDED, Recipe, load_run_recipe
+from toolrest.runs.best import best_of
 from toolrest.runs.folder import RunFolder
 
 
@@ -43,7 +42,7 @@ def find_target(policy: str, checkpoint: str = "last", trust_remote_code: bool =
     """The policy of a run's folder, a checkpoint's folder, `embedded`, or a hub name.
 
     Args:
-        checkpoint: of a run: `last`, `best` (by held-out exact match on the way) or a step.
+        checkpoint: of a run: `last`, `best` (by `evaluation.metric` on the way) or a step.
 
     Raises:
         InputError: the run has no such checkpoint, or the folder is neither.
@@ -92,30 +91,14 @@ def _checkpoint(run: RunFolder, recipe: Recipe, wanted: str) -> tuple[Path, str]
     if not found:
         raise InputError(f"{run.path}: the run has no checkpoint yet")
     step = str(
-        max(found) if wanted == "last" else _best(run, found) if wanted == "best" else wanted
+        max(found)
+        if wanted == "last"
+        else best_of(run, recipe, found)
+        if wanted == "best"
+        else wanted
     )
     for each, folder in found.items():
         if step == str(each):
             return folder, f"checkpoint-{step}"
     known = ", ".join(map(str, found))
     raise InputError(f"{run.path}: no checkpoint {step}; use last, best or one of {known}")
-
-
-def _best(run: RunFolder, found: Mapping[int, Path]) -> int:
-    """The step of the checkpoint with the greatest held-out exact match."""
-    points = []
-    if run.curve.is_file():
-        for line in whole_lines(run.curve):
-            try:
-                point = parse_json(line)
-                exact, step = float(point["exact_match"]), int(point["step"])
-            except (ValueError, KeyError, TypeError, OverflowError) as error:
-                raise InputError(f"{run.curve}: a broken line ({error}); take it out") from error
-            if step in found:
-                points.append((exact, step))
-    if not points:
-        raise InputError(
-            f"{run.path}: no checkpoint was evaluated on the way, so which is best is not known; "
-            "use --checkpoint last, or train with evaluation.every equal to save_steps"
-        )
-    return int(max(points)[1])

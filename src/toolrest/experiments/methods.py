@@ -243,14 +243,21 @@ _OF_EPISODES = (
 
 
 def check_measured_alike(recipe: Recipe, methods: Sequence[Method]) -> None:
-    """Check that all methods are evaluated in one environment, or all without any.
+    """Check that all methods are evaluated on the same rows, and in one environment, or all without
+    any.
 
     Raises:
-        InputError: one is evaluated in another than the rest.
+        InputError: one is evaluated on others, or in another than the rest.
     """
     wanted = recipe.environment.source
     for method in methods:
-        source = apply_method(recipe, method).environment.source
+        made = apply_method(recipe, method)
+        if made.evaluation.path != recipe.evaluation.path:
+            raise InputError(
+                f"method {method.name}: it is evaluated on other rows than the comparison "
+                "(evaluation.path); give them to all of them, outside --methods"
+            )
+        source = made.environment.source
         if source != wanted:
             raise InputError(
                 f"method {method.name}: it is evaluated with environment.source="
@@ -284,5 +291,10 @@ def check_methods(recipe: Recipe, methods: Sequence[Method]) -> dict[str, Recipe
 
     recipes = {method.name: apply_method(recipe, method) for method in methods}
     for made in recipes.values():
+        if made.evaluation.patience is not None:
+            raise InputError(
+                f"evaluation.patience={made.evaluation.patience}: all runs of a comparison are "
+                "trained for the same steps; leave it out"
+            )
         get_scheme(made.weighting.scheme, **made.weighting.options)
     return recipes

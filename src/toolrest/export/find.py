@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from toolrest.engines.policies import policies_by_step
 from toolrest.errors import InputError, reason
@@ -13,8 +14,12 @@ from toolrest.policy.adapters import CONFIG, has_adapters
 from toolrest.policy.folder import kept_policy, whole_policy
 from toolrest.policy.own_code import names_own_code
 from toolrest.recipe import Recipe, load_recipe, load_run_recipe
+from toolrest.runs.best import best_of
 from toolrest.runs.folder import RunFolder
 from toolrest.runs.missing import no_run
+
+Checkpoint = int | Literal["best"] | None
+"""Which of a run: after so many steps, the best, or its last."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,12 @@ class Taken:
 
 
 def find_policy(
-    source: str, checkpoint: int | None, *, warm_start: bool, trusted: bool = False
+    source: str, checkpoint: Checkpoint, *, warm_start: bool, trusted: bool = False
 ) -> Taken:
     """The policy of a run: the trained one of a run that is done, or what is asked for.
 
     Args:
-        checkpoint: the checkpoint after so many steps.
+        checkpoint: the checkpoint after so many steps, or the best one by `evaluation.metric`.
         warm_start: the policy after supervised learning.
         trusted: whether code that comes with the policy may run.
 
@@ -73,7 +78,7 @@ def _check_own_code(taken: Taken) -> None:
         )
 
 
-def _find(source: str, checkpoint: int | None, *, warm_start: bool, trusted: bool) -> Taken:
+def _find(source: str, checkpoint: Checkpoint, *, warm_start: bool, trusted: bool) -> Taken:
     run = RunFolder(user_path(source, source))
     if not run.recipe.is_file():
         raise InputError(f"{source}: {no_run(run.path)}")
@@ -86,6 +91,8 @@ def _find(source: str, checkpoint: int | None, *, warm_start: bool, trusted: boo
         if warm_start or run.summary.is_file():
             return Taken(run, recipe, _warm(run), "warm_start" if rl else "after", None)
         raise InputError(f"{run.path}: the run is not done; {_go_on(run)}")
+    if checkpoint == "best":
+        checkpoint = best_of(run, recipe, steps)
     asked = checkpoint
     if checkpoint is None:
         if not run.summary.is_file():

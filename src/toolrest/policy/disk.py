@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from toolrest.errors import InputError, counted, format_bytes
-from toolrest.estimate import KEPT, ModelShape, added_checkpoints, checkpoint_bytes
+from toolrest.estimate import ModelShape, added_checkpoints, checkpoint_bytes, kept_checkpoints
 from toolrest.policy.sizing import find_shape
 from toolrest.recipe import Recipe
 
@@ -53,7 +53,7 @@ def checkpoint_room(
     if count or not parts:
         one = checkpoint_bytes(recipe, shape)
         parts.append(f"{counted(count, 'checkpoint')} of {format_bytes(one)}")
-        needed += (count + (runs - 1) * min(count, KEPT - 1)) * one  # one is on its way
+        needed += (count + (runs - 1) * kept_checkpoints(recipe, count)) * one  # one is on its way
     many = "" if runs == 1 else f", for each of {runs} runs"
     found = f"{' and '.join(parts)}{many}; {format_bytes(free)} free"
     if needed <= free:

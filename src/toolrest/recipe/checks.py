@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from toolrest.errors import InputError, check_name, counted, short, unknown_name
 from toolrest.recipe.acting import check_environment
+from toolrest.recipe.evaluated import check_evaluation
 
 if TYPE_CHECKING:
     from toolrest.recipe.schema import Recipe
@@ -56,6 +57,7 @@ def check_recipe(recipe: Recipe) -> None:
     for wrong, said in (*_ignored(recipe), *_quantised(recipe)):
         if wrong:
             raise InputError(said)
+    check_evaluation(recipe)
     _check_engine(recipe)
 
 

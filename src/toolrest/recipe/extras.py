@@ -69,6 +69,8 @@ def asked_for(extra: str, recipe: Recipe) -> str | None:
         return f"environment.source={source}"
     if extra == "bitsandbytes" and recipe.lora.base_precision == "nf4":
         return "lora.base_precision=nf4"
+    if extra == "bfcl" and "bfcl" in recipe.evaluation.benchmarks:
+        return "evaluation.benchmarks=bfcl"
     if extra == "lora" and recipe.lora.rank:
         return f"lora.rank={recipe.lora.rank}"
     # TRL imports vLLM also where a server samples

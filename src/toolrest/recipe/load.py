@@ -13,6 +13,7 @@ from toolrest.io.plain_yaml import plain_values
 from toolrest.io.redaction import holds_key, key_in
 from toolrest.io.terminal import say
 from toolrest.recipe.checks import check_recipe
+from toolrest.recipe.evaluated import without_held_out_rows
 from toolrest.recipe.mends import explain_key, explain_section, explain_value, key_meant
 from toolrest.recipe.paths import with_whole_paths
 from toolrest.recipe.schema import Recipe
@@ -28,8 +29,14 @@ _DEEPEST_KEY = 20
 """Dots of an override's key."""
 
 
-_INSTEAD = ("optimizer.micro_batch", "optimizer.micro_tokens")
-"""Both say how large a forward is."""
+_INSTEAD = (
+    ("optimizer.micro_batch", "optimizer.micro_tokens"),
+    ("optimizer.micro_tokens", "optimizer.micro_batch"),
+    ("evaluation.path", "data.heldout_fraction"),
+)
+"""An override of the first takes the place of the second: both say how large a forward is, or which
+rows are evaluated on.
+"""
 
 
 def load_recipe(path: Path | None, overrides: list[str]) -> Recipe:
@@ -76,7 +83,7 @@ def load_run_recipe(path: Path, overrides: list[str], *, trusted: bool) -> Recip
 def override_all(values: dict[str, Any], overrides: list[str]) -> None:
     """Apply overrides; one of two keys that say the same thing takes the other's place."""
     given = {key.strip(): value.strip() for key, _, value in (t.partition("=") for t in overrides)}
-    for key, other in (_INSTEAD, _INSTEAD[::-1]):
+    for key, other in _INSTEAD:
         if given.get(key, "null") not in ("null", "~", "") and other not in given:
             section, _, name = other.partition(".")
             inside = values.get(section)
@@ -98,7 +105,7 @@ def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         raise InputError(f"{source}: {explain_value(error)}") from error
-    recipe = with_whole_paths(recipe)
+    recipe = without_held_out_rows(with_whole_paths(recipe))
     check_recipe(recipe)
     _check_keyless(recipe.model_dump(mode="json"), "")
     return recipe

@@ -13,10 +13,16 @@ from toolrest.errors import InputError
 from toolrest.io.foreign import user_path
 
 if TYPE_CHECKING:
+    from toolrest.recipe.evaluation import Evaluation
     from toolrest.recipe.schema import Recipe
     from toolrest.recipe.sections import Data
 
-PATHS = ("policy", "data.path", "environment.source", "reward.function", "engine.sharding")
+_NAMES = ("policy", "data.path", "evaluation.path")
+"""Keys whose values can be names on the hub."""
+PATHS = (
+    *_NAMES,
+    *("evaluation.apibank", "environment.source", "reward.function", "engine.sharding"),
+)
 """Keys whose values are paths or can be; `data.sources` has more of them."""
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 """Of a data set or a policy on the hub."""
@@ -30,6 +36,7 @@ def with_whole_paths(recipe: Recipe) -> Recipe:
         "environment": _with(recipe.environment, "source", "environment.source"),
         "reward": _with(recipe.reward, "function", "reward.function"),
         "engine": _with(recipe.engine, "sharding", "engine.sharding"),
+        "evaluation": _evaluation(recipe.evaluation),
     }
     return recipe.model_copy(update=whole)
 
@@ -41,6 +48,11 @@ def _data(data: Data) -> Data:
         drawn = source.drawn_by or (source.path if path != source.path else None)
         sources.append(source.model_copy(update={"path": path, "drawn_by": drawn}))
     return _with(data, "path", "data.path").model_copy(update={"sources": sources})
+
+
+def _evaluation(evaluation: Evaluation) -> Evaluation:
+    found = _with(evaluation, "path", "evaluation.path")
+    return _with(found, "apibank", "evaluation.apibank")
 
 
 def _with(section: Any, name: str, key: str) -> Any:
@@ -72,7 +84,7 @@ def whole_path(key: str, value: str) -> str:
         return value
     if key == "policy" and path == "embedded":
         return value
-    can_be_name = key in ("policy", "data.path") and _NAME.fullmatch(path) is not None
+    can_be_name = key in _NAMES and _NAME.fullmatch(path) is not None
     found = _expanded(path)
     if not path or found is None or (can_be_name and not found.exists()):
         return value

@@ -13,7 +13,9 @@ RESUMABLE = (
     "rollout.vllm.memory",
     "rollout.saved_groups",
     "evaluation.batch_size",
+    "evaluation.patience",
     "reward.timeout",
+    "keep_checkpoints",
     "report_to",
 )
 """What a resumed run may change: how it is computed, not what."""
@@ -24,8 +26,9 @@ EXTENSION = "max_steps"
 
 
 def extends(overrides: list[str]) -> bool:
-    """Whether overrides ask for a longer run."""
-    return any(written.partition("=")[0] == EXTENSION for written in overrides)
+    """Whether overrides ask for a longer run, or for one that ended early to go on."""
+    keys = (EXTENSION, "evaluation.patience")
+    return any(written.partition("=")[0] in keys for written in overrides)
 
 
 def may_change(key: str) -> bool:

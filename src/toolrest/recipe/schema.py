@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
+from toolrest.recipe.evaluation import Evaluation
 from toolrest.recipe.sections import (
     Advantage,
     Data,
     Engine,
     Environment,
-    Evaluation,
     Guards,
     Lora,
     Optimizer,
@@ -62,6 +62,9 @@ class Recipe(Section):
     `max_steps` alone."""
     save_steps: int = Field(default=10, ge=1)
     """Steps between checkpoints."""
+    keep_checkpoints: int | None = Field(default=2, ge=1)
+    """How many checkpoints a run keeps, the newest; while one is written there is one more.
+    None: all of them."""
     report_to: list[Literal["tensorboard", "wandb", "trackio"]] = Field(default_factory=list)
     """Where TRL sends metrics besides the run's own files; each needs its package."""
 
@@ -133,6 +136,22 @@ class Recipe(Section):
         if self.data.path is not None:
             return [Source(self.data.path)]
         return [Source(**source.model_dump()) for source in self.data.sources]
+
+    @property
+    def evaluation_sources(self) -> list[Source]:
+        """Where the rows come from that it is evaluated on; none where they are held out of its
+        own.
+        """
+        from toolrest.data.sources import Source
+
+        path = self.evaluation.path
+        return [] if path is None else [Source(path)]
+
+    @property
+    def best_by(self) -> str:
+        """The number of an evaluation, greater is better, by which a policy is the run's best."""
+        greedy = self.engine.name == "verl"
+        return self.evaluation.metric or ("greedy_exact_match" if greedy else "exact_match")
 
     @property
     def rendering(self) -> Rendering:

@@ -325,17 +325,6 @@ class WarmStart(Section):
     """Of the scaled regions' loss."""
 
 
-class Evaluation(Section):
-    """Held-out evaluation before and after training, and on the way."""
-
-    every: int = Field(default=0, ge=0)
-    """Steps between evaluations on the way, into evaluation/curve.jsonl; 0: none."""
-    samples: int = Field(default=256, ge=0)
-    """Held-out prompts at most; 0: none."""
-    batch_size: int = Field(default=128, ge=1)
-    """Responses that are sampled at once. Unsaid: see `Recipe`."""
-
-
 class Lora(Section):
     """Low-rank adapters (arXiv 2106.09685) in place of all parameters."""
 

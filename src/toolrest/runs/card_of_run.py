@@ -205,5 +205,7 @@ def _data(recipe: Recipe, origins: Mapping[str, str], rows: Mapping[str, Any]) -
         lines.append(f"The rows as they were read and worded: sha256 {code(origins['the rows'])}")
     train, heldout = rows.get("train"), rows.get("heldout")
     if isinstance(train, int) and isinstance(heldout, int):
-        lines.append(f"{train} rows to train on, {heldout} held out")
+        path = recipe.evaluation.path
+        of = "" if path is None else f", the rows of {code(Path(path).name)}"
+        lines.append(f"{train} rows to train on, {heldout} held out{of}")
     return lines or ["Not recorded"]

@@ -14,6 +14,7 @@ from pathlib import Path
 from toolrest.errors import InputError
 from toolrest.io.files import TakenError
 from toolrest.io.foreign import user_path
+from toolrest.io.objects import object_or_none
 from toolrest.runs.folder import RUNS, RunFolder
 from toolrest.runs.missing import no_run
 
@@ -159,6 +160,12 @@ def _check_unfinished(run: RunFolder, resume: str, extended: bool) -> None:
     if not run.recipe.is_file():
         raise InputError(f"--resume {resume}: {no_run(run.path)}")
     if run.summary.is_file() and not extended:
+        ended = (object_or_none(run.summary) or {}).get("ended_early")
+        if isinstance(ended, str):
+            raise InputError(
+                f"--resume {resume}: that run is done: {ended}; train it on by "
+                "evaluation.patience=null, or a larger one"
+            )
         raise InputError(
             f"--resume {resume}: that run is done; train it for longer by a larger max_steps=..."
         )

@@ -15,6 +15,7 @@ from toolrest.io.files import append_json, whole_lines, write_json, write_whole
 from toolrest.io.foreign import parse_json
 from toolrest.io.objects import object_or_none
 from toolrest.recipe import Recipe
+from toolrest.runs.best import ended_early
 from toolrest.runs.folder import RunFolder
 from toolrest.runs.origins import RECIPE, recipe_hash
 
@@ -89,6 +90,10 @@ def plan_extension(
             f"begin another run with max_steps={after.max_steps} (only a run whose max_steps is a "
             f"multiple of {each}, or over save_steps={after.save_steps}, can be made longer)"
         )
+    if (ended := ended_early(run, after, done)) is not None:
+        raise InputError(
+            f"{run.path}: {ended}; say evaluation.patience=null too, or a larger one, to go on"
+        )
     own = _began_with(run, before)
     if own not in (None, recipe_hash(before), recipe_hash(after)) and not accept:
         raise InputError(
@@ -157,6 +162,8 @@ def forget_end(run: RunFolder, last: int) -> None:
         run: held.
         last: the step of that end.
     """
+    steps = (object_or_none(run.summary) or {}).get("steps")
+    last = steps if isinstance(steps, int) else last  # of a run that has ended early
     run.summary.unlink(missing_ok=True)
     for path in sorted(run.evaluation.glob("after.json*")):
         path.replace(path.with_name(f"after-{last}{path.suffix}"))

@@ -73,6 +73,8 @@ class RunFolder:
     """Folder: held-out responses before and after, and their scores."""
     curve = _Within("evaluation/curve.jsonl")
     """One JSON object an evaluation on the way."""
+    best = _Within("best.json")
+    """Which checkpoint is the best, with `evaluation.save_best`."""
     summary = _Within("summary.json")
     """Before and after; written when the run is done."""
     incidents = _Within("incidents")
@@ -89,7 +91,7 @@ class RunFolder:
     @property
     def _files(self) -> tuple[Path, ...]:
         """What is read or written as a file."""
-        logs = (self.metrics, self.curve, self.warnings, self.summary)
+        logs = (self.metrics, self.curve, self.warnings, self.best, self.summary)
         return (self.recipe, self.environment, self.data, self.lock, self.worker_lock, *logs)
 
     @property
@@ -190,6 +192,11 @@ class RunFolder:
             if path.is_file():
                 kept = [line for line in whole_lines(path) if _step_of(line, path) <= step]
                 write_whole(path, "".join(kept))
+        self.best.unlink(missing_ok=True)  # whoever goes on writes it again
+        for folder in self.evaluation.glob("*-step-*"):
+            written = folder.name.rpartition("-")[2]
+            if written.isdecimal() and int(written) > step:
+                shutil.rmtree(folder)
         last = int(rollouts_file(self.rollouts, step).stem.split("-")[1])
         for file in self.rollouts.glob("step-*.jsonl"):
             written = file.stem.split("-")[1]

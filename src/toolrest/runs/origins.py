@@ -53,7 +53,7 @@ def origins(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: str) -> di
 def file_origins(recipe: Recipe) -> dict[str, str]:
     """The part of `origins` that files and commits tell."""
     found: dict[str, str] = {}
-    for source in recipe.sources:
+    for source in (*recipe.sources, *recipe.evaluation_sources):
         found |= _data(source.path)
     found |= {f"policy {recipe.policy}: {name}": value for name, value in _policy(recipe).items()}
     for named in recipe.reward.functions:

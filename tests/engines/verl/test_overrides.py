@@ -58,6 +58,32 @@ def test_generations_updates_and_forwards():
     assert (found["trainer.nnodes"], found["trainer.n_gpus_per_node"]) == (2, 8)
 
 
+@pytest.mark.parametrize(("written", "kept"), [("", 2), ("5", 5), ("null", None)])
+def test_how_many_checkpoints_are_kept(written, kept):
+    found = settings(*([f"keep_checkpoints={written}"] if written else []))
+    assert found["trainer.max_actor_ckpt_to_keep"] == kept
+    assert hydra_value(kept) == ("null" if kept is None else str(kept))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "mend"),
+    [
+        ("evaluation.save_best=true", "keep_checkpoints=null"),
+        ("evaluation.patience=3", "lower max_steps"),
+        ("evaluation.metric=reward", "greedy_reward"),
+    ],
+)
+def test_what_verl_cannot_do_with_its_evaluations_is_refused_with_the_mend(wanted, mend):
+    with pytest.raises(InputError, match=rf"^{wanted.partition('=')[0]}.*{mend}"):
+        settings("evaluation.every=10", wanted)
+
+
+def test_the_best_policy_of_verl_is_by_greedy_evaluations():
+    assert recipe("evaluation.every=10").best_by == "greedy_exact_match"
+    asked = recipe("evaluation.every=10", "evaluation.metric=greedy_reward")
+    assert asked.best_by == "greedy_reward" and settings("evaluation.every=10")
+
+
 def test_a_forward_takes_a_processs_whole_part_by_default():
     found = settings("rollout.prompts_per_step=16", "rollout.group_size=8", "engine.processes=4")
     assert found[f"{ACTOR}.ppo_micro_batch_size_per_gpu"] == 32

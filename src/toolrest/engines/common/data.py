@@ -15,7 +15,7 @@ from toolrest.data.stored import pick
 from toolrest.engines.common.reading import Rows, read_rows, remembered_hash
 from toolrest.errors import InputError, short_list
 from toolrest.io.files import write_json
-from toolrest.recipe import Recipe
+from toolrest.recipe import Recipe, changed
 from toolrest.runs.folder import RunFolder
 from toolrest.runs.origins import accepted_changes, differences, origins, read_origins, rows_hash
 
@@ -62,6 +62,16 @@ def load_samples(
     Raises:
         InputError: the data cannot be used; see `iterate_samples` and `fit_prompts`.
     """
+    if recipe.evaluation_sources and recipe.evaluation.samples:
+        own = _own_rows(changed(recipe, {"evaluation.path": None}), tokenizer, rows)
+        return _evaluated_on(own, recipe, tokenizer)
+    return _own_rows(recipe, tokenizer, rows)
+
+
+def _own_rows(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Rows | None = None
+) -> Samples:
+    """The samples of a recipe's data; see `load_samples`."""
     count = recipe.evaluation.samples
     if not recipe.sources:
         from toolrest.world.demonstrations import demonstrated_samples
@@ -93,6 +103,27 @@ def load_samples(
         fit.dropped,
         fit.refused,
         None if rows.key is None else _key(rows.key, train, heldout),
+    )
+
+
+def _evaluated_on(own: Samples, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Samples:
+    """Samples with those of `evaluation.path` held out, which are read as the others are.
+
+    Raises:
+        InputError: they cannot be used, or none fits.
+    """
+    path = recipe.evaluation.path
+    rows = read_rows(changed(recipe, {"data.path": path, "data.sources": []}), tokenizer)
+    try:
+        fit = fit_prompts(rows.samples, rows.lengths, recipe.data.max_prompt_tokens)
+    except InputError as error:
+        raise InputError(f"evaluation.path={path}: {error}") from error
+    return Samples(
+        own.train,
+        list(pick(rows.samples, fit.kept)),
+        own.dropped + [(f"evaluation {row}", tokens) for row, tokens in fit.dropped],
+        own.refused + [(f"evaluation {row}", why) for row, why in fit.refused],
+        None if None in (own.key, rows.key) else _key(f"{own.key} {rows.key}", [], fit.kept),
     )
 
 

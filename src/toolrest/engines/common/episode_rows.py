@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from toolrest.data.prompts import hold_out
@@ -11,7 +12,7 @@ from toolrest.data.sample import Sample
 from toolrest.engines.common.data import Samples
 from toolrest.environments.adapters.bfcl_rows import bfcl_rows
 from toolrest.errors import InputError
-from toolrest.recipe import Recipe
+from toolrest.recipe import Recipe, changed
 
 WORLD, BFCL = "world", "bfcl"
 
@@ -23,14 +24,22 @@ def episode_samples(recipe: Recipe) -> Samples:
     Raises:
         InputError: the data cannot be used, or are too few.
     """
+    evaluated = recipe.evaluation_sources
+    if evaluated and recipe.evaluation.samples:
+        without = changed(recipe, {"evaluation.path": None, "evaluation.samples": 0})
+        heldout = [row for source in evaluated for row in _given(source.path)]
+        if not heldout:
+            raise InputError(f"evaluation.path={recipe.evaluation.path}: there is no row")
+        return replace(_own_rows(without), heldout=heldout)
+    return _own_rows(recipe)
+
+
+def _own_rows(recipe: Recipe) -> Samples:
+    """Those of a recipe's data, or made ones; see `episode_samples`."""
     count = recipe.evaluation.samples
     sources = recipe.sources
     if sources:
-        rows = [
-            Sample((), "", path, f"{path}:{number}", columns=columns, row=str(number))
-            for path in (source.path for source in sources)
-            for number, columns in _rows(path)
-        ]
+        rows = [row for source in sources for row in _given(source.path)]
         fraction = recipe.data.heldout_fraction if count else 0.0
         train, heldout = hold_out(rows, fraction, recipe.seed)
         if len(train) < recipe.rollout.prompts_per_step:
@@ -94,6 +103,12 @@ def _generated(columns: Mapping[str, Any]) -> Sample:
     named = ("split", "seed", "index", "id")
     identity = "/".join(str(columns[key]) for key in named if key in columns)
     return Sample((), "", "environment", identity, columns=columns)
+
+
+def _given(path: str) -> Iterator[Sample]:
+    """The rows of a file, each of which an episode begins with."""
+    for number, columns in _rows(path):
+        yield Sample((), "", path, f"{path}:{number}", columns=columns, row=str(number))
 
 
 def _rows(path: str) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -84,6 +84,11 @@ class Job:
         """The rows that the policy is evaluated on."""
         return self.samples.heldout[: self.recipe.evaluation.samples]
 
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether there is anything that the policy is evaluated on."""
+        return bool(self.heldout or self.recipe.evaluation.benchmarks)
+
     @cached_property
     def episodes(self) -> Episodes | None:
         """The recipe's environment at work, to be closed; None: it has none."""
@@ -136,14 +141,18 @@ class Outcome:
     """The one after."""
     steps: int
     """Optimiser steps done."""
+    ended: str | None = None
+    """Why it ended before the recipe's last step; None: it did not."""
+    best: dict[str, Any] | None = None
+    """What best.json has, in process 0; None: no checkpoint is kept as the best."""
 
 
 class Evaluation(Protocol):
     """Evaluates a run's policy on its held-out rows, and stores the results in the folder."""
 
-    def whole(self, model: PreTrainedModel, when: str) -> Result | None:
-        """The result before or after training; a stored one is read instead of computed again. None
-        without held-out rows.
+    def whole(self, model: PreTrainedModel, when: str, step: int = 0) -> Result | None:
+        """The result before or after training, `step` optimiser steps done; a stored one is read
+        instead of computed again. None without held-out rows and benchmarks.
         """
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,9 @@ from toolrest.runs.model_card import CARD, ModelCard, render_card
 
 class CheckpointTrainer(GRPOTrainer):
     """`GRPOTrainer` whose checkpoints end with a file that lists the sizes of all others."""
+
+    best_checkpoint: Callable[[], int | None] | None = None
+    """Gives the step of a checkpoint that is kept whatever its age, or None: there is none."""
 
     def extra_state(self) -> dict[str, Any]:
         """The subclass's own state for a checkpoint, as plain values; called in every process."""
@@ -87,8 +90,10 @@ class CheckpointTrainer(GRPOTrainer):
         ]
         found.sort(key=checkpoint_step)
         best = self.state.best_model_checkpoint
+        ours = None if self.best_checkpoint is None else self.best_checkpoint()
         for folder in found[: -max(1, limit)]:
-            if best is None or os.path.realpath(best) != os.path.realpath(folder):
+            theirs = best is not None and os.path.realpath(best) == os.path.realpath(folder)
+            if not theirs and checkpoint_step(folder) != ours:
                 shutil.rmtree(folder)
 
     @contextmanager

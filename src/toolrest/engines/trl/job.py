@@ -16,6 +16,7 @@ from toolrest.policy.folder import policy_folder
 from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 from toolrest.rollout.sampler import check_vllm, shares_prefix
+from toolrest.runs.best import ended_early, keep_best
 from toolrest.runs.checkpoints import checkpoint_step
 from toolrest.runs.folder import RunFolder
 from toolrest.runs.going_on import resumable_checkpoint
@@ -67,28 +68,37 @@ class TrlEngine:
             warm = recipe.warm_start.model_copy(update={"method": recipe.method})
             alone = replace(job, recipe=recipe.model_copy(update={"warm_start": warm}))
             model = _warm_started(alone, model)
-            return Outcome(before, evaluation.whole(model, "after"), warm.steps)
+            return Outcome(before, evaluation.whole(model, "after", warm.steps), warm.steps)
         if recipe.warm_start.method != "none":
             model = _warm_started(job, model)
             start = evaluation.whole(model, "warm_start")
         elif _needs_base(recipe) and has_adapters(policy_folder(recipe)):
             model = _based(job, model)
         job.begin("training")
-        curved = bool(job.heldout and recipe.evaluation.every)
+        curved = bool(job.is_evaluated and recipe.evaluation.every)
         if curved and job.first == 0:
             evaluation.add(0, start)
-        steps = job.first
-        if steps == 0 or steps < recipe.max_steps:
+        steps, ended = job.first, _ended(job, job.first)
+        if ended is None and (steps == 0 or steps < recipe.max_steps):
             steps = train_with_trl(job, model, partial(evaluation.on_the_way, model))
-        if steps < recipe.max_steps:
+            ended = _ended(job, steps)
+        if ended is not None and job.ranks.main:
+            job.view.note(ended)
+        if ended is None and steps < recipe.max_steps:
             raise Interrupted
         job.ranks.wait()
         if job.first == steps or (job.ranks.count > 1 and recipe.engine.sharding != "ddp"):
             model = load_policy(recipe, job.run.last_checkpoint())
-        after = evaluation.whole(model, "after")
+        after = evaluation.whole(model, "after", steps)
         if curved:
             evaluation.add(steps, after)
-        return Outcome(before, after, steps)
+        best = keep_best(job.run, recipe) if job.ranks.main else None
+        return Outcome(before, after, steps, ended, best)
+
+
+def _ended(job: Job, step: int) -> str | None:
+    """Why training ends after a step before its last, in every process; None: it goes on."""
+    return job.ranks.first(partial(ended_early, job.run, job.recipe, step))
 
 
 def _check_fits(recipe: Recipe, model: PreTrainedModel) -> None:

@@ -19,25 +19,23 @@ from toolrest.engines.common.guarded_reward import GuardedReward, load_reward_fu
 from toolrest.engines.common.job import Job
 from toolrest.engines.common.recipe_reward import recipe_reward
 from toolrest.engines.common.signals import stopped_by_signals
+from toolrest.engines.trl.follow import Follow, OnEvaluation
 from toolrest.engines.trl.prefix.support import has_router_loss
-from toolrest.engines.trl.progress import Progress
 from toolrest.engines.trl.reporting import PROJECT, reporting
 from toolrest.engines.trl.rollout import shared_prefix_rollout
 from toolrest.engines.trl.rows import training_rows
 from toolrest.engines.trl.settings import lora_config, uses_bfloat16
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer, RolloutBatch
-from toolrest.estimate import KEPT
 from toolrest.io.files import write_whole
 from toolrest.policy.folder import adapted_policy
 from toolrest.policy.own_code import needs_own_code
 from toolrest.policy.speech import read_speech
 from toolrest.recipe import Recipe
 from toolrest.rollout.sampler import check_vllm, shares_prefix
+from toolrest.runs.best import best_step
 from toolrest.runs.card_of_run import kept_licence, run_card
 from toolrest.runs.folder import rollouts_file
 from toolrest.runs.model_card import ModelCard, Results
-
-OnEvaluation = Callable[[int], None]
 
 _OPTIMIZERS = {
     "adamw": "adamw_torch_fused",
@@ -97,7 +95,7 @@ def trl_config(recipe: Recipe, checkpoints: Path, *, by_tokens: bool = True) -> 
         max_grad_norm=recipe.optimizer.max_grad_norm,
         max_steps=recipe.max_steps,
         save_steps=recipe.save_steps,
-        save_total_limit=KEPT - 1,
+        save_total_limit=recipe.keep_checkpoints,
         logging_steps=1,
         seed=recipe.seed,
         use_cpu=not torch.cuda.is_available(),
@@ -139,29 +137,6 @@ def _micro_tokens(recipe: Recipe, by_tokens: bool) -> int | None:
     return recipe.responses_per_forward * recipe.longest_sequence
 
 
-class _Follow(Progress):
-    """Records each step, evaluates on the way, and stops at a whole step when asked to."""
-
-    def __init__(self, job: Job, evaluate: OnEvaluation) -> None:
-        super().__init__(job.record, job.run.seconds())
-        self.job = job
-        self.evaluate = evaluate
-        self.stop_asked = False
-
-    def ask_to_stop(self) -> None:
-        self.stop_asked = True
-
-    def on_step_end(self, args, state, control, **rest):
-        recipe, step = self.job.recipe, state.global_step
-        every = recipe.evaluation.every
-        if every and step % every == 0 and step < recipe.max_steps:
-            self.evaluate(step)
-        whole = step % recipe.steps_per_generation == 0
-        if whole and self.job.ranks.any(self.stop_asked):
-            control.should_save = True
-            control.should_training_stop = True
-
-
 def train_with_trl(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> int:
     """Train the model in place, from the run's last checkpoint where `job.first` says so;
     checkpoints, metrics and rollouts go to the run's folder.
@@ -174,7 +149,8 @@ def train_with_trl(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> 
         evaluate: called after the steps at which the recipe has the policy evaluated on the way.
 
     Returns:
-        The optimiser steps done; fewer than the recipe's if it was interrupted.
+        The optimiser steps done; fewer than the recipe's if it was interrupted, or has ended early
+        by `evaluation.patience`.
     """
     with reporting(job.run):
         return _train(job, model, evaluate)
@@ -182,7 +158,7 @@ def train_with_trl(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> 
 
 def _train(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> int:
     recipe, run, tokenizer = job.recipe, job.run, job.tokenizer
-    follow = _Follow(job, evaluate)
+    follow = Follow(job, evaluate)
     trainer = ResTTrainer(
         model=model,
         processing_class=tokenizer,
@@ -198,6 +174,7 @@ def _train(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> int:
         model_card=partial(_card, job, model),
     )
     trainer.remove_callback(PrinterCallback)
+    trainer.best_checkpoint = partial(best_step, run, recipe)
     if recipe.lora.rank:
         adapted: Any = trainer.accelerator.unwrap_model(cast(Any, trainer.model))
         for each in adapted.peft_config.values():

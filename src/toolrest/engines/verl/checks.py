@@ -121,7 +121,7 @@ def check_recipe(recipe: Recipe) -> None:
             f"lora.alpha={recipe.lora.alpha}: verl takes a whole number",
         ),
     ]
-    for wrong, reason in refused:
+    for wrong, reason in (*refused, *_evaluations(recipe)):
         if wrong:
             raise InputError(reason)
     scheme = get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
@@ -130,6 +130,34 @@ def check_recipe(recipe: Recipe) -> None:
             "weighting.options.rule=collision: verl's old policy gives entropies alone; use "
             "another rule, or engine=trl"
         )
+
+
+def _evaluations(recipe: Recipe) -> list[tuple[bool, str]]:
+    """What verl's own evaluations and checkpoints cannot do."""
+    asked = recipe.evaluation
+    return [
+        (
+            bool(asked.benchmarks),
+            f"evaluation.benchmarks={','.join(asked.benchmarks)}: verl's workers hold the policy "
+            "while it is trained; evaluate its checkpoints by `toolrest evaluate RUN --on "
+            f"{next(iter(asked.benchmarks), '')} --checkpoint STEP`, or use engine=trl",
+        ),
+        (
+            asked.save_best,
+            "evaluation.save_best: verl drops its checkpoints by their age; keep all of them by "
+            "keep_checkpoints=null, with evaluation.every equal to save_steps, and then take "
+            "`--checkpoint best`; or use engine=trl",
+        ),
+        (
+            asked.patience is not None,
+            f"evaluation.patience={asked.patience}: verl trains to its last step; lower max_steps, "
+            "or use engine=trl",
+        ),
+        (
+            asked.metric in ("exact_match", "reward"),
+            f"evaluation.metric={asked.metric}: verl evaluates greedily; use greedy_{asked.metric}",
+        ),
+    ]
 
 
 def check_options(recipe: Recipe, options: dict[str, Any]) -> None:

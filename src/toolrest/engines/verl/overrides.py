@@ -23,7 +23,6 @@ from toolrest.engines.verl.names import (
     trainer_name,
 )
 from toolrest.errors import InputError
-from toolrest.estimate import KEPT
 from toolrest.io.foreign import user_path
 from toolrest.recipe import Recipe
 from toolrest.runs.folder import RunFolder
@@ -317,7 +316,7 @@ def _run(recipe: Recipe, name: str, paths: VerlPaths) -> dict[str, Any]:
         "trainer.total_training_steps": steps,
         "trainer.total_epochs": steps,
         "trainer.save_freq": _generations(recipe, "save_steps", recipe.save_steps),
-        "trainer.max_actor_ckpt_to_keep": KEPT - 1,
+        "trainer.max_actor_ckpt_to_keep": recipe.keep_checkpoints,
         "trainer.default_local_dir": str(paths.checkpoints),
         "trainer.resume_mode": "auto",
         "trainer.val_before_train": paths.heldout is not None,

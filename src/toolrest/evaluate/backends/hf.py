@@ -20,7 +20,7 @@ from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 
 if TYPE_CHECKING:
-    from transformers import GenerationConfig, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _BATCHES_AT_ONCE = 8
 """So many batches are sorted by length together."""
@@ -105,34 +105,32 @@ class LocalBackend(ABC):
         """(sampled ids, whether the turn has ended) of each prompt's greedy answer."""
 
 
-class HFBackend(LocalBackend):
-    """Greedy answers in batches.
+class ModelBackend(LocalBackend):
+    """Greedy answers of a policy that is loaded, in batches; it is left as it was.
 
     Args:
-        recipe: its policy is loaded, on the GPU where there is one.
+        tokenizer: the policy's.
         max_tokens: an answer that has not ended by then is cut.
         batch_size: prompts that are answered together.
         max_prompt_tokens: longer prompts are not asked; None: what the policy's positions leave.
-        dtype: of weights and arithmetic.
 
     Raises:
-        InputError: the policy cannot be loaded.
+        InputError: no prompt fits before an answer.
     """
 
     def __init__(
         self,
-        recipe: Recipe,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
         dialect: Dialect,
         max_tokens: int,
         batch_size: int,
         max_prompt_tokens: int | None = None,
-        dtype: str = "float32",
     ) -> None:
-        tokenizer = load_tokenizer(recipe)
-        self._model = load_policy(recipe, dtype=dtype).eval()
-        codec = PromptCodec(tokenizer, dialect, self._model.generation_config)
+        self._model = model
+        codec = PromptCodec(tokenizer, dialect, model.generation_config)
         self._max_tokens = max_tokens
-        positions = getattr(self._model.config, "max_position_embeddings", None)
+        positions = getattr(model.config, "max_position_embeddings", None)
         positions = positions if isinstance(positions, int) else None
         room = None if positions is None else positions - max_tokens
         if max_prompt_tokens is None and room is not None and room < 1:
@@ -148,5 +146,33 @@ class HFBackend(LocalBackend):
     def _generate(self, prompts: list[list[int]]) -> list[tuple[list[int], bool]]:
         ends = self._codec.speech.stop_ids
         greedy = Decoding(list(ends), self._max_tokens, None)
+        was_training = self._model.training
+        self._model.eval()
         responses = sample_batch(self._model, self._codec.tokenizer, prompts, greedy)
+        self._model.train(was_training)
         return [(ids, bool(ids) and ids[-1] in ends) for ids in responses]
+
+
+class HFBackend(ModelBackend):
+    """The same of a policy that it loads.
+
+    Args:
+        recipe: its policy is loaded, on the GPU where there is one.
+        dtype: of weights and arithmetic.
+
+    Raises:
+        InputError: the policy cannot be loaded; or as `ModelBackend`.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        dialect: Dialect,
+        max_tokens: int,
+        batch_size: int,
+        max_prompt_tokens: int | None = None,
+        dtype: str = "float32",
+    ) -> None:
+        tokenizer = load_tokenizer(recipe)
+        model = load_policy(recipe, dtype=dtype).eval()
+        super().__init__(model, tokenizer, dialect, max_tokens, batch_size, max_prompt_tokens)
