@@ -18,6 +18,7 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import Cache
 
+from toolrest.core.precision import exact, exact_place
 from toolrest.rollout.asking import Ask, OnEnded, Sampled
 from toolrest.rollout.prompt_cache import NEVER, PromptCache, ResponseCache, sharing
 
@@ -235,7 +236,7 @@ class SharedPrefixTurns:
                 tokens = logits.argmax(-1)
             else:
                 assert uniforms is not None
-                chosen = uniforms[rows.to(uniforms.device), step].to(device)
+                chosen = uniforms[rows.to(uniforms.device), step].to(exact_place(device))
                 tokens, statistics[rows, step] = _draw(logits, self._temperature, chosen)
             sampled[rows, step] = tokens
             ended = torch.isin(tokens, self._ends) | (limits[rows] == step + 1)
@@ -325,9 +326,10 @@ def _draw(
         (tokens [B], their statistics as in `Sampled` [B, 3]).
     """
     chances = torch.softmax(logits.float() / temperature, dim=-1)
-    cumulative = chances.double().cumsum(-1)
+    cumulative = exact(chances).cumsum(-1)
     drawn = (uniforms * cumulative[:, -1])[:, None]
     tokens = torch.searchsorted(cumulative, drawn, right=True).clamp(max=logits.shape[1] - 1)
+    tokens = tokens.to(chances.device)
     of_each = (
         chances.gather(1, tokens).log()[:, 0],
         torch.special.entr(chances).sum(-1),

@@ -72,6 +72,7 @@ def test_one_process_loads_the_weights_and_each_has_its_part(found):
 def test_processes_sample_responses_of_other_lengths_in_step(found):
     for each, length in zip(found, (3, 7), strict=True):
         assert each["loading"]["sampled"] == length
+        assert each["loading"]["forwards"] == 7  # gathers parameters until the last response ends
         assert each["loading"]["same tokens"]
 
 

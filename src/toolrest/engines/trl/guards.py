@@ -13,7 +13,7 @@ from toolrest.engines.common.incidents import Incident, NonFiniteError, describe
 from toolrest.engines.trl.checkpoints import CheckpointTrainer
 from toolrest.engines.trl.generation import Generation
 from toolrest.engines.trl.gradients import CheckedGradients
-from toolrest.engines.trl.parted import local_part, sample_in_step
+from toolrest.engines.trl.parted import local_part
 
 _LED_TO_A_GRADIENT = ("advantages", "old_per_token_logps", "importance_sampling_ratio")
 """Of the last micro-batch, what an incident describes."""
@@ -64,8 +64,6 @@ class GuardedTrainer(CheckedGradients, CheckpointTrainer):
         self._on_incident = on_incident
         self._batch: dict[str, torch.Tensor] = {}
         self._generation = Generation()
-        if self.is_fsdp_enabled:
-            sample_in_step(self.model)
 
     def _compute_loss(self, model, inputs):
         self._batch = inputs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch.distributed.tensor import DTensor
@@ -29,17 +29,6 @@ def is_parted(trainer: GRPOTrainer) -> bool:
     zero3 = plugin is not None and plugin.zero_stage == 3
     by_transformers = getattr(trainer, "is_distributed_loading_by_transformers", False)
     return zero3 or trainer.is_fsdp_enabled or by_transformers
-
-
-def sample_in_step(model: Any) -> None:
-    """Let transformers' `generate` go on in every process until the last response ends.
-
-    Each step of FSDP gathers parameters from all processes. transformers knows that of FSDP 1, of
-    ZeRO-3 and of what it has sharded itself, but not of what accelerate shards by FSDP 2: there a
-    process whose responses are done would leave the others waiting.
-    """
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    base._is_fsdp_managed_module = True
 
 
 def local_part(parameter: torch.Tensor) -> torch.Tensor:
