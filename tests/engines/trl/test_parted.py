@@ -188,8 +188,7 @@ def test_what_a_process_holds_of_a_parameter_is_looked_at():
     check_finite(model, "there", whole=False)
 
 
-def test_a_policy_is_loaded_when_it_is_asked_for():
-    model = torch.nn.Linear(1, 1)
-    assert loaded(model) is model
-    assert loaded(lambda: model) is model
+def test_a_policy_is_loaded_when_it_is_asked_for(embedded_model):
+    assert loaded(embedded_model) is embedded_model
+    assert loaded(lambda: embedded_model) is embedded_model
     give_memory_back()

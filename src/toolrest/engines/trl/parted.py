@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch.distributed.tensor import DTensor
+from transformers import PreTrainedModel
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
     from trl.trainer.grpo_trainer import GRPOTrainer
 
     Policy = PreTrainedModel | Callable[[], PreTrainedModel]
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def loaded(policy: Policy) -> PreTrainedModel:
     """The policy itself."""
-    return policy() if callable(policy) and not isinstance(policy, torch.nn.Module) else policy
+    return policy if isinstance(policy, PreTrainedModel) else policy()
 
 
 def is_parted(trainer: GRPOTrainer) -> bool:
