@@ -143,7 +143,7 @@ def load_policy(
 
 def _gets_weights_later() -> bool:
     """Whether FSDP brings this process its weights, from the process that loads them."""
-    from torch.distributed import get_node_local_rank
+    from torch.distributed.distributed_c10d import get_node_local_rank
     from transformers.integrations.fsdp import is_fsdp_enabled
 
     return is_fsdp_enabled() and get_node_local_rank(fallback_rank=0) > 0
@@ -195,7 +195,13 @@ def _without_weights(recipe: Recipe, given: Path, config: PretrainedConfig) -> P
     import torch
 
     kind: Any = type(policy_outline(recipe, config))
-    model = kind.from_pretrained(None, config=config, state_dict={}, dtype=torch.float32)
+    model = kind.from_pretrained(
+        None,  # no folder: no weight is read
+        config=config,
+        state_dict={},
+        dtype=torch.float32,
+        trust_remote_code=recipe.trust_remote_code,
+    )
     own = load_generation_config(recipe, given)
     if own is not None:
         model.generation_config = own
