@@ -184,8 +184,9 @@ def policy_outline(recipe: Recipe, config: PretrainedConfig | None = None) -> Pr
     config = config or load_config(recipe)
     try:
         with torch.device("meta"):
-            trusted = recipe.trust_remote_code
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
+            return AutoModelForCausalLM.from_config(
+                config, trust_remote_code=recipe.trust_remote_code
+            )
     except Exception as error:  # what broken files end in has no common class
         raise not_loaded(recipe, "policy", error) from error
 
