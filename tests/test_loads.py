@@ -27,6 +27,7 @@ ROWS = {
     "recipe": ("recipe/load.py", "experiments/plan.py", "runs/listing.py"),
     "config.json, and the index of weights": (
         "policy/weights.py:load_config",
+        "policy/weights.py:_without_weights",
         "policy/safe_folder.py",
         "policy/own_code.py",
         "doctor/policy.py",

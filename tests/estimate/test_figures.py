@@ -286,3 +286,46 @@ def test_a_kl_term_takes_one_forward_more():
         for beta in (0.0, 0.01)
     )
     assert held.old_log_probs == pytest.approx(2 * plain.old_log_probs)  # several updates: had one
+
+
+def spread(sharding, **evaluation):
+    return Recipe(
+        policy="Qwen/Qwen3-4B-Instruct-2507",
+        engine={"processes": 8, "sharding": sharding, "precision": "bfloat16"},
+        evaluation={"samples": 256, "batch_size": 16} | evaluation,
+        guards={"non_finite": "stop"},
+    )
+
+
+def test_a_policy_in_parts_is_whole_on_each_gpu_while_it_is_evaluated():
+    """4 N bytes; in training 4 N / 8 of them with FSDP."""
+    shape, h100 = get_shape("Qwen/Qwen3-4B-Instruct-2507"), get_gpu("h100")
+    found = estimate(spread("fsdp"), shape, h100).memory
+    assert found.evaluation == 4 * shape.parameters
+    assert found.weights == shape.parameters / 2
+    assert found.peak >= found.evaluation + found.overhead
+    small = replace(found, sampling=0, activations=0, head=0, working=0)
+    assert small.peak == found.evaluation + found.overhead
+    assert estimate(spread("fsdp", samples=0), shape, h100).memory.evaluation == 0
+    assert estimate(spread("ddp"), shape, h100).memory.evaluation == 0
+
+
+def test_zero_3_gathers_the_policy_to_sample():
+    shape, h100 = get_shape("Qwen/Qwen3-4B-Instruct-2507"), get_gpu("h100")
+    parted, gathered = (
+        estimate(spread(name, samples=0), shape, h100).memory.sampling for name in ("fsdp", "zero3")
+    )
+    assert gathered - parted == 2 * shape.parameters
+
+
+def test_the_memory_of_a_machine_holds_what_its_processes_read_and_gather():
+    shape, h100 = get_shape("Qwen/Qwen3-4B-Instruct-2507"), get_gpu("h100")
+
+    def host(sharding, **evaluation):
+        return estimate(spread(sharding, **evaluation), shape, h100).host
+
+    assert host("ddp") == host("zero2") == host("fsdp") == host("zero3") == 32 * shape.parameters
+    assert host("zero3", samples=0) == 4 * shape.parameters
+    assert host("fsdp", samples=0) == 8 * shape.parameters  # AdamW's moments, to be saved
+    verl = Recipe(policy="Qwen/Qwen3-4B-Instruct-2507", engine={"name": "verl", "processes": 8})
+    assert estimate(verl, shape, h100).host is None

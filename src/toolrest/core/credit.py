@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from toolrest.core.precision import exact, widest
+
 
 @dataclass(frozen=True)
 class Decided:
@@ -121,7 +123,8 @@ def reward_to_go(
         for stage in range(len(phi) - 1, -1, -1):
             row[stage] = values[stage + 1] - values[stage] + discount * row[stage + 1]
         to_go.append(row)
-    undecided = torch.tensor(to_go, dtype=torch.float64, device=rewards.device)
+    device = rewards.device
+    undecided = torch.tensor(to_go, dtype=widest(device), device=device)
     undecided = undecided.view(-1, group_size, most + 1)
     known = ~rewards.isnan()
     if known.all():
@@ -143,7 +146,7 @@ def deviation(rewards: torch.Tensor) -> float | None:
     two.
     """
     known = rewards[~rewards.isnan()]
-    return known.double().std().item() if len(known) > 1 else None
+    return exact(known).std().item() if len(known) > 1 else None
 
 
 def _of_known(values: torch.Tensor, known: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,6 +12,7 @@ from enum import IntEnum
 import torch
 
 from toolrest.core.credit import Decided
+from toolrest.core.precision import sums_by, widen
 from toolrest.core.weights.base import DELTA
 
 
@@ -72,12 +73,10 @@ def normalise_turns(weights: torch.Tensor, sampled: torch.Tensor) -> torch.Tenso
     most = int(turns.max()) + 1 if turns.numel() else 0
     if most <= 1:
         return weights
-    places = turns.clamp(min=0)
-    counted = torch.where(sampled, weights.double(), 0.0)
-    nothing = counted.new_zeros(len(weights), most)
-    totals = nothing.scatter_add(1, places, counted)
-    counts = nothing.scatter_add(1, places, sampled.double())
-    means = (totals / counts.clamp(min=1)).gather(1, places)
+    counted = torch.where(sampled, widen(weights), 0.0)
+    totals = sums_by(counted, turns, most)
+    counts = sums_by(sampled.long(), turns, most)
+    means = (totals / counts.clamp(min=1)).gather(1, turns.clamp(min=0))
     scaled = (counted / (means + DELTA)).to(weights.dtype)
     several = turns.amax(1, keepdim=True) > 0
     return torch.where(several, scaled, weights)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from toolrest.estimate.gpus import Efficiency, Gpu
 from toolrest.estimate.shape import ModelShape
 from toolrest.recipe import Recipe
+from toolrest.recipe.sharding import is_parted
 
 _TILE_TOKENS, _TILE_VOCAB = 4096, 32_768
 _LOGIT_BYTES = 2 + 4 + 4
@@ -37,6 +38,10 @@ class Memory:
     """Whether it is held while training too (TRL's colocated vLLM)."""
     overhead: float
     """Assumed: the CUDA context, workspaces, fragmentation."""
+    evaluation: float = 0.0
+    """Where no GPU holds the whole policy in training: the policy, whole, float32, while it is
+    evaluated before and after. Keys and values take of the rest what `evaluation.batch_size` says.
+    """
 
     @property
     def state(self) -> float:
@@ -56,8 +61,9 @@ class Memory:
 
     @property
     def peak(self) -> float:
-        """The greater of the two."""
-        return max(self.training, self.rollout)
+        """The greatest, that of evaluations included."""
+        evaluation = self.evaluation + self.overhead if self.evaluation else 0.0
+        return max(self.training, self.rollout, evaluation)
 
 
 def sharded(recipe: Recipe) -> tuple[int, int]:
@@ -105,6 +111,7 @@ def memory(recipe: Recipe, shape: ModelShape, gpu: Gpu, efficiency: Efficiency) 
         sampling=_sampling(recipe, shape, gpu),
         sampling_stays=recipe.engine.name == "trl" and uses_vllm(recipe),
         overhead=efficiency.overhead,
+        evaluation=_evaluation(recipe, shape),
     )
 
 
@@ -116,6 +123,27 @@ def _kept(recipe: Recipe, shape: ModelShape, trained: int) -> float:
         packed = (4 - _NF4_BYTES) * matrices if recipe.lora.base_precision == "nf4" else 0.0
         return policy - packed + 4 * trained
     return policy * (2 if recipe.optimizer.beta else 1)
+
+
+def _evaluation(recipe: Recipe, shape: ModelShape) -> float:
+    if not is_parted(recipe) or not recipe.evaluation.samples:
+        return 0.0
+    return 4.0 * shape.parameters
+
+
+def host_bytes(recipe: Recipe, shape: ModelShape) -> float | None:
+    """Bytes that the processes of one machine need besides their GPUs', float32; None with verl.
+
+    A process reads the policy whole before it goes to its GPU, 4 N bytes. Where no GPU holds it
+    whole, one process of a machine does for training, and all do for evaluations. To save a
+    checkpoint of FSDP, process 0 gathers AdamW's moments, 8 bytes a trained parameter.
+    """
+    if recipe.engine.name == "verl":
+        return None
+    alone = is_parted(recipe) and not recipe.evaluation.samples
+    read = 4.0 * shape.parameters * (1 if alone else recipe.engine.processes)
+    gathers = is_parted(recipe) and recipe.engine.sharding == "fsdp"
+    return max(read, 8.0 * trained_parameters(recipe, shape) if gathers else 0.0)
 
 
 def uses_vllm(recipe: Recipe) -> bool:
@@ -169,12 +197,16 @@ def _sampling(recipe: Recipe, shape: ModelShape, gpu: Gpu) -> float:
     if uses_vllm(recipe):
         return 0.0 if vllm_apart(recipe) else recipe.rollout.vllm.memory * gpu.memory
     gpus = recipe.engine.processes * recipe.engine.nodes
+    if is_parted(recipe) and recipe.engine.sharding == "zero3":  # TRL gathers the policy for it
+        whole = precision_bytes(recipe) * shape.parameters
+    else:
+        whole = 0
     responses = recipe.responses_per_generation / gpus
     each = shape.kv_bytes_per_token * precision_bytes(recipe) / 2
     if recipe.rollout.sampler == "shared_prefix":
         prompts = responses / recipe.rollout.group_size * recipe.data.max_prompt_tokens
-        return (prompts + responses * recipe.longest_response) * each
-    return responses * recipe.longest_sequence * each
+        return whole + (prompts + responses * recipe.longest_response) * each
+    return whole + responses * recipe.longest_sequence * each
 
 
 def vllm_apart(recipe: Recipe) -> bool:

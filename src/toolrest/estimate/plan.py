@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 from toolrest.errors import InputError
 from toolrest.estimate.gpus import Efficiency, Gpu
-from toolrest.estimate.memory import Memory, cache_bytes, memory, trained_parameters, uses_vllm
+from toolrest.estimate.memory import (
+    Memory,
+    cache_bytes,
+    host_bytes,
+    memory,
+    trained_parameters,
+    uses_vllm,
+)
 from toolrest.estimate.shape import ModelShape
 from toolrest.estimate.time import Seconds, Work, seconds, work
 from toolrest.recipe import Recipe
@@ -28,6 +35,8 @@ class Estimate:
     """How many."""
     memory: Memory
     """Bytes of one GPU."""
+    host: float | None
+    """Bytes of one machine besides its GPUs' (`host_bytes`); None: not calculated."""
     seconds: Seconds
     """Seconds of one generation with its updates."""
     work: Work
@@ -100,6 +109,7 @@ def estimate(
         gpu=gpu,
         gpus=recipe.engine.processes * recipe.engine.nodes,
         memory=memory(recipe, shape, gpu, efficiency),
+        host=host_bytes(recipe, shape),
         seconds=seconds(recipe, shape, gpu, efficiency, prompt, response),
         work=work(recipe, shape, gpu, prompt, response),
         generations=math.ceil(recipe.max_steps / recipe.steps_per_generation),

@@ -130,6 +130,8 @@ def show(name: str, plan: Estimate) -> None:
             table.add_row(f"memory, {part.name}", f"{value / 1e9:.2f} GB")
     for name in ("training", "rollout", "peak"):
         table.add_row(f"memory, {name} in all", f"{getattr(plan.memory, name) / 1e9:.1f} GB")
+    if plan.host is not None:
+        table.add_row("memory of a machine, besides", f"{plan.host / 1e9:.1f} GB")
     table.add_section()
     for part in fields(Seconds):
         value = getattr(plan.seconds, part.name)

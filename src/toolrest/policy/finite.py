@@ -54,11 +54,13 @@ def not_finite(place: object, name: str) -> str:
     )
 
 
-def check_finite(model: Any, place: object) -> None:
+def check_finite(model: Any, place: object, *, whole: bool = True) -> None:
     """Refuse a policy with a weight or a logit that is not finite.
 
     Args:
         place: where it is from, named in errors.
+        whole: whether this process has all weights. Else it looks at those that it has, and
+            computes no logit.
 
     Raises:
         InputError: naming the tensor.
@@ -66,8 +68,11 @@ def check_finite(model: Any, place: object) -> None:
     import torch
 
     for name, value in [*model.named_parameters(), *model.named_buffers()]:
-        if not is_finite(value):
+        here = value if whole else getattr(value, "ds_tensor", value)
+        if not here.is_meta and not is_finite(here):
             raise InputError(not_finite(place, name))
+    if not whole:
+        return
     with torch.no_grad():
         logits = model(input_ids=torch.zeros(1, 2, dtype=torch.long, device=model.device)).logits
     if not bool(torch.isfinite(logits).all()):

@@ -100,7 +100,10 @@ def memory_mend(
         )
         return f"what fits: {written}"
     if device.gpu:
-        return "take a smaller policy, or engine.sharding=fsdp with more GPUs (engine.processes)"
+        return (
+            "take a smaller policy, or engine.sharding=fsdp with more GPUs (engine.processes); "
+            "evaluation.samples=0 where the policy does not fit whole"
+        )
     return "take a smaller policy, or a machine with more memory or a GPU"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from toolrest.errors import InputError, check_name, counted, short, unknown_name
 from toolrest.recipe.acting import check_environment
 from toolrest.recipe.evaluated import check_evaluation
+from toolrest.recipe.sharding import check_sharding
 
 if TYPE_CHECKING:
     from toolrest.recipe.schema import Recipe
@@ -190,6 +191,7 @@ def _check_engine(recipe: Recipe) -> None:
     for key, value, usual in (("mode", engine.mode, "sync"), ("options", engine.options, {})):
         if value != usual:
             raise InputError(f"engine.{key} is a setting of verl; use it with engine=verl")
+    check_sharding(recipe)
     split = engine.processes * engine.nodes > 1 and engine.sharding != "ddp"
     if split and recipe.lora.rank and (recipe.method != "rl" or recipe.warm_start.method != "none"):
         raise InputError(

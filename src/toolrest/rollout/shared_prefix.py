@@ -23,6 +23,7 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
+from toolrest.core.precision import exact, exact_place
 from toolrest.rollout.asking import Ask, Draw, OnEnded, Sampled
 from toolrest.rollout.prompt_cache import NEVER, PromptCache, ResponseCache, sharing
 
@@ -238,7 +239,7 @@ class SharedPrefixTurns:
                 tokens = logits.argmax(-1)
             else:
                 assert uniforms is not None
-                chosen = uniforms[rows.to(uniforms.device), step].to(device)
+                chosen = uniforms[rows.to(uniforms.device), step].to(exact_place(device))
                 tokens, statistics[rows, step] = _drawn(logits, self._draw, chosen)
             sampled[rows, step] = tokens
             ended = torch.isin(tokens, self._ends) | (limits[rows] == step + 1)
@@ -330,9 +331,10 @@ def _drawn(
     scores = logits.float() / draw.temperature
     chances = torch.softmax(scores, dim=-1)
     kept = chances if draw.of_all else torch.softmax(_left(scores, draw), dim=-1)
-    cumulative = kept.double().cumsum(-1)
+    cumulative = exact(kept).cumsum(-1)
     drawn = (uniforms * cumulative[:, -1])[:, None]
     tokens = torch.searchsorted(cumulative, drawn, right=True).clamp(max=logits.shape[1] - 1)
+    tokens = tokens.to(chances.device)
     of_each = (
         chances.gather(1, tokens).log()[:, 0],
         torch.special.entr(chances).sum(-1),

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from toolrest.engines.common.incidents import NonFiniteError
+from toolrest.engines.trl import guards
 from toolrest.engines.trl.checkpoints import CheckpointTrainer
 from toolrest.engines.trl.generation import Generation
 from toolrest.engines.trl.guards import GuardedTrainer
@@ -151,22 +152,43 @@ def test_rows_that_are_finite_are_given_back_as_they_are():
     assert not trainer.incidents
 
 
-def test_a_fault_in_another_process_is_an_incident_here_too():
+def test_a_fault_in_another_process_is_an_incident_here_too(monkeypatch):
     trainer = guarded(accelerator=Accelerator(elsewhere=1.0))
-    with pytest.raises(NonFiniteError):  # the parameters of the other are not finite either
-        trainer._finite_rows("weight", torch.ones(2, 2), IDS)
+    ones = torch.ones(2, 2)
+    assert torch.equal(trainer._finite_rows("weight", ones, IDS), ones)
     assert len(trainer.incidents) == 1
+    monkeypatch.setattr(guards, "gather_object", lambda here: [*here, "layer.weight"])
+    with pytest.raises(NonFiniteError) as caught:  # a part of a parameter that the other has
+        trainer._finite_rows("weight", ones, IDS)
+    assert caught.value.incident.facts["parameters_not_finite"] == ["layer.weight"]
 
 
-@pytest.mark.parametrize("norm", [NAN, INF])
-def test_a_gradient_that_is_not_finite_is_dropped(monkeypatch, norm):
-    monkeypatch.setattr(CheckpointTrainer, "_clip_grad_norm", lambda self, model: norm, False)
+class Stepping:
+    """The part of transformers' trainer that the gradient's norm is asked of."""
+
+    is_deepspeed_enabled = False
+    args = SimpleNamespace(max_grad_norm=0.0)
+
+    def _get_grad_norm(self, model, grad_norm=None):
+        return self.norm if grad_norm is None else grad_norm
+
+
+@pytest.fixture
+def stepping(monkeypatch):
+    monkeypatch.setattr(CheckpointTrainer, "_get_grad_norm", Stepping._get_grad_norm, False)
+
+
+@pytest.mark.parametrize("clipped", [True, False])
+@pytest.mark.parametrize("norm", [NAN, INF, torch.tensor(NAN)])
+def test_a_gradient_that_is_not_finite_is_dropped(stepping, norm, clipped):
     trainer = guarded()
+    trainer.norm = norm
     told = ["advantages", "old_per_token_logps", "importance_sampling_ratio"]
     trainer._batch = dict.fromkeys([*told, "prompt_ids"], torch.ones(1))
     trainer._batch["completion_ids"] = torch.tensor([[4, 5]])
     trainer.model(torch.ones(1, 2)).sum().backward()
-    assert trainer._clip_grad_norm(trainer.model) is norm
+    given = norm if clipped else None
+    assert trainer._get_grad_norm(trainer.model, grad_norm=given) is norm
     assert all(parameter.grad is None for parameter in trainer.model.parameters())
     [incident] = trainer.incidents
     assert incident.what == "loss or gradient"
@@ -174,12 +196,18 @@ def test_a_gradient_that_is_not_finite_is_dropped(monkeypatch, norm):
     assert incident.facts["completion_ids"] == [[4, 5]]
 
 
-def test_a_gradient_that_is_finite_stays(monkeypatch):
-    monkeypatch.setattr(CheckpointTrainer, "_clip_grad_norm", lambda self, model: 3.0, False)
+def test_a_gradient_that_is_finite_stays(stepping):
     trainer = guarded("stop")
     trainer.model(torch.ones(1, 2)).sum().backward()
-    assert trainer._clip_grad_norm(trainer.model) == 3.0
+    assert trainer._get_grad_norm(trainer.model, grad_norm=3.0) == 3.0
     assert all(parameter.grad is not None for parameter in trainer.model.parameters())
+
+
+def test_a_gradient_that_another_process_dropped_is_dropped_here(stepping):
+    trainer = guarded(accelerator=Accelerator(elsewhere=1.0))
+    trainer.model(torch.ones(1, 2)).sum().backward()
+    trainer._get_grad_norm(trainer.model, grad_norm=3.0)
+    assert all(parameter.grad is None for parameter in trainer.model.parameters())
 
 
 def test_an_incident_tells_the_last_five_steps_and_up_to_twenty_parameters():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from toolrest.core.precision import widen
 from toolrest.core.regions import Region
 from toolrest.core.weights.entropy import RegionEntropy, Statistic
 
@@ -126,6 +127,6 @@ def normalise(raw: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     Returns:
         Float32, [B, T]; 0 outside the mask; an empty mask gives 0.
     """
-    counted = torch.where(mask, raw.double(), 0.0)
+    counted = torch.where(mask, widen(raw), 0.0)
     mean = counted.sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True).clamp(min=1)
     return (counted / (mean + DELTA)).float()

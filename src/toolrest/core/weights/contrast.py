@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from toolrest.core.precision import widest
 from toolrest.core.regions import Region
 from toolrest.core.weights.base import Scheme, TokenBatch
 
@@ -35,7 +36,7 @@ class Contrast(Scheme):
     def weights(self, batch: TokenBatch) -> torch.Tensor:
         tokens = batch.tokens
         what = tokens.ids * len(Region) + batch.regions
-        raw = torch.full(what.shape, self.floor, dtype=torch.float64, device=what.device)
+        raw = torch.full(what.shape, self.floor, dtype=widest(what.device), device=what.device)
         for start in range(0, len(what), tokens.group_size):
             group = slice(start, start + tokens.group_size)
             advantages = tokens.advantages[group]
@@ -51,7 +52,7 @@ def _difference(
 ) -> torch.Tensor:
     """|share of good responses with it - share of bad ones| of each token, [G, T]."""
     kinds, index = torch.unique(what, return_inverse=True)
-    held = torch.zeros((len(what), len(kinds)), dtype=torch.float64, device=what.device)
-    held.scatter_reduce_(1, index, mask.double(), reduce="amax")
+    held = torch.zeros((len(what), len(kinds)), dtype=widest(what.device), device=what.device)
+    held.scatter_reduce_(1, index, mask.to(held.dtype), reduce="amax")
     good, bad = (held[sign].mean(dim=0) for sign in signs)
     return (good - bad).abs()[index]

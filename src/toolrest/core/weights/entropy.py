@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import torch
 
+from toolrest.core.precision import exact, exact_place, sums_by, widen
 from toolrest.core.regions import Region
 
 
@@ -36,9 +37,9 @@ class RegionEntropy:
         """Nothing measured yet.
 
         Args:
-            device: where the sums lie.
+            device: of the values that will be measured; see `exact_place`.
         """
-        empty = torch.zeros(len(Region), dtype=torch.float64, device=device)
+        empty = torch.zeros(len(Region), dtype=torch.float64, device=exact_place(device))
         return cls(empty, empty.clone())
 
     @classmethod
@@ -52,14 +53,11 @@ class RegionEntropy:
             regions: `Region` of each token, [B, T].
             mask: the tokens that count, bool or 0/1, [B, T].
         """
-        counted = mask.bool()
-        where = regions[counted]
-        picked = values.detach()[counted].double()
-        zero = torch.zeros(len(Region), dtype=torch.float64, device=values.device)
-        return cls(
-            zero.index_add(0, where, picked),
-            zero.index_add(0, where, torch.ones_like(picked)),
-        )
+        where = torch.where(mask.bool(), regions, -1).flatten()
+        wide = widen(values.detach()).flatten()
+        total = sums_by(wide, where, len(Region))
+        count = sums_by(torch.ones_like(where), where, len(Region))
+        return cls(exact(total), exact(count))
 
     def __add__(self, other: RegionEntropy) -> RegionEntropy:
         return RegionEntropy(self.total + other.total, self.count + other.count)
@@ -93,10 +91,10 @@ class RegionEntropy:
 
         Args:
             lists: what `to_lists` gave.
-            device: where the sums shall lie.
+            device: of the values that will be measured; see `exact_place`.
         """
         total, count = (
-            torch.tensor(lists[key], dtype=torch.float64, device=device)
+            torch.tensor(lists[key], dtype=torch.float64, device=exact_place(device))
             for key in ("total", "count")
         )
         return cls(total, count)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from toolrest.core.precision import widest
 from toolrest.core.regions import Region
 from toolrest.core.weights.base import Scheme, TokenBatch
 
@@ -34,7 +35,8 @@ class Official(Scheme):
 
     def weights(self, batch: TokenBatch) -> torch.Tensor:
         rising = START + SLOPE * self.steps * batch.progress
-        table = torch.zeros(len(Region), dtype=torch.float64, device=batch.regions.device)
+        device = batch.regions.device
+        table = torch.zeros(len(Region), dtype=widest(device), device=device)
         table[Region.NAME] = NAME
         table[Region.FORMAT] = TAGS
         table[Region.PARAMETERS] = min(PARAMETERS_MAX, rising)

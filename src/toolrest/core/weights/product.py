@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from toolrest.core.precision import widest
 from toolrest.core.weights.base import Scheme, TokenBatch
 
 
@@ -28,7 +29,8 @@ class Product(Scheme):
         object.__setattr__(self, "reads_tokens", any(s.reads_tokens for s in self.schemes))
 
     def weights(self, batch: TokenBatch) -> torch.Tensor:
-        raw = torch.ones(batch.mask.shape, dtype=torch.float64, device=batch.mask.device)
+        device = batch.mask.device
+        raw = torch.ones(batch.mask.shape, dtype=widest(device), device=device)
         for scheme in self.schemes:
             raw = raw * scheme(batch)
         return raw

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from toolrest.core.precision import widest
 from toolrest.core.regions import Region
 from toolrest.core.weights.base import Scheme, TokenBatch
 
@@ -36,7 +37,8 @@ class Regional(Scheme):
     def weights(self, batch: TokenBatch) -> torch.Tensor:
         regions = batch.regions
         table = [self._of(region) for region in Region]
-        return torch.tensor(table, dtype=torch.float64, device=regions.device)[regions]
+        device = regions.device
+        return torch.tensor(table, dtype=widest(device), device=device)[regions]
 
     def _of(self, region: Region) -> float:
         weight: float = getattr(self, region.name.lower())

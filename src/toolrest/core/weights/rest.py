@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import torch
 
+from toolrest.core.precision import widest
 from toolrest.core.regions import Region
 from toolrest.core.weights.base import Scheme, TokenBatch
 from toolrest.core.weights.entropy import RegionEntropy, Statistic
@@ -66,8 +67,8 @@ class Rest(Scheme):
             raise ValueError(f"the curriculum's rates must not be negative; got {rates}")
 
     def weights(self, batch: TokenBatch) -> torch.Tensor:
-        table = self.region_weights(batch.entropy, batch.progress).to(batch.regions.device)
-        return table[batch.regions]
+        table, device = self.region_weights(batch.entropy, batch.progress), batch.regions.device
+        return table.to(widest(device)).to(device)[batch.regions]
 
     def region_weights(self, entropy: RegionEntropy, progress: float) -> torch.Tensor:
         """Each region's weight before normalisation, float64, [number of regions]."""

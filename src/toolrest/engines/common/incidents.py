@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from toolrest.core.precision import exact
+
 _MOST_PLACES = 20
 
 
@@ -37,7 +39,7 @@ def describe_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     """
     found = {}
     for name, tensor in tensors.items():
-        values = tensor.detach().double()
+        values = exact(tensor.detach())
         is_finite = torch.isfinite(values)
         finite = values[is_finite]
         found[name] = {

@@ -47,6 +47,11 @@ def check_settings(args: ResTConfig, scheme: Scheme) -> None:
     check_name("normalise", args.normalise, ("turn", "trajectory"))
     check_name("environment_failure", args.environment_failure, ("unscored", "stop"))
     check_name("prompt_style", args.prompt_style, ("auto", "template", "plain"))
+    if args.deepspeed_plugin is not None and args.non_finite == "skip":
+        raise InputError(
+            "non_finite='skip' with DeepSpeed: it owns the gradients, and no step of it is left "
+            "out safely; use non_finite='stop', or FSDP"
+        )
     if not 0 <= args.credit_discount <= 1:
         raise InputError(f"credit_discount must be in [0, 1]; got {args.credit_discount}")
     if not 0 <= args.entropy_decay < 1:

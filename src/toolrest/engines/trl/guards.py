@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
-from accelerate.utils import gather
+from accelerate.utils import gather, gather_object
 from trl.trainer.utils import is_async_callable
 
 from toolrest.engines.common.incidents import Incident, NonFiniteError, describe_tensors
 from toolrest.engines.trl.checkpoints import CheckpointTrainer
 from toolrest.engines.trl.generation import Generation
+from toolrest.engines.trl.gradients import CheckedGradients
+from toolrest.engines.trl.parted import local_part
 
 _LED_TO_A_GRADIENT = ("advantages", "old_per_token_logps", "importance_sampling_ratio")
 """Of the last micro-batch, what an incident describes."""
@@ -39,7 +40,7 @@ def _noting(function: Any, left_out: torch.Tensor) -> Any:
     return lambda **columns: note(function(**columns))
 
 
-class GuardedTrainer(CheckpointTrainer):
+class GuardedTrainer(CheckedGradients, CheckpointTrainer):
     """Checks rewards, token weights, gradients and parameters for NaN and infinity.
 
     Args:
@@ -107,14 +108,11 @@ class GuardedTrainer(CheckpointTrainer):
         shape = (-1,) + (1,) * (values.dim() - 1)
         return torch.where(broken.view(shape), torch.zeros_like(values), values)
 
-    def _clip_grad_norm(self, model):
-        """The parent's; a gradient that is not finite stops the run or is dropped."""
-        norm = super()._clip_grad_norm(model)
-        if not math.isfinite(float(cast(Any, norm))):
-            kept = {key: v for key, v in self._batch.items() if key in _LED_TO_A_GRADIENT}
-            self._incident("loss or gradient", kept, self._last_ids())
-            model.zero_grad(set_to_none=True)
-        return norm
+    def _gradient_not_finite(self, model):
+        """Stops the run, or drops the gradient."""
+        kept = {key: v for key, v in self._batch.items() if key in _LED_TO_A_GRADIENT}
+        self._incident("loss or gradient", kept, self._last_ids())
+        model.zero_grad(set_to_none=True)
 
     def _last_ids(self) -> list[list[int]] | None:
         """The responses of the last forward; None before the first."""
@@ -129,7 +127,6 @@ class GuardedTrainer(CheckpointTrainer):
             ids: the responses that it is about, [B] lists; None: not known.
         """
         parameters = self._broken_parameters()
-        beyond_mending = self._in_any_process(len(parameters))
         facts = {
             "rule": self.non_finite,
             "last_losses": [entry.get("loss") for entry in self.state.log_history[-5:]],
@@ -141,22 +138,20 @@ class GuardedTrainer(CheckpointTrainer):
         incident = Incident(self.state.global_step, what, facts)
         if self.accelerator.is_main_process:
             self._on_incident(incident)
-        if beyond_mending or self.non_finite == "stop":
+        if parameters or self.non_finite == "stop":
             raise NonFiniteError(incident)
         self._metrics["train"]["guards/not_finite"].append(1.0)
 
     def _save_checkpoint(self, model, trial):
         """The parent's, unless a parameter is not finite."""
-        if self._in_any_process(len(self._broken_parameters())):
+        if self._broken_parameters():
             self._incident("parameter", {}, self._last_ids())
         super()._save_checkpoint(model, trial)
 
-    def _in_any_process(self, count: int) -> bool:
-        """Whether a count is above 0 in one of the processes."""
-        here = torch.tensor([float(count)], device=self.accelerator.device)
-        return bool(cast(torch.Tensor, self.accelerator.reduce(here, reduction="sum")).item())
-
     def _broken_parameters(self) -> list[str]:
-        """Parameters that are not finite; no step mends them, so the run stops by any rule."""
+        """Parameters of which any process's part is not finite; no step mends them, so the run
+        stops by any rule. Every process calls this.
+        """
         parameters = cast(torch.nn.Module, self.model).named_parameters()
-        return [name for name, value in parameters if not value.isfinite().all()]
+        here = [name for name, value in parameters if not local_part(value).isfinite().all()]
+        return list(dict.fromkeys(gather_object(here)))

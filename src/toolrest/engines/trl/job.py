@@ -5,16 +5,21 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from toolrest.core.weights import get_scheme
-from toolrest.engines.common.job import Evaluation, Interrupted, Job, Outcome
+from toolrest.engines.common.job import Evaluation, Interrupted, Job, Outcome, Result
 from toolrest.engines.trl.demonstrated import demonstrated, supervised
+from toolrest.engines.trl.parted import give_memory_back
 from toolrest.errors import InputError, unknown_name
 from toolrest.policy.adapters import has_adapters
 from toolrest.policy.folder import policy_folder
-from toolrest.policy.weights import load_policy
+from toolrest.policy.weights import load_policy, policy_outline
 from toolrest.recipe import Recipe
+from toolrest.recipe.sharding import check_device, is_parted
 from toolrest.rollout.sampler import check_vllm, shares_prefix
 from toolrest.runs.best import ended_early, keep_best
 from toolrest.runs.checkpoints import checkpoint_step
@@ -25,6 +30,8 @@ from toolrest.runs.reproducibility import record_machine
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from toolrest.engines.trl.parted import Policy
+
 
 class TrlEngine:
     """`toolrest.engines.common.job.Engine` by TRL, in this process and those beside it."""
@@ -33,10 +40,12 @@ class TrlEngine:
         """No notes.
 
         Raises:
-            InputError: an unknown scheme or option, or a sampler that is not there.
+            InputError: an unknown scheme or option, a sampler that is not there, or a way of
+                sharing the policy that this machine has not.
         """
         get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
         check_vllm(recipe)
+        check_device(recipe, gpu=torch.cuda.is_available())
         return []
 
     def first_step(self, recipe: Recipe, run: RunFolder) -> int:
@@ -59,16 +68,18 @@ class TrlEngine:
         if supervised(recipe) != "none":
             demonstrated(recipe, job.samples.train)
         job.view.stage("loading the policy and the training engine")
+        if is_parted(recipe):
+            return _train_in_parts(job, evaluation)
         model = load_policy(recipe, trained=True)
         _check_fits(recipe, model)
         from toolrest.engines.trl.launch import train_with_trl
 
         before = start = evaluation.whole(model, "before")
         if recipe.method != "rl":
-            warm = recipe.warm_start.model_copy(update={"method": recipe.method})
-            alone = replace(job, recipe=recipe.model_copy(update={"warm_start": warm}))
+            alone = _supervised(job)
             model = _warm_started(alone, model)
-            return Outcome(before, evaluation.whole(model, "after", warm.steps), warm.steps)
+            steps = alone.recipe.warm_start.steps
+            return Outcome(before, evaluation.whole(model, "after", steps), steps)
         if recipe.warm_start.method != "none":
             model = _warm_started(job, model)
             start = evaluation.whole(model, "warm_start")
@@ -88,6 +99,7 @@ class TrlEngine:
             raise Interrupted
         job.ranks.wait()
         if job.first == steps or (job.ranks.count > 1 and recipe.engine.sharding != "ddp"):
+            give_memory_back()
             model = load_policy(recipe, job.run.last_checkpoint())
         after = evaluation.whole(model, "after", steps)
         if curved:
@@ -118,15 +130,71 @@ def _check_fits(recipe: Recipe, model: PreTrainedModel) -> None:
             raise InputError(f"lora.target_modules: the policy has none such: {said}, all-linear")
 
 
+def _train_in_parts(job: Job, evaluation: Evaluation) -> Outcome:
+    """As `TrlEngine.train`, where no process holds the whole policy while it trains: it is loaded
+    whole only to evaluate it, and given back before the trainer loads its parts.
+    """
+    from toolrest.engines.trl.launch import train_with_trl
+
+    recipe = job.recipe
+    _check_fits(recipe, policy_outline(recipe))
+
+    def evaluated(when: str, folder: Path | None = None, step: int = 0) -> Result | None:
+        if not job.heldout and not recipe.evaluation.benchmarks:
+            return None
+        try:
+            return evaluation.whole(load_policy(recipe, folder), when, step)
+        finally:
+            give_memory_back()
+
+    before = evaluated("before")
+    folder = None
+    if has_adapters(policy_folder(recipe)):  # they are merged, for which it takes the whole policy
+        _write_base(job, load_policy(recipe))
+        give_memory_back()
+        folder = job.run.base
+    if recipe.method != "rl" or recipe.warm_start.method != "none":
+        taught = job if recipe.method == "rl" else _supervised(job)
+        _warm_start(taught, partial(load_policy, recipe, folder, parted=True))
+        give_memory_back()
+        folder = job.run.warm_start
+        if recipe.method != "rl":
+            steps = taught.recipe.warm_start.steps
+            return Outcome(before, evaluated("after", folder, steps), steps)
+        evaluated("warm_start", folder)
+    job.begin("training")
+    steps = job.first
+    if steps == 0 or steps < recipe.max_steps:
+        policy = partial(load_policy, recipe, folder, parted=True)
+        steps = train_with_trl(job, policy, lambda step: None)
+        give_memory_back()
+    if steps < recipe.max_steps:
+        raise Interrupted
+    job.ranks.wait()
+    return Outcome(before, evaluated("after", job.run.last_checkpoint(), steps), steps)
+
+
+def _supervised(job: Job) -> Job:
+    """A job of a supervised method, as one of a warm start alone."""
+    recipe = job.recipe
+    warm = recipe.warm_start.model_copy(update={"method": recipe.method})
+    return replace(job, recipe=recipe.model_copy(update={"warm_start": warm}))
+
+
 def _warm_started(job: Job, model: PreTrainedModel) -> PreTrainedModel:
     """The policy after the warm start; a finished warm start is loaded from the run's folder."""
+    _warm_start(job, model)
+    return load_policy(job.recipe, job.run.warm_start)
+
+
+def _warm_start(job: Job, policy: Policy) -> None:
+    """Warm-start the policy into the run's folder, unless it is there."""
     from toolrest.engines.trl.warm_start import warm_start_with_trl
 
     if not job.ranks.first(job.run.warm_start.is_dir):
         warm, shown = job.recipe.warm_start, demonstrated(job.recipe, job.samples.train)
         job.view.stage(f"warm start ({warm.method})", warm.steps)
-        warm_start_with_trl(job, model, shown)
-    return load_policy(job.recipe, job.run.warm_start)
+        warm_start_with_trl(job, policy, shown)
 
 
 def _needs_base(recipe: Recipe) -> bool:
@@ -139,6 +207,12 @@ def _based(job: Job, model: PreTrainedModel) -> PreTrainedModel:
     that a KL term is measured from: where the recipe's policy is one of adapters, these are merged,
     as nothing loads adapters of adapters.
     """
+    _write_base(job, model)
+    return load_policy(job.recipe, job.run.base, trained=True)
+
+
+def _write_base(job: Job, model: PreTrainedModel) -> None:
+    """Save the policy in the run's folder of the base, unless it is there."""
     base = job.run.base
 
     def write() -> None:
@@ -150,4 +224,3 @@ def _based(job: Job, model: PreTrainedModel) -> PreTrainedModel:
 
     if not job.ranks.first(base.is_dir):
         job.ranks.first(write)
-    return load_policy(job.recipe, base, trained=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
@@ -20,11 +20,12 @@ from toolrest.engines.common.job import Job
 from toolrest.engines.common.recipe_reward import recipe_reward
 from toolrest.engines.common.signals import stopped_by_signals
 from toolrest.engines.trl.follow import Follow, OnEvaluation
+from toolrest.engines.trl.parted import loaded
 from toolrest.engines.trl.prefix.support import has_router_loss
 from toolrest.engines.trl.reporting import PROJECT, reporting
 from toolrest.engines.trl.rollout import shared_prefix_rollout
 from toolrest.engines.trl.rows import training_rows
-from toolrest.engines.trl.settings import lora_config, uses_bfloat16
+from toolrest.engines.trl.settings import check_precision, lora_config, uses_bfloat16
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer, RolloutBatch
 from toolrest.io.files import write_whole
 from toolrest.policy.folder import adapted_policy
@@ -36,6 +37,9 @@ from toolrest.runs.best import best_step
 from toolrest.runs.card_of_run import kept_licence, run_card
 from toolrest.runs.folder import rollouts_file
 from toolrest.runs.model_card import ModelCard, Results
+
+if TYPE_CHECKING:
+    from toolrest.engines.trl.parted import Policy
 
 _OPTIMIZERS = {
     "adamw": "adamw_torch_fused",
@@ -137,8 +141,8 @@ def _micro_tokens(recipe: Recipe, by_tokens: bool) -> int | None:
     return recipe.responses_per_forward * recipe.longest_sequence
 
 
-def train_with_trl(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> int:
-    """Train the model in place, from the run's last checkpoint where `job.first` says so;
+def train_with_trl(job: Job, policy: Policy, evaluate: OnEvaluation) -> int:
+    """Train the policy in place, from the run's last checkpoint where `job.first` says so;
     checkpoints, metrics and rollouts go to the run's folder.
 
     Ctrl-C, or SIGTERM, ends training after the current step, with a checkpoint; a second one ends
@@ -146,6 +150,7 @@ def train_with_trl(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> 
 
     Args:
         job: of each of the processes that train together, each of which calls this.
+        policy: a model, or what loads it in parts.
         evaluate: called after the steps at which the recipe has the policy evaluated on the way.
 
     Returns:
@@ -153,18 +158,22 @@ def train_with_trl(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> 
         by `evaluation.patience`.
     """
     with reporting(job.run):
-        return _train(job, model, evaluate)
+        return _train(job, policy, evaluate)
 
 
-def _train(job: Job, model: PreTrainedModel, evaluate: OnEvaluation) -> int:
+def _train(job: Job, policy: Policy, evaluate: OnEvaluation) -> int:
     recipe, run, tokenizer = job.recipe, job.run, job.tokenizer
     follow = Follow(job, evaluate)
+    by_tokens = isinstance(policy, torch.nn.Module) and not has_router_loss(policy)
+    args = trl_config(recipe, run.checkpoints, by_tokens=by_tokens)
+    check_precision(recipe, args)
+    model = loaded(policy)
     trainer = ResTTrainer(
         model=model,
         processing_class=tokenizer,
         reward_funcs=_rewards(job),
         train_dataset=training_rows(job.samples.train, tokenizer),
-        args=trl_config(recipe, run.checkpoints, by_tokens=not has_router_loss(model)),
+        args=args,
         callbacks=[follow],
         rollout_func=None if recipe.acts else _rollout_function(recipe, model),
         environment=job.episodes if recipe.acts else None,

@@ -64,6 +64,8 @@ def run_processes(engine: Engine, run: RunFolder, *, quiet: bool, accept: bool =
             "num_cpu_threads_per_process": threads,
             "main_process_port": 0,
         }
+        if engine.precision != "auto":  # a configuration of the user's may say otherwise
+            options["mixed_precision"] = "bf16" if engine.precision == "bfloat16" else "no"
         worker = ["-m", "toolrest.cli.worker", str(run.path), str(outcome), str(os.getpid())]
         process = subprocess.Popen(
             [

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
+from toolrest.errors import InputError
 from toolrest.policy.adapters import require_peft
 from toolrest.recipe import Recipe
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
 
 
 def uses_bfloat16(recipe: Recipe) -> bool:
@@ -17,6 +21,26 @@ def uses_bfloat16(recipe: Recipe) -> bool:
     if recipe.engine.precision != "auto":
         return recipe.engine.precision == "bfloat16"
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def check_precision(recipe: Recipe, args: TrainingArguments) -> None:
+    """Refuse float32 where the launcher's configuration computes in 16 bits all the same.
+
+    Raises:
+        InputError: naming both and the mend.
+    """
+    if recipe.engine.precision != "float32":
+        return
+    plugin = args.deepspeed_plugin
+    settings = {} if plugin is None else plugin.deepspeed_config
+    found = [kind for kind in ("bf16", "fp16") if settings.get(kind, {}).get("enabled") is True]
+    if args.mixed_precision != "no":
+        found.append(args.mixed_precision)
+    if found:
+        raise InputError(
+            f"engine.precision=float32, but the configuration of accelerate says {found[0]}; take "
+            "mixed_precision out of it, or say engine.precision=bfloat16"
+        )
 
 
 def lora_config(recipe: Recipe) -> Any:

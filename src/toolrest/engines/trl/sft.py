@@ -9,9 +9,11 @@ import torch
 from trl.trainer.sft_trainer import SFTTrainer
 
 from toolrest.core.regions import Region, label_tokens
+from toolrest.engines.trl.gradients import CheckedGradients
 from toolrest.engines.trl.prefix.attention import PackedForwards
 from toolrest.engines.trl.prefix.packing import pack
 from toolrest.engines.trl.prefix.support import why_not
+from toolrest.errors import InputError
 from toolrest.policy.speech import Speech
 
 TOOL_CALL = (Region.FORMAT, Region.NAME, Region.PARAMETERS)
@@ -24,7 +26,7 @@ def region_scales(method: str, scale: float) -> dict[Region, float]:
     return dict.fromkeys(regions, scale)
 
 
-class RegionSFTTrainer(SFTTrainer):
+class RegionSFTTrainer(CheckedGradients, SFTTrainer):
     """`SFTTrainer` whose loss is sum_t c_t (-log p_t) / (number of tokens), c_t by region.
 
     Without scales it trains bitwise what `SFTTrainer` trains. The baselines TSFT and RSFT of ResT
@@ -93,6 +95,13 @@ class RegionSFTTrainer(SFTTrainer):
             return outputs
 
         return super().compute_loss(cast(Any, scaled), inputs, return_outputs, num_items_in_batch)
+
+    def _gradient_not_finite(self, model: torch.nn.Module) -> None:
+        raise InputError(
+            f"supervised learning: the gradient of step {self.state.global_step + 1} is not finite "
+            "(NaN or infinity); lower warm_start.learning_rate, or use "
+            "engine.precision=float32"
+        )
 
     def training_step(self, *positional: Any, **keywords: Any) -> torch.Tensor:
         try:

@@ -6,28 +6,28 @@ import math
 import shutil
 import tempfile
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from datasets import Dataset
-from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    PrinterCallback,
-)
+from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl.trainer.sft_config import SFTConfig
 
 from toolrest.core.dialects import get_dialect
 from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
 from toolrest.engines.common.job import Job
+from toolrest.engines.trl.parted import loaded
 from toolrest.engines.trl.progress import Progress
-from toolrest.engines.trl.settings import lora_config, uses_bfloat16
+from toolrest.engines.trl.settings import check_precision, lora_config, uses_bfloat16
 from toolrest.engines.trl.sft import RegionSFTTrainer, region_scales
 from toolrest.errors import InputError
 from toolrest.io.files import append_json
 from toolrest.policy.speech import Speech, read_speech
 from toolrest.policy.weights import leave_router
+
+if TYPE_CHECKING:
+    from toolrest.engines.trl.parted import Policy
 
 
 def _row(
@@ -45,14 +45,15 @@ def _row(
     return {"input_ids": prompt + answer, "labels": [-100] * len(prompt) + answer}
 
 
-def warm_start_with_trl(job: Job, model: PreTrainedModel, samples: Sequence[Sample]) -> None:
-    """Train the model on the samples' demonstrations, and save it to the run's folder of the warm
+def warm_start_with_trl(job: Job, policy: Policy, samples: Sequence[Sample]) -> None:
+    """Train the policy on the samples' demonstrations, and save it to the run's folder of the warm
     start, whole or not at all. Adapters are merged before.
 
     Each step's metrics are shown and written anew: loss, tokens so far, learning rate, gradient
     norm, and TRL's others.
 
     Args:
+        policy: a model, or what loads it in parts.
         samples: each with a demonstration.
 
     Raises:
@@ -77,10 +78,31 @@ def warm_start_with_trl(job: Job, model: PreTrainedModel, samples: Sequence[Samp
 
     share = warm.batch_size // ranks.count
     micro = math.gcd(share, recipe.responses_per_forward)
-    speech = read_speech(tokenizer, get_dialect(recipe.dialect), model.generation_config)
-    rows = [_row(sample, tokenizer, speech) for sample in samples]
     gpu = torch.cuda.is_available()
     with tempfile.TemporaryDirectory() as scratch:
+        args = SFTConfig(
+            output_dir=scratch,
+            max_steps=warm.steps,
+            per_device_train_batch_size=micro,
+            gradient_accumulation_steps=share // micro,
+            learning_rate=warm.learning_rate,
+            lr_scheduler_type="constant",
+            weight_decay=0.0,
+            max_grad_norm=recipe.optimizer.max_grad_norm,
+            max_length=None,
+            gradient_checkpointing=recipe.optimizer.gradient_checkpointing,
+            seed=recipe.seed,
+            save_strategy="no",
+            logging_steps=1,
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=not gpu,
+            bf16=uses_bfloat16(recipe),
+        )
+        check_precision(recipe, args)
+        model = loaded(policy)
+        speech = read_speech(tokenizer, get_dialect(recipe.dialect), model.generation_config)
+        rows = [_row(sample, tokenizer, speech) for sample in samples]
         trainer = RegionSFTTrainer(
             model=model,
             processing_class=tokenizer,
@@ -89,25 +111,7 @@ def warm_start_with_trl(job: Job, model: PreTrainedModel, samples: Sequence[Samp
             scales=region_scales(warm.method, warm.scale),
             speech=speech,
             packs=recipe.optimizer.prefix_sharing != "off",
-            args=SFTConfig(
-                output_dir=scratch,
-                max_steps=warm.steps,
-                per_device_train_batch_size=micro,
-                gradient_accumulation_steps=share // micro,
-                learning_rate=warm.learning_rate,
-                lr_scheduler_type="constant",
-                weight_decay=0.0,
-                max_grad_norm=recipe.optimizer.max_grad_norm,
-                max_length=None,
-                gradient_checkpointing=recipe.optimizer.gradient_checkpointing,
-                seed=recipe.seed,
-                save_strategy="no",
-                logging_steps=1,
-                report_to="none",
-                disable_tqdm=True,
-                use_cpu=not gpu,
-                bf16=uses_bfloat16(recipe),
-            ),
+            args=args,
             callbacks=[Progress(record)],
         )
         trainer.remove_callback(PrinterCallback)

@@ -15,6 +15,7 @@ import torch
 
 from toolrest.core import credit as advantage_rules
 from toolrest.core.dialects import Dialect
+from toolrest.core.precision import exact
 from toolrest.core.regions import label_tokens
 from toolrest.core.turns import normalise_turns
 from toolrest.core.vocabulary import Vocabulary
@@ -186,7 +187,7 @@ def received(advantages: torch.Tensor, mask: torch.Tensor) -> dict[str, float]:
         mask: the tokens that the loss counts, bool or 0/1, [B, T].
     """
     counted = mask.bool()
-    squares = torch.where(counted, advantages.detach().double().square(), 0.0)
+    squares = torch.where(counted, exact(advantages.detach()).square(), 0.0)
     least = torch.where(counted, squares, math.inf).amin(dim=1)
     spread = (squares.amax(dim=1) > least) & counted.any(dim=1)
     return {
