@@ -11,7 +11,7 @@ import torch
 
 from toolrest.core.dialects import get_dialect
 from toolrest.engines.common.job import Job, Result
-from toolrest.errors import InputError
+from toolrest.errors import InputError, counted
 from toolrest.evaluate import apibank
 from toolrest.evaluate.asked import Asked, ask, open_official
 from toolrest.evaluate.backends.hf import ModelBackend
@@ -132,13 +132,14 @@ def _evaluate(model: PreTrainedModel, job: Job, name: str, step: int, folder: Pa
     with ExitStack() as closing:
         asked = ask(_target(recipe, job.run), options, closing, UNKNOWN)
         limit = asked.settings["max_tokens"]
-        job.view.stage(f"evaluating on {name}, {len(asked.episodes)} items", len(asked.episodes))
+        items = len(asked.episodes)
+        job.view.stage(f"evaluating on {name}, {counted(items, 'item')}", items)
         done = 0
 
         def count(outcome: object) -> None:
             nonlocal done
             done += 1
-            job.view.advance(min(len(asked.episodes), ranks.count * done))
+            job.view.advance(min(items, ranks.count * done))
 
         backend = ModelBackend(
             model, job.tokenizer, get_dialect(asked.dialect), limit, options.batch_size
