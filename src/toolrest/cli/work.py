@@ -80,9 +80,11 @@ def _trained(
             raise typer.Exit(130) from None
         except NonFiniteError as error:
             view.close()
+            skips = recipe.engine.sharding not in ("zero2", "zero3")
+            hint = " (guards.non_finite=skip leaves such steps out)" if skips else ""
             raise InputError(
                 f"{error}; {run.incidents} has what led to it. Go on from the last checkpoint "
-                f"with: {going_on(run, recipe)} (guards.non_finite=skip leaves such steps out)"
+                f"with: {going_on(run, recipe)}{hint}"
             ) from error
         except RewardError as error:
             view.close()

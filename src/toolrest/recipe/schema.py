@@ -13,15 +13,13 @@ from toolrest.recipe.sections import (
     Engine,
     Environment,
     Guards,
-    Lora,
-    Optimizer,
     Reward,
     Rollout,
     Section,
-    WarmStart,
     Weighting,
     texts,
 )
+from toolrest.recipe.updates import Lora, Optimizer, WarmStart
 
 if TYPE_CHECKING:
     from toolrest.data.decompose import Rendering

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from toolrest.engines.verl.checks import check_options, check_recipe
+from toolrest.engines.verl.counts import generations
 from toolrest.engines.verl.episodes import episode_settings
 from toolrest.engines.verl.hydra import hydra_value
 from toolrest.engines.verl.names import (
@@ -22,14 +23,13 @@ from toolrest.engines.verl.names import (
     loss_name,
     trainer_name,
 )
-from toolrest.errors import InputError
+from toolrest.engines.verl.optimizer import optimizer_settings
 from toolrest.io.foreign import user_path
 from toolrest.recipe import Recipe
 from toolrest.runs.folder import RunFolder
 
 _RAW_TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}"
 """For prompts that are written out already."""
-_EIGHT_BITS = {"adamw_8bit": "AdamW8bit", "paged_adamw_8bit": "PagedAdamW8bit"}
 DATA_SOURCE = "toolrest"
 """verl averages its validation by the data's source; ours has one name for all."""
 
@@ -122,18 +122,7 @@ def verl_steps(recipe: Recipe) -> int:
     Raises:
         InputError: `max_steps` ends inside a generation.
     """
-    return _generations(recipe, "max_steps", recipe.max_steps)
-
-
-def _generations(recipe: Recipe, key: str, updates: int) -> int:
-    """A number of optimiser steps as a number of generations."""
-    each = recipe.steps_per_generation
-    if updates % each:
-        raise InputError(
-            f"{key}={updates}: with engine=verl it counts whole generations of {each} optimiser "
-            f"steps; use {(updates // each + 1) * each}"
-        )
-    return updates // each
+    return generations(recipe, "max_steps", recipe.max_steps)
 
 
 def writes_out(recipe: Recipe) -> bool:
@@ -187,7 +176,7 @@ def _policy(recipe: Recipe) -> dict[str, Any]:
         **_forwards(recipe),
         f"{ACTOR}.ppo_epochs": optimizer.iterations,
         f"{ACTOR}.data_loader_seed": recipe.seed,
-        **_optimizer(recipe),
+        **optimizer_settings(recipe),
         f"{ACTOR}.fsdp_config.seed": recipe.seed,
     }
     if writes_out(recipe):
@@ -205,25 +194,6 @@ def _policy(recipe: Recipe) -> dict[str, Any]:
         contents = ["model", "optimizer", "extra", "hf_model"]
         made[f"{ACTOR}.checkpoint.save_contents"] = contents
         made[f"{ACTOR}.checkpoint.load_contents"] = contents[:3]
-    return made
-
-
-def _optimizer(recipe: Recipe) -> dict[str, Any]:
-    """verl moves the learning rate once a generation, and once an update where it syncs apart."""
-    optimizer, optim = recipe.optimizer, f"{ACTOR}.optim"
-    made: dict[str, Any] = {
-        f"{optim}.lr": optimizer.learning_rate,
-        f"{optim}.lr_scheduler_type": optimizer.schedule,
-        f"{optim}.weight_decay": optimizer.weight_decay,
-        f"{optim}.clip_grad": optimizer.max_grad_norm,
-    }
-    if optimizer.warmup_steps:
-        warm = _generations(recipe, "optimizer.warmup_steps", optimizer.warmup_steps)
-        moves = recipe.updates_per_generation if recipe.engine.mode == "separate_async" else 1
-        made[f"{optim}.lr_warmup_steps"] = warm * moves
-    if optimizer.name != "adamw":
-        made[f"{optim}.optimizer_impl"] = "bitsandbytes.optim"
-        made[f"{optim}.optimizer"] = _EIGHT_BITS[optimizer.name]
     return made
 
 
@@ -308,14 +278,14 @@ def _run(recipe: Recipe, name: str, paths: VerlPaths) -> dict[str, Any]:
     steps = verl_steps(recipe)
     every = steps
     if recipe.evaluation.every:
-        every = _generations(recipe, "evaluation.every", recipe.evaluation.every)
+        every = generations(recipe, "evaluation.every", recipe.evaluation.every)
     made: dict[str, Any] = {
         "trainer.v1.trainer_mode": trainer_name(recipe.engine.mode),
         "trainer.nnodes": recipe.engine.nodes,
         "trainer.n_gpus_per_node": recipe.engine.processes,
         "trainer.total_training_steps": steps,
         "trainer.total_epochs": steps,
-        "trainer.save_freq": _generations(recipe, "save_steps", recipe.save_steps),
+        "trainer.save_freq": generations(recipe, "save_steps", recipe.save_steps),
         "trainer.max_actor_ckpt_to_keep": recipe.keep_checkpoints,
         "trainer.default_local_dir": str(paths.checkpoints),
         "trainer.resume_mode": "auto",
