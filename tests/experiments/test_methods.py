@@ -80,6 +80,13 @@ def test_without_the_reward_schedule_all_else_is_rest():
     assert found == rest
 
 
+def test_the_paper_s_kl_term_is_all_that_its_ablation_adds():
+    both = check_methods(Recipe(), read_methods("rest,rest_kl"))
+    rest, found = (both[name].model_dump() for name in ("rest", "rest_kl"))
+    rest["optimizer"]["beta"] = 0.003
+    assert found == rest
+
+
 def test_methods_of_one_s_own():
     plain, tuned, own = read_methods(
         "grpo,rest:optimizer.learning_rate=1e-4,mine:optimizer.loss=dapo+weighting.scheme=gtpo"

@@ -115,6 +115,7 @@ PRESETS: dict[str, Method] = dict(
             _REST,
             "reward.schedule=constant",
         ),
+        _preset("rest_kl", "ablation: a KL term of 0.003", _REST, "optimizer.beta=0.003"),
         _preset(
             "official",
             "the released code's constants and reward schedule",
