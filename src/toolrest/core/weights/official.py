@@ -29,8 +29,8 @@ class Official(Scheme):
     """
 
     steps: int = 105
-    """Generations of the run that the slope was made for, which verl counts as its steps; progress is
-    stretched over them."""
+    """Generations of the run that the slope was made for, which verl counts as its steps; a run's
+    progress is stretched over them."""
     scaffolding: Region = field(default=Region.OTHER, kw_only=True)
     """The released code gives the JSON scaffolding and the end of the turn no gradient."""
 
