@@ -78,6 +78,6 @@ def test_training_goes_on_or_names_the_file(name, run, outside, says_one_line):
         (run / name).write_bytes(data)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("toolrest.engines.trl.launch.train_with_trl", lambda *arguments: 0)
-            patch.setattr("toolrest.engines.trl.job.load_policy", lambda recipe: None)
+            patch.setattr("toolrest.engines.trl.job.load_policy", lambda recipe, **more: None)
             patch.setattr("toolrest.engines.trl.job.shares_prefix", lambda *arguments: True)
             says_one_line("train", "--resume", str(run), "--quiet", codes=(2, 130))
