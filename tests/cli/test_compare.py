@@ -59,6 +59,16 @@ def test_settings_are_worked_out_once_for_all_methods_and_seeds(tmp_path, monkey
     assert _sized(Recipe(), None) == Recipe()
 
 
+def test_a_run_has_the_threads_that_the_environment_says(monkeypatch):
+    from toolrest.cli.compare import _threads
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert _threads(16, 2) == 3
+    for said in ("", "0", "many"):
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+        assert (_threads(16, 2), _threads(2, 8)) == (8, 1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "methods"),

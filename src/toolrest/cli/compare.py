@@ -87,7 +87,7 @@ def compare(
             chosen,
             read_seeds(seeds),
             baseline or chosen[0].name,
-            max(1, cores // at_once),
+            _threads(cores, at_once),
         )
         with only_one(folder):
             plan = keep_plan(folder, plan)
@@ -106,6 +106,12 @@ def compare(
             say(f"toolrest: {cell[0]} with seed {cell[1]} failed: {line}{where}", err=True)
         say("the same command tries the failed runs again", err=True)
         raise typer.Exit(1)
+
+
+def _threads(cores: int, at_once: int) -> int:
+    """Of each run: what OMP_NUM_THREADS says, else its share of the processors."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return int(said) if said.isdecimal() and int(said) else max(1, cores // at_once)
 
 
 def _sized(recipe: "Recipe", before: "Recipe | None") -> "Recipe":

@@ -108,7 +108,7 @@ def run_episodes(
                 count(running, key, answer)
                 while unread:
                     count(*unread.pop(0))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, InputError):
             _keep_the_rest(answers, store)
             raise
     return [found[episode.identity] for episode in episodes]
@@ -124,7 +124,7 @@ def _no_answers(unread: list[tuple[_RunningEpisode, str, Answer]]) -> str:
 
 
 def _keep_the_rest(answers: Generator[tuple[str, Answer]], store: Answers) -> None:
-    """After Ctrl-C, store the answers of requests that are already under way."""
+    """After Ctrl-C, or where the endpoint is at fault, store the answers that are under way."""
     try:
         pair = answers.throw(KeyboardInterrupt())
         while True:

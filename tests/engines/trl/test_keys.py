@@ -98,13 +98,6 @@ def test_the_kl_term_is_measured_from_the_start(tmp_path, embedded_tokenizer):
     assert rows[0]["kl"] == pytest.approx(0, abs=1e-6) and rows[1]["kl"] > 1e-5
     assert rows[0]["loss"] == pytest.approx(without[0]["loss"], abs=1e-5)
     assert not same(plain, held)
-    _, alone = trained(
-        tmp_path / "2", embedded_tokenizer, "optimizer.beta=10", "optimizer.prefix_sharing=off"
-    )
-    start = dict(load_policy(load_recipe(None, [])).named_parameters())
-    for name in start:  # one forward a prompt or one a row: the same up to rounding
-        moved = (held[name] - start[name]).norm()
-        assert (held[name] - alone[name]).norm() <= 1e-2 * moved + 1e-7, name
 
 
 def test_cut_responses_are_left_out_of_the_loss(tmp_path, embedded_tokenizer, monkeypatch):
