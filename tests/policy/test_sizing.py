@@ -148,7 +148,7 @@ class Loaded(Exception):
 def test_memory_that_is_not_there_is_refused_before_anything_is_loaded(policy, monkeypatch):
     """And what the refusal names is enough."""
 
-    def load(*positional):
+    def load(*positional, **keywords):
         raise Loaded
 
     monkeypatch.setattr(sizing, "look_at_device", lambda: Device("this machine's CPU", 2.2e9))
