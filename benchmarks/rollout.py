@@ -19,7 +19,7 @@ from toolrest.data.prompts import render_prompt
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
-from toolrest.rollout.asking import Draw
+from toolrest.rollout.draw import Draw
 from toolrest.rollout.shared_prefix import sample_groups
 from toolrest.world.tasks import Split, make_samples
 

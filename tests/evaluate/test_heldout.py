@@ -5,7 +5,7 @@ from toolrest.data.prompts import render_prompt
 from toolrest.evaluate.generation import Decoding, generate
 from toolrest.evaluate.heldout import evaluate_heldout
 from toolrest.recipe import load_recipe
-from toolrest.rollout.asking import Draw
+from toolrest.rollout.draw import Draw
 from toolrest.world.tasks import Split, make_samples
 
 

@@ -91,27 +91,37 @@ def test_answers_under_way_are_kept_when_one_fails(monkeypatch):
     assert sorted(came) == ["item0/0", "item2/0"]
 
 
+class Once:
+    """An item of one question."""
+
+    category = "c"
+
+    def __init__(self, number):
+        self.identity, self.done = f"item{number}", False
+
+    def request(self):
+        return None if self.done else Prompt([{"role": "user", "content": self.identity}])
+
+    def receive(self, answer):
+        self.done = True
+
+    def outcome(self):
+        return self.identity
+
+
 def test_an_interrupt_while_an_answer_is_worked_on_loses_none_that_is_under_way(tmp_path):
     """The first answer's reader is interrupted; the other fifteen are kept before it ends."""
     from toolrest.evaluate.answers import AnswerStore
     from toolrest.evaluate.run_episodes import run_episodes
 
-    class Once:
-        category = "c"
-
-        def __init__(self, number):
-            self.identity, self.done = f"item{number}", False
-
-        def request(self):
-            return None if self.done else Prompt([{"role": "user", "content": self.identity}])
-
+    class Interrupted(Once):
         def receive(self, answer):
             raise KeyboardInterrupt
 
     script = Script(pause=0.3)
     with serving(script) as url, AnswerStore(tmp_path, {}) as store:
         with pytest.raises(KeyboardInterrupt):
-            run_episodes([Once(number) for number in range(64)], backend(url), store)
+            run_episodes([Interrupted(number) for number in range(64)], backend(url), store)
         kept = store.count
         assert kept == sum(script.answered.values()) <= 32
 
@@ -139,21 +149,6 @@ def test_an_interrupt_at_any_line_loses_no_answer(tmp_path):
     """From the first request to the last answer, one interrupt before each line that takes them."""
     from toolrest.evaluate import run_episodes as module
     from toolrest.evaluate.answers import AnswerStore
-
-    class Once:
-        category = "c"
-
-        def __init__(self, number):
-            self.identity, self.done = f"item{number}", False
-
-        def request(self):
-            return None if self.done else Prompt([{"role": "user", "content": self.identity}])
-
-        def receive(self, answer):
-            self.done = True
-
-        def outcome(self):
-            return self.identity
 
     code = module.run_episodes.__code__
     codes = {code} | {each for each in code.co_consts if hasattr(each, "co_code")}

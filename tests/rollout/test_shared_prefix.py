@@ -21,8 +21,8 @@ from toolrest.data.prompts import render_prompt
 from toolrest.errors import InputError
 from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
-from toolrest.rollout.asking import Draw
 from toolrest.rollout.attention_kind import can_share_prefix
+from toolrest.rollout.draw import Draw
 from toolrest.rollout.sampler import shares_prefix
 from toolrest.rollout.shared_prefix import sample, sample_groups
 from toolrest.world.tasks import Split, make_samples
@@ -285,34 +285,6 @@ def test_a_policy_whose_attention_is_another_is_refused():
 def test_generate_can_be_asked_for(policy):
     assert shares_prefix(policy, "auto")
     assert not shares_prefix(policy, "generate")
-
-
-@pytest.mark.parametrize(
-    ("draw", "left"),
-    [  # chances .5, .25, .15, .1
-        (Draw(), [0.5, 0.25, 0.15, 0.1]),
-        (Draw(top_k=2), [2 / 3, 1 / 3, 0, 0]),
-        (Draw(top_k=9), [0.5, 0.25, 0.15, 0.1]),
-        (Draw(top_p=0.5), [1, 0, 0, 0]),
-        (Draw(top_p=0.8), [0.5 / 0.9, 0.25 / 0.9, 0.15 / 0.9, 0]),
-        (Draw(min_p=0.25), [0.5 / 0.9, 0.25 / 0.9, 0.15 / 0.9, 0]),
-        (Draw(top_k=3, top_p=0.8, min_p=0.4), [2 / 3, 1 / 3, 0, 0]),
-        (Draw(temperature=0.5), [0.25 / 0.345, 0.0625 / 0.345, 0.0225 / 0.345, 0.01 / 0.345]),
-    ],
-)
-def test_tokens_are_drawn_from_the_likeliest(draw, left):
-    """Of 1,000 even numbers as many as the chances say, and the statistics are those of all."""
-    from toolrest.rollout.shared_prefix import _drawn
-
-    whole = torch.tensor([0.5, 0.25, 0.15, 0.1]).log()
-    uniforms = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
-    tokens, statistics = _drawn(whole.expand(1000, 4), draw, uniforms)
-    found = torch.bincount(tokens, minlength=4) / 1000
-    torch.testing.assert_close(found, torch.tensor(left).float(), atol=2e-3, rtol=0)
-    chances = torch.softmax(whole / draw.temperature, -1)
-    torch.testing.assert_close(statistics[:, 0], chances[tokens].log())
-    entropy = -(chances * chances.log()).sum()
-    torch.testing.assert_close(statistics[:, 1], entropy.expand(1000))
 
 
 def test_generate_draws_from_the_same_tokens(policy, prompts, embedded_tokenizer):

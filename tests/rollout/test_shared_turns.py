@@ -5,7 +5,8 @@ import random
 import pytest
 import torch
 
-from toolrest.rollout.asking import Ask, Draw
+from toolrest.rollout.asking import Ask
+from toolrest.rollout.draw import Draw
 from toolrest.rollout.shared_prefix import SharedPrefixTurns
 from toolrest.world.build import build_model, build_tokenizer
 

@@ -25,7 +25,7 @@ from toolrest.policy.weights import load_policy
 from toolrest.policy.wording import Wording
 from toolrest.report.inspect import token_entropies
 from toolrest.report.inspection import Inspection, Response, inspect_response
-from toolrest.rollout.asking import Draw
+from toolrest.rollout.draw import Draw
 from toolrest.world.tasks import tools_text
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import torch
 from toolrest.data.prompts import render_prompt
 from toolrest.data.sample import Sample
 from toolrest.engines.common.ranks import ALONE, Ranks
-from toolrest.rollout.asking import Draw
+from toolrest.rollout.draw import Draw
 from toolrest.rollout.generate import generate_batch
 from toolrest.rollout.sampler import Sampler, shares_prefix
 from toolrest.rollout.shared_prefix import sample_groups

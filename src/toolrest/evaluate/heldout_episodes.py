@@ -14,7 +14,7 @@ from toolrest.engines.common.job import Job
 from toolrest.engines.common.ranks import ALONE, Ranks
 from toolrest.errors import InputError
 from toolrest.recipe import Recipe
-from toolrest.rollout.asking import Draw
+from toolrest.rollout.draw import Draw
 from toolrest.rollout.sampler import recipe_draw, turn_samplers
 from toolrest.rollout.turns import Trajectory
 from toolrest.runs.headline import is_done

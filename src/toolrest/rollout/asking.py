@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
 
 STATISTICS = 3
 """How many numbers are told of a token; see `Sampled`."""
-
-
-@dataclass(frozen=True)
-class Draw:
-    """How a token is drawn from the policy's probabilities, in the order of the fields."""
-
-    temperature: float = 1.0
-    """Logits are divided by it."""
-    top_k: int = 0
-    """Of so many of the likeliest; 0: of all."""
-    top_p: float = 1.0
-    """Of the likeliest that together have this probability."""
-    min_p: float = 0.0
-    """Of those that have at least this share of the likeliest's probability."""
-
-    @property
-    def of_all(self) -> bool:
-        """Whether every token may be drawn."""
-        return self.top_k == 0 and self.top_p >= 1 and self.min_p <= 0
 
 
 class Sampled(NamedTuple):

@@ -9,8 +9,9 @@ import torch
 
 from toolrest.errors import InputError
 from toolrest.recipe.extras import check_extras
-from toolrest.rollout.asking import Draw, SamplerOf, TurnSampler
+from toolrest.rollout.asking import SamplerOf, TurnSampler
 from toolrest.rollout.attention_kind import can_share_prefix
+from toolrest.rollout.draw import Draw
 from toolrest.rollout.generate import generate_batch
 from toolrest.rollout.repeated import RepeatedTurns
 from toolrest.rollout.shared_prefix import SharedPrefixTurns

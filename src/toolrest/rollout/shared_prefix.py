@@ -17,14 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import torch
 from transformers import DynamicCache
 from transformers.cache_utils import Cache
-from transformers.generation.logits_process import (
-    MinPLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
 
-from toolrest.core.precision import exact, exact_place
-from toolrest.rollout.asking import Ask, Draw, OnEnded, Sampled
+from toolrest.core.precision import exact_place
+from toolrest.rollout.asking import Ask, OnEnded, Sampled
+from toolrest.rollout.draw import Draw, draw_tokens
 from toolrest.rollout.prompt_cache import NEVER, PromptCache, ResponseCache, sharing
 
 if TYPE_CHECKING:
@@ -240,7 +236,7 @@ class SharedPrefixTurns:
             else:
                 assert uniforms is not None
                 chosen = uniforms[rows.to(uniforms.device), step].to(exact_place(device))
-                tokens, statistics[rows, step] = _drawn(logits, self._draw, chosen)
+                tokens, statistics[rows, step] = draw_tokens(logits, self._draw, chosen)
             sampled[rows, step] = tokens
             ended = torch.isin(tokens, self._ends) | (limits[rows] == step + 1)
             if ended.any():
@@ -318,37 +314,3 @@ def _padded(
         ids[row, longest - len(prompt) :] = torch.tensor(prompt)
         mask[row, longest - len(prompt) :] = True
     return mask.to(device), ids.to(device)
-
-
-def _drawn(
-    logits: torch.Tensor, draw: Draw, uniforms: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sample one token a row by the inverse of its CDF; logits [B, V], uniforms [B].
-
-    Returns:
-        (tokens [B], their statistics as in `Sampled` [B, 3]).
-    """
-    scores = logits.float() / draw.temperature
-    chances = torch.softmax(scores, dim=-1)
-    kept = chances if draw.of_all else torch.softmax(_left(scores, draw), dim=-1)
-    cumulative = exact(kept).cumsum(-1)
-    drawn = (uniforms * cumulative[:, -1])[:, None]
-    tokens = torch.searchsorted(cumulative, drawn, right=True).clamp(max=logits.shape[1] - 1)
-    tokens = tokens.to(chances.device)
-    of_each = (
-        chances.gather(1, tokens).log()[:, 0],
-        torch.special.entr(chances).sum(-1),
-        1.0 - chances.square().sum(-1),
-    )
-    return tokens[:, 0], torch.stack(of_each, dim=-1)
-
-
-def _left(scores: torch.Tensor, draw: Draw) -> torch.Tensor:
-    """The scores with minus infinity where a token may not be drawn, [B, V]."""
-    unused = cast(torch.LongTensor, torch.empty(0, dtype=torch.long))
-    kept = cast(torch.FloatTensor, scores)
-    if draw.top_k > 0:
-        kept = TopKLogitsWarper(draw.top_k)(unused, kept)
-    if draw.top_p < 1:
-        kept = TopPLogitsWarper(draw.top_p)(unused, kept)
-    return MinPLogitsWarper(draw.min_p)(unused, kept) if draw.min_p > 0 else kept

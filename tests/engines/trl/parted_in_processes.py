@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import torch
 from datasets import Dataset
+from process_settings import SHORT
 from torch import distributed
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.tensor import DTensor
@@ -21,22 +22,7 @@ from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 from toolrest.world.tasks import Split, make_samples
 
-SETTINGS = {
-    "per_device_train_batch_size": 4,
-    "num_generations": 4,
-    "max_completion_length": 6,
-    "max_steps": 2,
-    "logging_steps": 1,
-    "learning_rate": 1e-3,
-    "seed": 3,
-    "save_strategy": "no",
-    "report_to": "none",
-    "disable_tqdm": True,
-    "use_cpu": True,
-    "bf16": False,
-    "gradient_checkpointing": False,
-    "weighting": "uniform",
-}
+SETTINGS = SHORT | {"max_completion_length": 6, "logging_steps": 1, "weighting": "uniform"}
 CASES = {
     "clipped": {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 2},
     "not clipped": {"max_grad_norm": 0.0},

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
+from process_settings import SHORT
 from trl import GRPOConfig, GRPOTrainer
 
 from toolrest.engines.common.reward import ToolReward
@@ -14,21 +15,7 @@ from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe
 from toolrest.world.tasks import Split, make_samples
 
-SETTINGS = {
-    "per_device_train_batch_size": 4,
-    "num_generations": 4,
-    "max_completion_length": 64,
-    "max_steps": 2,
-    "learning_rate": 1e-3,
-    "seed": 3,
-    "save_strategy": "no",
-    "report_to": "none",
-    "disable_tqdm": True,
-    "use_cpu": True,
-    "bf16": False,
-    "gradient_checkpointing": False,
-    "loss_type": "grpo",
-}
+SETTINGS = SHORT | {"max_completion_length": 64, "loss_type": "grpo"}
 
 
 def main(out: Path) -> None:

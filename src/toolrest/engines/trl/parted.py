@@ -23,7 +23,7 @@ def loaded(policy: Policy) -> PreTrainedModel:
     return policy if isinstance(policy, PreTrainedModel) else policy()
 
 
-def is_parted(trainer: GRPOTrainer) -> bool:
+def holds_parts(trainer: GRPOTrainer) -> bool:
     """Whether no process of a trainer holds the whole policy."""
     plugin = trainer.accelerator.state.deepspeed_plugin
     zero3 = plugin is not None and plugin.zero_stage == 3

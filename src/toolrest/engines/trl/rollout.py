@@ -8,7 +8,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 
 from toolrest.engines.common.episodes import group_size
-from toolrest.rollout.asking import Draw
+from toolrest.rollout.draw import Draw
 from toolrest.rollout.shared_prefix import sample
 
 STATISTICS = "sampling_statistics"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate.utils import DistributedType
 
-from toolrest.engines.trl.parted import is_parted
+from toolrest.engines.trl.parted import holds_parts
 from toolrest.errors import InputError
 from toolrest.estimate.shape import PACKED
 from toolrest.rollout.attention_kind import full_attention
@@ -40,7 +40,7 @@ def why_not(trainer: GRPOTrainer) -> str | None:
         return "use_liger_kernel scores tokens by a head of its own"
     if args.torch_compile:
         return "torch_compile compiles anew for each length"
-    if is_parted(trainer):
+    if holds_parts(trainer):
         return "processes that share the parameters forward in step, each as often as the others"
     if trainer.accelerator.distributed_type == DistributedType.MEGATRON_LM:
         return "Megatron-LM splits sequences itself"
@@ -77,7 +77,7 @@ def check_micro_tokens(trainer: GRPOTrainer) -> None:
         reason = "the router loss is a mean over a micro-batch"
     elif trainer.accelerator.distributed_type == DistributedType.DEEPSPEED:
         reason = "DeepSpeed counts backward passes itself"
-    elif is_parted(trainer):
+    elif holds_parts(trainer):
         reason = "processes that share the parameters forward in step, each as often"
     if reason is not None:
         raise InputError(
