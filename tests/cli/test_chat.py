@@ -1,5 +1,6 @@
 """`toolrest chat` as it is typed into: piped, and in a terminal of its own."""
 
+import fcntl
 import json
 import os
 import pty
@@ -7,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 
 import pytest
@@ -131,6 +133,14 @@ def test_what_would_be_ignored_is_refused(tools, monkeypatch, option, words):
     assert option[0] in said and words in said
 
 
+def take_the_terminal():
+    """In the child: its input is its terminal, and Ctrl-C ends it, also where this was started in
+    the background, which ignores it.
+    """
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "code", "at"), [("\x04", 0, "you> "), ("\x03", 130, "result of RentParcel> ")]
@@ -144,7 +154,7 @@ def test_in_a_terminal_ctrl_d_and_ctrl_c_end_cleanly(tools, key, code, at):
         stderr=theirs,
         cwd=tools,
         start_new_session=True,
-        preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
+        preexec_fn=take_the_terminal,
     )
     os.close(theirs)
     seen, asked, pressed = "", False, 0.0
