@@ -32,8 +32,9 @@ def exact(values: torch.Tensor) -> torch.Tensor:
 def sums_by(values: torch.Tensor, where: torch.Tensor, count: int) -> torch.Tensor:
     """The sum of the values of each place, over the last axis.
 
-    `torch.sum` adds pairwise, so that float32 keeps six digits of any number of values; what
-    scatters (`index_add`, `scatter_add`, `bincount`) adds one after the other, and loses them.
+    In float64 and int64 they are scattered, which adds one after the other and still keeps more
+    than six digits of any number of values; in float32 that loses them, so each place has a
+    `torch.sum`, which adds pairwise.
 
     Args:
         values: [..., T].
@@ -43,5 +44,9 @@ def sums_by(values: torch.Tensor, where: torch.Tensor, count: int) -> torch.Tens
     Returns:
         Of the dtype of the values, [..., count].
     """
+    if values.dtype in (torch.float64, torch.int64):
+        last = torch.where((where >= 0) & (where < count), where, count)
+        sums = values.new_zeros(*values.shape[:-1], count + 1)
+        return sums.scatter_add(-1, last, values)[..., :count]
     each = [torch.where(where == place, values, 0).sum(-1) for place in range(count)]
     return torch.stack(each, -1) if each else values.new_zeros(*values.shape[:-1], 0)
