@@ -51,6 +51,8 @@ SIZES = {
     "tiny": (2, 64, 2, 192),
 }
 GROUP = 4
+WARMING = 4
+"""Steps in which kernels are tuned and the allocator grows."""
 KINDS: dict[str, tuple[type[GRPOTrainer], type[GRPOConfig]]] = {
     "GRPO": (GRPOTrainer, GRPOConfig),
     "ResT": (ResTTrainer, ResTConfig),
@@ -153,16 +155,16 @@ def take_step(trainer: GRPOTrainer, batches) -> float:
 
 
 def compare_steps(options: argparse.Namespace, until: float) -> dict[str, Any]:
-    """Paired steps of both trainers in turn, after a first one each that is not counted."""
+    """Paired steps of both trainers in turn, after some of each that are not counted."""
     trainers = [make_trainer(kind, options) for kind in KINDS]
     streams = [iter(trainer.get_train_dataloader()) for trainer in trainers]
     seconds: list[list[float]] = [[], []]
-    for step in range(options.pairs + 1):
-        if step > 1 and time.monotonic() > until:
+    for step in range(options.pairs + WARMING):
+        if step > WARMING and time.monotonic() > until:
             break
         for index in (0, 1) if step % 2 else (1, 0):
             seconds[index].append(take_step(trainers[index], streams[index]))
-    plain, rest = (times[1:] for times in seconds)
+    plain, rest = (times[WARMING:] for times in seconds)
     ratios = [r / p for p, r in zip(plain, rest, strict=True)]
     ids = given_ids(load_tokenizer(Recipe()), 0, 100, options.response)
     return {
@@ -174,6 +176,7 @@ def compare_steps(options: argparse.Namespace, until: float) -> dict[str, Any]:
         "ratio_greatest": max(ratios),
         "ratio_of_sums": sum(rest) / sum(plain),
         "grpo_seconds_median": statistics.median(plain),
+        "seconds": dict(zip(KINDS, seconds, strict=True)),
     }
 
 

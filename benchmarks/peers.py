@@ -2,6 +2,7 @@
 
     python benchmarks/peers.py                                        # the embedded task
     python benchmarks/peers.py --policy FOLDER --prompts 756          # a checkpoint, made-up tokens
+    python benchmarks/peers.py --policy 0.6b --prompts 200 756 2000 --group 4 8 16 --micro 32768
 
 Arms: `trl` is a plain `GRPOTrainer`; `off` a `ResTTrainer` with `prefix_sharing=off`, `on` with
 `prefix_sharing=on`. An update is all that follows on given tokens: forward, backward and optimiser,
@@ -10,10 +11,13 @@ ours by the sampler of shared prefixes. Arms run in turn, in one process, on the
 ratio of each pair to `trl` is reported with its median, least and greatest. Seconds are the
 processor's on a CPU, of one thread unless `--threads` says else, so that other work on the machine
 counts little. Memory is the peak of a process that runs one arm's update alone, less what it holds
-before.
+before; on a GPU, of its allocator. `0.6b` and `1.7b` are Qwen3's shapes, weights random. Several
+lengths of prompts and sizes of groups are measured one after the other.
 """
 
 import argparse
+import gc
+import itertools
 import json
 import logging
 import statistics
@@ -25,6 +29,7 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
+from gpu import SIZES, VOCABULARY, make_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
@@ -44,10 +49,13 @@ def reward(completions, **columns):
 
 
 def make_trainer(arm, options, device):
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
     if options.policy == EMBEDDED:
         model, tokenizer = load_policy(Recipe()), load_tokenizer(Recipe())
+    elif options.policy in SIZES:
+        model = make_model(options.policy, VOCABULARY).to(dtype)
+        tokenizer = load_tokenizer(Recipe())
     else:
-        dtype = torch.bfloat16 if device == "cuda" else torch.float32
         model = AutoModelForCausalLM.from_pretrained(options.policy, dtype=dtype).to(device)
         tokenizer = AutoTokenizer.from_pretrained(options.policy)
     rows = options.groups * options.group
@@ -175,7 +183,12 @@ def resident(name):
 
 
 def memory(arm, options):
-    """Bytes of an arm's update, in a process of its own."""
+    """Bytes of an arm's update; on a CPU in a process of its own."""
+    if torch.cuda.is_available():
+        batch = given_tokens(options, "cuda")
+        trainer = ready(make_trainer(arm, options, "cuda"))
+        update(trainer, batch)
+        return peak_of(lambda: update(trainer, batch))
     command = [sys.executable, __file__, "--memory-of", arm]
     for name in ("policy", "prompts", "responses", "group", "groups", "micro"):
         command += [f"--{name}", str(getattr(options, name))]
@@ -194,23 +207,8 @@ def compare(what, times):
         )
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--policy", default=EMBEDDED)
-    parser.add_argument("--prompts", type=int, default=106, help="tokens of a prompt")
-    parser.add_argument("--responses", type=int, default=96, help="tokens of a response, at most")
-    parser.add_argument("--group", type=int, default=8)
-    parser.add_argument("--groups", type=int, default=4)
-    parser.add_argument("--micro", type=int, default=4096, help="tokens of a forward")
-    parser.add_argument("--pairs", type=int, default=5, help="updates; 0: none")
-    parser.add_argument("--steps", type=int, default=3, help="whole steps; 0: updates alone")
-    parser.add_argument("--arms", nargs="+", choices=ARMS[1:], default=ARMS[1:])
-    parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--memory-of", choices=ARMS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    logging.getLogger("transformers").setLevel(logging.ERROR)
-    torch.set_num_threads(options.threads)
+def side_by_side(options):
+    """All that is measured of one length of prompts and one size of groups."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     batch = given_tokens(options, device)
     if options.memory_of:
@@ -242,6 +240,28 @@ def main():
             times[arm].append(whole_step(trainers[arm], streams[arm]))
     if options.steps:
         compare("whole step", times)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--policy", default=EMBEDDED)
+    parser.add_argument("--prompts", type=int, nargs="+", default=[106], help="tokens of a prompt")
+    parser.add_argument("--responses", type=int, default=96, help="tokens of a response, at most")
+    parser.add_argument("--group", type=int, nargs="+", default=[8])
+    parser.add_argument("--groups", type=int, default=4)
+    parser.add_argument("--micro", type=int, default=4096, help="tokens of a forward")
+    parser.add_argument("--pairs", type=int, default=5, help="updates; 0: none")
+    parser.add_argument("--steps", type=int, default=3, help="whole steps; 0: updates alone")
+    parser.add_argument("--arms", nargs="+", choices=ARMS[1:], default=ARMS[1:])
+    parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--memory-of", choices=ARMS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    torch.set_num_threads(options.threads)
+    for prompts, group in itertools.product(options.prompts, options.group):
+        side_by_side(argparse.Namespace(**vars(options) | {"prompts": prompts, "group": group}))
+        gc.collect()
 
 
 if __name__ == "__main__":

@@ -192,9 +192,14 @@ def _run(
     quiet: bool,
     accept: bool = False,
 ) -> None:
-    """Do the job of a recipe here, or in the processes that it asks for."""
+    """Do the job of a recipe here, or in the processes that it asks for: several, or one in which
+    accelerate shards or offloads the policy.
+    """
+    from toolrest.engines.common.ranks import is_launched
+
     engine = recipe.engine
-    if engine.name == "verl" or ranks.count > 1 or engine.processes == 1:
+    here = engine.processes == 1 and engine.sharding == "ddp"
+    if engine.name == "verl" or is_launched() or here:
         train_in_this_process(recipe, run, ranks, resume=resume, quiet=quiet, accept=accept)
         return
     from toolrest.engines.trl.processes import run_processes

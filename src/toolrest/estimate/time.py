@@ -162,8 +162,8 @@ def responses_together(recipe: Recipe, prompt_tokens: float, response_tokens: fl
         prompt_tokens: of a prompt, on average.
         response_tokens: of a response, on average.
     """
-    engine, rows = recipe.engine, recipe.responses_per_process
-    if engine.processes * engine.nodes > 1 and engine.sharding != "ddp":
+    rows = recipe.responses_per_process
+    if recipe.engine.name == "trl" and recipe.engine.sharding != "ddp":
         rows = recipe.responses_per_forward
     elif recipe.optimizer.micro_tokens or recipe.optimizer.micro_batch:
         tokens = recipe.optimizer.micro_tokens

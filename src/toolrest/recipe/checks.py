@@ -93,7 +93,7 @@ def _quantised(recipe: Recipe) -> list[tuple[bool, str]]:
     """What a base in 4 bits, or moments in 8, cannot be used with in the engine trl."""
     base, engine = f"lora.base_precision={recipe.lora.base_precision}", recipe.engine
     nf4 = recipe.lora.base_precision == "nf4" and engine.name == "trl"
-    split = engine.processes * engine.nodes > 1 and engine.sharding != "ddp"
+    split = engine.sharding != "ddp"
     supervised = recipe.method != "rl" or recipe.warm_start.method != "none"
     name = recipe.optimizer.name
     return [
@@ -192,7 +192,7 @@ def _check_engine(recipe: Recipe) -> None:
         if value != usual:
             raise InputError(f"engine.{key} is a setting of verl; use it with engine=verl")
     check_sharding(recipe)
-    split = engine.processes * engine.nodes > 1 and engine.sharding != "ddp"
+    split = engine.sharding != "ddp"
     if split and recipe.lora.rank and (recipe.method != "rl" or recipe.warm_start.method != "none"):
         raise InputError(
             f"engine.sharding={engine.sharding} with lora and supervised learning: adapters are "

@@ -16,9 +16,7 @@ PARTED = ("fsdp", "zero3")
 
 def is_parted(recipe: Recipe) -> bool:
     """Whether no process of a recipe's training holds the whole policy."""
-    engine = recipe.engine
-    alone = engine.processes * engine.nodes == 1
-    return engine.name == "trl" and not alone and engine.sharding in PARTED
+    return recipe.engine.name == "trl" and recipe.engine.sharding in PARTED
 
 
 def check_device(recipe: Recipe, *, gpu: bool) -> None:
@@ -27,8 +25,8 @@ def check_device(recipe: Recipe, *, gpu: bool) -> None:
     Raises:
         InputError: naming key, reason and mend.
     """
-    sharding, engine = recipe.engine.sharding, recipe.engine
-    if not gpu and sharding in _BY_GPUS and engine.processes * engine.nodes > 1:
+    sharding = recipe.engine.sharding
+    if not gpu and sharding in _BY_GPUS:
         raise InputError(
             f"engine.sharding={sharding} needs GPUs: on a CPU accelerate leaves each process a "
             "whole policy, as engine.sharding=ddp does; use that"

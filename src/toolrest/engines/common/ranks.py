@@ -81,6 +81,11 @@ def started_ranks() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def is_launched() -> bool:
+    """Whether a launcher (accelerate launch, torchrun) has started this process, if only one."""
+    return started_ranks() > 1 or "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def join_ranks() -> Ranks:
     """Meet the other processes that the launcher has started, if there are any."""
     if started_ranks() == 1:

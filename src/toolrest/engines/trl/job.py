@@ -98,7 +98,7 @@ class TrlEngine:
         if ended is None and steps < recipe.max_steps:
             raise Interrupted
         job.ranks.wait()
-        if job.first == steps or (job.ranks.count > 1 and recipe.engine.sharding != "ddp"):
+        if job.first == steps or recipe.engine.sharding != "ddp":
             give_memory_back()
             model = load_policy(recipe, job.run.last_checkpoint())
         after = evaluation.whole(model, "after", steps)

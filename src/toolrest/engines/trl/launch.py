@@ -134,8 +134,7 @@ def _micro_tokens(recipe: Recipe, by_tokens: bool) -> int | None:
     optimizer, engine = recipe.optimizer, recipe.engine
     if optimizer.micro_tokens is not None:
         return optimizer.micro_tokens
-    sharded = engine.processes * engine.nodes > 1 and engine.sharding != "ddp"
-    by_tokens = by_tokens and optimizer.prefix_sharing != "off" and not sharded
+    by_tokens = by_tokens and optimizer.prefix_sharing != "off" and engine.sharding == "ddp"
     if not by_tokens or optimizer.micro_batch is None:
         return None
     return recipe.responses_per_forward * recipe.longest_sequence

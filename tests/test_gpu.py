@@ -1,0 +1,223 @@
+"""What only a GPU shows; every test is skipped without one. `pytest tests/test_gpu.py`.
+
+Runs are of the embedded policy and short: they ask whether a setting runs at all there, and whether
+it gives what a CPU, one process or plain forwards give.
+"""
+
+import importlib.util
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import Dataset
+from trl_settings import settings
+
+from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.trl.rollout import shared_prefix_rollout
+from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
+from toolrest.policy.weights import load_policy
+from toolrest.recipe import Recipe
+from toolrest.world.tasks import Split, make_samples
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARDING = ROOT / "src" / "toolrest" / "engines" / "trl" / "accelerate"
+SMALL = (
+    "save_steps=1",
+    "evaluation.samples=16",
+    "rollout.prompts_per_step=4",
+    "rollout.group_size=4",
+)
+ENVIRONMENT = os.environ | {"NO_COLOR": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def has(package):
+    return importlib.util.find_spec(package) is not None
+
+
+def command(folder, *words):
+    """What a command printed; fails with its last lines where it did."""
+    done = subprocess.run(
+        [sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True, env=ENVIRONMENT
+    )
+    assert done.returncode == 0, f"{done.stdout[-1500:]}\n{done.stderr[-2500:]}"
+    return done.stdout + done.stderr
+
+
+def steps_of(folder):
+    """Each step's line of a run's metrics."""
+    (run,) = (folder / "runs").iterdir()
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [found for found in map(json.loads, lines) if "loss" in found]
+
+
+def check_steps(folder, count):
+    steps = steps_of(folder)
+    assert len(steps) == count
+    assert all(math.isfinite(step["loss"]) for step in steps)
+    assert all(step["grad_norm"] > 0 for step in steps)
+
+
+BITS = pytest.mark.skipif(not has("bitsandbytes"), reason="bitsandbytes is not installed")
+WAYS = {
+    "bfloat16": ("engine.precision=bfloat16",),
+    "float32": ("engine.precision=float32",),
+    "generate": ("rollout.sampler=generate",),
+    "shared prefixes in sampling": ("rollout.sampler=shared_prefix",),
+    "prefixes off": ("optimizer.prefix_sharing=off",),
+    "recomputed activations": ("optimizer.gradient_checkpointing=true",),
+    "exact entropies": ("weighting.entropy_source=exact", "optimizer.beta=0.003"),
+    "adapters": ("lora.rank=4",),
+    "supervised first": ("warm_start.method=sft", "warm_start.steps=2"),
+    "8-bit moments": ("optimizer.name=adamw_8bit",),
+    "paged moments": ("optimizer.name=paged_adamw_8bit",),
+    "adapters on nf4": ("lora.rank=4", "lora.base_precision=nf4"),
+    "adapters on nf4, paged": (
+        "lora.rank=4",
+        "lora.base_precision=nf4",
+        "optimizer.name=paged_adamw_8bit",
+    ),
+}
+
+
+def with_bits(name):
+    needs = any("nf4" in word or "8bit" in word for word in WAYS[name])
+    return pytest.param(name, marks=BITS) if needs else name
+
+
+@pytest.mark.parametrize("name", map(with_bits, WAYS))
+def test_a_run(tmp_path, name):
+    command(tmp_path, "toolrest", "train", "max_steps=2", *SMALL, *WAYS[name])
+    check_steps(tmp_path, 2)
+
+
+def test_several_turns(tmp_path):
+    recipe = str(ROOT / "recipes" / "agent-embedded.yaml")
+    small = [*SMALL[:2], "rollout.prompts_per_step=2", "rollout.group_size=4"]
+    command(tmp_path, "toolrest", "train", recipe, "max_steps=2", *small)
+    assert len(steps_of(tmp_path)) == 2
+
+
+def test_a_resumed_run_is_a_straight_one(tmp_path):
+    precise = ("engine.precision=float32", "max_steps=3")
+    straight, parted = tmp_path / "straight", tmp_path / "parted"
+    for folder in (straight, parted):
+        folder.mkdir()
+        command(folder, "toolrest", "train", "name=it", *precise, *SMALL)
+    run = parted / "runs" / "it"
+    for later in ("checkpoint-2", "checkpoint-3"):
+        for part in run.glob(f"**/{later}"):
+            subprocess.run(["rm", "-r", str(part)], check=True)
+    (run / "summary.json").unlink()
+    command(parted, "toolrest", "train", "--resume", "runs/it")
+    one, two = steps_of(straight), steps_of(parted)
+    assert len(one) == len(two) == 3
+    for left, right in zip(one, two, strict=True):
+        assert left["loss"] == pytest.approx(right["loss"], abs=1e-3)
+
+
+DEEPSPEED = pytest.mark.skipif(not has("deepspeed"), reason="DeepSpeed is not installed")
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+@pytest.mark.parametrize(
+    "sharding",
+    [
+        "ddp",
+        "fsdp",
+        pytest.param("zero2", marks=DEEPSPEED),
+        pytest.param("zero3", marks=DEEPSPEED),
+    ],
+)
+def test_shared_among_processes(tmp_path, sharding, precision):
+    sharded = (f"engine.sharding={sharding}", f"engine.precision={precision}", "name=it")
+    command(tmp_path, "toolrest", "train", "max_steps=2", *SMALL, *sharded)
+    check_steps(tmp_path, 2)
+    command(tmp_path, "toolrest", "train", "--resume", "runs/it", "max_steps=3")
+    check_steps(tmp_path, 3)
+
+
+@pytest.mark.parametrize("sharding", ["fsdp", pytest.param("zero3", marks=DEEPSPEED)])
+def test_adapters_in_parts(tmp_path, sharding):
+    words = (f"engine.sharding={sharding}", "lora.rank=4", "max_steps=2")
+    command(tmp_path, "toolrest", "train", *words, *SMALL)
+    check_steps(tmp_path, 2)
+
+
+def test_accelerate_starts_one_process(tmp_path):
+    launch = ("accelerate.commands.accelerate_cli", "launch", "--num_processes", "1")
+    config = ("--config_file", str(SHARDING / "fsdp.yaml"), "--main_process_port", "0")
+    train = ("-m", "toolrest", "train", "engine.sharding=fsdp", "max_steps=2")
+    command(tmp_path, *launch, *config, *train, *SMALL)
+    check_steps(tmp_path, 2)
+
+
+def trained(tmp_path, tokenizer, rollout, **more):
+    """(parameters before, after)."""
+    torch.manual_seed(0)
+    samples = make_samples(Split.TRAIN, 24)
+    rows = [{"prompt": list(s.prompt), "ground_truth": s.ground_truth} for s in samples]
+    trainer = ResTTrainer(
+        model=load_policy(Recipe()),
+        processing_class=tokenizer,
+        reward_funcs=[ToolReward()],
+        train_dataset=Dataset.from_list(rows),
+        rollout_func=rollout,
+        args=ResTConfig(
+            **settings(tmp_path, optim="sgd", learning_rate=0.05, use_cpu=False, max_steps=10)
+            | more
+        ),
+    )
+
+    def parameters():
+        return torch.cat([p.detach().flatten().cpu() for p in trainer.model.parameters()])
+
+    before = parameters()
+    trainer.train()
+    assert next(trainer.model.parameters()).is_cuda is not more.get("use_cpu", False)
+    return before, parameters()
+
+
+class Fixed:
+    """Replays the responses of a first run, so that rounding cannot choose other tokens."""
+
+    def __init__(self):
+        self.kept, self.at = [], None
+
+    def __call__(self, prompts, trainer):
+        if self.at is None:
+            self.kept.append(shared_prefix_rollout(prompts, trainer))
+            return self.kept[-1]
+        self.at += 1
+        return dict(self.kept[self.at - 1])
+
+
+def apart(start, one, two):
+    """How far apart two trainings end, as a share of the way."""
+    assert (one - start).norm() > 0
+    return ((two - one).norm() / (one - start).norm()).item()
+
+
+@pytest.mark.parametrize("more", [{}, {"gradient_checkpointing": True}, {"micro_tokens": 300}])
+def test_sharing_gives_what_single_rows_give(tmp_path, embedded_tokenizer, more):
+    rollout = Fixed()
+    parts = {k: v for k, v in more.items() if k == "micro_tokens"}
+    rest = {k: v for k, v in more.items() if k not in parts}
+    start, off = trained(tmp_path, embedded_tokenizer, rollout, **rest)
+    rollout.at = 0
+    _, on = trained(tmp_path, embedded_tokenizer, rollout, prefix_sharing="on", **more)
+    assert apart(start, off, on) <= 1e-3
+
+
+def test_a_gpu_trains_what_a_cpu_does(tmp_path, embedded_tokenizer):
+    rollout = Fixed()
+    start, gpu = trained(tmp_path, embedded_tokenizer, rollout)
+    rollout.at = 0
+    _, cpu = trained(tmp_path, embedded_tokenizer, rollout, use_cpu=True)
+    assert apart(start, gpu, cpu) <= 1e-3
