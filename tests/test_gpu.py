@@ -18,6 +18,9 @@ from datasets import Dataset
 from trl_settings import settings
 
 from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.trl.prefix import flash
+from toolrest.engines.trl.prefix.attention import attend
+from toolrest.engines.trl.prefix.packing import pack
 from toolrest.engines.trl.rollout import shared_prefix_rollout
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
 from toolrest.policy.weights import load_policy
@@ -213,6 +216,27 @@ def test_sharing_gives_what_single_rows_give(tmp_path, embedded_tokenizer, more)
     rollout.at = 0
     _, on = trained(tmp_path, embedded_tokenizer, rollout, prefix_sharing="on", **more)
     assert apart(start, off, on) <= 1e-3
+
+
+@pytest.mark.parametrize("heads", [2, 8])
+def test_one_kernel_for_all_sequences(heads):
+    """Against single precision group by group: as near as 16 bits are."""
+    packed = pack(
+        [[5, 6, 7, 8, 9]] * 3 + [[13]] * 2, [[1, 2, 3], [2], [3] * 40, [4], [4] * 9], 40, "cuda"
+    )
+    torch.manual_seed(0)
+    shapes = [(1, n, packed.ids.shape[1], 64) for n in (8, heads, heads)]
+    plain = [torch.randn(shape, device="cuda", requires_grad=True) for shape in shapes]
+    half = [states.detach().bfloat16().requires_grad_() for states in plain]
+    assert flash.fits(half[0]) and not flash.fits(plain[0])
+    found = []
+    for states in (plain, half):
+        out, _ = attend(torch.nn.Identity(), *states, None, scaling=0.125, packed=packed)
+        weights = torch.linspace(-1, 1, out.numel(), device="cuda").view_as(out)
+        (out.float() * weights).sum().backward()
+        found.append([out, *(each.grad for each in states)])
+    for one, two in zip(*found, strict=True):
+        assert (two.float() - one).norm() <= 0.01 * one.norm()
 
 
 def test_a_gpu_trains_what_a_cpu_does(tmp_path, embedded_tokenizer):

@@ -6,6 +6,7 @@ from transformers import AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from trl.trainer.utils import add_fused_lm_head
 
+from toolrest.engines.trl.prefix import flash
 from toolrest.engines.trl.prefix.attention import BACKEND, PackedForwards
 from toolrest.engines.trl.prefix.packing import pack
 from toolrest.estimate.shape import PACKED
@@ -54,6 +55,51 @@ def gradients(model, values):
     model.zero_grad()
     (values * weights).sum().backward()
     return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).clone()
+
+
+def kernel(query, key, value, query_ends, key_ends, most_queries, most_keys, **more):
+    """What `varlen_attn` computes, sequence by sequence."""
+    assert more["window_size"] == (-1, 0)
+    assert most_queries == query_ends.diff().max() and most_keys == key_ends.diff().max()
+    if more.get("enable_gqa"):
+        each = query.shape[1] // key.shape[1]
+        key, value = key.repeat_interleave(each, 1), value.repeat_interleave(each, 1)
+    found = []
+    for n in range(len(query_ends) - 1):
+        q = query[query_ends[n] : query_ends[n + 1]].transpose(0, 1)
+        k, v = (s[key_ends[n] : key_ends[n + 1]].transpose(0, 1) for s in (key, value))
+        seen = torch.ones(q.shape[1], k.shape[1]).tril(k.shape[1] - q.shape[1]).bool()
+        scores = (more["scale"] * q @ k.transpose(1, 2)).masked_fill(~seen, -torch.inf)
+        found.append((scores.softmax(-1) @ v).transpose(0, 1))
+    return torch.cat(found)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_one_call_for_all_sequences_gives_the_same(grouped, checkpointing, monkeypatch):
+    """The way of GPUs, whose kernel stands in here; tests/test_gpu.py has the kernel itself."""
+    model = make("qwen3").train()
+    wanted = by_rows(model)
+    right = gradients(model, wanted)
+    calls = []
+    monkeypatch.setattr(flash, "fits", lambda query: not calls.append(query.shape))
+    monkeypatch.setattr(flash, "_GROUPED", grouped)
+    monkeypatch.setattr(flash.varlen, "varlen_attn", kernel)
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    packed = pack(PROMPTS, RESPONSES, 6)
+    forwards = PackedForwards()
+    found = packed.unpack(model(**forwards.use(model, packed)).log_probs)
+    made = gradients(model, found)
+    forwards.restore()
+    assert calls
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+    assert (made - right).norm() <= 1e-5 * right.norm()
+
+
+def test_a_cpu_and_32_bits_have_no_kernel():
+    states = torch.zeros(1, 2, 3, 64)
+    assert not flash.fits(states) and not flash.fits(states.bfloat16())
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])

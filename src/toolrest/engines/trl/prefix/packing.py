@@ -14,8 +14,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 import torch
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """N sequences of queries, each prompt and each response, that stand one behind the other, and
+    the keys of each: as kernels of variable lengths take them.
+    """
+
+    keys: torch.Tensor
+    """Place of each key in the packed sequence, int64, [K]: of a prompt itself; of a response its
+    prompt, then itself. A prompt's stand here once a response."""
+    query_ends: torch.Tensor
+    """Where each sequence's queries begin, and the last one's end, int32, [N + 1]."""
+    key_ends: torch.Tensor
+    """The same of its keys, int32, [N + 1]."""
+    most_queries: int
+    most_keys: int
 
 
 @dataclass(frozen=True)
@@ -57,6 +76,31 @@ class Packed:
     """Which of them predicts each response token, int64, [B, T]; 0 where a row has none."""
     counted: torch.Tensor
     """Where a row has a response token, bool, [B, T]."""
+
+    @cached_property
+    def sequences(self) -> Sequences:
+        """Which keys each prompt and each response attends to, causally from their ends."""
+        keys: list[torch.Tensor] = []
+        queries: list[int] = []
+        for group in self.groups:
+            prompt = torch.arange(group.start, group.start + group.prompt)
+            if group.prompt:
+                keys.append(prompt)
+                queries.append(group.prompt)
+            at = group.start + group.prompt
+            for length in group.lengths:
+                keys.append(torch.cat((prompt, torch.arange(at, at + length))))
+                queries.append(length)
+                at += length
+        counts = [len(each) for each in keys]
+        device = self.ids.device
+
+        def ends(lengths: list[int]) -> torch.Tensor:
+            return torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
+
+        return Sequences(
+            torch.cat(keys).to(device), ends(queries), ends(counts), max(queries), max(counts)
+        )
 
     def unpack(self, values: torch.Tensor) -> torch.Tensor:
         """One value a prediction -> one a response token: [1, N] -> [B, T], 0 where none is."""
