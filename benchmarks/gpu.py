@@ -73,8 +73,8 @@ def make_model(size: str, vocabulary: int) -> Qwen3ForCausalLM:
         max_position_embeddings=4096,
         tie_word_embeddings=True,
     )
-    model = Qwen3ForCausalLM(config).to("cuda" if torch.cuda.is_available() else "cpu")
-    return model
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        return Qwen3ForCausalLM(config)
 
 
 def given_ids(tokenizer: Any, step: int, count: int, longest: int) -> list[list[int]]:
