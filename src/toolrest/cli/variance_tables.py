@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
+NOT_TOLD = "not told from 0"
+"""In the place of a quotient whose denominator may be 0: such a quotient has no error."""
+
 
 def print_variance(label: str, result: dict[str, Any]) -> None:
     """Print all tables of one measurement.
@@ -80,7 +83,7 @@ def print_variance(label: str, result: dict[str, Any]) -> None:
         "signal: ||E g||^2 / tr Cov",
         {
             "signal": lambda row: _number(row["ratio"], row["ratio_error"]),
-            "/ uniform": lambda row: _number(row["relative_ratio"], row["relative_ratio_error"]),
+            "/ uniform": lambda row: _over_uniform(row, rows[0], result["prompts"]),
             "cosine": lambda row: _number(row["cosine"]),
         },
     )
@@ -95,6 +98,20 @@ def print_variance(label: str, result: dict[str, Any]) -> None:
 def _between(row: dict[str, Any]) -> float:
     """What the covariance of different regions adds."""
     return row["trace"] - sum(row["region_trace"].values())
+
+
+def _over_uniform(row: dict[str, Any], uniform: dict[str, Any], prompts: int) -> str:
+    """A scheme's signal over that of equal weights, where that one is told from 0."""
+    if row is uniform or _differs(uniform["signal"], uniform["signal_error"], prompts):
+        return _number(row["relative_ratio"], row["relative_ratio_error"])
+    return NOT_TOLD
+
+
+def _differs(value: float, error: float, groups: int) -> bool:
+    """Whether 95 % of t about a jackknife's estimate from groups leave out 0."""
+    from scipy.stats import t
+
+    return bool(groups > 2 and abs(value) > t.ppf(0.975, groups - 1) * error)
 
 
 def _over(value: float, bound: float) -> float:

@@ -51,7 +51,7 @@ def variance_at(
         on_row: called with the number of backward passes done, of one a trajectory.
 
     Returns:
-        `regions`: a row a region; `weightings`: a row a scheme; for a JSON file.
+        `trajectories` and `prompts` of the tables; `regions`: a row a region; `weightings`: a row a scheme; for a JSON file.
 
     Raises:
         InputError: an unknown scheme, one that weighs tokens one by one, or fewer than 4 samples.
@@ -124,7 +124,12 @@ def variance_at(
                 },
             }
         )
-    return {"trajectories": len(second.responses), "regions": regions, "weightings": rows}
+    return {
+        "trajectories": len(second.responses),
+        "prompts": len(halves[1]),
+        "regions": regions,
+        "weightings": rows,
+    }
 
 
 def _with_rule(name: str) -> tuple[str, dict[str, Any]]:
