@@ -51,7 +51,8 @@ def variance_at(
         on_row: called with the number of backward passes done, of one a trajectory.
 
     Returns:
-        `trajectories` and `prompts` of the tables; `regions`: a row a region; `weightings`: a row a scheme; for a JSON file.
+        `trajectories` and `prompts` of the tables; `regions`: a row a region; `weightings`: a row a
+        scheme; for a JSON file.
 
     Raises:
         InputError: an unknown scheme, one that weighs tokens one by one, or fewer than 4 samples.
