@@ -9,6 +9,9 @@ import pytest
 V3 = Path(sys.prefix) / "bfcl-v3"
 """Where scripts/add_tools.sh puts v3, beside v4 in the environment itself."""
 
+V3_JUNE = Path(sys.prefix) / "bfcl-v3-june"
+"""The same release of June 2025."""
+
 
 def folder_of(release):
     """Where a release is installed, as `OfficialBFCL` takes it."""
