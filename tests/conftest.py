@@ -9,7 +9,7 @@ from hypothesis import settings
 # For `make test` and `make test-slow`, which draw the same examples each time, so that a change is
 # judged by itself; pytest alone draws new ones.
 settings.register_profile("quick", deadline=None, max_examples=20, derandomize=True)
-settings.register_profile("thorough", deadline=None, max_examples=300, derandomize=True)
+settings.register_profile("thorough", deadline=None, max_examples=150, derandomize=True)
 settings.register_profile("toolrest", deadline=None, max_examples=100)
 settings.load_profile("toolrest")
 
