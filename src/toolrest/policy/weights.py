@@ -238,6 +238,8 @@ def _without_weights(recipe: Recipe, given: Path, config: PretrainedConfig) -> P
             unwritten = torch.nn.Parameter(torch.empty_like(weight, device="cpu"))
             module.register_parameter(name.rpartition(".")[2], unwritten)
     model.tie_weights()
+    # TRL loads the policy that a KL term is measured from by its name
+    model.name_or_path = model.config.name_or_path = str(whole_folder(given, recipe))
     own = load_generation_config(recipe, given)
     if own is not None:
         model.generation_config = own

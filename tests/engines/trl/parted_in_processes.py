@@ -150,6 +150,7 @@ def loading():
         ),
         "addresses": len({each.data_ptr() for each in policy.parameters()}),
         "parameters": len(list(policy.parameters())),
+        "name": policy.name_or_path,
     }
     model = shared_by_accelerate(policy)
     found["parted"] = all(isinstance(each, DTensor) for each in model.parameters())
