@@ -106,7 +106,7 @@ def load_policy(
         trained: whether it is loaded for training, where `lora.base_precision` counts; a checkpoint
             of adapters is not.
         parted: for training in which no process holds the whole policy. With FSDP one process of
-            each machine has the weights, on the CPU, and the others none, on `meta`; with ZeRO-3
+            each machine has the weights, on the CPU, and the others their shapes alone; with ZeRO-3
             each has its part, once DeepSpeed's settings are made. Not for a folder of adapters.
 
     Raises:
@@ -217,7 +217,11 @@ def policy_outline(recipe: Recipe, config: PretrainedConfig | None = None) -> Pr
 
 
 def _without_weights(recipe: Recipe, given: Path, config: PretrainedConfig) -> PreTrainedModel:
-    """The policy with its weights on `meta`, and buffers that no checkpoint has computed."""
+    """The policy with weights that nothing has written, and buffers, which no checkpoint has.
+
+    Unwritten weights take addresses and no memory. On `meta` all have the address 0, by which
+    accelerate would give the optimiser one parameter in place of all.
+    """
     import torch
 
     kind: Any = type(policy_outline(recipe, config))
@@ -228,6 +232,14 @@ def _without_weights(recipe: Recipe, given: Path, config: PretrainedConfig) -> P
         dtype=torch.float32,
         trust_remote_code=recipe.trust_remote_code,
     )
+    for name, weight in list(model.named_parameters()):
+        if weight.is_meta:
+            module = model.get_submodule(name.rpartition(".")[0])
+            unwritten = torch.nn.Parameter(torch.empty_like(weight, device="cpu"))
+            module.register_parameter(name.rpartition(".")[2], unwritten)
+    model.tie_weights()
+    # TRL loads the policy that a KL term is measured from by its name
+    model.name_or_path = model.config.name_or_path = str(whole_folder(given, recipe))
     own = load_generation_config(recipe, given)
     if own is not None:
         model.generation_config = own

@@ -143,7 +143,14 @@ def loading():
     policy = load_policy(Recipe(), parted=True)
     found = {
         "whole": sum(each.numel() for each in whole.parameters() if not each.is_meta),
-        "held": sum(each.numel() for each in policy.parameters() if not each.is_meta),
+        "held": sum(
+            mine.numel()
+            for mine, each in zip(policy.parameters(), whole.parameters(), strict=True)
+            if torch.equal(mine, each)
+        ),
+        "addresses": len({each.data_ptr() for each in policy.parameters()}),
+        "parameters": len(list(policy.parameters())),
+        "name": policy.name_or_path,
     }
     model = shared_by_accelerate(policy)
     found["parted"] = all(isinstance(each, DTensor) for each in model.parameters())

@@ -63,6 +63,9 @@ def test_one_process_loads_the_weights_and_each_has_its_part(found):
     first, second = (each["loading"] for each in found)
     assert first["whole"] == second["whole"] == first["held"] > 0
     assert second["held"] == 0
+    # accelerate tells parameters apart by their addresses when it gives the optimiser their parts
+    assert first["addresses"] == second["addresses"] == second["parameters"]
+    assert first["name"] == second["name"] != ""  # by which TRL loads the policy of a KL term
     assert first["parted"] and second["parted"]
     assert first["part"] + second["part"] == first["whole"]
     assert first["equal"]

@@ -32,6 +32,7 @@ from toolrest.policy.folder import adapted_policy
 from toolrest.policy.own_code import needs_own_code
 from toolrest.policy.speech import read_speech
 from toolrest.recipe import Recipe
+from toolrest.recipe.sharding import is_parted
 from toolrest.rollout.sampler import check_vllm, shares_prefix
 from toolrest.runs.best import best_step
 from toolrest.runs.card_of_run import kept_licence, run_card
@@ -242,6 +243,8 @@ def _reward_weights(recipe: Recipe) -> list[float] | None:
 def _rollout_function(recipe: Recipe, model: PreTrainedModel) -> Any:
     if recipe.rollout.sampler == "vllm":
         check_vllm(recipe)
+        return None
+    if is_parted(recipe):  # its processes forward in step, and all through what is sharded
         return None
     return shared_prefix_rollout if shares_prefix(model, recipe.rollout.sampler) else None
 
