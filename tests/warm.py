@@ -62,7 +62,9 @@ def become(asked):
     import signal
 
     streams = [os.open(os.devnull, os.O_RDONLY)]
-    streams += [os.open(asked[key], os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for key in ("out", "told")]
+    streams += [
+        os.open(asked[key], os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for key in ("out", "told")
+    ]
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     signal.alarm(asked["seconds"])
