@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from forking import Forking
 from hypothesis import settings
 
 # For `make test` and `make test-slow`, which draw the same examples each time, so that a change is
 # judged by itself; pytest alone draws new ones.
 settings.register_profile("quick", deadline=None, max_examples=20, derandomize=True)
-settings.register_profile("thorough", deadline=None, max_examples=300, derandomize=True)
+settings.register_profile("thorough", deadline=None, max_examples=150, derandomize=True)
 settings.register_profile("toolrest", deadline=None, max_examples=100)
 settings.load_profile("toolrest")
 
@@ -44,6 +45,13 @@ def made_once(tmp_path_factory, request):
         return mine
 
     return made
+
+
+@pytest.fixture(scope="session")
+def forking(cache_of_the_tests):
+    """`toolrest` in processes that are forked from one that has imported everything."""
+    with Forking() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
