@@ -158,6 +158,7 @@ def serve(place, program):
 
     load_everything()
     sys.executable = program
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # it ends with its starter alone
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(place)
         listener.listen(64)
@@ -214,6 +215,7 @@ def forked(client, others):
         with suppress(OSError):  # it has gone
             client.sendall(pid.to_bytes(8, "big"))
         return pid
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # may be ignored, under nohup
     for each in (client, *others):
