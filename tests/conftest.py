@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from forking import Forking
 from hypothesis import settings
 
 # For `make test` and `make test-slow`, which draw the same examples each time, so that a change is
@@ -44,6 +45,13 @@ def made_once(tmp_path_factory, request):
         return mine
 
     return made
+
+
+@pytest.fixture(scope="session")
+def forking(cache_of_the_tests):
+    """`toolrest` in processes that are forked from one that has imported everything."""
+    with Forking() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -15,16 +15,11 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
-from trl_settings import settings
+from replayed import Fixed, distance, trained
 
-from toolrest.engines.common.reward import ToolReward
 from toolrest.engines.trl.prefix import flash
 from toolrest.engines.trl.prefix.attention import attend
 from toolrest.engines.trl.prefix.packing import pack
-from toolrest.engines.trl.rollout import shared_prefix_rollout
-from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
-from toolrest.policy.weights import load_policy
-from toolrest.recipe import Recipe
 from toolrest.world.tasks import Split, make_samples
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -108,21 +103,17 @@ def test_several_turns(tmp_path):
 
 
 def test_a_resumed_run_is_a_straight_one(tmp_path):
-    precise = ("engine.precision=float32", "max_steps=3")
+    small = ("engine.precision=float32", *SMALL, "name=it")
     straight, parted = tmp_path / "straight", tmp_path / "parted"
     for folder in (straight, parted):
         folder.mkdir()
-        command(folder, "toolrest", "train", "name=it", *precise, *SMALL)
-    run = parted / "runs" / "it"
-    for later in ("checkpoint-2", "checkpoint-3"):
-        for part in run.glob(f"**/{later}"):
-            subprocess.run(["rm", "-r", str(part)], check=True)
-    (run / "summary.json").unlink()
-    command(parted, "toolrest", "train", "--resume", "runs/it")
+    command(straight, "toolrest", "train", "max_steps=3", *small)
+    command(parted, "toolrest", "train", "max_steps=1", *small)
+    command(parted, "toolrest", "train", "--resume", "runs/it", "max_steps=3")
     one, two = steps_of(straight), steps_of(parted)
     assert len(one) == len(two) == 3
-    for left, right in zip(one, two, strict=True):
-        assert left["loss"] == pytest.approx(right["loss"], abs=1e-3)
+    for left, right in zip(one, two, strict=True):  # sums come in no fixed order there
+        assert left["grad_norm"] == pytest.approx(right["grad_norm"], rel=1e-2)
 
 
 DEEPSPEED = pytest.mark.skipif(not has("deepspeed"), reason="DeepSpeed is not installed")
@@ -161,61 +152,25 @@ def test_accelerate_starts_one_process(tmp_path):
     check_steps(tmp_path, 2)
 
 
-def trained(tmp_path, tokenizer, rollout, **more):
-    """(parameters before, after)."""
-    torch.manual_seed(0)
+ON_A_GPU = {"use_cpu": False, "max_steps": 10}
+
+
+@pytest.fixture(scope="module")
+def dataset():
     samples = make_samples(Split.TRAIN, 24)
-    rows = [{"prompt": list(s.prompt), "ground_truth": s.ground_truth} for s in samples]
-    trainer = ResTTrainer(
-        model=load_policy(Recipe()),
-        processing_class=tokenizer,
-        reward_funcs=[ToolReward()],
-        train_dataset=Dataset.from_list(rows),
-        rollout_func=rollout,
-        args=ResTConfig(
-            **settings(tmp_path, optim="sgd", learning_rate=0.05, use_cpu=False, max_steps=10)
-            | more
-        ),
+    return Dataset.from_list(
+        [{"prompt": list(s.prompt), "ground_truth": s.ground_truth} for s in samples]
     )
-
-    def parameters():
-        return torch.cat([p.detach().flatten().cpu() for p in trainer.model.parameters()])
-
-    before = parameters()
-    trainer.train()
-    assert next(trainer.model.parameters()).is_cuda is not more.get("use_cpu", False)
-    return before, parameters()
-
-
-class Fixed:
-    """Replays the responses of a first run, so that rounding cannot choose other tokens."""
-
-    def __init__(self):
-        self.kept, self.at = [], None
-
-    def __call__(self, prompts, trainer):
-        if self.at is None:
-            self.kept.append(shared_prefix_rollout(prompts, trainer))
-            return self.kept[-1]
-        self.at += 1
-        return dict(self.kept[self.at - 1])
-
-
-def apart(start, one, two):
-    """How far apart two trainings end, as a share of the way."""
-    assert (one - start).norm() > 0
-    return ((two - one).norm() / (one - start).norm()).item()
 
 
 @pytest.mark.parametrize("more", [{}, {"gradient_checkpointing": True}, {"micro_tokens": 300}])
-def test_sharing_gives_what_single_rows_give(tmp_path, embedded_tokenizer, more):
-    rollout = Fixed()
-    parts = {k: v for k, v in more.items() if k == "micro_tokens"}
-    rest = {k: v for k, v in more.items() if k not in parts}
-    start, off = trained(tmp_path, embedded_tokenizer, rollout, **rest)
-    rollout.at = 0
-    _, on = trained(tmp_path, embedded_tokenizer, rollout, prefix_sharing="on", **more)
-    assert apart(start, off, on) <= 1e-3
+def test_sharing_gives_what_single_rows_give(tmp_path, dataset, embedded_tokenizer, more):
+    given = (tmp_path, dataset, embedded_tokenizer, Fixed())
+    rows = {key: value for key, value in more.items() if key != "micro_tokens"}
+    start, off, _ = trained(*given, **ON_A_GPU, **rows)
+    given[-1].replay()
+    _, on, _ = trained(*given, **ON_A_GPU, prefix_sharing="on", **more)
+    assert distance(start, off, on) <= 1e-3
 
 
 @pytest.mark.parametrize("heads", [2, 8])
@@ -239,9 +194,9 @@ def test_one_kernel_for_all_sequences(heads):
         assert (two.float() - one).norm() <= 0.01 * one.norm()
 
 
-def test_a_gpu_trains_what_a_cpu_does(tmp_path, embedded_tokenizer):
-    rollout = Fixed()
-    start, gpu = trained(tmp_path, embedded_tokenizer, rollout)
-    rollout.at = 0
-    _, cpu = trained(tmp_path, embedded_tokenizer, rollout, use_cpu=True)
-    assert apart(start, gpu, cpu) <= 1e-3
+def test_a_gpu_trains_what_a_cpu_does(tmp_path, dataset, embedded_tokenizer):
+    given = (tmp_path, dataset, embedded_tokenizer, Fixed())
+    start, gpu, _ = trained(*given, **ON_A_GPU)
+    given[-1].replay()
+    _, cpu, _ = trained(*given, **ON_A_GPU | {"use_cpu": True})
+    assert distance(start, gpu, cpu) <= 1e-3

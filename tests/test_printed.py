@@ -14,11 +14,11 @@ from importlib.util import find_spec
 import pytest
 import torch
 from datasets import Dataset
+from forking import Forking
 from installed import V3
 from printed import PAGES, ROOT, blocks, commands, parsed, table_commands, words
 from small_runs import questions, rows, stopped_after_a_step, toolrest
 from tiny_policies import write_policy
-from warm import Warm
 
 from toolrest.recipe import load_recipe
 
@@ -49,6 +49,7 @@ SMALL = (
     *("max_steps=2", "rollout.prompts_per_step=2", "rollout.group_size=2", "save_steps=2"),
     *("rollout.max_response_tokens=24", "evaluation.samples=2"),
 )
+ONE_STEP = (*SMALL, "max_steps=1", "save_steps=1", "rollout.max_response_tokens=16")
 SHORTER = {
     "toolrest train --resume runs": ("max_steps=3",),
     "toolrest train --resume auto": (),
@@ -58,7 +59,8 @@ SHORTER = {
     ),
     r"toolrest train .*warm_start": (*SMALL, "warm_start.steps=1", "warm_start.batch_size=2"),
     r"toolrest train(?!.*--dry-run)": SMALL,
-    "toolrest compare": (*SMALL, "--seeds", "1"),
+    "toolrest compare mine.yaml": (*ONE_STEP, "--seeds", "2"),
+    "toolrest compare": (*ONE_STEP, "--seeds", "1"),
     "toolrest variance": ("--prompts", "4", "--group", "2", "rollout.max_response_tokens=8"),
     r"(\S+ )?toolrest evaluate (?!.*--categories).*--on bfcl": (
         *("--limit", "1", "--max-tokens", "4", "--categories", "non_live"),
@@ -137,15 +139,6 @@ def workshop(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def warm(workshop):
-    """What runs `toolrest`; the hub's cache is read as it is imported."""
-    of_the_hub = {"HF_HUB_CACHE": str(workshop / "hub"), "HF_HUB_OFFLINE": "1"}
-    process = Warm(os.environ | of_the_hub | {"OMP_NUM_THREADS": "1"})
-    yield process
-    process.close()
-
-
 def in_the_hub(cache, name):
     """A small policy of random weights in the hub's place, where its cache keeps that name."""
     home = cache / f"models--{name.replace('/', '--')}"
@@ -189,7 +182,7 @@ def fill(folder):
     (folder / "tools.json").write_text(json.dumps([tool]))
     questions(folder / "apibank")
     for name, steps in (("a", 10), ("b", 2), ("mine", 2)):
-        toolrest("train", *SMALL, f"max_steps={steps}", f"name={name}", "evaluation.every=1")
+        toolrest("train", *SMALL, f"max_steps={steps}", f"name={name}", "evaluation.every=2")
     toolrest("train", *SMALL, "environment.source=world", "name=agent")
     toolrest("train", *SMALL, "save_steps=1", "name=stopped")
     stopped_after_a_step(folder / "runs" / "stopped")
@@ -198,25 +191,32 @@ def fill(folder):
         toolrest("evaluate", "embedded", "--limit", "2", "--out", f"evaluations/{name}")
 
 
+def hub_of(workshop):
+    """Variables that name its hub, which is read as modules are imported."""
+    return {"HF_HUB_CACHE": str(workshop / "hub"), "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture(scope="module")
+def forking(workshop):
+    with Forking(**hub_of(workshop)) as server:
+        yield server
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
     [page for page in PAGES if any("toolrest" in line for line in printed(page))],
     ids=lambda page: page.name,
 )
-def test_commands_run_as_they_are_printed(page, workshop, warm, tmp_path):
+def test_commands_run_as_they_are_printed(page, workshop, forking, tmp_path):
+    """`toolrest` in forked processes; what is run with variables of its own in a fresh one."""
     folder = tmp_path / "work"
     shutil.copytree(workshop, folder, symlinks=True)
     if page == README:
         shutil.rmtree(folder / "runs" / "mine")
     if any("export" in line for line in printed(page)):
         shutil.rmtree(folder / "my-policy")
-    environment = os.environ | {
-        "HF_HUB_CACHE": str(workshop / "hub"),
-        "HF_HUB_OFFLINE": "1",
-        "COLUMNS": "200",
-        "OMP_NUM_THREADS": "1",
-    }
+    environment = hub_of(workshop) | {"COLUMNS": "200", "OMP_NUM_THREADS": "1"}
     for line in printed(page):
         if why_elsewhere(line):
             continue
@@ -226,18 +226,18 @@ def test_commands_run_as_they_are_printed(page, workshop, warm, tmp_path):
         if asks_bfcl and not ((folder / beside).is_dir() if beside else find_spec("bfcl_eval")):
             continue
         more = next((added for start, added in SHORTER.items() if re.match(start, line)), ())
-        if variables or given[0] != "toolrest":
+        if given[0] == "toolrest" and not variables:
+            done = forking.run(*given[1:], *more, cwd=folder, env=environment)
+        else:
             done = subprocess.run(
                 [sys.executable, "-m", *given, *more],
                 cwd=folder,
-                env=environment | variables,
+                env=os.environ | environment | variables,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
                 timeout=300,
             )
-        else:
-            done = warm.run([*given, *more], folder, environment, seconds=300)
         refused = [said for part, said in REFUSED.items() if re.search(part, line)]
         assert "Traceback" not in done.stderr, f"{line}\n{done.stderr[-3000:]}"
         if BY_MEMORY in line and done.returncode == 2:
@@ -256,8 +256,7 @@ def test_snippets_run_as_they_are_printed(number, workshop, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
-        env=os.environ
-        | {"HF_HUB_CACHE": str(workshop / "hub"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        env=os.environ | hub_of(workshop) | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=300,

@@ -4,7 +4,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,8 +16,8 @@ RUN = (
         "environment.max_turns=4",
         "environment.max_trajectory_tokens=320",
     ),
-    *("max_steps=4", "save_steps=2", "rollout.prompts_per_step=2", "rollout.group_size=4"),
-    *("rollout.max_response_tokens=48", "evaluation.samples=4", "evaluation.every=2"),
+    *("max_steps=4", "save_steps=2", "rollout.prompts_per_step=2", "rollout.group_size=2"),
+    *("rollout.max_response_tokens=32", "evaluation.samples=2", "evaluation.every=2"),
     "advantage.credit=turns",
 )
 TIMED = ("seconds", "step_time")
@@ -29,24 +28,14 @@ MOMENTS = {
 }
 
 
-def toolrest(*arguments):
-    return [sys.executable, "-c", "from toolrest.cli.main import main; main()", *arguments]
-
-
 def lines(path):
     return path.read_text().count("\n") if path.is_file() else 0
 
 
-def killed(folder, reached):
+def killed(folder, reached, forking):
     """Start the run there, and kill it at a moment."""
     run = folder / "runs" / "run"
-    with subprocess.Popen(
-        toolrest("train", *RUN, "name=run"),
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with forking.start("train", *RUN, "name=run", cwd=folder) as process:
         until = time.monotonic() + 600
         while not reached(run):
             assert process.poll() is None, process.communicate()[1]
@@ -74,26 +63,18 @@ def without_times(value):
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory):
+def straight(tmp_path_factory, forking):
     folder = tmp_path_factory.mktemp("straight")
-    done = subprocess.run(
-        toolrest("train", *RUN, "name=run"), cwd=folder, capture_output=True, text=True, timeout=900
-    )
+    done = forking.run("train", *RUN, "name=run", cwd=folder, timeout=900)
     assert done.returncode == 0, done.stderr
     return folder / "runs" / "run"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_it_is_resumed_to_the_bit(straight, moment, tmp_path):
-    run = killed(tmp_path, MOMENTS[moment])
-    again = subprocess.run(
-        toolrest("train", "--resume", "auto"),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
+def test_it_is_resumed_to_the_bit(straight, moment, tmp_path, forking):
+    run = killed(tmp_path, MOMENTS[moment], forking)
+    again = forking.run("train", "--resume", "auto", cwd=tmp_path, timeout=900)
     assert again.returncode == 0, again.stderr
     assert written(run) == written(straight)
     ends = [each / "checkpoints" / "checkpoint-4" / "model.safetensors" for each in (straight, run)]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,16 +37,8 @@ def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def toolrest(*arguments):
-    return [sys.executable, "-c", "from toolrest.cli.main import main; main()", *arguments]
-
-
-def run(*arguments):
-    return subprocess.run(toolrest(*arguments), capture_output=True, text=True, timeout=300)
-
-
 def run_here(*arguments):
-    """`run` in this process, without the start of another."""
+    """`train` and others in this process, without the start of another."""
     return CliRunner().invoke(app, list(arguments))
 
 
@@ -56,7 +49,8 @@ def records(folder):
 
 
 @pytest.mark.slow
-def test_a_run_and_one_that_was_killed_and_resumed_end_the_same(tmp_path):
+def test_a_run_and_one_that_was_killed_and_resumed_end_the_same(tmp_path, forking):
+    run = partial(forking.run, cwd=tmp_path)
     straight = run("train", *SMALL, "name=straight")
     assert straight.returncode == 0, straight.stderr
     folder = tmp_path / "runs" / "straight"
@@ -77,14 +71,12 @@ def test_a_run_and_one_that_was_killed_and_resumed_end_the_same(tmp_path):
     assert "reward" in straight.stdout
 
     killed = tmp_path / "runs" / "killed"
-    with subprocess.Popen(
-        toolrest("train", *SMALL, "name=killed"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as process:
+    with forking.start("train", *SMALL, "name=killed", cwd=tmp_path) as process:
         metrics = killed / "metrics.jsonl"
         for _ in range(3000):
             if metrics.exists() and metrics.read_text().count("\n") >= 3:
                 break
-            assert process.poll() is None, process.stderr.read()
+            assert process.poll() is None, process.communicate()
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
     assert not (killed / "summary.json").exists()
@@ -111,18 +103,16 @@ def test_a_run_and_one_that_was_killed_and_resumed_end_the_same(tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path):
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path, forking):
     steps = ("max_steps=500", "evaluation.samples=0", "name=stopped")
-    with subprocess.Popen(
-        toolrest("train", *SMALL, *steps), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as process:
+    with forking.start("train", *SMALL, *steps, cwd=tmp_path) as process:
         metrics = tmp_path / "runs" / "stopped" / "metrics.jsonl"
         for _ in range(3000):
             if metrics.exists():
                 break
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        message = process.communicate(timeout=120)[1].decode()
+        message = process.communicate(timeout=120)[1]
     assert process.returncode == 130
     assert "toolrest train --resume runs/stopped" in message
     assert "Traceback" not in message

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -19,8 +18,6 @@ from toolrest.errors import InputError
 from toolrest.evaluate.episode import Request
 
 pytest.importorskip("bfcl_eval", reason="bfcl-eval is not installed")
-
-TOOLREST = [sys.executable, "-c", "from toolrest.cli.main import main; main()", "evaluate"]
 
 
 def backend(url, model="scripted", **options):
@@ -187,17 +184,15 @@ def test_a_second_interrupt_leaves_what_is_under_way():
 
 def command(url, *more):
     return [
-        *TOOLREST,
+        "evaluate",
         *("scripted", "--on", "bfcl", "--backend", "openai", "--base-url", url),
         *("--dialect", "hermes", "--limit", "2", "--out", "out", "--quiet", *more),
     ]
 
 
-def started(url, script, answers, tmp_path):
+def started(url, script, answers, tmp_path, forking):
     """A run of the command, and wait until the server has answered so often."""
-    run = subprocess.Popen(
-        command(url), cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    run = forking.start(*command(url), cwd=tmp_path)
     deadline = time.monotonic() + 120
     while sum(script.answered.values()) < answers and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -206,20 +201,20 @@ def started(url, script, answers, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_evaluation_goes_on_and_asks_nothing_twice(stop, tmp_path):
+def test_a_stopped_evaluation_goes_on_and_asks_nothing_twice(stop, tmp_path, forking):
     """All categories, dialogues with simulators among them. After Ctrl-C nothing is asked twice;
     after a kill only what was under way.
     """
     script = Script(flaky=True, pause=0.02)
     with serving(script) as url:
-        run = started(url, script, 15, tmp_path)
+        run = started(url, script, 15, tmp_path, forking)
         os.kill(run.pid, stop)
         _, told = run.communicate(timeout=60)
         if stop is signal.SIGINT:
             assert run.returncode == 130
             assert "Go on with: toolrest" in told
         before = sum(script.answered.values())
-        again = subprocess.run(command(url), cwd=tmp_path, capture_output=True, text=True)
+        again = forking.run(*command(url), cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert before < sum(script.answered.values())
     answers = (tmp_path / "out" / "answers.jsonl").read_text().splitlines()
@@ -236,9 +231,7 @@ def test_completions_send_ids_and_chat_sends_tools(tmp_path, monkeypatch):
     with serving(script) as url:
         for api, extra in (("chat", []), ("completions", ["--tokenizer", policy])):
             words = command(url, "--categories", "multiple", "--api", api, *extra, "--out", api)
-            done = CliRunner().invoke(
-                app, words[len(TOOLREST) - 1 :], env={"OPENAI_API_KEY": "secret-key"}
-            )
+            done = CliRunner().invoke(app, words, env={"OPENAI_API_KEY": "secret-key"})
             assert done.exit_code == 0, done.stderr
             assert "secret-key" not in done.stdout + done.stderr
             written = [file.read_text() for file in (tmp_path / api).iterdir() if file.is_file()]

@@ -1,8 +1,6 @@
 """Paths of a recipe are whole once it is read, and what is drawn from a file stays what it was."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import yaml
@@ -130,21 +128,15 @@ def test_overrides_of_methods_are_whole_too(there):
 
 
 @pytest.mark.slow
-def test_a_comparison_and_a_resumed_run_find_their_files(there):
-    program = [sys.executable, "-m", "toolrest"]
+def test_a_comparison_and_a_resumed_run_find_their_files(there, forking):
     small = [*SMALL.split(), "data.max_prompt_tokens=4000"]
     own = ["data.sources=[{path: data/rows.jsonl, share: 0.9}]", "reward.function=own.py:score"]
-    words = [*program, "compare", *small, *own, "--methods", "grpo", "--seeds", "1"]
-    done = subprocess.run(words, cwd=there, capture_output=True, encoding="utf-8")
+    words = ["compare", *small, *own, "--methods", "grpo", "--seeds", "1"]
+    done = forking.run(*words, cwd=there)
     assert done.returncode == 0, done.stderr
     assert (there / "comparison" / "compare.json").is_file()
     run = there / "comparison" / "runs" / "grpo-seed0"
     (run / "summary.json").unlink()
-    again = subprocess.run(
-        [*program, "train", "--resume", str(run), "--trust-remote-code"],
-        cwd="/",
-        capture_output=True,
-        encoding="utf-8",
-    )
+    again = forking.run("train", "--resume", str(run), "--trust-remote-code", cwd="/")
     assert again.returncode == 0, again.stderr
     assert (run / "summary.json").is_file()

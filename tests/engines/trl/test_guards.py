@@ -1,9 +1,6 @@
 """NaN in a reward, a weight, a gradient or a parameter: stopped or left out, and recorded."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -202,7 +199,7 @@ def test_the_recipe_of_a_run_in_training_is_not_changed(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_reward_function_that_fails_can_be_mended(tmp_path, monkeypatch):
+def test_a_reward_function_that_fails_can_be_mended(tmp_path, monkeypatch, forking):
     mine = tmp_path / "mine.py"
     mine.write_text(
         "calls = []\n"
@@ -213,17 +210,8 @@ def test_a_reward_function_that_fails_can_be_mended(tmp_path, monkeypatch):
         "    return [0.1 * len(calls)] * len(completions)\n"
     )
 
-    found = subprocess.run(
-        [
-            *(sys.executable, "-m", "toolrest", "train", *SMALL, "name=mine"),
-            *(f"reward.function={mine}:polite", "--quiet"),
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    words = (*SMALL, "name=mine", f"reward.function={mine}:polite", "--quiet")
+    found = forking.run("train", *words, cwd=tmp_path)
     assert found.returncode == 2
     assert found.stderr == (
         "toolrest: the reward function polite raised ValueError: no; mend it, then go on with: "

@@ -1,9 +1,6 @@
 """Hostile environments by the command: a run ends in bounded time, with one line, and no orphan."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -26,7 +23,7 @@ WENT_WRONG = {
 
 
 @pytest.mark.parametrize("kind", WENT_WRONG)
-def test_a_run_ends_in_time_and_says_what_happened(kind, tmp_path):
+def test_a_run_ends_in_time_and_says_what_happened(kind, tmp_path, forking):
     policy = Path(__file__).parents[3] / "src" / "toolrest" / "world" / "chain_policy"
     rows = [{"split": "train", "seed": 0, "index": index} for index in range(4)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -40,14 +37,8 @@ def test_a_run_ends_in_time_and_says_what_happened(kind, tmp_path):
     words += ["environment.max_turns=4", "environment.max_trajectory_tokens=320", "name=run"]
     words += ["environment.call_timeout=3", "evaluation.samples=0", "--quiet"]
     began = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", "toolrest", "train", *words],
-        cwd=tmp_path,
-        env=os.environ | {"HOSTILE_NOTES": str(tmp_path / "pids"), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
+    notes = {"HOSTILE_NOTES": str(tmp_path / "pids"), "OMP_NUM_THREADS": "1"}
+    done = forking.run("train", *words, cwd=tmp_path, env=notes, timeout=400)
     assert done.returncode == 0, done.stderr[-2000:]
     assert time.monotonic() - began < 300
     pids = [int(each) for each in (tmp_path / "pids").read_text().split()]

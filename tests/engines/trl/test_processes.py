@@ -33,7 +33,7 @@ SIZE = (
     "save_steps=3",
     "rollout.prompts_per_step=2",
     "rollout.group_size=4",
-    "rollout.max_response_tokens=96",
+    "rollout.max_response_tokens=64",
     "evaluation.samples=5",
     "optimizer.learning_rate=1e-5",
 )
@@ -54,14 +54,8 @@ def train_here(folder, *arguments):
     return run_of(folder, arguments)
 
 
-def train(folder, *arguments):
-    done = subprocess.run(
-        toolrest("train", *SIZE, *arguments, "--quiet"),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def train(forking, folder, *arguments):
+    done = forking.run("train", *SIZE, *arguments, "--quiet", cwd=folder)
     assert done.returncode == 0, done.stderr
     return run_of(folder, arguments)
 
@@ -76,12 +70,14 @@ def weights(run):
 
 
 @pytest.fixture(scope="module")
-def split_runs(tmp_path_factory):
+def split_runs(tmp_path_factory, forking):
     folder = tmp_path_factory.mktemp("split")
     return {
         "one": train_here(folder, "name=one"),
-        "two": train(folder, "name=two", "engine.processes=2"),
-        "parts": train(folder, "name=parts", "engine.processes=2", "optimizer.micro_tokens=300"),
+        "two": train(forking, folder, "name=two", "engine.processes=2"),
+        "parts": train(
+            *(forking, folder, "name=parts", "engine.processes=2", "optimizer.micro_tokens=300")
+        ),
         "accumulated": train_here(folder, "name=accumulated", "optimizer.micro_batch=4"),
     }
 
@@ -147,9 +143,9 @@ COMPARED = (
 
 
 @pytest.mark.parametrize("more", COMPARED)
-def test_what_compares_tokens_of_the_batch_trains_alike_in_two_processes(more, tmp_path):
+def test_what_compares_tokens_of_the_batch_trains_alike_in_two_processes(more, tmp_path, forking):
     one = weights(train_here(tmp_path, *more, "name=one"))
-    two = weights(train(tmp_path, *more, "name=two", "engine.processes=2"))
+    two = weights(train(forking, tmp_path, *more, "name=two", "engine.processes=2"))
     assert max((one[name] - two[name]).abs().max().item() for name in one) < 2e-6
 
 
@@ -334,7 +330,7 @@ def test_one_process_is_alone():
     assert not Ranks(1, 2).main
 
 
-def test_episodes_do_not_depend_on_the_split(tmp_path):
+def test_episodes_do_not_depend_on_the_split(tmp_path, forking):
     """Two processes begin and play the episodes that one does, in the first generation."""
     acting = (
         *("environment.source=world", "rollout.max_response_tokens=64", "max_steps=1"),
@@ -343,7 +339,7 @@ def test_episodes_do_not_depend_on_the_split(tmp_path):
         "advantage.credit=turns",
     )
     one = train_here(tmp_path, *acting, "name=one")
-    two = train(tmp_path, *acting, "name=two", "engine.processes=2")
+    two = train(forking, tmp_path, *acting, "name=two", "engine.processes=2")
     records = [
         [json.loads(line) for line in next(run.rollouts.glob("*.jsonl")).read_text().splitlines()]
         for run in (one, two)
