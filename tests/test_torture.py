@@ -16,7 +16,7 @@ def torture(*options):
         [sys.executable, str(SCRIPT), *options, "--seed", "7"],
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=400,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -34,6 +34,6 @@ def test_of_two_who_begin_a_run_one_trains_to_its_end():
 
 
 @pytest.mark.slow
-def test_killed_commands_end_as_undisturbed_ones():
-    said = torture("--evaluate", "2", "--compare", "2", "--prepare", "2")
-    assert all(f"2 kills of {name} in " in said for name in ("evaluate", "compare", "prepare"))
+@pytest.mark.parametrize("name", ["evaluate", "compare", "prepare"])
+def test_killed_commands_end_as_undisturbed_ones(name):
+    assert torture(f"--{name}", "2").startswith(f"2 kills of {name} in ")
