@@ -178,6 +178,15 @@ def test_official_never_passes_its_caps():
     assert torch.allclose(weights[0], raw / raw.mean())
 
 
+def test_official_can_weigh_broken_text():
+    regions = torch.tensor([[N, O, O]])
+    scheme = get_scheme("official", other=0.9)
+    weights = scheme(TokenBatch(regions, torch.ones_like(regions).bool()))
+    assert weights[0].tolist() == pytest.approx([1.2, 0.9, 0.9])  # their mean is 1
+    with pytest.raises(InputError, match="other >= 0"):
+        get_scheme("official", other=-1)
+
+
 def test_official_gives_a_row_without_any_recognised_token_nothing():
     regions = torch.tensor([[O, O, R]])
     weights = get_scheme("official")(TokenBatch(regions, torch.ones_like(regions).bool()))

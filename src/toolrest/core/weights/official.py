@@ -33,6 +33,12 @@ class Official(Scheme):
     progress is stretched over them."""
     scaffolding: Region = field(default=Region.OTHER, kw_only=True)
     """The released code gives the JSON scaffolding and the end of the turn no gradient."""
+    other: float = field(default=0.0, kw_only=True)
+    """Weight of OTHER: text in no block, such as broken output. The released code: 0."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.other < float("inf"):
+            raise ValueError(f"need other >= 0; got {self.other}")
 
     def weights(self, batch: TokenBatch) -> torch.Tensor:
         rising = START + SLOPE * self.steps * batch.progress
@@ -40,6 +46,7 @@ class Official(Scheme):
         table = torch.zeros(len(Region), dtype=widest(device), device=device)
         table[Region.NAME] = NAME
         table[Region.FORMAT] = TAGS
+        table[Region.OTHER] = self.other
         table[Region.PARAMETERS] = min(PARAMETERS_MAX, rising)
         table[Region.REASONING] = min(REASONING_MAX, rising)
         table = torch.where(table > 0, table.clamp(*CLIP), table)
