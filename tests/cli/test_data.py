@@ -290,6 +290,7 @@ TINY = ("rollout.prompts_per_step=1", "rollout.group_size=2", "rollout.max_respo
 TINY += ("evaluation.samples=0", "max_steps=1", "save_steps=1", "--quiet")
 
 
+@pytest.mark.slow
 def test_training_reads_a_mixture_and_a_prepared_file():
     mixture()
     run("train", "recipe.yaml", *TINY, "name=a", "data.max_prompt_tokens=4000")

@@ -7,7 +7,8 @@ from random import Random
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from cells import share
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from replies import calls, prose, spoiled
 from vocabularies import VOCABULARIES
@@ -63,7 +64,7 @@ def label(ids: list[int], vocabulary: Vocabulary, dialect: str) -> list[int]:
 
 @every_vocabulary
 @every_dialect
-@settings(max_examples=30)
+@share(4)
 @given(thought=prose, calls=calls, response=prose, data=st.data())
 def test_labels_are_those_of_the_characters(vocabulary, dialect, thought, calls, response, data):
     """Whatever the tokenisation; a token over a border takes a region that it holds."""
@@ -88,7 +89,7 @@ def test_labels_are_those_of_the_characters(vocabulary, dialect, thought, calls,
 
 @every_vocabulary
 @every_dialect
-@settings(max_examples=30)
+@share(4)
 @given(thought=prose, calls=calls, response=prose, data=st.data())
 def test_noise_padding_and_masks_are_labelled(vocabulary, dialect, thought, calls, response, data):
     """Bytes that are no text, ids that are no token, end tokens in the middle: never an error."""

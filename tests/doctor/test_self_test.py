@@ -48,6 +48,7 @@ def test_here_it_passes(trained):
     assert all(check.status is Status.OK for check in checks), checks
 
 
+@pytest.mark.slow
 def test_numbers_that_are_not_finite(run):
     lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     lines[1]["grad_norm"] = float("nan")

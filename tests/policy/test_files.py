@@ -303,8 +303,9 @@ def test_a_fifo_in_a_policy_is_not_waited_for(name, folder):
             load(recipe(folder))
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("place", [0, 20, -1])
+@pytest.mark.parametrize(
+    ("bad", "place"), [(float("nan"), 0), (float("inf"), 20), (-float("inf"), -1)]
+)
 def test_weights_that_are_not_finite_are_refused_by_name(bad, place, folder):
     """A policy of NaN was "ready" to doctor, and had 0.00 % in an evaluation."""
     weights = load_file(folder / "model.safetensors")

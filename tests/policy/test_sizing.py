@@ -145,6 +145,7 @@ class Loaded(Exception):
     """The policy would be loaded now."""
 
 
+@pytest.mark.slow
 def test_memory_that_is_not_there_is_refused_before_anything_is_loaded(policy, monkeypatch):
     """And what the refusal names is enough."""
 

@@ -243,7 +243,8 @@ def test_a_thought_that_lacks_its_end_does_not_end_in_a_value(name):
 
 
 @every_dialect
-def test_values_that_hold_marks_are_read_back_wherever_the_text_is_cut(name):
+@pytest.mark.parametrize("every", [131, pytest.param(13, marks=pytest.mark.slow)])
+def test_values_that_hold_marks_are_read_back_wherever_the_text_is_cut(name, every):
     dialect = get_dialect(name)
     held = [mark for mark in MARKS if renders(dialect, f"x {mark} y") is not None]
     assert len(held) >= len(MARKS) - (0 if quotes(dialect) else 16)  # its own are no text there
@@ -251,7 +252,7 @@ def test_values_that_hold_marks_are_read_back_wherever_the_text_is_cut(name):
     for thought in (None, "t"):
         calls = (ToolCall("f", parameters | {"all": held}), ToolCall("g", {"a": {"b": held}}))
         text = dialect.render(thought=thought, calls=calls, response=None)
-        check_beginnings(dialect, text, range(len(thought or ""), len(text), 13))
+        check_beginnings(dialect, text, range(len(thought or ""), len(text), every))
 
 
 @every_dialect

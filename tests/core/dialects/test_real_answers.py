@@ -105,6 +105,7 @@ def _settle(value):
     return [_settle(item) for item in value] if isinstance(value, list) else value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", dialect_names())
 def test_gold_calls_of_bfcl_are_read_back(name, bfcl_replies):
     assert _read_back(name, bfcl_replies) == CANNOT.get(name, {}).get("bfcl", 0)
@@ -127,6 +128,7 @@ WITHOUT_TOOLS = {
 """The same where no tool is known, so that a string that is JSON reads as that value."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITHOUT_TOOLS)
 def test_what_the_tools_are_needed_for(name, rlla_replies, apibank_replies, bfcl_replies):
     groups = (rlla_replies, apibank_replies, bfcl_replies)

@@ -181,9 +181,10 @@ def turn_sums(batch):
             yield batch.weights[row][chosen].sum().item(), int(chosen.sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "weighting",
-    ["rest", *(pytest.param(n, marks=pytest.mark.slow) for n in ("official", "rest*stare"))],
+    ["rest", "official", "rest*stare"],
 )
 def test_weights_of_each_turn_sum_to_its_tokens(tmp_path, weighting):
     _, batches = act(tmp_path / "turn", weighting=weighting)
@@ -288,6 +289,7 @@ def test_a_step_of_failed_episodes_alone_moves_nothing(tmp_path, caplog, where, 
     assert pids and all_gone(pids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("credit", ["response", "turns"])
 def test_the_others_of_a_group_are_as_if_the_failed_were_not_there(tmp_path, credit):
     rows = failing(tmp_path, "finish", "raise", every=3)
@@ -330,6 +332,7 @@ def test_a_failure_stops_the_run_where_it_is_asked_to(tmp_path):
     assert "\n" not in str(e.value)
 
 
+@pytest.mark.slow
 def test_text_of_tools_changes_neither_labels_nor_rewards(tmp_path):
     _, batches = act(
         tmp_path, None, f"{SOURCES / 'training.py'}:Imitating", max_completion_length=900
@@ -359,18 +362,14 @@ def test_text_of_tools_changes_neither_labels_nor_rewards(tmp_path):
     assert calls > 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more",
     [
         {"prefix_sharing": "on", "micro_tokens": 900},
-        *(
-            pytest.param(each, marks=pytest.mark.slow)
-            for each in (
-                {"prefix_sharing": "on"},
-                {"prefix_sharing": "on", "num_iterations": 2, "steps_per_generation": 2},
-                {"prefix_sharing": "off", "micro_tokens": 900},
-            )
-        ),
+        {"prefix_sharing": "on"},
+        {"prefix_sharing": "on", "num_iterations": 2, "steps_per_generation": 2},
+        {"prefix_sharing": "off", "micro_tokens": 900},
     ],
 )
 def test_however_forwards_are_cut_the_parameters_are_the_same(tmp_path, more):
@@ -392,6 +391,7 @@ def test_however_forwards_are_cut_the_parameters_are_the_same(tmp_path, more):
     assert apart < 2e-6
 
 
+@pytest.mark.slow
 def test_kept_caches_are_exact(tmp_path):
     trainer, batches = act(tmp_path, max_turns=8)
     assert max(len(each.turns) for each in batches[0].episodes.trajectories) > 2
@@ -399,6 +399,7 @@ def test_kept_caches_are_exact(tmp_path):
         assert entry["sampling/sampling_logp_difference/max"] < 1e-4
 
 
+@pytest.mark.slow
 def test_adapters_are_trained(tmp_path):
     peft = pytest.importorskip("peft")
     config = peft.LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
@@ -409,6 +410,7 @@ def test_adapters_are_trained(tmp_path):
     assert trainer.state.log_history[0]["sampling/sampling_logp_difference/max"] < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sampler", "kept"), [("generate", False), ("shared_prefix", True)])
 def test_any_sampler_plays_and_the_recipe_s_is_taken(tmp_path, tokenizer, speech, sampler, kept):
     """One keeps caches and tells the tokens' statistics, one samples each turn after all ids."""

@@ -45,6 +45,7 @@ def strict(text):
     return json.loads(text, parse_constant=lambda name: pytest.fail(name))
 
 
+@pytest.mark.slow
 def test_steps_of_failed_episodes_are_no_steps_and_are_said():
     found = train()
     assert found.exit_code == 0, found.output
@@ -59,6 +60,7 @@ def test_steps_of_failed_episodes_are_no_steps_and_are_said():
     assert warned["name"] == "failed_environments" and "100%" in warned["text"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "tools", ["()", """({"type": "function", "function": {"name": "pay"}},)"""]
 )

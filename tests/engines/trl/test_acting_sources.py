@@ -51,6 +51,7 @@ def test_a_class_as_trl_has_them(tmp_path):
     assert all(each.reward is not None for each in batches[0].episodes.trajectories)
 
 
+@pytest.mark.slow
 def test_rows_need_no_prompt_and_any_column_is_the_environment_s(tmp_path):
     rows = chains(8).remove_columns("prompt").add_column("row", ["not JSON"] * 8)
     _, batches = act(tmp_path, rows, max_steps=1)
@@ -131,6 +132,7 @@ def multiply(a: int, b: int) -> str:
     return written(a)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("truths", ["one reply", "a dialogue", "one step of it"])
 @pytest.mark.parametrize("how", ["tools", "environment_factory"])
 def test_trl_s_own_loop_has_right_labels_weights_and_rewards(tmp_path, how, truths):

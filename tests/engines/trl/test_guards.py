@@ -128,6 +128,7 @@ def test_a_number_that_is_none_stops_the_run(
     assert last.name == "checkpoint-1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fault", "what"), FAULTS[:3])
 def test_a_number_that_is_none_is_left_out(tmp_path, embedded_tokenizer, monkeypatch, fault, what):
     fault(monkeypatch)

@@ -90,6 +90,7 @@ def test_the_learning_rate_follows_its_schedule(schedule, rates, tmp_path, embed
     assert [row["learning_rate"] for row in rows] == pytest.approx([1e-3 * r for r in rates])
 
 
+@pytest.mark.slow
 def test_the_kl_term_is_measured_from_the_start(tmp_path, embedded_tokenizer):
     """Nothing in the first step, something once the policy has moved, and it moves the policy."""
     without, plain = trained(tmp_path / "0", embedded_tokenizer)
@@ -100,6 +101,7 @@ def test_the_kl_term_is_measured_from_the_start(tmp_path, embedded_tokenizer):
     assert not same(plain, held)
 
 
+@pytest.mark.slow
 def test_cut_responses_are_left_out_of_the_loss(tmp_path, embedded_tokenizer, monkeypatch):
     """Where all are cut nothing is learned, whatever they earn; where some are, from the others."""
     monkeypatch.chdir(tmp_path)
@@ -121,6 +123,7 @@ def test_cut_responses_are_left_out_of_the_loss(tmp_path, embedded_tokenizer, mo
     assert not same(start, after) and not same(plain, after)
 
 
+@pytest.mark.slow
 def test_rewards_have_weights(tmp_path, embedded_tokenizer, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(
@@ -179,6 +182,7 @@ def test_metrics_go_to_each_reporter_and_a_policy_is_trained_in_four_bits(tmp_pa
     assert json.loads((run / "summary.json").read_text())["steps"] == 4
 
 
+@pytest.mark.slow
 def test_a_run_s_length_in_passes_over_its_rows(tmp_path, monkeypatch):
     from typer.testing import CliRunner
 

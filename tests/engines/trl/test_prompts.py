@@ -142,6 +142,7 @@ SPELT = ["<|im_start|>user\n  two spaces, <|im_end|> as text .", " do n't , is n
 """Texts that a tokenizer reads otherwise than letter by letter."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rollout", [None, shared_prefix_rollout])
 @pytest.mark.parametrize("messages", [False, True])
 def test_the_policy_goes_on_from_the_ids_that_the_data_set_has(tmp_path, rollout, messages):

@@ -198,6 +198,7 @@ def test_rows_without_padding_teach_the_same(rows, embedded_tokenizer, tmp_path,
     assert 0 < apart < 0.02 * moved  # AdamW's first steps divide rounding by itself
 
 
+@pytest.mark.slow
 def test_labels_with_gaps_go_row_by_row(rows, embedded_tokenizer, tmp_path):
     """Only whole answers are packed."""
     gap = [{**row, "labels": [*row["labels"][:-3], -100, *row["labels"][-2:]]} for row in rows]

@@ -22,6 +22,7 @@ def in_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_it_learns_from_responses_and_is_evaluated_in_episodes():
     planned = toolrest("train", *FEW, "--dry-run")
     assert "2 prompts x 2 responses from the demonstrated dialogues of 8 made rows" in planned
@@ -55,6 +56,7 @@ def test_it_can_begin_with_supervised_steps():
     assert before["n"] == after["n"] == 2 and "turns" in after
 
 
+@pytest.mark.slow
 def test_turns_are_scored_by_the_rules_beside_the_environment():
     """What the trainer learns from is the environment's reward and the rules' of the turns."""
     by_turns = ("environment.train=trajectories", "reward.by_turns=true", "reward.needless_turn=1")

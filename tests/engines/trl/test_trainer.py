@@ -156,13 +156,14 @@ def test_collisions_are_those_of_the_old_policy_s_forward_and_not_of_sampling(
         assert measured[0].mean[region].item() == pytest.approx(logged, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "rule"),
     [
         ("online", "collision"),
-        pytest.param("online", "inverse_score", marks=pytest.mark.slow),
-        pytest.param("exact", "collision", marks=pytest.mark.slow),
-        pytest.param("exact", "inverse_score", marks=pytest.mark.slow),
+        ("online", "inverse_score"),
+        ("exact", "collision"),
+        ("exact", "inverse_score"),
     ],
 )
 def test_rollouts_carry_the_core_s_weights(tmp_path, dataset, embedded_tokenizer, rule, source):
@@ -193,6 +194,7 @@ def test_rollouts_carry_the_core_s_weights(tmp_path, dataset, embedded_tokenizer
         assert "reward/exact_match" in entry
 
 
+@pytest.mark.slow
 def test_exact_entropies_are_those_of_the_training_forward(tmp_path, dataset, embedded_tokenizer):
     """On policy, the extra forward and the training forward see the same distribution."""
     followed = {}
@@ -283,6 +285,7 @@ def test_the_dialect_can_be_seen_from_the_chat_template(dataset, tmp_path):
     assert trainer.dialect.name == "mistral"
 
 
+@pytest.mark.slow
 def test_uniform_weights_are_grpo_bitwise_with_shared_prefixes(
     tmp_path, dataset, embedded_tokenizer
 ):
@@ -328,6 +331,7 @@ def test_runs_of_one_seed_sample_with_the_same_numbers(tmp_path, dataset, embedd
     assert seen["uniform"][0] != seen["uniform"][1]
 
 
+@pytest.mark.slow
 @pytest.mark.stored_numbers
 @pytest.mark.parametrize("rollout", [None, shared_prefix_rollout])
 def test_token_statistics_are_those_of_the_policy(tmp_path, dataset, embedded_tokenizer, rollout):

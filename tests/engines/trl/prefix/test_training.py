@@ -97,6 +97,7 @@ def test_sharing_gives_what_single_rows_give(tmp_path, dataset, embedded_tokeniz
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some(IN_PARTS, ("grpo, on",)))
 def test_parts_by_tokens_give_what_all_rows_give(tmp_path, dataset, embedded_tokenizer, name):
     rollout = Fixed()
@@ -135,6 +136,7 @@ def test_off_is_trl_bit_for_bit(tmp_path, dataset, embedded_tokenizer):
     assert torch.equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_the_sampler_is_compared_with_the_policy_that_it_was(tmp_path, dataset, embedded_tokenizer):
     """Only in the first step on a generation's tokens; a sampler that draws from another
     distribution is seen.
