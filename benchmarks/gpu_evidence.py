@@ -1,4 +1,4 @@
-"""The comparison of docs/evidence.md with a larger policy, in one call on one GPU.
+"""The comparison of docs/experiments.md with a larger policy, in one call on one GPU.
 
     python benchmarks/gpu_evidence.py OUT --data FOLDER
 

@@ -13,7 +13,7 @@ from toolrest.core.weights.base import Scheme, TokenBatch
 
 @dataclass(frozen=True)
 class Contrast(Scheme):
-    """Weigh where a group's rewards disagree; ours, a hypothesis that docs/evidence.md tries.
+    """Weigh where a group's rewards disagree; ours, a hypothesis that docs/experiments.md tries.
 
     Within a group, a token of region r and id v weighs
 
