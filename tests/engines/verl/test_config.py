@@ -116,7 +116,7 @@ def test_verls_own_checks_pass(given, tmp_path, monkeypatch):
     assert actor.loss_agg_mode == settings_of(given, tmp_path)[f"{ACTOR}.loss_agg_mode"]
     assert actor.optim.clip_grad == given.optimizer.max_grad_norm
     if DUAL_CLIP in settings_of(given, tmp_path):
-        assert actor.clip_ratio_c == 1e6
+        assert actor.clip_ratio_c == given.engine.options.get(DUAL_CLIP, 1e6)
 
 
 @pytest.mark.parametrize(
