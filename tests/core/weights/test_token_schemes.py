@@ -44,7 +44,7 @@ def test_stare_is_off_over_its_target_and_for_bad_responses(entropy, advantage):
 
 @pytest.mark.parametrize(("start", "on"), [(None, False), (0.59, False), (0.6, True)])
 def test_stare_without_a_target_keeps_the_entropy_of_the_start(start, on):
-    """The embedded policy starts at 0.59 nats: off at the start, on as soon as it is under it."""
+    """At 0.59 nats: off in the first generation and after a start of 0.59, on after one of 0.6."""
     regions = torch.tensor([[T, T, P]])
     tokens = statistics([[0.59] * 3], [[0.1, 0.2, 3.0]])
     batch = TokenBatch(regions, regions >= 0, token_statistics=tokens, start_entropy=start)
