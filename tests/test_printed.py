@@ -32,6 +32,7 @@ ELSEWHERE = {
     r".*--push": "tests/export/test_export.py has a hub",
     r"toolrest train (--resume runs/<name>|recipes/verl-qwen3-1.7b.yaml)$": "verl",
     r"toolrest train \S+ engine.processes=8": "GPUs",
+    r".*data.path=ToolRL/": "rows that lie elsewhere",
     r".*--out (evidence|trials)": "hours",
     r"--methods": "a part of a command",
 }

@@ -56,7 +56,7 @@ def batch_of(width=WIDTH):
         GROUP,
     )
     measured = RegionEntropy.measure(tokens.entropy, regions, mask)
-    return TokenBatch(regions, mask, 0.4, measured, tokens)
+    return TokenBatch(regions, mask, 0.4, measured, tokens, 0.9)
 
 
 def test_mps_has_no_float64():

@@ -157,3 +157,19 @@ def test_every_real_ground_truth(data_folder, embedded_tokenizer, name, rows, ca
         parameters = [text for region, text in spans if region is Region.PARAMETERS]
         assert [json.loads(text) for text in parameters] == [c.parameters for c in truth.calls]
     assert only_calls == call_only
+
+
+def test_toolrl_s_own_files_are_read_as_docs_data_says(data_folder):
+    """Both by their formats, seen from their rows; the JSON's thoughts are demonstrations."""
+    rows = load_rlla(data_folder / "rlla_test.parquet")
+    assert len(rows) == 80
+    assert all(row.demonstration is None for row in rows)
+    taught = load_rlla(data_folder / "rlla_sft.json")
+    assert len(taught) == 400
+    thoughts = [str(row.demonstration).split("</think>")[0] for row in taught]
+    assert min(map(len, thoughts)) > len("<think>")
+    for path, named in (("rlla_test.parquet", "rlla"), ("rlla_sft.json", "rlla_json")):
+        source = Source(str(data_folder / path), format=named)
+        assert len(list(iterate_samples(source, Rendering(), seed=0))) == len(
+            rows if named == "rlla" else taught
+        )

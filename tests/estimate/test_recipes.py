@@ -13,8 +13,8 @@ from toolrest.estimate.table import header, row
 from toolrest.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]
-ALONE = {"qwen3-0.6b-rlla", "agent-bfcl", "verl-agent-qwen3-4b-2507"}
-"""Runs that are none of the paper's."""
+ALONE = {*("qwen3-0.6b-rlla", "agent-bfcl", "verl-agent-qwen3-4b-2507", "verl-release-qwen3-1.7b")}
+"""Runs that are none of the paper's, and the released code's own."""
 RECIPES = sorted(
     path
     for name in ("verl", "trl-lora")

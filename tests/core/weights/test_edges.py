@@ -151,28 +151,33 @@ def test_bounds_of_rest_may_be_equal_or_0_and_not_less():
 
 
 def test_stare_by_hand_with_its_defaults():
-    """Of the seven counted tokens 0 to 6 the quantile 0.8 is 4.8, so two are surprising."""
-    surprisal = [[0.0, 1.0, 2.0, 9.0, 9.0], [3.0, 4.0, 5.0, 6.0, 9.0]]
+    """Of the good response's counted tokens 3 to 6 the quantile 0.9 is 5.7: one is surprising,
+    whatever the bad response's are.
+    """
+    surprisal = [[7.0, 8.0, 9.0, 9.0, 9.0], [3.0, 4.0, 5.0, 6.0, 9.0]]
     mask = [[True] * 3 + [False] * 2, [True] * 4 + [False]]
     entropy = [[0.4] * 3 + [9.0] * 2, [0.5] * 4 + [9.0]]  # the mean of what counts is 0.457
     given = tokens(entropy, surprisal, [0.0, 1.0])
-    found = weigh(get_scheme("stare"), [[T, T, P, P, P]] * 2, given, mask)
+    found = weigh(get_scheme("stare", target_entropy=0.46), [[T, T, P, P, P]] * 2, given, mask)
     assert found[0] == [pytest.approx(1.0)] * 3 + [0.0] * 2
-    assert found[1][:4] == scaled([1.0, 1.0, 1.1, 1.1])
+    assert found[1][:4] == scaled([1.0, 1.0, 1.0, 1.1])
 
 
 def test_stare_boosts_what_equals_the_border():
     """The quantile 0.75 of 0 to 4 is 3."""
     given = tokens([[0.1] * 5], [[0.0, 1.0, 2.0, 3.0, 4.0]])
-    found = weigh(get_scheme("stare", share=0.25), [[T] * 5], given)
+    found = weigh(get_scheme("stare", share=0.25, target_entropy=0.5), [[T] * 5], given)
     assert found[0] == scaled([1, 1, 1, 1.1, 1.1])
 
 
 def test_stare_is_off_at_its_target_and_boosts_no_advantage_of_0():
+    scheme = get_scheme("stare", target_entropy=0.5)
     at = tokens([[0.5, 0.5, 0.5]], [[0.0, 1.0, 9.0]], [1.0])
-    assert weigh(get_scheme("stare"), [[T, T, P]], at) == [[pytest.approx(1.0)] * 3]
+    assert weigh(scheme, [[T, T, P]], at) == [[pytest.approx(1.0)] * 3]
     nothing = tokens([[0.1, 0.1, 0.1]], [[0.0, 1.0, 9.0]], [0.0])
-    assert weigh(get_scheme("stare"), [[T, T, P]], nothing) == [[pytest.approx(1.0)] * 3]
+    assert weigh(scheme, [[T, T, P]], nothing) == [[pytest.approx(1.0)] * 3]
+    unknown = tokens([[float("nan")] * 3], [[0.0, 1.0, 9.0]], [1.0])
+    assert weigh(scheme, [[T, T, P]], unknown) == [[pytest.approx(1.0)] * 3]
 
 
 def test_stare_without_a_token_weighs_nothing():
@@ -207,6 +212,7 @@ def test_options_out_of_bounds_are_named(name, options):
     [
         ("stare", {"share": 1.0}),
         ("stare", {"boost": 0.0}),
+        ("stare", {"target_entropy": 0.0}),
         ("top_entropy", {"share": 1.0}),
         ("gtpo", {"mix": 0.0}),
         ("gtpo", {"mix": 1.0}),

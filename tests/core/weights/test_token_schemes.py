@@ -31,14 +31,27 @@ def weigh(name, regions, tokens, mask=None, **options):
 def test_stare_by_hand():
     """Of five tokens the most surprising one of the good response weighs 1.1: mean 1.02."""
     tokens = statistics([[0.1] * 5], [[0.1, 0.2, 3.0, 0.1, 0.2]], [1.0])
-    found = weigh("stare", [[T, T, T, N, P]], tokens)
+    found = weigh("stare", [[T, T, T, N, P]], tokens, target_entropy=0.3)
     assert found[0].tolist() == pytest.approx([1 / 1.02] * 2 + [1.1 / 1.02] + [1 / 1.02] * 2)
 
 
 @pytest.mark.parametrize(("entropy", "advantage"), [(0.9, 1.0), (0.1, -1.0)])
 def test_stare_is_off_over_its_target_and_for_bad_responses(entropy, advantage):
     tokens = statistics([[entropy] * 3], [[0.1, 0.2, 3.0]], [advantage])
-    assert weigh("stare", [[T, T, P]], tokens).tolist() == [[pytest.approx(1.0)] * 3]
+    found = weigh("stare", [[T, T, P]], tokens, target_entropy=0.5)
+    assert found.tolist() == [[pytest.approx(1.0)] * 3]
+
+
+@pytest.mark.parametrize(("start", "on"), [(None, False), (0.59, False), (0.6, True)])
+def test_stare_without_a_target_keeps_the_entropy_of_the_start(start, on):
+    """At 0.59 nats: off in the first generation and after a start of 0.59, on after one of 0.6."""
+    regions = torch.tensor([[T, T, P]])
+    tokens = statistics([[0.59] * 3], [[0.1, 0.2, 3.0]])
+    batch = TokenBatch(regions, regions >= 0, token_statistics=tokens, start_entropy=start)
+    found = get_scheme("stare")(batch)
+    assert found[0].tolist() == pytest.approx([3 / 3.1, 3 / 3.1, 3.3 / 3.1] if on else [1.0] * 3)
+    ruled = get_scheme("stare", target_entropy=0.5)(batch)
+    assert ruled.tolist() == [[pytest.approx(1.0)] * 3]
 
 
 def test_top_entropy_by_hand():
@@ -140,6 +153,9 @@ def test_a_product_with_uniform_is_the_other_scheme():
         ("rest*stare", {"stare": 0.5}, "must be that scheme's options"),
         ("rest*stare", {"stare": {"shares": 0.5}}, "did you mean 'share'"),
         ("stare", {"share": 0}, "0 < share"),
+        ("stare", {"target_entropy": "half"}, "target_entropy >= 0 nats, or null; got 'half'"),
+        ("stare", {"target_entropy": -0.1}, "target_entropy >= 0 nats"),
+        ("stare", {"target_entropy": True}, "target_entropy >= 0 nats"),
         ("stare", {"reads_tokens": False}, "reads_tokens"),
         ("gtpo", {"mix": 2.0}, "0 <= mix <= 1"),
         ("actfocus", {"reasoning": -1.0}, "reasoning >= 0"),

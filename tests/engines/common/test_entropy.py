@@ -7,7 +7,7 @@ import torch
 
 from toolrest.core.regions import Region
 from toolrest.core.weights import RegionEntropy
-from toolrest.engines.common.entropy import EntropyTracker
+from toolrest.engines.common.entropy import EntropyTracker, StartEntropy
 
 F = int(Region.FORMAT)
 
@@ -64,3 +64,29 @@ def test_a_state_of_an_older_trl_run_names_no_step():
     tracker = EntropyTracker("online", 0.75)
     tracker.from_dict({"followed": entropy(1.0).to_lists(), "window": entropy(9.0).to_lists()})
     assert mean(tracker.add(5, entropy(3.0))) == pytest.approx(1.5)
+
+
+def test_the_start_is_the_first_step_of_which_batches_add_up():
+    """2 tokens of 1 nat and 6 of 3: a mean of 2.5. What follows changes nothing."""
+    start = StartEntropy()
+    start.add(1, RegionEntropy.zero())  # every environment failed: no token, no start
+    assert start.before(2) is None and start.to_dict() is None
+    start.add(2, entropy(1.0, tokens=2))
+    assert start.before(2) is None
+    start.add(2, entropy(3.0, tokens=6))
+    assert start.before(2) is None
+    assert start.before(3) == 2.5
+    start.add(3, entropy(9.0))
+    assert start.before(4) == 2.5
+
+
+def test_the_start_goes_on_through_json():
+    straight = StartEntropy()
+    straight.add(1, entropy(0.1, tokens=3))
+    resumed = StartEntropy()
+    resumed.from_dict(json.loads(json.dumps(straight.to_dict())))
+    assert resumed.before(2) == straight.before(2) == pytest.approx(0.1)
+    older = StartEntropy()
+    older.from_dict(None)
+    older.add(7, entropy(0.4))
+    assert older.before(7) is None and older.before(8) == pytest.approx(0.4)

@@ -366,6 +366,26 @@ def test_token_statistics_are_those_of_the_policy(tmp_path, dataset, embedded_to
     assert found.group_size == 4
 
 
+def test_the_first_generation_s_entropy_is_kept_for_stare(tmp_path, dataset, embedded_tokenizer):
+    kept = []
+    config = ResTConfig(weighting="stare", **settings(tmp_path, max_steps=1, learning_rate=1e-9))
+    trainer = train(ResTTrainer, config, dataset, embedded_tokenizer, on_rollouts=kept.append)
+    [batch] = kept
+    mean = batch.entropies[batch.mask].mean().item()
+    assert trainer.start.before(1) is None
+    assert trainer.start.before(2) == pytest.approx(mean, rel=1e-5)
+    assert batch.weights[batch.mask].tolist() == pytest.approx([1.0] * int(batch.mask.sum()))
+    other = ResTTrainer(
+        load_policy(Recipe()),
+        [ToolReward()],
+        config,
+        dataset,
+        processing_class=embedded_tokenizer,
+    )
+    other.take_state(json.loads(json.dumps(trainer.extra_state())))
+    assert other.start.before(2) == trainer.start.before(2)
+
+
 def test_spans_credit_each_token_with_what_was_undecided(tmp_path, dataset, embedded_tokenizer):
     """Before the first decision the advantage is the response's own but for its scale; every
     token's sign and size come from the core's function.

@@ -1,6 +1,7 @@
 """Weighs a part of a batch in each of the processes that torchrun has started."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -26,7 +27,7 @@ def whole_batch() -> TokenBatch:
         torch.randint(0, 9, (ROWS, WIDTH)) * mask, entropy, surprisal, torch.randn(ROWS), GROUP
     )
     regions = torch.randint(0, len(Region), (ROWS, WIDTH)) * mask
-    return TokenBatch(regions, mask, token_statistics=tokens)
+    return TokenBatch(regions, mask, token_statistics=tokens, start_entropy=0.5)
 
 
 def part_of(batch: TokenBatch, rows: slice) -> TokenBatch:
@@ -36,7 +37,7 @@ def part_of(batch: TokenBatch, rows: slice) -> TokenBatch:
     cut = [each[rows, :width] for each in (tokens.ids, tokens.entropy, tokens.surprisal)]
     statistics = TokenStatistics(*cut, tokens.advantages[rows], GROUP)
     regions, mask = batch.regions[rows, :width], batch.mask[rows, :width]
-    return TokenBatch(regions, mask, token_statistics=statistics)
+    return replace(batch, regions=regions, mask=mask, token_statistics=statistics)
 
 
 def main(out: Path) -> None:

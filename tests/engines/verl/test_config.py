@@ -23,6 +23,7 @@ from toolrest.engines.verl.names import ACTOR, DUAL_CLIP
 from toolrest.engines.verl.overrides import run_paths, verl_overrides
 from toolrest.engines.verl.reward_function import compute_score
 from toolrest.engines.verl.rows import write_rows
+from toolrest.experiments.methods import PRESETS, apply_method
 from toolrest.recipe import load_recipe
 
 RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("verl-*.yaml"))
@@ -47,6 +48,13 @@ VARIANTS = {
 }
 
 
+OF_THE_PAPER = (
+    *("grpo", "dr_grpo", "rest_kl", "rest_constant_reward", "rest_no_reasoning"),
+    *("rest_no_curriculum", "official", "stare", "gtpo"),
+)
+"""Presets of docs/paper.md that no shipped recipe is, and two schemes that read tokens."""
+
+
 def recipe(*overrides):
     start = ["engine=verl", "policy=Qwen/Qwen3-1.7B", "data.path=rows.parquet", "name=one"]
     return load_recipe(None, [*start, *overrides])
@@ -55,6 +63,9 @@ def recipe(*overrides):
 def shipped_and_variants():
     for path in RECIPES:
         yield pytest.param(load_recipe(path, []), id=path.stem)
+    papers = load_recipe(RECIPES[0].with_name("verl-qwen3-8b.yaml"), [])
+    for name in OF_THE_PAPER:
+        yield pytest.param(apply_method(papers, PRESETS[name]), id=f"paper-{name}")
     for name, overrides in VARIANTS.items():
         yield pytest.param(recipe(*overrides), id=name)
 
@@ -105,7 +116,7 @@ def test_verls_own_checks_pass(given, tmp_path, monkeypatch):
     assert actor.loss_agg_mode == settings_of(given, tmp_path)[f"{ACTOR}.loss_agg_mode"]
     assert actor.optim.clip_grad == given.optimizer.max_grad_norm
     if DUAL_CLIP in settings_of(given, tmp_path):
-        assert actor.clip_ratio_c == 1e6
+        assert actor.clip_ratio_c == given.engine.options.get(DUAL_CLIP, 1e6)
 
 
 @pytest.mark.parametrize(

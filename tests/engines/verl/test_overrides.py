@@ -378,7 +378,7 @@ def test_dry_run_of_every_shipped_recipe(path):
     assert result.exit_code == 0, result.output
     comment, command = result.stdout.split("\n", 1)
     assert comment.startswith("# ")
-    words = shlex.split(command.replace("\\\n", " "))
+    words = shlex.split(command.replace("\\\n", " "), comments=True)
     assert "verl.trainer.main_ppo" in words
     assert "trainer.v1.trainer_mode=toolrest_sync" in words
 

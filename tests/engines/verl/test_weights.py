@@ -1,5 +1,7 @@
 """What the verl engine computes, without verl."""
 
+import json
+
 import pytest
 import torch
 from golden_rollouts import CLOSE, GROUP, read
@@ -153,9 +155,30 @@ def test_a_resumed_run_weighs_as_a_straight_one(vocabulary, source):
     straight.weigh(rollouts(first))
     straight.weigh(rollouts(second))
     resumed = weigher(vocabulary, source=source)
-    resumed.entropy.from_dict(straight.entropy.to_dict())
+    resumed.from_dict(json.loads(json.dumps(straight.to_dict())))
     found = [one.weigh(rollouts(third)) for one in (straight, resumed)]
     assert torch.equal(found[0].weights, found[1].weights)
+
+
+def test_stare_is_on_under_the_entropy_of_the_first_step_and_after_resuming(vocabulary):
+    generation = read()[0]
+    straight = weigher(vocabulary, "stare")
+    for step, scale in ((1, 1.0), (1, 1.0), (2, 1.1)):
+        given = rollouts(generation, step=step, entropy_scale=scale)
+        assert same_all_over(straight.weigh(given))
+    resumed, other = weigher(vocabulary, "stare"), weigher(vocabulary, "stare")
+    resumed.from_dict(json.loads(json.dumps(straight.to_dict())))
+    lower = rollouts(generation, step=3, entropy_scale=0.9)
+    found = [each.weigh(lower) for each in (straight, resumed)]
+    assert not same_all_over(found[0])
+    assert torch.equal(found[0].weights, found[1].weights)
+    assert same_all_over(other.weigh(lower))  # its own first step
+
+
+def same_all_over(found):
+    """Whether all tokens weigh 1."""
+    counted = found.weights[found.weights > 0]
+    return torch.allclose(counted, torch.ones_like(counted))
 
 
 def test_what_a_loss_sees():

@@ -45,6 +45,9 @@ class TokenBatch:
     """The policy's average entropy in each region, over all ranks; None: not measured."""
     token_statistics: TokenStatistics | None = None
     """What is known of each token; None: not measured, as it may cost one more forward."""
+    start_entropy: float | None = None
+    """Mean entropy of the tokens of the run's first generation, nats; None: this is the first, or
+    the scheme does not read tokens."""
 
     @property
     def entropy(self) -> RegionEntropy:

@@ -14,7 +14,8 @@ _FLOOR = 1e-3
 
 @dataclass(frozen=True)
 class Gtpo(Scheme):
-    """Token rewards by entropy (arXiv 2508.04349), as public notes quote it.
+    """GTPO, Group Token Policy Optimization (arXiv 2508.04349), as public notes quote it; not the
+    other method of that name (arXiv 2604.02869).
 
     A token at position t weighs by the ratio of its entropy to the mean entropy at t of the
     group's responses that are of the same sign and reach t: H_{i,t} / mean_k H_{k,t} where the

@@ -1,7 +1,8 @@
-"""The region entropies by which an engine weighs one generation after the other."""
+"""The entropies by which an engine weighs one generation after the other."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -87,3 +88,41 @@ class EntropyTracker:
         if self._source is EntropySource.STATIC or not self._window.count.any():
             return self._before
         return self._before.ema_update(self._window, self._decay)
+
+
+class StartEntropy:
+    """The mean entropy of the tokens of a run's first step; batches of that step add up."""
+
+    def __init__(self) -> None:
+        self._step = 0
+        self._first: RegionEntropy | None = None
+
+    def before(self, step: int) -> float | None:
+        """The mean for a later step, nats; None in the first step."""
+        if self._first is None or step == self._step:
+            return None
+        return math.fsum(self._first.total.tolist()) / math.fsum(self._first.count.tolist())
+
+    def add(self, step: int, measured: RegionEntropy) -> None:
+        """Take a batch of the first step.
+
+        Args:
+            step: from 1.
+            measured: Shannon entropies of the batch, over all processes; without a token it is no
+                start.
+        """
+        if self._first is None and measured.count.any():
+            self._step, self._first = step, measured
+        elif self._first is not None and step == self._step:
+            self._first += measured
+
+    def to_dict(self) -> dict[str, Any] | None:
+        """For a JSON file beside a checkpoint; None: nothing was measured."""
+        return None if self._first is None else {"step": self._step, **self._first.to_lists()}
+
+    def from_dict(self, state: Mapping[str, Any] | None) -> None:
+        """Go on from `to_dict`; after None, as older checkpoints have it, the next step is the
+        first.
+        """
+        self._step = 0 if state is None else state["step"]
+        self._first = None if state is None else RegionEntropy.from_lists(dict(state))

@@ -12,14 +12,14 @@ from toolrest.core import credit
 from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import label_tokens
 from toolrest.core.turns import Part, normalise_turns, turn_parts
-from toolrest.core.weights import RegionEntropy, Statistic, TokenBatch
+from toolrest.core.weights import RegionEntropy, Statistic, TokenBatch, TokenStatistics
 from toolrest.engines.common.batch import (
     RolloutBatch,
     entropy_metrics,
     signal_metrics,
     turn_entropy_metrics,
 )
-from toolrest.engines.common.entropy import EntropyTracker
+from toolrest.engines.common.entropy import EntropyTracker, StartEntropy
 from toolrest.engines.common.incidents import Incident
 from toolrest.engines.trl.acting import ActingTrainer, with_episode_reward
 from toolrest.engines.trl.card import trainer_card
@@ -162,6 +162,7 @@ class ResTTrainer(ActingTrainer):
         self.entropy = EntropyTracker(
             args.entropy_source, args.entropy_decay, self.accelerator.device
         )
+        self.start = StartEntropy()
         self._logged = RegionEntropy.zero(self.accelerator.device)
         self._logged_turns = [self._logged for _ in Part]
         self._start_measuring()
@@ -191,7 +192,8 @@ class ResTTrainer(ActingTrainer):
             scored = drawn or self._score_rollouts(output)
             tokens = self._token_statistics(output, scored)
         entropy = self._region_entropy(output, regions, mask, scored)
-        batch = TokenBatch(regions, mask, self._progress(), entropy, tokens)
+        start = self._start_entropy(tokens, regions, mask) if self.scheme.reads_tokens else None
+        batch = TokenBatch(regions, mask, self._progress(), entropy, tokens, start)
         weights = weigh_together(self.scheme, batch, self.accelerator)
         if self.config.normalise == "turn":
             weights = normalise_turns(weights, mask)
@@ -245,6 +247,17 @@ class ResTTrainer(ActingTrainer):
             return known
         scored = scored or self._score_rollouts(output)
         return self.entropy.add(step, self._reduce(self._measure(scored, regions, mask)))
+
+    def _start_entropy(
+        self, tokens: TokenStatistics | None, regions: torch.Tensor, mask: torch.Tensor
+    ) -> float | None:
+        """The mean entropy of the run's first generation; None: this is it, and is kept."""
+        step = self.state.global_step + 1
+        known = self.start.before(step)
+        if known is None and tokens is not None:
+            measured = RegionEntropy.measure(tokens.entropy, regions, mask)
+            self.start.add(step, self._reduce(measured))
+        return known
 
     def _compute_loss(self, model, inputs):
         if not self._policy.training:
@@ -311,12 +324,13 @@ class ResTTrainer(ActingTrainer):
         return trainer_card(self, name, dataset)
 
     def extra_state(self) -> dict[str, Any]:
-        """The region entropies so far."""
-        return self.entropy.to_dict()
+        """The region entropies so far, and the entropy of the first generation."""
+        return {**self.entropy.to_dict(), "start": self.start.to_dict()}
 
     def take_state(self, state: dict[str, Any]) -> None:
         """Restore what `extra_state` gave."""
         self.entropy.from_dict(state)
+        self.start.from_dict(state.get("start"))
 
 
 def _counted(batch: dict[str, Any]) -> torch.Tensor:

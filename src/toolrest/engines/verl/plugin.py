@@ -252,9 +252,8 @@ class WeightedTrainer:
         # verl names the checkpoint as its newest at the end; by then the state must be there.
         folder = step_folder(Path(self.config.trainer.default_local_dir), self.global_steps)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / STATE_FILE).write_text(
-            json.dumps(self.generation.entropy.to_dict()), encoding="utf-8"
-        )
+        state = json.dumps(self.generation.to_dict())
+        (folder / STATE_FILE).write_text(state, encoding="utf-8")
         super()._save_checkpoint()
 
     def _load_checkpoint(self) -> None:
@@ -273,7 +272,7 @@ class WeightedTrainer:
                 f"{folder}: no {STATE_FILE}, so the region entropies of that run are unknown; "
                 "resume from a checkpoint that this engine wrote"
             )
-        self.generation.entropy.from_dict(read_json(path))
+        self.generation.from_dict(read_json(path))
 
 
 def _padding(batch: Any) -> list[bool]:

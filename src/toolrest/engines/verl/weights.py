@@ -21,7 +21,7 @@ from toolrest.core.turns import normalise_turns
 from toolrest.core.vocabulary import Vocabulary
 from toolrest.core.weights import RegionEntropy, Scheme, Statistic, TokenBatch, TokenStatistics
 from toolrest.engines.common.batch import entropy_metrics, signal_metrics
-from toolrest.engines.common.entropy import EntropyTracker
+from toolrest.engines.common.entropy import EntropyTracker, StartEntropy
 
 SIGNAL = "actor/toolrest_signal"
 """Metric of the loss: sum of the squared advantages of a response, averaged over responses.
@@ -101,6 +101,7 @@ class GenerationWeights:
         self.dialect = dialect
         self.vocabulary = vocabulary
         self.entropy = EntropyTracker(entropy_source, entropy_decay)
+        self.start = StartEntropy()
         self._group_size = group_size
         self._by_turn = normalise == "turn"
 
@@ -123,16 +124,27 @@ class GenerationWeights:
         followed = self.entropy.add(rollouts.step, measured)
         rows = self._rows(rollouts)
         tokens = self._statistics(rollouts, rows) if self.scheme.reads_tokens else None
+        start = self.start.before(rollouts.step)
+        self.start.add(rollouts.step, measured)
         weights = torch.zeros(mask.shape, dtype=torch.float32)
         entropy = None if self.scheme.statistic is None else followed
         weights[rows] = self.scheme(
-            TokenBatch(regions[rows], mask[rows], rollouts.progress, entropy, tokens)
+            TokenBatch(regions[rows], mask[rows], rollouts.progress, entropy, tokens, start)
         )
         if self._by_turn:
             weights = normalise_turns(weights, mask)
         credited = rollouts.advantages if rollouts.credited is None else rollouts.credited
         weighted = advantage_rules.apply(weights, credited)
         return Weighed(weights, weighted, _metrics(regions, mask, weights, weighted, measured))
+
+    def to_dict(self) -> dict[str, Any]:
+        """What goes on in the next generation, for a JSON file beside a checkpoint."""
+        return {**self.entropy.to_dict(), "start": self.start.to_dict()}
+
+    def from_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `to_dict`."""
+        self.entropy.from_dict(state)
+        self.start.from_dict(state.get("start"))
 
     def _rows(self, rollouts: Rollouts) -> list[int]:
         """Real rows, those of a group next to each other."""
