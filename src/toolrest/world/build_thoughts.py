@@ -2,8 +2,8 @@
 
     python -m toolrest.world.build_thoughts OUT
 
-It goes on from the embedded policy (`build`) in two lessons over all knobs: right answers, then
-answers of which a part is wrong. The second makes the policy unsure and teaches it a bad habit,
+It goes on from the embedded policy (`build`) in three lessons: right answers with short
+thoughts, then with all knobs, then answers of which a part is wrong. The last makes the policy unsure and teaches it a bad habit,
 which is what is left for reinforcement learning to mend.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
@@ -28,11 +29,11 @@ from toolrest.world.thought_tasks import MOST_IDLE, Knobs, ThoughtTask, make_tho
 
 SEED = 20261127
 ERROR_RATE = 0.08
-_SHARES = (0.0, 0.5, 1.0)
 
 
 def _task(seed: int, index: int, rng: random.Random) -> ThoughtTask:
-    knobs = Knobs(rng.choice(_SHARES), rng.randrange(MOST_IDLE + 1))
+    """A task of any knobs."""
+    knobs = Knobs(rng.choice((0.0, 0.5, 1.0)), rng.randrange(MOST_IDLE + 1))
     return make_thought_task(Split.TRAIN, seed, index, knobs)
 
 
@@ -40,6 +41,13 @@ def labelled(tokenizer: PreTrainedTokenizerFast, task: ThoughtTask, answer: str)
     """The row of a task: the answer is learned, the prompt is given."""
     prompt, reply = render_prompt(task.sample(""), tokenizer), reply_ids(answer, tokenizer)
     return prompt + reply, [NOT_LEARNED] * len(prompt) + reply
+
+
+def _short(
+    tokenizer: PreTrainedTokenizerFast, seed: int, index: int, rng: random.Random
+) -> Labelled:
+    task = make_thought_task(Split.TRAIN, seed, index, Knobs(0.75, 0))
+    return labelled(tokenizer, task, demonstrate_thought(task, rng))
 
 
 def _right(
@@ -57,8 +65,9 @@ def _waver(
 
 
 LESSONS = (
-    Lesson("right thoughts", 600, 16, 1.5e-3, 0.1, _right),
-    Lesson("wavering thoughts", 150, 16, 4e-4, 0.05, _waver),
+    Lesson("short thoughts", 440, 8, 2e-3, 0.3, _short, 1.0, torch.float32),
+    Lesson("right thoughts", 120, 8, 1e-3, 0.2, _right, 1.0, torch.float32),
+    Lesson("wavering thoughts", 120, 8, 5e-4, 0.05, _waver, 1.0, torch.float32),
 )
 
 
@@ -69,7 +78,7 @@ def build(out: Path, report: Callable[[str], None] = print) -> None:
     source = Path(str(files("toolrest.world"))) / "policy" / "model.safetensors"
     weights = load_file(source)
     model.load_state_dict(weights | {"lm_head.weight": weights["model.embed_tokens.weight"]})
-    model.set_attn_implementation("eager")
+    model.set_attn_implementation("sdpa")
     for number, lesson in enumerate(LESSONS):
         teach(model, tokenizer, lesson, seed=SEED + number, report=report)
     record: dict[str, object] = {"seed": SEED, "begins_with": "policy"}

@@ -22,8 +22,8 @@ _OPENERS = (
     *("Let me think", "One moment"),
 )
 _DERIVATIONS = (
-    "the {parameter} of {name}: {name} means {holder}, {holder} is {value}",
-    "the {parameter} of {name}: {name} means {holder} and {holder} is {value}",
+    "the {parameter} of {name} is {holder}: {value}",
+    "the {parameter} of {name} means {holder}: {value}",
 )
 
 

@@ -31,7 +31,7 @@ from toolrest.world.tasks import (
 
 MOST_IDLE = 4
 """The most idle sentences; what the shipped policy was taught."""
-_CALLS = (1, 1, 2, 2, 3)
+_CALLS = (1, 1, 1, 2, 2, 3)
 _PARAMETERS = (1, 1, 2)
 _JOINS = (". Then ", ". Also ", ", and ")
 
@@ -134,7 +134,7 @@ def make_thought_task(split: Split, seed: int, index: int, knobs: Knobs) -> Thou
     """Task number `index` of the split; the same arguments always give the same task."""
     rng = random.Random(f"thoughts/{split}/{seed}/{index}")
     count = rng.choice(_CALLS)
-    names = rng.sample(TOOL_NAMES[split], rng.randrange(count, 5))
+    names = rng.sample(TOOL_NAMES[split], rng.randrange(count, count + 2))
     parameters = iter(rng.sample(sorted(PARAMETERS), len(PARAMETERS)))
     sizes = [rng.choice(_PARAMETERS) for _ in names]
     tools = [
