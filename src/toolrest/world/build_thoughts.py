@@ -2,9 +2,9 @@
 
     python -m toolrest.world.build_thoughts OUT
 
-It goes on from the embedded policy (`build`) in three lessons: right answers with short
-thoughts, then with all knobs, then answers of which a part is wrong. The last makes the policy unsure and teaches it a bad habit,
-which is what is left for reinforcement learning to mend.
+It goes on from the embedded policy (`build`) in three lessons: right answers with short thoughts,
+then with all knobs, then answers of which a part is wrong. The last makes the policy unsure and
+teaches it a bad habit, which is what is left for reinforcement learning to mend.
 """
 
 import random
