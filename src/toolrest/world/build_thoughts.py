@@ -65,9 +65,9 @@ def _waver(
 
 
 LESSONS = (
-    Lesson("short thoughts", 440, 8, 2e-3, 0.3, _short, 1.0, torch.float32),
-    Lesson("right thoughts", 120, 8, 1e-3, 0.2, _right, 1.0, torch.float32),
-    Lesson("wavering thoughts", 120, 8, 5e-4, 0.05, _waver, 1.0, torch.float32),
+    Lesson("short thoughts", 600, 16, 2e-3, 0.3, _short, 1.0, torch.float32),
+    Lesson("right thoughts", 200, 16, 1e-3, 0.2, _right, 1.0, torch.float32),
+    Lesson("wavering thoughts", 120, 16, 5e-4, 0.05, _waver, 1.0, torch.float32),
 )
 
 

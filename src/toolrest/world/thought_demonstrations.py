@@ -1,8 +1,8 @@
 """Demonstrations of the tasks whose thought decides: right ones, and some with errors to unlearn.
 
 A thought has an opener, the idle sentences, and a sentence for each value that it decides, which
-follows the facts to the value. It names no tool and no value that stands plainly in the request, so
-that it decides nothing else.
+looks the fact up and says what it is for. It names no tool and no value that stands plainly in the
+request, so that it decides nothing else.
 """
 
 import random
@@ -22,8 +22,8 @@ _OPENERS = (
     *("Let me think", "One moment"),
 )
 _DERIVATIONS = (
-    "the {parameter} of {name} is {holder}: {value}",
-    "the {parameter} of {name} means {holder}: {value}",
+    "{holder} is {value}, so {parameter} {value}",
+    "{holder} is {value}, then {parameter} {value}",
 )
 
 
@@ -31,15 +31,15 @@ def thought_of(task: ThoughtTask, rng: random.Random) -> str:
     """A chain of thought that decides what the task leaves to it."""
     sentences = [rng.choice(_OPENERS)]
     sentences += [idle(rng) for _ in range(task.idle_sentences)]
-    sentences += [_derivation(slot, rng) for each in task.asked for slot in each.slots if slot.link]
+    sentences += [
+        _derivation(slot, rng) for each in task.asked for slot in each.slots if slot.holder
+    ]
     return " ".join(s[0].upper() + s[1:] + "." for s in sentences)
 
 
 def _derivation(slot: Slot, rng: random.Random) -> str:
-    assert slot.link is not None
-    name, holder = slot.link
     return rng.choice(_DERIVATIONS).format(
-        parameter=slot.parameter, name=name, holder=holder, value=slot.value
+        parameter=slot.parameter, holder=slot.holder, value=slot.value
     )
 
 
@@ -72,7 +72,7 @@ def demonstrate_thought_with_errors(
         slots, parameters = [], dict(each.call.parameters)
         for slot in each.slots:
             if rng.random() < (HABIT_SHARE if has_habit(slot) else error_rate):
-                if slot.link is None and rng.random() < MISSING_SHARE and not has_habit(slot):
+                if slot.holder is None and rng.random() < MISSING_SHARE and not has_habit(slot):
                     del parameters[slot.parameter]
                 else:
                     parameters[slot.parameter] = slot.other.value
@@ -85,8 +85,8 @@ def demonstrate_thought_with_errors(
 
 def _astray(slot: Slot) -> Slot:
     """A slot as a thought has it that follows the wrong fact."""
-    link = None if slot.link is None else (slot.link[0], slot.other.name)
-    return replace(slot, value=slot.other.value, link=link)
+    holder = None if slot.holder is None else slot.other.name
+    return replace(slot, value=slot.other.value, holder=holder)
 
 
 def demonstrated_thoughts(split: Split, count: int, seed: int, knobs: Knobs) -> list[Sample]:

@@ -1,13 +1,14 @@
 """Embedded tasks whose thought decides what the call then copies: the positive control.
 
-A request asks for one to three calls. Each of their values is given plainly, or through two facts
-of the request ("Bena means Dolu. Dolu is K7123."), which the thought follows and the call cannot.
+A request asks for one to three calls. Each of their values is given plainly ("room K7123"), or by
+the name of a fact of the request ("Dolu is K7123. .. the room of Dolu"), which the thought looks up
+and the policy's calls copy from there.
 What is right follows from the request alone. Two knobs leave all else of a task as it is:
 
-- `decided_in_thought`: the probability that a value is given through facts;
+- `decided_in_thought`: the probability that a value is given by the name of a fact;
 - `idle_sentences`: how many sentences that decide nothing the policy is told to think.
 
-With the first at 0 no token of the reasoning carries credit, with 1 those that follow the facts
+With the first at 0 no token of the reasoning carries credit, with 1 those that look the facts up
 decide whether the calls are right; the second adds noise to the reasoning.
 """
 
@@ -41,7 +42,7 @@ class Knobs:
     """What a set of these tasks is like."""
 
     decided_in_thought: float = 1.0
-    """The probability that a value is given through facts, in [0, 1]."""
+    """The probability that a value is given by the name of a fact, in [0, 1]."""
     idle_sentences: int = 0
     """Sentences of a thought that decide nothing, 0 to `MOST_IDLE`."""
 
@@ -64,24 +65,23 @@ class Slot:
 
     parameter: str
     value: str | int
-    link: tuple[str, str] | None
-    """(name that the request asks by, name of the fact that gives the value); None: plainly."""
+    holder: str | None
+    """Name of the fact that gives the value, by which the request asks; None: plainly."""
     other: Fact
     """A fact of the request with a wrong value of the same kind."""
 
     @property
     def facts(self) -> tuple[str, ...]:
         """What the request says of it beside its asking."""
-        if self.link is None:
+        if self.holder is None:
             return (self.other.text,)
-        name, holder = self.link
-        return (f"{name} means {holder}", Fact(holder, self.value).text, self.other.text)
+        return (Fact(self.holder, self.value).text, self.other.text)
 
     def phrase(self, rng: random.Random) -> str:
         """Words of the request that ask for it."""
-        if self.link is None:
+        if self.holder is None:
             return phrase(self.parameter, self.value, rng)
-        return f"the {self.parameter} of {self.link[0]}"
+        return f"the {self.parameter} of {self.holder}"
 
 
 @dataclass(frozen=True)
@@ -174,9 +174,9 @@ def _slot(
     right, wrong = value(), value()
     while wrong == right:
         wrong = value()
-    link = (next(words), next(words))
+    holder = next(words)
     decided = rng.random() < knobs.decided_in_thought
-    return Slot(parameter, right, link if decided else None, Fact(next(words), wrong))
+    return Slot(parameter, right, holder if decided else None, Fact(next(words), wrong))
 
 
 def _request(asked: tuple[Asked, ...], rng: random.Random) -> str:
