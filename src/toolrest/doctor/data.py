@@ -31,10 +31,12 @@ def check_rows(recipe: Recipe) -> tuple[list[Sample], list[Check]]:
     """
     sources = recipe.sources
     if not sources:
-        from toolrest.world.tasks import Split, make_samples
+        from toolrest.world.sets import world_samples
+        from toolrest.world.tasks import Split
 
         found = "the embedded world's tasks; no file is needed"
-        return make_samples(Split.TRAIN, ROWS, recipe.seed), [Check("data", Status.OK, found)]
+        made = world_samples(Split.TRAIN, ROWS, recipe.seed, recipe.data.world.knobs)
+        return made, [Check("data", Status.OK, found)]
     samples, checks, whole = _read(sources, recipe)
     if whole and not any(check.status is Status.PROBLEM for check in checks):
         checks += _enough(samples, recipe)

@@ -9,7 +9,7 @@ from toolrest.estimate.settings import Lengths, response_setting
 from toolrest.evaluate import world
 from toolrest.evaluate.target import Target
 from toolrest.recipe import EMBEDDED
-from toolrest.world.demonstrations import demonstrated_samples
+from toolrest.world.sets import demonstrated_world
 from toolrest.world.tasks import Split
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def answer_limit(
         return _short(trained, positions, "its run's rollout.max_response_tokens")
     if target.recipe.policy == EMBEDDED:
         return _short(trained, positions, "as the embedded policy is trained")
-    samples = demonstrated_samples(Split.HELDOUT, world.COUNT)
+    knobs = target.recipe.data.world.knobs
+    samples = demonstrated_world(Split.HELDOUT, world.COUNT, 0, knobs)
     texts = [sample.demonstration or sample.ground_truth for sample in samples]
     if tokenizer is None:
         value, why = response_setting(Lengths(replies=tuple(map(_bytes, texts))), positions)

@@ -67,7 +67,8 @@ def ask(target: Target, options: Options, closing: ExitStack, weights: str | Non
     thoughts: Thoughts = "placeholder" if trained is None else trained.thoughts
     if thoughts != "placeholder" and options.benchmark != "world":
         settings["thoughts"] = thoughts
-    groups = _episodes(options, dialect, style, official, think, thoughts)
+    speech = bfcl.Speech(style, get_dialect(dialect), think, thoughts)
+    groups = _episodes(target, options, speech, official)
     episodes = [episode for found in groups.values() for episode in found[: options.limit]]
     if not episodes:
         raise InputError(f"--on {options.benchmark}: there is no item to evaluate")
@@ -98,17 +99,11 @@ def open_official(options: Options) -> OfficialBFCL:
 
 
 def _episodes(
-    options: Options,
-    dialect: str,
-    style: str,
-    official: OfficialBFCL | None,
-    think: bool,
-    thoughts: Thoughts,
+    target: Target, options: Options, speech: bfcl.Speech, official: OfficialBFCL | None
 ) -> dict[str, list[Episode]]:
     """The benchmark's episodes, by category."""
     wanted = options.categories
     if official is not None:
-        speech = bfcl.Speech(style, get_dialect(dialect), think, thoughts)
         names = bfcl_categories.choose(wanted, official.release)
         return {name: bfcl.episodes(official, name, speech) for name in names}
     if options.benchmark == "apibank":
@@ -116,13 +111,18 @@ def _episodes(
         for name in wanted:
             check_name("level of API-Bank", name, apibank.LEVELS)
         levels = [name for name in apibank.LEVELS if not wanted or name in wanted]
-        reader = get_dialect(dialect)
         return {
             name: apibank.episodes(
-                options.data, name, reader, style, think=think, thoughts=thoughts
+                options.data,
+                name,
+                speech.dialect,
+                speech.style,
+                think=speech.think,
+                thoughts=speech.thoughts,
             )
             for name in levels
         }
     if wanted:
         raise InputError("--categories: the embedded world's tasks have none to choose from")
-    return {"tasks": world.episodes(max(options.limit or 0, world.COUNT))}
+    knobs = target.recipe.data.world.knobs
+    return {"tasks": world.episodes(max(options.limit or 0, world.COUNT), knobs)}

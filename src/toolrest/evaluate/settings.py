@@ -141,7 +141,7 @@ def answer_settings(
         "backend": options.backend,
         "decoding": "greedy",
         **KEYED,
-        "data": _data(options, official),
+        "data": _data(target, options, official),
     }
     if official is not None:
         settings["checker"] = official.checker
@@ -167,7 +167,7 @@ def answer_settings(
     return settings
 
 
-def _data(options: Options, official: OfficialBFCL | None) -> Any:
+def _data(target: Target, options: Options, official: OfficialBFCL | None) -> Any:
     """Hashes of the benchmark's questions and right answers, over all its categories."""
     if official is not None:
         return official.data
@@ -178,7 +178,7 @@ def _data(options: Options, official: OfficialBFCL | None) -> Any:
             return {name: sha256_of(path) for name, path in files.items() if path.is_file()}
         except OSError as error:
             raise InputError(f"--data {options.data}: cannot be read ({error})") from error
-    return world.data_hash()
+    return world.data_hash(target.recipe.data.world.knobs)
 
 
 def limit_of_answer(target: Target, options: Options) -> tuple[int, str]:

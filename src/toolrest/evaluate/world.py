@@ -11,21 +11,28 @@ from toolrest.data.sample import Sample
 from toolrest.data.wording import Prompt
 from toolrest.engines.common.reward import ToolReward
 from toolrest.evaluate.episode import Answer, Episode, Outcome, read, status_of
-from toolrest.world.tasks import Split, make_samples
+from toolrest.world.sets import world_samples
+from toolrest.world.tasks import Split
+from toolrest.world.thought_tasks import Knobs
 
 COUNT = 256
 """Tasks, where no limit says otherwise; those that a run of the default seed is evaluated on."""
 
 
-def episodes(count: int = COUNT, seed: int = 0) -> list[Episode]:
-    """The first `count` held-out tasks of a seed."""
+def episodes(count: int, knobs: Knobs | None) -> list[Episode]:
+    """The first `count` held-out tasks.
+
+    Args:
+        knobs: of the tasks whose thought decides; None: the single tasks.
+    """
     reward = ToolReward("rlla", "constant")
-    return [WorldEpisode(sample, reward) for sample in make_samples(Split.HELDOUT, count, seed)]
+    samples = world_samples(Split.HELDOUT, count, 0, knobs)
+    return [WorldEpisode(sample, reward) for sample in samples]
 
 
-def data_hash() -> str:
+def data_hash(knobs: Knobs | None) -> str:
     """A hash of the held-out tasks and their right answers."""
-    rows = [(s.prompt, s.ground_truth) for s in make_samples(Split.HELDOUT, COUNT, 0)]
+    rows = [(s.prompt, s.ground_truth) for s in world_samples(Split.HELDOUT, COUNT, 0, knobs)]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 

@@ -33,8 +33,7 @@ def policy_path(recipe: Recipe) -> str:
             that the hub could know.
     """
     if recipe.policy == EMBEDDED:
-        chains = recipe.environment.source == "world"
-        return str(files("toolrest.world") / ("chain_policy" if chains else "policy"))
+        return str(files("toolrest.world") / _embedded(recipe))
     path = user_path(recipe.policy, f"policy={recipe.policy}")
     if path.is_dir():
         _check_complete(recipe, path)
@@ -50,6 +49,13 @@ def policy_path(recipe: Recipe) -> str:
             f"{_how_from_hub(recipe.policy)}"
         )
     return recipe.policy
+
+
+def _embedded(recipe: Recipe) -> str:
+    """The folder of the embedded policy that was taught the recipe's tasks."""
+    if recipe.environment.source == "world":
+        return "chain_policy"
+    return "thought_policy" if recipe.data.world.tasks == "thoughts" else "policy"
 
 
 def is_mistyped_path(name: str) -> bool:

@@ -177,10 +177,10 @@ def _some_samples(recipe: Recipe) -> list[Sample]:
     """The first samples of the recipe's data without bad rows, which training reports."""
     sources = recipe.sources
     if not sources:
-        from toolrest.world.demonstrations import demonstrated_samples
+        from toolrest.world.sets import demonstrated_world
         from toolrest.world.tasks import Split
 
-        return demonstrated_samples(Split.TRAIN, _COUNTED, recipe.seed)
+        return demonstrated_world(Split.TRAIN, _COUNTED, recipe.seed, recipe.data.world.knobs)
     rendering = recipe.rendering
     return [
         sample

@@ -38,6 +38,7 @@ def check_recipe(recipe: Recipe) -> None:
         raise InputError(
             f"dialect={recipe.dialect}: the embedded tasks ask for dialect=rlla; give data.path"
         )
+    _check_world(recipe)
     if recipe.data.path is not None and recipe.data.sources:
         raise InputError("data.path and data.sources: give one of them")
     if recipe.method != "rl" and recipe.warm_start.method != "none":
@@ -60,6 +61,31 @@ def check_recipe(recipe: Recipe) -> None:
             raise InputError(said)
     check_evaluation(recipe)
     _check_engine(recipe)
+
+
+def _check_world(recipe: Recipe) -> None:
+    """The tasks of the embedded world are made where nothing else gives any, and single tasks have
+    no knobs.
+    """
+    world = recipe.data.world
+    for name in ("decided_in_thought", "idle_sentences"):
+        value = getattr(world, name)
+        if value is not None and world.tasks == "single":
+            raise InputError(
+                f"data.world.{name}={value}: single tasks have nothing of the kind; add "
+                "data.world.tasks=thoughts, or leave it out"
+            )
+    given = {
+        "data.path": recipe.data.path,
+        "data.sources": recipe.data.sources,
+        "environment.source": recipe.environment.source,
+    }
+    for key, value in given.items():
+        if value and world.tasks != "single":
+            raise InputError(
+                f"data.world.tasks={world.tasks} with {key}: the tasks are those of {key}; leave "
+                "one of them out"
+            )
 
 
 def _ignored(recipe: Recipe) -> list[tuple[bool, str]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+if TYPE_CHECKING:
+    from toolrest.world.thought_tasks import Knobs
 
 
 def _takes_bool(annotation: Any) -> bool:
@@ -57,6 +60,30 @@ class DataSource(Section):
     file lies. None: the path as it was written."""
 
 
+class World(Section):
+    """Which tasks of the embedded world, where neither data nor an environment is given;
+    docs/worlds.md has them."""
+
+    tasks: Literal["single", "thoughts"] = "single"
+    """single: a request whose values the calls copy. thoughts: the same, and the thought has to
+    find values that the request does not give plainly."""
+    decided_in_thought: float | None = Field(default=None, ge=0, le=1)
+    """With thoughts: the share of the values that the thought has to find. None: 1."""
+    idle_sentences: int | None = Field(default=None, ge=0, le=4)
+    """With thoughts: how many sentences the policy is told to think that decide nothing. None:
+    0."""
+
+    @property
+    def knobs(self) -> Knobs | None:
+        """Of the tasks whose thought decides; None: single tasks."""
+        from toolrest.world.thought_tasks import Knobs
+
+        if self.tasks == "single":
+            return None
+        share = 1.0 if self.decided_in_thought is None else self.decided_in_thought
+        return Knobs(share, self.idle_sentences or 0)
+
+
 class Data(Section):
     """Prompts and ground truths."""
 
@@ -64,6 +91,8 @@ class Data(Section):
     """A file of any format, or a data set on the hub. None: `sources`, or the embedded world."""
     sources: list[DataSource] = Field(default_factory=list)
     """A mixture, in place of `path`."""
+    world: World = World()
+    """The embedded world's tasks, without `path` and `sources`."""
     prompt: Literal["rlla", "template", "plain"] | None = None
     """How dialogues are worded. None: rlla for the dialect rlla, else the chat template's way; in
     plain words where the template lists no tools or writes another dialect."""

@@ -186,6 +186,17 @@ def _base(recipe: Recipe, origins: Mapping[str, str]) -> str:
     return f"{said}; sha256 of {', '.join(weights)}" if weights else said
 
 
+def _knobs(recipe: Recipe) -> str:
+    """What the tasks of the embedded world are like; nothing where they are the usual ones."""
+    knobs = recipe.data.world.knobs
+    if knobs is None:
+        return ""
+    return (
+        f" whose thought decides (decided_in_thought={knobs.decided_in_thought:g}, "
+        f"idle_sentences={knobs.idle_sentences})"
+    )
+
+
 def _data(recipe: Recipe, origins: Mapping[str, str], rows: Mapping[str, Any]) -> list[str]:
     lines = []
     source = recipe.environment.source
@@ -194,7 +205,7 @@ def _data(recipe: Recipe, origins: Mapping[str, str], rows: Mapping[str, Any]) -
         what = "Episodes" if recipe.acts else "Single steps of dialogues, evaluated in episodes"
         lines.append(f"{what} of the environment {code(name)}, seed {recipe.seed}")
     elif recipe.data.path is None and not recipe.data.sources:
-        lines.append(f"The embedded world's procedural tasks, seed {recipe.seed}")
+        lines.append(f"The embedded world's procedural tasks{_knobs(recipe)}, seed {recipe.seed}")
     for key, value in origins.items():
         if key.startswith("data "):
             path = key.removeprefix("data ")

@@ -105,9 +105,11 @@ def example_prompt(recipe: Recipe) -> tuple[Prompt, str]:
     may be private.
     """
     if recipe.policy == EMBEDDED and recipe.data.path is None and not recipe.data.sources:
-        from toolrest.world.tasks import Split, make_samples
+        from toolrest.world.sets import world_samples
+        from toolrest.world.tasks import Split
 
-        return sample_prompt(make_samples(Split.HELDOUT, 1)[0]), (
+        (sample,) = world_samples(Split.HELDOUT, 1, 0, recipe.data.world.knobs)
+        return sample_prompt(sample), (
             "It was trained on tasks like the one below: the tools in the system message, and one "
             "request. It is a small policy of a made-up world and knows no other words."
         )

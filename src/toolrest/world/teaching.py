@@ -41,6 +41,11 @@ class Lesson:
     """The share of it that is left at the end; linear."""
     write: Write
     """Writes row number `index`."""
+    reasoning_weight: float = REASONING_WEIGHT
+    """What a token of the reasoning counts, others being 1."""
+    dtype: torch.dtype = torch.bfloat16
+    """Arithmetic of the forwards. Where the CPU has none of bfloat16, float32 is several times
+    faster."""
 
 
 def _batches(
@@ -77,7 +82,7 @@ def teach(
     seed: int,
     report: Callable[[str], None],
 ) -> None:
-    """Train on a lesson, the loss on the answers alone, reasoning at a lower weight."""
+    """Train on a lesson, the loss on the answers alone, reasoning at a weight of its own."""
     vocabulary, dialect = Vocabulary.from_tokenizer(tokenizer), get_dialect("rlla")
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=lesson.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
@@ -96,8 +101,9 @@ def teach(
         targets = labels[:, 1:]
         counted = targets != NOT_LEARNED
         regions = label_tokens(ids[:, 1:], counted, vocabulary, dialect)[counted]
-        weights = torch.where(regions == Region.REASONING, REASONING_WEIGHT, 1.0)
-        with torch.autocast(model.device.type, dtype=torch.bfloat16):
+        weights = torch.where(regions == Region.REASONING, lesson.reasoning_weight, 1.0)
+        half = lesson.dtype == torch.bfloat16
+        with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=half):
             hidden = model.model(ids).last_hidden_state[:, :-1]
             logits = model.lm_head(hidden[counted])
         losses = cross_entropy(logits.float(), targets[counted], reduction="none")

@@ -74,12 +74,13 @@ def _own_rows(
     """The samples of a recipe's data; see `load_samples`."""
     count = recipe.evaluation.samples
     if not recipe.sources:
-        from toolrest.world.demonstrations import demonstrated_samples
-        from toolrest.world.tasks import Split, make_samples
+        from toolrest.world.sets import demonstrated_world, world_samples
+        from toolrest.world.tasks import Split
 
+        knobs = recipe.data.world.knobs
         return Samples(
-            demonstrated_samples(Split.TRAIN, _WORLD_TRAIN_SAMPLES, recipe.seed),
-            make_samples(Split.HELDOUT, count),
+            demonstrated_world(Split.TRAIN, _WORLD_TRAIN_SAMPLES, recipe.seed, knobs),
+            world_samples(Split.HELDOUT, count, 0, knobs),
             [],
         )
     if rows is None:
