@@ -134,7 +134,7 @@ def resamples(count: int, seed: int = 0) -> torch.Tensor:
 def gains(products: Products, batch: int, counts: torch.Tensor) -> torch.Tensor:
     """The gain per unit of a step's length, by region, of each resample, [S, R].
 
-    A prompt that a resample holds twice makes no pair with itself.
+    A prompt that a resample holds twice makes no pair with itself. A step of no length gains 0.
 
     Args:
         products: of one method and target.
@@ -147,7 +147,8 @@ def gains(products: Products, batch: int, counts: torch.Tensor) -> torch.Tensor:
     mean = (weighed * counts).sum(2).T / number[:, None]
     if products.shift is not None:
         mean = mean + (counts - 1) @ products.shift.T
-    return mean / length(products, batch, counts)[:, None]
+    steps = length(products, batch, counts)[:, None]
+    return torch.where(steps > 0, mean / steps, 0.0)
 
 
 def length(products: Products, batch: int, counts: torch.Tensor) -> torch.Tensor:
