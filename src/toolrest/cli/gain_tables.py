@@ -23,7 +23,7 @@ def print_gain(label: str, result: dict[str, Any]) -> None:
     from toolrest.io.console import table
 
     console = plain_console()
-    console.width = max(console.width, 160)  # a figure that is cut would be another figure
+    console.width = max(console.width, 200)  # a figure that is cut would be another figure
     console.print(
         f"{label}: {result['trajectories']} responses to {result['prompts']} prompts, "
         f"{result['parameters']} parameters, steps of {result['batch']} prompts, "
