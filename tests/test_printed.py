@@ -62,6 +62,10 @@ SHORTER = {
     r"toolrest train(?!.*--dry-run)": SMALL,
     "toolrest compare mine.yaml": (*ONE_STEP, "--seeds", "2"),
     "toolrest compare": (*ONE_STEP, "--seeds", "1"),
+    "toolrest gain": (
+        *("--prompts", "8", "--group", "2", "--batch", "2", "--methods", "rest"),
+        *("rollout.max_response_tokens=8", "lora.rank=1", "lora.target_modules=q_proj"),
+    ),
     "toolrest variance": ("--prompts", "4", "--group", "2", "rollout.max_response_tokens=8"),
     r"(\S+ )?toolrest evaluate (?!.*--categories).*--on bfcl": (
         *("--limit", "1", "--max-tokens", "4", "--categories", "non_live"),

@@ -148,6 +148,7 @@ TOOLS = (
         (("score", "RUN/rollouts/step-000001.jsonl"), "an episode"),
         (("score", "RUN/evaluation/after.jsonl"), "an episode"),
         (("variance", "--run", "RUN"), "not of episodes"),
+        (("gain", "--run", "RUN"), "not of episodes"),
         (("data", "show", "RUN/recipe.yaml"), "no dialogues"),
         (("data", "check", "RUN/recipe.yaml"), "no dialogues"),
         (("data", "prepare", "RUN/recipe.yaml", "--output", "o.parquet"), "no dialogues"),

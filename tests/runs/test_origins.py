@@ -276,7 +276,7 @@ def test_the_flag_is_for_runs_that_go_on():
     assert done.exit_code == 2 and "goes with --resume" in done.output
 
 
-@pytest.mark.parametrize("words", [["variance", "--run"], ["inspect"]])
+@pytest.mark.parametrize("words", [["variance", "--run"], ["gain", "--run"], ["inspect"]])
 def test_commands_that_go_back_to_a_run_see_a_change(words, stopped, its_policy):
     stopped.rollouts.mkdir(exist_ok=True)
     (stopped.rollouts / "step-000000.jsonl").write_text('{"response": "a"}\n')

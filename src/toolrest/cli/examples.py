@@ -45,6 +45,7 @@ _EXAMPLES = {
         "toolrest compare --methods grpo,rest --seeds 3",
         "toolrest compare recipe.yaml --seeds 8 evaluation.every=3 --out comparison",
     ),
+    "gain": ("toolrest gain", "toolrest gain --run runs/NAME --methods grpo,rest,gtpo"),
     "variance": ("toolrest variance", "toolrest variance --run runs/NAME"),
 }
 

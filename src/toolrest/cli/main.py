@@ -10,6 +10,7 @@ from toolrest.cli.estimate import estimate
 from toolrest.cli.evaluate import evaluate
 from toolrest.cli.examples import HELP_OPTIONS, example
 from toolrest.cli.export import export
+from toolrest.cli.gain import gain
 from toolrest.cli.group import OneLineGroup
 from toolrest.cli.inspect import inspect
 from toolrest.cli.new import new
@@ -44,6 +45,7 @@ app.command(epilog=example("export"))(export)
 app.command(epilog=example("score"))(score)
 app.command(epilog=example("compare"))(compare)
 app.command(epilog=example("variance"))(variance)
+app.command(epilog=example("gain"))(gain)
 app.command(epilog=example("recipes"))(recipes)
 
 

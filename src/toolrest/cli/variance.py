@@ -1,18 +1,17 @@
 """`toolrest variance`: how much the policy gradient varies under each weighting, and why."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from toolrest.cli.errors import one_line_errors
-from toolrest.cli.recipes import ARGUMENTS, split_arguments
+from toolrest.cli.measured import measured_policies, without_nan
+from toolrest.cli.recipes import ARGUMENTS
 from toolrest.io.terminal import require_shown, say, say_lost
 
 if TYPE_CHECKING:
     from toolrest.recipe import Recipe
-    from toolrest.runs.folder import RunFolder
 
 _SCHEMES = (
     "rest,rest@0.5,rest@1,rest:inverse_entropy,rest:collision,official,official@0.5,official@1,"
@@ -59,7 +58,7 @@ def variance(
         overrides = [] if group is None else [f"rollout.group_size={group}"]
         if trust_remote_code:
             overrides.append("trust_remote_code=true")
-        recipe, policies = _policies([*(arguments or []), *overrides], run)
+        recipe, policies = measured_policies([*(arguments or []), *overrides], run)
         _refuse_environment(recipe)
         names = [name for name in schemes.split(",") if name and name != "uniform"]
         found = {
@@ -69,7 +68,7 @@ def variance(
             from toolrest.io.files import write_json, writing
 
             with writing(output):
-                write_json(output, _without_nan(found))
+                write_json(output, without_nan(found))
         for label, result in found.items():
             print_variance(label, result)
         if output is not None:
@@ -89,49 +88,6 @@ def _refuse_environment(recipe: "Recipe") -> None:
             f"environment.source={source}: variance is measured of single responses, and not of "
             "episodes; take a recipe without an environment"
         )
-
-
-def _policies(
-    arguments: list[str], run: Path | None
-) -> tuple["Recipe", list[tuple[str, Path | None]]]:
-    """The recipe, and by label the folder of each policy; None: the recipe's own."""
-    from toolrest.errors import InputError
-    from toolrest.policy.folder import kept_recipe
-    from toolrest.recipe import load_recipe, load_run_recipe
-    from toolrest.runs.folder import RunFolder
-
-    path, overrides = split_arguments(arguments)
-    if run is None:
-        recipe = load_recipe(path, overrides)
-        return recipe, [(recipe.policy, None)]
-    folder = RunFolder(run)
-    if not folder.recipe.is_file():
-        from toolrest.runs.missing import no_run
-
-        raise InputError(f"--run {run}: {no_run(run)}")
-    if path is not None:
-        raise InputError(f"{path}: with --run the recipe is the run's own")
-    recipe = kept_recipe(load_run_recipe(folder.recipe, overrides, trusted=False), folder.recipe)
-    _check_unchanged(recipe, folder)
-    whole = folder.whole_checkpoints().items()
-    kept = [(f"step {step}", each) for step, each in whole if (each / "config.json").is_file()]
-    return recipe, [("step 0", None), *kept]
-
-
-def _check_unchanged(recipe: "Recipe", run: "RunFolder") -> None:
-    """What the run was trained on is still there, but for what an override has replaced."""
-    from toolrest.errors import InputError, short_list
-    from toolrest.runs.origins import differences, file_origins, read_origins
-
-    now, before = file_origins(recipe), read_origins(run.data)
-    both = before.keys() & now.keys()
-    changed = differences({name: before[name] for name in both}, {name: now[name] for name in both})
-    if changed:
-        raise InputError(
-            f"--run {run.path}: since the run began, {short_list(changed)}; put back what was there"
-        )
-    if not before:
-        say(f"note: {run.path} has kept no hashes of its data and policy", err=True)
 
 
 def _measure(
@@ -231,12 +187,3 @@ def _agreement(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         }
         for name, guess in guesses.items()
     }
-
-
-def _without_nan(value: Any) -> Any:
-    """JSON has no NaN: null."""
-    if isinstance(value, dict):
-        return {key: _without_nan(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -15,7 +15,7 @@ from toolrest.data.sample import Sample
 from toolrest.engines.common.asked import Asked
 from toolrest.engines.common.recipe_reward import recipe_reward
 from toolrest.engines.common.reward import totals
-from toolrest.policy.speech import read_speech
+from toolrest.policy.speech import Speech, read_speech
 from toolrest.recipe import Recipe
 from toolrest.rollout.sampler import recipe_draw
 from toolrest.rollout.shared_prefix import sample_groups
@@ -40,14 +40,39 @@ class Trajectories:
     """G."""
 
 
-def sample_trajectories(
+@dataclass(frozen=True)
+class Responses:
+    """Sampled responses and what each is scored by, N = P * G of them, a group's next to each
+    other.
+    """
+
+    prompts: list[list[int]]
+    """Prompt ids, one a group."""
+    ids: list[list[int]]
+    """Each response's token ids."""
+    texts: list[str]
+    """Each response's text."""
+    asked: list[Asked]
+    """What each is scored by."""
+    speech: Speech
+    """How the policy's tokens are read."""
+    group_size: int
+    """G."""
+
+    @property
+    def openings(self) -> list[str]:
+        """What each prompt has written of the reply already."""
+        return [each.opening for each in self.asked]
+
+
+def sample_responses(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     samples: Sequence[Sample],
     recipe: Recipe,
     seed: int,
-) -> Trajectories:
-    """A group of responses to every sample, scored at the start of the reward's schedule."""
+) -> Responses:
+    """A group of responses to every sample."""
     group = recipe.rollout.group_size
     prompts = [render_prompt(sample, tokenizer) for sample in samples]
     uniforms = torch.rand(
@@ -56,8 +81,7 @@ def sample_trajectories(
         dtype=torch.float64,
         generator=torch.Generator().manual_seed(seed),
     )
-    reward = recipe_reward(recipe)
-    speech = read_speech(tokenizer, reward.dialect, model.generation_config)
+    speech = read_speech(tokenizer, recipe_reward(recipe).dialect, model.generation_config)
     responses = sample_groups(
         model,
         prompts,
@@ -67,20 +91,31 @@ def sample_trajectories(
         draw=recipe_draw(recipe),
         uniforms=uniforms,
     )
-    openings = [speech.opening(prompt) for prompt in prompts for _ in range(group)]
     asked = [
-        Asked(sample.ground_truth, opening, sample.declared)
-        for sample, opening in zip(
-            (sample for sample in samples for _ in range(group)), openings, strict=True
-        )
+        Asked(sample.ground_truth, speech.opening(prompt), sample.declared)
+        for sample, prompt in zip(samples, prompts, strict=True)
+        for _ in range(group)
     ]
     texts = [speech.vocabulary.text(ids) for ids in responses]
-    rewards = totals(reward.score_batch(texts, asked))
+    return Responses(prompts, responses, texts, asked, speech, group)
+
+
+def sample_trajectories(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    samples: Sequence[Sample],
+    recipe: Recipe,
+    seed: int,
+) -> Trajectories:
+    """A group of responses to every sample, scored at the start of the reward's schedule."""
+    found = sample_responses(model, tokenizer, samples, recipe, seed)
+    rewards = totals(recipe_reward(recipe).score_batch(found.texts, found.asked))
     regions = []
-    for ids, opening in zip(responses, openings, strict=True):
+    for ids, opening in zip(found.ids, found.openings, strict=True):
         row = torch.tensor([ids])
         mask = torch.ones_like(row)
-        labels = label_tokens(row, mask, speech.vocabulary, speech.dialect, openings=[opening])
-        regions.append(labels[0])
+        vocabulary, dialect = found.speech.vocabulary, found.speech.dialect
+        regions.append(label_tokens(row, mask, vocabulary, dialect, openings=[opening])[0])
+    group = found.group_size
     advantages = group_normalise(torch.tensor(rewards, dtype=torch.float64), group)
-    return Trajectories(prompts, responses, advantages, regions, group)
+    return Trajectories(found.prompts, found.ids, advantages, regions, group)

@@ -1,0 +1,212 @@
+"""`toolrest gain`: how much a normalised step of each method improves a target at a policy."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from toolrest.cli.errors import one_line_errors
+from toolrest.cli.measured import measured_policies, without_nan
+from toolrest.cli.recipes import ARGUMENTS
+from toolrest.io.terminal import require_shown, say, say_lost
+
+if TYPE_CHECKING:
+    from torch.nn import Parameter
+    from transformers import PreTrainedModel
+
+    from toolrest.experiments.gain_methods import GainMethod
+    from toolrest.experiments.gain_rank import Ranks
+    from toolrest.experiments.gain_report import Gains
+    from toolrest.recipe import Recipe
+
+_METHODS = "grpo,rest,rest@0.5,official,gtpo,actions,spans"
+_USED = ("data.max_prompt_tokens", "rollout.max_response_tokens", "rollout.group_size")
+"""Of the settings that follow from a policy, those that a measurement has."""
+_MOST_BYTES = 16 * 2**30
+"""Of gradients held at once, whatever the machine has."""
+_SHARE = 0.7
+"""Of the free memory that gradients may take."""
+
+
+def gain(
+    arguments: Annotated[list[str] | None, ARGUMENTS] = None,
+    methods: Annotated[
+        str,
+        typer.Option(
+            help="As `toolrest compare --list` names them; rest@0.5 is half way through a run.",
+            metavar="NAMES",
+        ),
+    ] = _METHODS,
+    prompts: Annotated[
+        int, typer.Option(min=8, help="Prompts; a group of responses to each.")
+    ] = 32,
+    group: Annotated[
+        int | None,
+        typer.Option(min=2, help="Responses to a prompt; the recipe's rollout.group_size if not."),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Prompts of a step; those of the recipe's step if not."),
+    ] = None,
+    target: Annotated[
+        str, typer.Option(help="What a step is to improve: reward, exact, or both.")
+    ] = "reward,exact",
+    run: Annotated[
+        Path | None, typer.Option(help="A run's folder: its recipe, and every checkpoint it kept.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="A comparison's folder, whose ranking is compared.")
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the policy.")
+    ] = False,
+    output: Annotated[Path | None, typer.Option(help="JSON file that receives all figures.")] = (
+        None
+    ),
+) -> None:
+    """Measure how much a step of each method improves the target at a policy, or along a run."""
+    with one_line_errors():
+        from toolrest.cli.gain_tables import print_gain, print_ranks
+        from toolrest.cli.work import quiet_libraries
+        from toolrest.experiments.gain_methods import check_targets, read_gain_methods
+
+        quiet_libraries()
+        overrides = [] if group is None else [f"rollout.group_size={group}"]
+        if trust_remote_code:
+            overrides.append("trust_remote_code=true")
+        recipe, policies = measured_policies([*(arguments or []), *overrides], run)
+        targets = check_targets(target)
+        chosen = read_gain_methods(recipe, methods)
+        training = None if against is None else _training(against, chosen)
+        found = {
+            label: _measure(recipe, (label, folder), prompts, chosen, targets, batch)
+            for label, folder in policies
+        }
+        ranks: dict[str, list[Ranks]] = {}
+        if training is not None:
+            from toolrest.experiments.gain_rank import rank_against
+
+            ranks = {label: rank_against(each, training) for label, each in found.items()}
+        if output is not None:
+            from dataclasses import asdict
+
+            from toolrest.io.files import write_json, writing
+
+            values = {
+                label: each.values
+                | ({"ranks": [asdict(r) for r in ranks[label]]} if label in ranks else {})
+                for label, each in found.items()
+            }
+            with writing(output):
+                write_json(output, without_nan(values))
+        for label, each in found.items():
+            print_gain(label, each.values)
+            if label in ranks:
+                print_ranks(ranks[label])
+        if output is not None:
+            say(f"all figures  {output}")
+            say_lost(f"all figures are in {output}")
+        else:
+            require_shown()
+
+
+def _training(folder: Path, chosen: "Sequence[GainMethod]") -> dict:
+    """Each shared method's final values by seed, and a line on what is missing."""
+    from toolrest.experiments.gain_rank import training_results
+
+    results, missing = training_results(folder, [method.name for method in chosen])
+    for line in missing:
+        say(line, err=True)
+    return results
+
+
+def _measure(
+    recipe: "Recipe",
+    policy: tuple[str, Path | None],
+    prompts: int,
+    methods: "Sequence[GainMethod]",
+    targets: Sequence[str],
+    batch: int | None,
+) -> "Gains":
+    from rich.progress import BarColumn, Progress, TimeRemainingColumn
+
+    from toolrest.engines.common.data import load_samples
+    from toolrest.errors import InputError
+    from toolrest.experiments.gain_report import GainPlan, gain_at, passes
+    from toolrest.io.console import console, text_column
+    from toolrest.policy.sizing import size_recipe
+    from toolrest.policy.tokenizer import load_tokenizer
+    from toolrest.policy.weights import load_policy
+    from toolrest.rollout.sampler import shares_prefix
+
+    label, folder = policy
+    tokenizer = load_tokenizer(recipe)
+    sized, settings = size_recipe(recipe, tokenizer)
+    for each in settings:
+        if each.key in _USED:
+            say(str(each))
+    samples = load_samples(sized, tokenizer).train[:prompts]
+    if len(samples) < prompts:
+        raise InputError(f"--prompts {prompts}: the data has {len(samples)}")
+    step = batch or sized.responses_per_update // sized.rollout.group_size
+    if step > prompts:
+        raise InputError(
+            f"--prompts {prompts}: fewer than the {step} of one step; use more, or a smaller "
+            "--batch"
+        )
+    word, _, number = label.partition(" ")
+    done = int(number) / sized.max_steps if word == "step" else 0.0
+    plan = GainPlan(methods, targets, step, min(done, 1.0))
+    model = load_policy(sized, folder)
+    shares_prefix(model, "shared_prefix")
+    trained = _trained(model, sized)
+    _check_size(sum(p.numel() for p in trained), prompts, len(targets))
+    columns = (text_column("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(), transient=True) as progress:
+        task = progress.add_task(label, total=prompts * passes(plan))
+        return gain_at(
+            model,
+            tokenizer,
+            samples,
+            sized,
+            plan,
+            on_prompt=lambda: progress.advance(task),
+        )
+
+
+def _trained(model: "PreTrainedModel", recipe: "Recipe") -> list["Parameter"]:
+    """Those that gradients are of: all, or of fresh adapters B alone.
+
+    At the start B = 0, so the gradient of A is 0, and the policy is the one without adapters.
+    """
+    if recipe.lora.rank:
+        import torch
+        from peft import inject_adapter_in_model
+
+        from toolrest.engines.trl.settings import lora_config
+
+        torch.manual_seed(recipe.seed)
+        inject_adapter_in_model(lora_config(recipe), model)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(".lora_B." in name)
+    return [p for p in model.parameters() if p.requires_grad]
+
+
+def _check_size(parameters: int, prompts: int, targets: int) -> None:
+    """A gradient of each prompt by region, and one for each target, are held at once."""
+    from toolrest.core.regions import Region
+    from toolrest.errors import InputError
+    from toolrest.policy.sizing import free_memory
+
+    need = 4 * parameters * prompts * (len(Region) + targets)
+    most = min(_MOST_BYTES, int(_SHARE * free_memory()))
+    if need > most:
+        fits = most // (4 * parameters * (len(Region) + targets))
+        raise InputError(
+            f"--prompts {prompts}: the gradients of {parameters / 1e6:.1f} M parameters need "
+            f"{need / 2**30:.1f} GiB, and {most / 2**30:.1f} may be used; "
+            + (f"use --prompts {fits}, or " if fits >= 8 else "")
+            + "low-rank adapters (lora.rank=1), fewer modules (lora.target_modules=q_proj), or a "
+            "smaller policy"
+        )
