@@ -33,7 +33,7 @@ ELSEWHERE = {
     r"toolrest train (--resume runs/<name>|recipes/verl-qwen3-1.7b.yaml)$": "verl",
     r"toolrest train \S+ engine.processes=8": "GPUs",
     r".*data.path=ToolRL/": "rows that lie elsewhere",
-    r".*--out (evidence|trials)": "hours",
+    r".*--out (evidence|trials|apart)": "hours",
     r"--methods": "a part of a command",
 }
 """What is not run here, by how its line begins: why."""
