@@ -46,6 +46,7 @@ VARIED = {
 """Settings of `data` that change a prompt's text."""
 NOT_IN_A_PROMPT = {
     *("path", "sources", "thought_sentences", "heldout_fraction", "max_prompt_tokens"),
+    "world",
 }
 """Which rows there are, which fit, and what is taught of them."""
 SETTINGS = [

@@ -253,7 +253,7 @@ def check(path: Path, output: Path, rng: random.Random, counts: Counter[str]) ->
     forms = [None, None, None, *(FORMS.get(name, name) for name in ROWS)]
     source = Source(str(path), format=rng.choice(forms), mask=rng.choice((0.0, 0.5)))
     before = sorted(each.name for each in path.parent.iterdir())
-    began = time.monotonic()
+    began = time.process_time()  # whatever else the machine does
     for name, act in (
         ("strict", lambda: list(iterate_samples(source, rendering, 0))),
         ("lenient", lambda: list(iterate_samples(source, rendering, 0, Skipped()))),
@@ -276,7 +276,7 @@ def check(path: Path, output: Path, rng: random.Random, counts: Counter[str]) ->
         assert len(again) == pq.read_metadata(output).num_rows
         output.unlink()
         manifest_path(output).unlink()
-    assert time.monotonic() - began < SLOW, path
+    assert time.process_time() - began < SLOW, path
     assert sorted(each.name for each in path.parent.iterdir()) == before
     assert not list(output.parent.iterdir())
 

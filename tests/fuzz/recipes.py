@@ -192,7 +192,7 @@ def check(text: str | bytes, written: list[str], folder: Path) -> bool:
     """Whether the recipe is one. Raises whatever reading it should not."""
     path = folder / "recipe.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
-    began = time.monotonic()
+    began = time.process_time()  # whatever else the machine does
     try:
         recipe = load_recipe(path, list(written))
     except InputError as error:
@@ -200,7 +200,7 @@ def check(text: str | bytes, written: list[str], folder: Path) -> bool:
         assert len(str(error)) < LONGEST, str(error)[:300]
         return False
     finally:
-        assert time.monotonic() - began < SLOW, (text, written)
+        assert time.process_time() - began < SLOW, (text, written)
     path.write_text(dump_recipe(recipe), encoding="utf-8")
     again = load_recipe(path, [])
     assert dump_recipe(again) == dump_recipe(recipe)

@@ -12,7 +12,7 @@ from trl.trainer.sft_config import SFTConfig
 from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import Region
 from toolrest.core.weights import RegionEntropy, get_scheme
-from toolrest.engines.common.entropy import EntropyTracker
+from toolrest.engines.common.entropy import EntropyTracker, StartEntropy
 from toolrest.engines.common.reward import ToolReward
 from toolrest.engines.trl.prefix.trainer import Scored
 from toolrest.engines.trl.sft import RegionSFTTrainer
@@ -46,6 +46,7 @@ def trainer(scheme="rest", source="online", processes=1, main=True, **config):
     made.config = SimpleNamespace(**config)
     made.state = SimpleNamespace(global_step=3, max_steps=12)
     made.entropy = EntropyTracker(source, decay=0.75)
+    made.start = StartEntropy()
     made._logged = RegionEntropy.zero()
     made.tools = []
     made._recording = None
