@@ -231,7 +231,7 @@ def test_the_state_goes_on_in_every_process():
         assert now.mean[F] == pytest.approx(0.75 * 1.5 + 0.25 * 5)  # (3 * 1 + 3) / 4 = 1.5 before
     fresh = trainer()
     fresh.take_state({"followed": None, "window": entropy(1.0).to_lists()})  # as written once
-    assert fresh.extra_state() == {"step": 0, "followed": None}
+    assert fresh.extra_state() == {"step": 0, "followed": None, "start": None}
 
 
 def test_statistics_are_caught_once_and_only_where_asked(monkeypatch):
