@@ -1,0 +1,165 @@
+"""Weights by signal in the TRL engine: what is measured, and runs that go on."""
+
+import pytest
+import torch
+from datasets import Dataset
+from trl_settings import settings
+
+from toolrest.core.regions import Region
+from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
+from toolrest.errors import InputError
+from toolrest.policy.weights import load_policy
+from toolrest.recipe import Recipe
+from toolrest.world.tasks import Split, make_samples
+
+R = len(Region)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    samples = make_samples(Split.TRAIN, 16)
+    return Dataset.from_list(
+        [{"prompt": list(s.prompt), "ground_truth": s.ground_truth} for s in samples]
+    )
+
+
+def made(config, dataset, tokenizer, kind=ResTTrainer, **more):
+    return kind(
+        model=load_policy(Recipe()),
+        processing_class=tokenizer,
+        reward_funcs=[ToolReward()],
+        train_dataset=dataset,
+        args=config,
+        **more,
+    )
+
+
+def parameters(trainer):
+    return torch.cat([p.detach().reshape(-1) for p in trainer.model.parameters()])
+
+
+class Spy(ResTTrainer):
+    """Keeps what each generation measured and what it was made of."""
+
+    def _follow_signal(self, output, regions, mask, credited):
+        self.seen = getattr(self, "seen", [])
+        self.seen.append((dict(output), regions, mask, credited, self._target_credit()))
+        return super()._follow_signal(output, regions, mask, credited)
+
+    def _sketched(self, output, coefficients, metric):
+        self.measured = getattr(self, "measured", [])
+        found = super()._sketched(output, coefficients, metric)
+        state = [self.optimizer.state[p].get("exp_avg_sq") for p in self.model.parameters()]
+        kept = [None if each is None else each.clone() for each in state]
+        self.measured.append((len(self.seen) - 1, found, kept, parameters(self)))
+        return found
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        pytest.param({"prefix_sharing": "on", "micro_tokens": 600}, marks=pytest.mark.slow),
+        pytest.param({"loss_type": "dapo", "optim": "sgd"}, marks=pytest.mark.slow),
+    ],
+)
+def test_sketches_are_of_the_gradients(tmp_path, dataset, embedded_tokenizer, more):
+    """The policy of a generation, its logits by transformers, its gradients one by one."""
+    config = ResTConfig(weighting="signal", **settings(tmp_path, max_steps=2), **more)
+    trainer = made(config, dataset, embedded_tokenizer, Spy)
+    trainer.train()
+    sgd = "optim" in more
+    assert len(trainer.measured) == (2 if sgd else 1)  # Adam has no v before its first step
+    place, found, squares, weights = trainer.measured[-1]
+    output, regions, mask, credited, aims = trainer.seen[place]
+    policy = load_policy(Recipe())
+    torch.nn.utils.vector_to_parameters(weights, policy.parameters())
+    ids = torch.cat((output["prompt_ids"], output["completion_ids"]), 1)
+    attention = torch.cat((output["prompt_mask"], output["completion_mask"]), 1)
+    width = output["completion_ids"].shape[1]
+    positions = (attention.cumsum(1) - 1).clamp(min=0)
+    logits = policy(ids, attention_mask=attention, position_ids=positions).logits[:, -width - 1 : -1]
+    scores = logits.log_softmax(-1).gather(2, output["completion_ids"][..., None])[..., 0] * mask
+    root = [torch.ones(())] * len(squares)
+    if not sgd:
+        mean = sum(v.sum() for v in squares) / sum(v.numel() for v in squares)
+        root = [((v / mean).sqrt() + 0.03) ** -0.5 for v in squares]
+    lengths = mask.sum() if sgd else mask.sum(1, keepdim=True) * len(mask)
+    weighed = credited[:, None] / lengths
+    wanted = [torch.where(regions == r, weighed, 0.0) for r in Region]
+    for each, sketched in zip([*wanted, aims[:, None] / len(mask)], found, strict=True):
+        total = (each * scores).sum()
+        gradients = torch.autograd.grad(total, list(policy.parameters()), retain_graph=True)
+        scaled = [g * m for g, m in zip(gradients, root, strict=True)]
+        expected = trainer._sketch(scaled)
+        assert torch.allclose(sketched, expected, rtol=1e-3, atol=1e-4 * expected.abs().max())
+
+
+def test_the_target_s_credit_is_against_the_other_responses(tmp_path, dataset, embedded_tokenizer):
+    config = ResTConfig(weighting="signal", **settings(tmp_path))
+    trainer = made(config, dataset, embedded_tokenizer)
+    nan = torch.nan
+    trainer._rewards = torch.tensor([1.0, 2.0, 3.0, 6.0, 4.0, nan, nan, 2.0])
+    expected = [1 - 11 / 3, 2 - 10 / 3, 3 - 3, 6 - 2, 2, 0, 0, -2]
+    assert trainer._target_credit().tolist() == pytest.approx(expected)
+
+
+def test_the_first_generations_are_grpo_bitwise_and_later_ones_are_not(
+    tmp_path, dataset, embedded_tokenizer
+):
+    """Adam's v is there from the second generation on, two batches from the fourth on."""
+    runs = {}
+    for steps in (3, 5):
+        for scheme in ("uniform", "signal"):
+            config = ResTConfig(weighting=scheme, **settings(tmp_path, max_steps=steps))
+            trainer = made(config, dataset, embedded_tokenizer)
+            trainer.train()
+            runs[steps, scheme] = parameters(trainer)
+    assert torch.equal(runs[3, "uniform"], runs[3, "signal"])
+    assert not torch.equal(runs[5, "uniform"], runs[5, "signal"])
+
+
+def test_a_resumed_run_is_a_straight_run_bitwise(tmp_path, dataset, embedded_tokenizer):
+    options = settings(tmp_path, max_steps=5, save_strategy="steps", save_steps=3)
+    straight = made(ResTConfig(weighting="signal", **options), dataset, embedded_tokenizer)
+    straight.train()
+    resumed = made(ResTConfig(weighting="signal", **options), dataset, embedded_tokenizer)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    assert resumed.state.global_step == 5
+    assert torch.equal(parameters(straight), parameters(resumed))
+    assert straight.extra_state() == resumed.extra_state()
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ({"optim": "adafactor"}, "optim='adafactor'"),
+        ({"loss_type": "luspo"}, "luspo"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(tmp_path, dataset, embedded_tokenizer, more, text):
+    config = ResTConfig(weighting="signal", **settings(tmp_path, **more))
+    with pytest.raises(InputError, match=text):
+        made(config, dataset, embedded_tokenizer)
+
+
+def test_responses_of_several_turns_are_refused(tmp_path, dataset, embedded_tokenizer):
+    config = ResTConfig(weighting="signal", **settings(tmp_path))
+    with pytest.raises(InputError, match="several turns"):
+        made(config, dataset, embedded_tokenizer, environment="world")
+
+
+def test_an_optimiser_of_other_moments_is_refused(tmp_path, dataset, embedded_tokenizer):
+    config = ResTConfig(weighting="signal", **settings(tmp_path))
+    policy = load_policy(Recipe())
+    trainer = ResTTrainer(
+        model=policy,
+        processing_class=embedded_tokenizer,
+        reward_funcs=[ToolReward()],
+        train_dataset=dataset,
+        args=config,
+        optimizers=(torch.optim.Adamax(policy.parameters()), None),
+    )
+    with pytest.raises(InputError, match="Adamax: it has no exp_avg_sq"):
+        trainer.train()
