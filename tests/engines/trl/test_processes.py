@@ -142,6 +142,16 @@ COMPARED = (
 """What compares tokens, or rewards to go, over the batch."""
 
 
+def test_the_signal_of_all_processes_is_measured(tmp_path, forking):
+    """The first weights by signal are those of the fourth step."""
+    more = ("weighting.scheme=signal", "max_steps=5", "save_steps=5")
+    one = weights(train_here(tmp_path, *more, "name=one"))
+    two = weights(train(forking, tmp_path, *more, "name=two", "engine.processes=2"))
+    assert max((one[name] - two[name]).abs().max().item() for name in one) < 2e-6
+    last = json.loads((tmp_path / "runs/two/metrics.jsonl").read_text().splitlines()[-1])
+    assert abs(last["weight/reasoning"] - 1) > 1e-3
+
+
 @pytest.mark.parametrize("more", COMPARED)
 def test_what_compares_tokens_of_the_batch_trains_alike_in_two_processes(more, tmp_path, forking):
     one = weights(train_here(tmp_path, *more, "name=one"))

@@ -7,10 +7,12 @@ from trl_settings import settings
 
 from toolrest.core.regions import Region
 from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.trl.job import TrlEngine
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
 from toolrest.errors import InputError
 from toolrest.policy.weights import load_policy
-from toolrest.recipe import Recipe
+from toolrest.recipe import Recipe, load_recipe
+from toolrest.runs.folder import RunFolder
 from toolrest.world.tasks import Split, make_samples
 
 R = len(Region)
@@ -79,7 +81,9 @@ def test_sketches_are_of_the_gradients(tmp_path, dataset, embedded_tokenizer, mo
     attention = torch.cat((output["prompt_mask"], output["completion_mask"]), 1)
     width = output["completion_ids"].shape[1]
     positions = (attention.cumsum(1) - 1).clamp(min=0)
-    logits = policy(ids, attention_mask=attention, position_ids=positions).logits[:, -width - 1 : -1]
+    logits = policy(ids, attention_mask=attention, position_ids=positions).logits[
+        :, -width - 1 : -1
+    ]
     scores = logits.log_softmax(-1).gather(2, output["completion_ids"][..., None])[..., 0] * mask
     root = [torch.ones(())] * len(squares)
     if not sgd:
@@ -93,7 +97,7 @@ def test_sketches_are_of_the_gradients(tmp_path, dataset, embedded_tokenizer, mo
         gradients = torch.autograd.grad(total, list(policy.parameters()), retain_graph=True)
         scaled = [g * m for g, m in zip(gradients, root, strict=True)]
         expected = trainer._sketch(scaled)
-        assert torch.allclose(sketched, expected, rtol=1e-3, atol=1e-4 * expected.abs().max())
+        assert (sketched - expected).norm() <= 1e-3 * expected.norm()
 
 
 def test_the_target_s_credit_is_against_the_other_responses(tmp_path, dataset, embedded_tokenizer):
@@ -105,6 +109,7 @@ def test_the_target_s_credit_is_against_the_other_responses(tmp_path, dataset, e
     assert trainer._target_credit().tolist() == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_the_first_generations_are_grpo_bitwise_and_later_ones_are_not(
     tmp_path, dataset, embedded_tokenizer
 ):
@@ -120,6 +125,7 @@ def test_the_first_generations_are_grpo_bitwise_and_later_ones_are_not(
     assert not torch.equal(runs[5, "uniform"], runs[5, "signal"])
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_a_straight_run_bitwise(tmp_path, dataset, embedded_tokenizer):
     options = settings(tmp_path, max_steps=5, save_strategy="steps", save_steps=3)
     straight = made(ResTConfig(weighting="signal", **options), dataset, embedded_tokenizer)
@@ -150,6 +156,7 @@ def test_responses_of_several_turns_are_refused(tmp_path, dataset, embedded_toke
         made(config, dataset, embedded_tokenizer, environment="world")
 
 
+@pytest.mark.slow
 def test_an_optimiser_of_other_moments_is_refused(tmp_path, dataset, embedded_tokenizer):
     config = ResTConfig(weighting="signal", **settings(tmp_path))
     policy = load_policy(Recipe())
@@ -163,3 +170,17 @@ def test_an_optimiser_of_other_moments_is_refused(tmp_path, dataset, embedded_to
     )
     with pytest.raises(InputError, match="Adamax: it has no exp_avg_sq"):
         trainer.train()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (["environment.source=world"], "use environment.train=steps"),
+        (["engine.sharding=zero2", "engine.processes=2"], "use engine.sharding=ddp"),
+        (["optimizer.name=adamw_8bit"], "moments in 8 bits"),
+    ],
+)
+def test_recipes_that_cannot_measure_it_are_refused_first(tmp_path, overrides, text):
+    recipe = load_recipe(None, ["weighting.scheme=signal", *overrides])
+    with pytest.raises(InputError, match=text):
+        TrlEngine().check(recipe, RunFolder(tmp_path))

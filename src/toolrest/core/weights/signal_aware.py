@@ -52,7 +52,8 @@ class SignalAware(Scheme):
 
     def region_weights(self, known: RegionSignal) -> torch.Tensor:
         """Each region's weight before normalisation, float64, [number of regions]."""
-        from toolrest.core.signal import best_region_weights  # loads scipy, which others do not need
+        # Loads scipy, which no other scheme needs
+        from toolrest.core.signal import best_region_weights
 
         if known.batches <= 1 or known.signal.sum() <= 0:
             return torch.ones_like(known.signal)

@@ -157,7 +157,7 @@ class SignalTrainer(MeasuringTrainer):
         return self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
 
     def _target_credit(self) -> torch.Tensor:
-        """Y_i - mean of the other responses' Y of this process's rows, 0 where there is no reward."""
+        """Y_i - mean of the other responses' Y of this process's rows, [B]; 0 without a reward."""
         rewards = cast(torch.Tensor, self._rewards).view(-1, self._group_size)
         there = ~rewards.isnan()
         values, counts = rewards.nan_to_num(), there.sum(1, keepdim=True)
