@@ -34,18 +34,20 @@ def test_weights_by_hand():
 
 def test_shrinkage_by_hand():
     """After 3 batches s = 2 / 2 = 1: k = 3 / 5, and w = (Q + D)^-1 (c + k D 1)
-    = ((1 + .6) / 2, (2 + 2.4) / 8) = (.8, .55), scaled to .64 + 4 * .3025 = 1.85 -> 5."""
+    = ((1 + .6) / 2, (2 + 2.4) / 8) = (.8, .55), scaled to .64 + 4 * .3025 = 1.85 -> 5; half of that counts, 2 / (2 + 2)."""
     known = signal_of({F: 1.0, T: 4.0}, {F: 1.0, T: 2.0}, batches=3.0)
     found = SignalAware(shrinkage=2.0).region_weights(known)
     scale = (5 / 1.85) ** 0.5
-    assert found[[F, T]].tolist() == pytest.approx([0.8 * scale, 0.55 * scale], rel=1e-6)
+    assert found[[F, T]].tolist() == pytest.approx(
+        [0.5 + 0.4 * scale, 0.5 + 0.275 * scale], rel=1e-6
+    )
 
 
 def test_weights_stay_within_their_bounds():
     known = signal_of({F: 1.0, T: 1.0}, {F: 1.0, T: 0.0})
     found = SignalAware(shrinkage=0.0, w_max=1.3).region_weights(known)
     assert found[F] == 1.3
-    assert found[T] == 0.25
+    assert found[T] == 0.5
 
 
 def test_absent_regions_weigh_one_and_so_do_all_where_nothing_is_known():

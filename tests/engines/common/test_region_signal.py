@@ -93,5 +93,5 @@ def test_a_region_of_pure_noise_ends_at_a_low_weight(seed):
         sketches[R] = aim + sketches[Region.REASONING] + torch.randn(256)
         tracker.add(sketches)
     found = SignalAware(w_min=0.0).region_weights(tracker.known())
-    assert found[Region.REASONING] < 0.3
+    assert found[Region.REASONING] < 0.4
     assert found[Region.NAME] > 1.1

@@ -19,20 +19,21 @@ class SignalAware(Scheme):
     expected gain w . c / sqrt(w' Q w) of a step of fixed length, with the noise
     Q_{rs} = E <g_r, g_s> and the signal c_r = <E g_r, E u>, u the gradient of the reward. The
     engine measures both on earlier batches, so the weights do not depend on the batch that they
-    weigh. With B batches measured they are shrunk by s = `shrinkage` / (B - 1), see
-    `best_region_weights`. All regions weigh 1 while fewer than two batches are measured, and where
+    weigh. With B batches measured, s = `shrinkage` and n = B - 1, they are `best_region_weights`
+    with the shrinkage s / n, clipped to [w_min, w_max], of which n / (n + s) counts and 1 the rest:
+    the first is little where the whole signal is, and the second holds anyway. All regions weigh 1 while fewer than two batches are measured, and where
     a step of equal weights shows no gain: there the measurement tells nothing.
     """
 
     shrinkage: float = 8.0
-    """Towards equal weights, after two batches; with more it falls as 1 / (batches - 1)."""
+    """Towards equal weights: after so many batches and one more, half of the way is left."""
     decay: float = 0.95
     """Weight of the past in the moving averages, in [0, 1); 0.95 is worth 39 batches at most."""
     rows: int = 32
     """Responses of a generation that are measured, at most those of an optimiser step."""
-    w_min: float = 0.25
+    w_min: float = 0.5
     """Least weight of a region before normalisation, at most 1."""
-    w_max: float = 4.0
+    w_max: float = 2.0
     """Greatest weight of a region before normalisation, at least 1."""
     reads_signal: bool = field(default=True, init=False, repr=False)
 
@@ -57,6 +58,7 @@ class SignalAware(Scheme):
 
         if known.batches <= 1 or known.signal.sum() <= 0:
             return torch.ones_like(known.signal)
-        shrinkage = self.shrinkage / (known.batches - 1)
-        found = best_region_weights(known.noise, known.signal, shrinkage)
-        return found.clamp(self.w_min, self.w_max)
+        more = known.batches - 1
+        found = best_region_weights(known.noise, known.signal, self.shrinkage / more)
+        trust = more / (more + self.shrinkage)
+        return 1 + trust * (found.clamp(self.w_min, self.w_max) - 1)
