@@ -34,7 +34,8 @@ def test_weights_by_hand():
 
 def test_shrinkage_by_hand():
     """After 3 batches s = 2 / 2 = 1: k = 3 / 5, and w = (Q + D)^-1 (c + k D 1)
-    = ((1 + .6) / 2, (2 + 2.4) / 8) = (.8, .55), scaled to .64 + 4 * .3025 = 1.85 -> 5; half of that counts, 2 / (2 + 2)."""
+    = ((1 + .6) / 2, (2 + 2.4) / 8) = (.8, .55), scaled to .64 + 4 * .3025 = 1.85 -> 5.
+    Half of that counts, 2 / (2 + 2)."""
     known = signal_of({F: 1.0, T: 4.0}, {F: 1.0, T: 2.0}, batches=3.0)
     found = SignalAware(shrinkage=2.0).region_weights(known)
     scale = (5 / 1.85) ** 0.5

@@ -20,9 +20,9 @@ class SignalAware(Scheme):
     Q_{rs} = E <g_r, g_s> and the signal c_r = <E g_r, E u>, u the gradient of the reward. The
     engine measures both on earlier batches, so the weights do not depend on the batch that they
     weigh. With B batches measured, s = `shrinkage` and n = B - 1, they are `best_region_weights`
-    with the shrinkage s / n, clipped to [w_min, w_max], of which n / (n + s) counts and 1 the rest:
-    the first is little where the whole signal is, and the second holds anyway. All regions weigh 1 while fewer than two batches are measured, and where
-    a step of equal weights shows no gain: there the measurement tells nothing.
+    with the shrinkage s / n, clipped to [w_min, w_max]; these count n / (n + s), and 1 the rest.
+    All regions weigh 1 while fewer than two batches are measured, and where a step of equal
+    weights shows no gain: there the measurement tells nothing.
     """
 
     shrinkage: float = 8.0
