@@ -83,6 +83,11 @@ def test_no_line_is_wider_than_the_terminal(columns):
         assert len(line) <= columns
 
 
+def test_weights_by_gradients_are_shown_of_a_run_alone():
+    output = run("--text", TEXT, "--scheme", "signal", code=2)
+    assert "weighs by gradients of its run's earlier batches" in " ".join(output.split())
+
+
 def test_a_prompt_gives_entropies(embedded_tokenizer):
     Path("p.txt").write_text("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n")
     output = run("--text", TEXT, "--prompt", "p.txt", "--html", "i.html")

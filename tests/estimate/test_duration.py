@@ -5,6 +5,7 @@ import pytest
 from toolrest.estimate.duration import Duration, Speed, describe, duration, evaluated_on, spoken
 from toolrest.estimate.needs import Device
 from toolrest.estimate.shape import ModelShape
+from toolrest.estimate.time import signal_forwards
 from toolrest.recipe import parse_recipe
 
 SMOL = ModelShape(30, 576, 9, 3, 64, 1536, 49_152, tied=True)
@@ -47,6 +48,24 @@ def test_the_measured_step_of_a_policy_of_135_million():
     )
     assert 60 < found.step < 240 and found.training == pytest.approx(5 * found.step)
     assert found.total == found.training
+
+
+@pytest.mark.parametrize(
+    ("weighting", "rows"),
+    [
+        ({"scheme": "rest"}, 0),
+        ({"scheme": "signal"}, 8),
+        ({"scheme": "signal", "options": {"rows": 4}}, 4),
+    ],
+)
+def test_measuring_the_signal_is_a_forward_and_seven_backwards_of_its_rows(weighting, rows):
+    """Of 16 responses a generation, 8 an update."""
+    made = recipe(
+        weighting=weighting,
+        rollout={"prompts_per_step": 4, "group_size": 4},
+        optimizer={"mini_batch": 2},
+    )
+    assert signal_forwards(made) == rows / 16 * 15
 
 
 def test_evaluations_are_counted():

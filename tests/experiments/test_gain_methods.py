@@ -121,6 +121,7 @@ def test_the_target_s_credit_by_hand(measured):
         ((), "rest@x", "from 0 to 1"),
         ((), "rest,rest", "given twice"),
         ((), "nobody", "nobody"),
+        ((), "signal", "method signal: it weighs by gradients of its run's batches"),
         ((), "grpo:optimizer.loss=bnpo", "optimizer.loss=bnpo"),
         (("environment.source=world",), "rest", "environment.source=world"),
         (("optimizer.mask_truncated=true",), "rest", "optimizer.mask_truncated"),

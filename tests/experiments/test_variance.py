@@ -511,6 +511,7 @@ def test_along_a_run(tmp_path):
     ("arguments", "words"),
     [
         (["--schemes", "stare"], "weighs tokens one by one"),
+        (["--schemes", "signal"], "weighs by gradients of its run's batches"),
         (["--schemes", "rset"], "did you mean 'rest'"),
         (["--schemes", "rest@2"], "progress must be a number from 0 to 1"),
         (["--schemes", "rest:x"], "not a valid EntropyRule"),

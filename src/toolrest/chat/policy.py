@@ -130,7 +130,7 @@ def chat_scheme(target: Target) -> Scheme:
     """The weighting that a chat shows: the run's, or ResT's.
 
     Raises:
-        InputError: it weighs tokens by what their group did.
+        InputError: it weighs tokens by what their group did, or by gradients.
     """
     weighting = target.recipe.weighting
     scheme = get_scheme(weighting.scheme, **weighting.options)
@@ -138,6 +138,11 @@ def chat_scheme(target: Target) -> Scheme:
         raise InputError(
             f"--weights: the scheme {weighting.scheme} weighs tokens by what their group did; "
             "look at a group by toolrest inspect"
+        )
+    if scheme.reads_signal:
+        raise InputError(
+            f"--weights: the scheme {weighting.scheme} weighs by gradients of its run's batches; "
+            "look at the run's responses by toolrest inspect"
         )
     return scheme
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-from toolrest.core.weights import get_scheme
+from toolrest.core.regions import Region
+from toolrest.core.weights import SignalAware, get_scheme
 from toolrest.estimate.gpus import Efficiency, Gpu
 from toolrest.estimate.memory import (
     cache_bytes,
@@ -205,7 +206,8 @@ def seconds(
         prefill=done.prefill_flops / samplers / rate,
         decode=max(read / memory_rate, done.decode_flops / samplers / rate),
         old_log_probs=forward * (old_policy_forwards(recipe) + (recipe.optimizer.beta > 0)),
-        weighting=(WEIGHTING_SECONDS + REWARD_SECONDS) * recipe.responses_per_generation / cores,
+        weighting=(WEIGHTING_SECONDS + REWARD_SECONDS) * recipe.responses_per_generation / cores
+        + forward * signal_forwards(recipe),
         update=update + adam * recipe.steps_per_generation,
         weight_sync=2 * shape.parameters / sync_rate if uses_vllm(recipe) else 0.0,
     )
@@ -223,6 +225,16 @@ def old_policy_forwards(recipe: Recipe) -> int:
     wanted = measured or recipe.rollout.saved_entropies
     unknown = wanted and recipe.rollout.sampler != "shared_prefix"
     return int(recipe.engine.name == "verl" or several or corrected or unknown)
+
+
+def signal_forwards(recipe: Recipe) -> float:
+    """What measuring the signal of regions takes a generation, in forwards of all its responses: of
+    a part of them one forward, and a backward of two for each region and for the target."""
+    scheme = get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
+    if not isinstance(scheme, SignalAware):
+        return 0.0
+    rows = min(scheme.rows, recipe.responses_per_update)
+    return rows / recipe.responses_per_generation * (1 + 2 * (len(Region) + 1))
 
 
 def collective_rate(recipe: Recipe, gpu: Gpu, efficiency: Efficiency) -> float:

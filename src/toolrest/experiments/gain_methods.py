@@ -84,7 +84,7 @@ def read_gain_methods(recipe: Recipe, written: str) -> list[GainMethod]:
 
     Raises:
         InputError: an unknown method, a progress outside 0 to 1, a method given twice, or a recipe
-            or method with what a fixed policy cannot show.
+            or method with what a fixed policy cannot show, such as weights by a run's batches.
     """
     _check_recipe(recipe)
     found: dict[str, GainMethod] = {}
@@ -98,6 +98,11 @@ def read_gain_methods(recipe: Recipe, written: str) -> list[GainMethod]:
             made = apply_method(recipe, method)
             _check_shown(recipe, made, name)
             scheme = get_scheme(made.weighting.scheme, **made.weighting.options)
+            if scheme.reads_signal:
+                raise InputError(
+                    f"method {name}: it weighs by gradients of its run's batches, of which a fixed "
+                    "policy has none; the region weights of the greatest gain are measured anyway"
+                )
             share = _progress(name, progress) if at else None
             found[name] = GainMethod(name, made, share, scheme)
     return list(found.values())

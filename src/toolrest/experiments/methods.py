@@ -145,6 +145,11 @@ PRESETS: dict[str, Method] = dict(
             "weighting.options.response=0.2",
             "weighting.options.other=0.2",
         ),
+        _preset(
+            "signal",
+            "region weights by signal and noise, measured on the way",
+            "weighting.scheme=signal",
+        ),
         _preset("actions", "GRPO on the action alone: reasoning weighs 0", *_ACTIONS),
         _preset("rest_stare", "ResT times STARE", "weighting.scheme=rest*stare"),
         _preset("spans", "credit by spans, every token weighs 1", _UNIFORM, _SPANS),

@@ -150,6 +150,11 @@ def _check(name: str) -> None:
             f"scheme {name}: it weighs tokens one by one; toolrest variance takes schemes that "
             "weigh a region's tokens alike: uniform, rest, official, optimum"
         )
+    if scheme.reads_signal:
+        raise InputError(
+            f"scheme {name}: it weighs by gradients of its run's batches, of which a fixed policy "
+            "has none; toolrest gain has the region weights of the greatest gain"
+        )
     try:
         if not 0 <= float(progress or 0.0) <= 1:
             raise ValueError

@@ -103,10 +103,16 @@ def inspect_response(
         progress: of the curriculum, in [0, 1].
 
     Raises:
-        ValueError: the scheme weighs tokens one by one, or needs region entropies and has none.
+        ValueError: the scheme weighs tokens one by one or by gradients, or needs region entropies
+            and has none.
     """
     if scheme.reads_tokens:
         raise ValueError("this scheme weighs tokens by what their group did; inspect a run instead")
+    if scheme.reads_signal:
+        raise ValueError(
+            "this scheme weighs by gradients of its run's earlier batches, which no response "
+            "tells; inspect a run of it, whose rollouts have their weights"
+        )
     regions, mask = response.label(scheme.scaffolding)
     weights = scheme(TokenBatch(regions, mask, progress, entropy))[0].tolist()
     return inspect_recorded(response, [Region(each) for each in regions[0].tolist()], weights)

@@ -11,6 +11,7 @@ from toolrest.core.regions import Region
 from toolrest.core.weights import (
     EntropyRule,
     RegionEntropy,
+    RegionSignal,
     Rest,
     Scheme,
     TokenBatch,
@@ -62,7 +63,10 @@ def test_every_scheme_keeps_the_contract(name, batch, progress, data):
         advantages=torch.tensor(data.draw(advantages)),
         group_size=len(mask),
     )
-    weights = get_scheme(name)(TokenBatch(regions, mask, progress, ALL, tokens))
+    spread = torch.tensor([[float(a * b % 5) for a in range(1, 7)] for b in range(1, 7)]).double()
+    moments = RegionSignal(spread @ spread.T, spread.sum(1) - 6, data.draw(st.floats(0, 40)))
+    batch = TokenBatch(regions, mask, progress, ALL, tokens, region_signal=moments)
+    weights = get_scheme(name)(batch)
     assert weights.dtype is torch.float32
     assert not weights.requires_grad
     assert (weights >= 0).all()
@@ -240,6 +244,7 @@ def test_what_a_scheme_reads_is_its_own_matter(name):
     scheme = get_scheme(name)
     reads = name in ("stare", "top_entropy", "gtpo", "actfocus", "contrast")
     assert scheme.reads_tokens == reads
+    assert scheme.reads_signal == (name == "signal")
     with pytest.raises(TypeError, match="reads_tokens"):
         type(scheme)(reads_tokens=not reads)
 

@@ -22,6 +22,7 @@ from toolrest.errors import InputError
 from toolrest.io.files import TakenError
 from toolrest.policy.folder import policy_path
 from toolrest.recipe import SHIPPED_SHARDING, Engine, Recipe, load_recipe
+from toolrest.runs.checkpoints import CHECKPOINT_STATE
 from toolrest.runs.claims import resumed_run
 from toolrest.runs.folder import RunFolder
 
@@ -140,6 +141,21 @@ COMPARED = (
     ("weighting.scheme=top_entropy", "advantage.credit=spans", "advantage.scale=batch"),
 )
 """What compares tokens, or rewards to go, over the batch."""
+
+
+def test_the_signal_of_all_processes_is_measured(tmp_path, forking):
+    """Of the second and the third generation, after Adam's first step."""
+    more = ("weighting.scheme=signal", "evaluation.samples=0")
+    one = train_here(tmp_path, *more, "name=one")
+    two = train(forking, tmp_path, *more, "name=two", "engine.processes=2")
+    states = [
+        json.loads((run.checkpoints / "checkpoint-3" / CHECKPOINT_STATE).read_text())["signal"]
+        for run in (one, two)
+    ]
+    assert states[0]["first"] == states[1]["first"] == 1.95
+    for name in ("noise", "own"):
+        alone, together = (torch.tensor(state[name]) for state in states)
+        assert torch.allclose(alone, together, rtol=1e-2, atol=1e-3 * float(alone.abs().max()))
 
 
 @pytest.mark.parametrize("more", COMPARED)

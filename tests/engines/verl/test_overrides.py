@@ -220,6 +220,7 @@ def test_options_come_last_and_replace_ours():
         (["rollout.vllm.mode=server"], "server"),
         (["lora={rank: 8, dropout: 0.1}"], "lora.dropout"),
         (["weighting.options={rule: collision}"], "rule=collision"),
+        (["weighting.scheme=signal"], "weighting.scheme=signal: .*use engine=trl"),
         (["max_steps=25", "optimizer.iterations=2"], "max_steps=25.*use 26"),
         (["evaluation.every=3", "optimizer.iterations=2", "max_steps=4"], "evaluation.every=3"),
         (["engine.mode=separate_async"], "rollout.nnodes: 1"),

@@ -14,8 +14,10 @@ from toolrest.core.weights.entropy import RegionEntropy, Statistic
 from toolrest.core.weights.gtpo import Gtpo
 from toolrest.core.weights.official import Official
 from toolrest.core.weights.product import Product
+from toolrest.core.weights.region_signal import RegionSignal
 from toolrest.core.weights.regional import Regional
 from toolrest.core.weights.rest import EntropyRule, Rest
+from toolrest.core.weights.signal_aware import SignalAware
 from toolrest.core.weights.stare import Stare
 from toolrest.core.weights.top_entropy import TopEntropy
 from toolrest.core.weights.uniform import Uniform
@@ -31,6 +33,7 @@ _SCHEMES: dict[str, type[Scheme]] = {
     "actfocus": ActFocus,
     "contrast": Contrast,
     "regional": Regional,
+    "signal": SignalAware,
 }
 
 
@@ -132,9 +135,11 @@ __all__ = [
     "Official",
     "Product",
     "RegionEntropy",
+    "RegionSignal",
     "Regional",
     "Rest",
     "Scheme",
+    "SignalAware",
     "Stare",
     "Statistic",
     "TokenBatch",

@@ -10,6 +10,7 @@ import torch
 from toolrest.core.precision import widen
 from toolrest.core.regions import Region
 from toolrest.core.weights.entropy import RegionEntropy, Statistic
+from toolrest.core.weights.region_signal import RegionSignal
 
 DELTA = 1e-8
 """Keeps the mean of an all-zero row from being divided by."""
@@ -48,6 +49,8 @@ class TokenBatch:
     start_entropy: float | None = None
     """Mean entropy of the tokens of the run's first generation, nats; None: this is the first, or
     the scheme does not read tokens."""
+    region_signal: RegionSignal | None = None
+    """Noise and signal of the regions' gradients of earlier batches; None: not measured."""
 
     @property
     def entropy(self) -> RegionEntropy:
@@ -71,6 +74,17 @@ class TokenBatch:
             raise ValueError("the batch has no token statistics; set the scheme's `reads_tokens`")
         return self.token_statistics
 
+    @property
+    def measured_signal(self) -> RegionSignal:
+        """Noise and signal of the regions' gradients.
+
+        Raises:
+            ValueError: the batch has none.
+        """
+        if self.region_signal is None:
+            raise ValueError("the batch has no region signal; set the scheme's `reads_signal`")
+        return self.region_signal
+
 
 @dataclass(frozen=True)
 class Scheme(ABC):
@@ -86,6 +100,9 @@ class Scheme(ABC):
     """What `batch.entropy` must have measured; None: the scheme does not read it."""
     reads_tokens: bool = field(default=False, init=False, repr=False)
     """Whether the scheme reads `batch.tokens`, which cost a forward unless the sampler tells."""
+    reads_signal: bool = field(default=False, init=False, repr=False)
+    """Whether the scheme reads `batch.measured_signal`, gradients by region; the engine trl alone
+    measures it, by the scheme's `decay` and `rows`."""
 
     @abstractmethod
     def weights(self, batch: TokenBatch) -> torch.Tensor:
@@ -107,14 +124,16 @@ class Scheme(ABC):
             which every token weighs 0 stays 0.
 
         Raises:
-            ValueError: the scheme reads region entropies or token statistics and the batch has
-                none.
+            ValueError: the scheme reads region entropies, token statistics or the regions' signal
+                and the batch has none.
         """
         name = type(self).__name__
         if self.statistic is not None and batch.region_entropy is None:
             raise ValueError(f"{name} weighs by region entropies; batch.region_entropy is None")
         if self.reads_tokens and batch.token_statistics is None:
             raise ValueError(f"{name} weighs tokens one by one; batch.token_statistics is None")
+        if self.reads_signal and batch.region_signal is None:
+            raise ValueError(f"{name} weighs by gradients; batch.region_signal is None")
         return normalise(self.weights(batch), batch.mask)
 
 

@@ -19,6 +19,11 @@ class Product(Scheme):
     """At least one; they must agree on the scaffolding's region and on the statistic they read."""
 
     def __post_init__(self) -> None:
+        if any(scheme.reads_signal for scheme in self.schemes):
+            raise ValueError(
+                "signal's weights are the best by themselves, and times others they are not; use "
+                "it alone"
+            )
         if len({scheme.scaffolding for scheme in self.schemes}) != 1:
             raise ValueError("its schemes put a call's scaffolding into different regions")
         statistics = {s.statistic for s in self.schemes} - {None}

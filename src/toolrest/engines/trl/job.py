@@ -40,10 +40,12 @@ class TrlEngine:
         """No notes.
 
         Raises:
-            InputError: an unknown scheme or option, a sampler that is not there, or a way of
-                sharing the policy that this machine has not.
+            InputError: an unknown scheme or option, one whose signal is not measured, a sampler
+                that is not there, or a way of sharing the policy that this machine has not.
         """
-        get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
+        scheme = get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
+        if scheme.reads_signal and recipe.method == "rl":
+            _check_signal(recipe)
         check_vllm(recipe)
         check_device(recipe, gpu=torch.cuda.is_available())
         return []
@@ -106,6 +108,36 @@ class TrlEngine:
             evaluation.add(steps, after)
         best = keep_best(job.run, recipe) if job.ranks.main else None
         return Outcome(before, after, steps, ended, best)
+
+
+def _check_signal(recipe: Recipe) -> None:
+    """Refuse, before anything is spent, where the regions' gradients are not measured.
+
+    Raises:
+        InputError: naming key, reason and mend.
+    """
+    environment, sharding = recipe.environment, recipe.engine.sharding
+    refused = [
+        (
+            environment.source is not None and environment.train == "trajectories",
+            f"environment.source={environment.source}: gradients are measured of single turns; use "
+            "environment.train=steps",
+        ),
+        (
+            sharding != "ddp",
+            f"engine.sharding={sharding}: no process has all of a gradient and of Adam's moments; "
+            "use engine.sharding=ddp",
+        ),
+        (
+            recipe.optimizer.name != "adamw",
+            f"optimizer.name={recipe.optimizer.name}: moments in 8 bits are not read; use adamw",
+        ),
+    ]
+    for wrong, reason in refused:
+        if wrong:
+            raise InputError(
+                f"weighting.scheme={recipe.weighting.scheme} with {reason}, or another scheme"
+            )
 
 
 def _ended(job: Job, step: int) -> str | None:

@@ -14,12 +14,12 @@ from toolrest.engines.common.asked import asked_by
 from toolrest.engines.common.potentials import batch_potentials
 from toolrest.engines.common.reward import ToolReward, totals
 from toolrest.engines.trl.checks import check_reward_dialect
-from toolrest.engines.trl.measuring import MeasuringTrainer
 from toolrest.engines.trl.rollout import STATISTICS
+from toolrest.engines.trl.signal import SignalTrainer
 from toolrest.policy.speech import read_speech
 
 
-class ScoringTrainer(MeasuringTrainer):
+class ScoringTrainer(SignalTrainer):
     """Knows the policy's dialect: how its responses begin and end, and what their parts earn."""
 
     def _start_scoring(self) -> None:

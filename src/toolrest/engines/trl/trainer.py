@@ -166,6 +166,7 @@ class ResTTrainer(ActingTrainer):
         self._logged = RegionEntropy.zero(self.accelerator.device)
         self._logged_turns = [self._logged for _ in Part]
         self._start_measuring()
+        self._start_signal(acts=self._has_turns)
 
     def _generate_and_score_completions(self, inputs):
         self._generation = generation = Generation.of(inputs)
@@ -193,16 +194,17 @@ class ResTTrainer(ActingTrainer):
             tokens = self._token_statistics(output, scored)
         entropy = self._region_entropy(output, regions, mask, scored)
         start = self._start_entropy(tokens, regions, mask) if self.scheme.reads_tokens else None
-        batch = TokenBatch(regions, mask, self._progress(), entropy, tokens, start)
-        weights = weigh_together(self.scheme, batch, self.accelerator)
-        if self.config.normalise == "turn":
-            weights = normalise_turns(weights, mask)
-        weights = self._finite_rows("weight", weights, output["completion_ids"])
         credited = advantages
         if self.config.credit == Credit.SPANS:
             credited = self._reward_to_go(inputs, output["completion_ids"], mask)
         elif self.config.credit == Credit.TURNS:
             credited = self._turns_to_go(mask, self._episode_rewards(mask.device))
+        signal = self._follow_signal(output, regions, mask, credited)
+        batch = TokenBatch(regions, mask, self._progress(), entropy, tokens, start, signal)
+        weights = weigh_together(self.scheme, batch, self.accelerator)
+        if self.config.normalise == "turn":
+            weights = normalise_turns(weights, mask)
+        weights = self._finite_rows("weight", weights, output["completion_ids"])
         output["advantages"] = credit.apply(weights, credited)
         output["regions"] = regions
         if drawn is not None:
@@ -324,13 +326,16 @@ class ResTTrainer(ActingTrainer):
         return trainer_card(self, name, dataset)
 
     def extra_state(self) -> dict[str, Any]:
-        """The region entropies so far, and the entropy of the first generation."""
-        return {**self.entropy.to_dict(), "start": self.start.to_dict()}
+        """The region entropies so far, the entropy of the first generation, and the signal."""
+        signal = {} if self.signal is None else {"signal": self.signal.to_dict()}
+        return {**self.entropy.to_dict(), "start": self.start.to_dict(), **signal}
 
     def take_state(self, state: dict[str, Any]) -> None:
         """Restore what `extra_state` gave."""
         self.entropy.from_dict(state)
         self.start.from_dict(state.get("start"))
+        if self.signal is not None:
+            self.signal.from_dict(state.get("signal"))
 
 
 def _counted(batch: dict[str, Any]) -> torch.Tensor:

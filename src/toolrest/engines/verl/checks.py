@@ -125,6 +125,11 @@ def check_recipe(recipe: Recipe) -> None:
         if wrong:
             raise InputError(reason)
     scheme = get_scheme(recipe.weighting.scheme, **recipe.weighting.options)
+    if scheme.reads_signal:
+        raise InputError(
+            f"weighting.scheme={recipe.weighting.scheme}: it weighs by the regions' gradients, "
+            "which verl's workers do not give; use engine=trl, or another scheme"
+        )
     if scheme.statistic is Statistic.COLLISION:
         raise InputError(
             "weighting.options.rule=collision: verl's old policy gives entropies alone; use "
