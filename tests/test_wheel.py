@@ -104,7 +104,10 @@ def test_both_hold_what_is_needed_and_no_more(built):
     }
     source |= {f"toolrest/recipes/{path.name}" for path in ROOT.glob("recipes/*.yaml")}
     assert {name for name in names if ".dist-info/" not in name} == source
-    policies = {f"toolrest/world/{name}/model.safetensors" for name in ("policy", "chain_policy")}
+    policies = {
+        f"toolrest/world/{name}/model.safetensors"
+        for name in ("policy", "chain_policy", "thought_policy")
+    }
     assert {"toolrest/py.typed"} | policies <= names
     assert metadata["Version"] == PROJECT["version"]
     assert metadata["License-Expression"] == "Apache-2.0"
