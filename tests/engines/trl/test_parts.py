@@ -47,6 +47,7 @@ def trainer(scheme="rest", source="online", processes=1, main=True, **config):
     made.state = SimpleNamespace(global_step=3, max_steps=12)
     made.entropy = EntropyTracker(source, decay=0.75)
     made.start = StartEntropy()
+    made.signal = None
     made._logged = RegionEntropy.zero()
     made.tools = []
     made._recording = None
