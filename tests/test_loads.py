@@ -113,6 +113,7 @@ OURS = {
     "evaluate/backends/vllm.py": "the package vllm",
     "environments/child.py": "the system's numbers of our own process",
     "world/build_chains.py": "weights of the package",
+    "world/build_thoughts.py": "weights of the package",
 }
 """Places that load nothing that others made."""
 

@@ -12,7 +12,7 @@ from trl.trainer.sft_config import SFTConfig
 from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import Region
 from toolrest.core.weights import RegionEntropy, get_scheme
-from toolrest.engines.common.entropy import EntropyTracker
+from toolrest.engines.common.entropy import EntropyTracker, StartEntropy
 from toolrest.engines.common.reward import ToolReward
 from toolrest.engines.trl.prefix.trainer import Scored
 from toolrest.engines.trl.sft import RegionSFTTrainer
@@ -46,6 +46,8 @@ def trainer(scheme="rest", source="online", processes=1, main=True, **config):
     made.config = SimpleNamespace(**config)
     made.state = SimpleNamespace(global_step=3, max_steps=12)
     made.entropy = EntropyTracker(source, decay=0.75)
+    made.start = StartEntropy()
+    made.signal = None
     made._logged = RegionEntropy.zero()
     made.tools = []
     made._recording = None
@@ -230,7 +232,7 @@ def test_the_state_goes_on_in_every_process():
         assert now.mean[F] == pytest.approx(0.75 * 1.5 + 0.25 * 5)  # (3 * 1 + 3) / 4 = 1.5 before
     fresh = trainer()
     fresh.take_state({"followed": None, "window": entropy(1.0).to_lists()})  # as written once
-    assert fresh.extra_state() == {"step": 0, "followed": None}
+    assert fresh.extra_state() == {"step": 0, "followed": None, "start": None}
 
 
 def test_statistics_are_caught_once_and_only_where_asked(monkeypatch):
