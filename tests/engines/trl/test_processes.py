@@ -144,18 +144,22 @@ COMPARED = (
 
 
 def test_the_signal_of_all_processes_is_measured(tmp_path, forking):
-    """Of the second and the third generation, after Adam's first step."""
-    more = ("weighting.scheme=signal", "evaluation.samples=0")
+    """Of the second generation, after Adam's first step. In the third of this seed one process
+    draws another token than two, with GRPO as well, as the split of a batch changes rounding.
+    """
+    more = ("weighting.scheme=signal", "max_steps=2", "save_steps=2", "evaluation.samples=0")
     one = train_here(tmp_path, *more, "name=one")
     two = train(forking, tmp_path, *more, "name=two", "engine.processes=2")
     states = [
-        json.loads((run.checkpoints / "checkpoint-3" / CHECKPOINT_STATE).read_text())["signal"]
+        json.loads((run.checkpoints / "checkpoint-2" / CHECKPOINT_STATE).read_text())["signal"]
         for run in (one, two)
     ]
-    assert states[0]["first"] == states[1]["first"] == 1.95
+    assert states[0]["first"] == states[1]["first"] == 1
     for name in ("noise", "own"):
         alone, together = (torch.tensor(state[name]) for state in states)
-        assert torch.allclose(alone, together, rtol=1e-2, atol=1e-3 * float(alone.abs().max()))
+        greatest = float(alone.abs().max())
+        assert greatest > 0
+        assert torch.allclose(alone, together, rtol=1e-4, atol=1e-5 * greatest)
 
 
 @pytest.mark.parametrize("more", COMPARED)

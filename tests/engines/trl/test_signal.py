@@ -188,7 +188,6 @@ def test_an_optimiser_of_other_moments_is_refused(tmp_path, dataset, embedded_to
     [
         (["environment.source=world"], "use environment.train=steps"),
         (["engine.sharding=zero2", "engine.processes=2"], "use engine.sharding=ddp"),
-        (["engine.processes=2"], "use engine.processes=1"),
         (["optimizer.name=adamw_8bit"], "moments in 8 bits"),
     ],
 )

@@ -129,11 +129,6 @@ def _check_signal(recipe: Recipe) -> None:
             "use engine.sharding=ddp",
         ),
         (
-            recipe.engine.processes * recipe.engine.nodes > 1,
-            f"engine.processes={recipe.engine.processes}: it is measured in one process; use "
-            "engine.processes=1",
-        ),
-        (
             recipe.optimizer.name != "adamw",
             f"optimizer.name={recipe.optimizer.name}: moments in 8 bits are not read; use adamw",
         ),

@@ -66,10 +66,6 @@ class SignalTrainer(MeasuringTrainer):
                 "moments; use DDP or one process",
             ),
             (
-                self.accelerator.num_processes > 1,
-                "several processes: it is measured in one; use one process",
-            ),
-            (
                 optim not in _OPTIMISERS,
                 f"optim={optim!r}: its moments are not read; use {', '.join(_OPTIMISERS)}",
             ),
