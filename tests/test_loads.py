@@ -112,8 +112,7 @@ OURS = {
     "engines/trl/processes.py": "a number that our own process wrote",
     "evaluate/backends/vllm.py": "the package vllm",
     "environments/child.py": "the system's numbers of our own process",
-    "world/build_chains.py": "weights of the package",
-    "world/build_thoughts.py": "weights of the package",
+    "world/build.py": "weights of the package",
 }
 """Places that load nothing that others made."""
 

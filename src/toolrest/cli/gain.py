@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toolrest.cli.errors import one_line_errors
-from toolrest.cli.measured import measured_policies, without_nan
+from toolrest.cli.measured import (
+    Group,
+    Output,
+    Run,
+    Trust,
+    measured_policies,
+    measured_samples,
+    without_nan,
+)
 from toolrest.cli.recipes import ARGUMENTS
 from toolrest.io.terminal import require_shown, say, say_lost
 
@@ -21,8 +29,6 @@ if TYPE_CHECKING:
     from toolrest.recipe import Recipe
 
 _METHODS = "grpo,rest,rest@0.5,official,gtpo,actions,spans"
-_USED = ("data.max_prompt_tokens", "rollout.max_response_tokens", "rollout.group_size")
-"""Of the settings that follow from a policy, those that a measurement has."""
 _MOST_BYTES = 16 * 2**30
 """Of gradients held at once, whatever the machine has."""
 _SHARE = 0.7
@@ -41,10 +47,7 @@ def gain(
     prompts: Annotated[
         int, typer.Option(min=8, help="Prompts; a group of responses to each.")
     ] = 32,
-    group: Annotated[
-        int | None,
-        typer.Option(min=2, help="Responses to a prompt; the recipe's rollout.group_size if not."),
-    ] = None,
+    group: Group = None,
     batch: Annotated[
         int | None,
         typer.Option(min=1, help="Prompts of a step; those of the recipe's step if not."),
@@ -52,18 +55,12 @@ def gain(
     target: Annotated[
         str, typer.Option(help="What a step is to improve: reward, exact, or both.")
     ] = "reward,exact",
-    run: Annotated[
-        Path | None, typer.Option(help="A run's folder: its recipe, and every checkpoint it kept.")
-    ] = None,
+    run: Run = None,
     against: Annotated[
         Path | None, typer.Option(help="A comparison's folder, whose ranking is compared.")
     ] = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with the policy.")
-    ] = False,
-    output: Annotated[Path | None, typer.Option(help="JSON file that receives all figures.")] = (
-        None
-    ),
+    trust_remote_code: Trust = False,
+    output: Output = None,
 ) -> None:
     """Measure how much a step of each method improves the target at a policy, or along a run."""
     with one_line_errors():
@@ -72,10 +69,7 @@ def gain(
         from toolrest.experiments.gain_methods import check_targets, read_gain_methods
 
         quiet_libraries()
-        overrides = [] if group is None else [f"rollout.group_size={group}"]
-        if trust_remote_code:
-            overrides.append("trust_remote_code=true")
-        recipe, policies = measured_policies([*(arguments or []), *overrides], run)
+        recipe, policies = measured_policies(arguments or [], run, group, trust_remote_code)
         targets = check_targets(target)
         chosen = read_gain_methods(recipe, methods)
         training = None if against is None else _training(against, chosen)
@@ -131,24 +125,14 @@ def _measure(
 ) -> "Gains":
     from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
-    from toolrest.engines.common.data import load_samples
     from toolrest.errors import InputError
     from toolrest.experiments.gain_report import GainPlan, gain_at, passes
     from toolrest.io.console import console, text_column
-    from toolrest.policy.sizing import size_recipe
-    from toolrest.policy.tokenizer import load_tokenizer
     from toolrest.policy.weights import load_policy
     from toolrest.rollout.sampler import shares_prefix
 
     label, folder = policy
-    tokenizer = load_tokenizer(recipe)
-    sized, settings = size_recipe(recipe, tokenizer)
-    for each in settings:
-        if each.key in _USED:
-            say(str(each))
-    samples = load_samples(sized, tokenizer).train[:prompts]
-    if len(samples) < prompts:
-        raise InputError(f"--prompts {prompts}: the data has {len(samples)}")
+    sized, tokenizer, samples = measured_samples(recipe, prompts)
     step = batch or sized.responses_per_update // sized.rollout.group_size
     if step > prompts:
         raise InputError(

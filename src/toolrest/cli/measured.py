@@ -1,24 +1,48 @@
 """The policies that a command measures: a recipe's, or a run's first and kept ones."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from toolrest.cli.recipes import split_arguments
 from toolrest.io.terminal import say
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from toolrest.data.sample import Sample
     from toolrest.recipe import Recipe
     from toolrest.runs.folder import RunFolder
 
+Group = Annotated[
+    int | None,
+    typer.Option(min=2, help="Responses to a prompt; the recipe's rollout.group_size if not."),
+]
+Run = Annotated[
+    Path | None, typer.Option(help="A run's folder: its recipe, and every checkpoint it kept.")
+]
+Trust = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run code that comes with the policy.")
+]
+Output = Annotated[Path | None, typer.Option(help="JSON file that receives all figures.")]
+
+_USED = ("data.max_prompt_tokens", "rollout.max_response_tokens", "rollout.group_size")
+"""Of the settings that follow from a policy, those that a measurement has."""
+
 
 def measured_policies(
-    arguments: list[str], run: Path | None
+    arguments: list[str], run: Path | None, group: int | None = None, trust: bool = False
 ) -> tuple["Recipe", list[tuple[str, Path | None]]]:
     """The recipe, and by label the folder of each policy; None: the recipe's own.
 
     Args:
+        arguments: a recipe and its overrides.
         run: a run's folder; its first policy and every checkpoint that it kept.
+        group: responses to a prompt; None: as the recipe has it.
+        trust: whether code that comes with the policy is run.
 
     Raises:
         InputError: it is no run, or its data or policy have changed since.
@@ -28,7 +52,9 @@ def measured_policies(
     from toolrest.recipe import load_recipe, load_run_recipe
     from toolrest.runs.folder import RunFolder
 
-    path, overrides = split_arguments(arguments)
+    more = [] if group is None else [f"rollout.group_size={group}"]
+    more += ["trust_remote_code=true"] if trust else []
+    path, overrides = split_arguments([*arguments, *more])
     if run is None:
         recipe = load_recipe(path, overrides)
         return recipe, [(recipe.policy, None)]
@@ -44,6 +70,33 @@ def measured_policies(
     whole = folder.whole_checkpoints().items()
     kept = [(f"step {step}", each) for step, each in whole if _is_policy(each)]
     return recipe, [("step 0", None), *kept]
+
+
+def measured_samples(
+    recipe: "Recipe", prompts: int
+) -> tuple["Recipe", "PreTrainedTokenizerBase", "Sequence[Sample]"]:
+    """(the recipe with the settings that follow from its policy, the tokenizer, samples).
+
+    Args:
+        prompts: how many samples, the first of the training data.
+
+    Raises:
+        InputError: the data has fewer.
+    """
+    from toolrest.engines.common.data import load_samples
+    from toolrest.errors import InputError
+    from toolrest.policy.sizing import size_recipe
+    from toolrest.policy.tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(recipe)
+    sized, settings = size_recipe(recipe, tokenizer)
+    for each in settings:
+        if each.key in _USED:
+            say(str(each))
+    samples = load_samples(sized, tokenizer).train[:prompts]
+    if len(samples) < prompts:
+        raise InputError(f"--prompts {prompts}: the data has {len(samples)}")
+    return sized, tokenizer, samples
 
 
 def _check_unchanged(recipe: "Recipe", run: "RunFolder") -> None:

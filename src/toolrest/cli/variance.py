@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from toolrest.cli.errors import one_line_errors
-from toolrest.cli.measured import measured_policies, without_nan
+from toolrest.cli.measured import (
+    Group,
+    Output,
+    Run,
+    Trust,
+    measured_policies,
+    measured_samples,
+    without_nan,
+)
 from toolrest.cli.recipes import ARGUMENTS
 from toolrest.io.terminal import require_shown, say, say_lost
 
@@ -17,8 +25,6 @@ _SCHEMES = (
     "rest,rest@0.5,rest@1,rest:inverse_entropy,rest:collision,official,official@0.5,official@1,"
     "optimum"
 )
-_USED = ("data.max_prompt_tokens", "rollout.max_response_tokens", "rollout.group_size")
-"""Of the settings that follow from a policy, those that a measurement has."""
 _MOST_BYTES = 8 * 2**30
 """Of gradients held at once; what is meant for a small policy should not fill the machine."""
 
@@ -28,10 +34,7 @@ def variance(
     prompts: Annotated[
         int, typer.Option(min=4, help="Prompts; a group of responses to each.")
     ] = 32,
-    group: Annotated[
-        int | None,
-        typer.Option(min=2, help="Responses to a prompt; the recipe's rollout.group_size if not."),
-    ] = None,
+    group: Group = None,
     schemes: Annotated[
         str,
         typer.Option(
@@ -39,15 +42,9 @@ def variance(
             metavar="NAMES",
         ),
     ] = _SCHEMES,
-    run: Annotated[
-        Path | None, typer.Option(help="A run's folder: its recipe, and every checkpoint it kept.")
-    ] = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with the policy.")
-    ] = False,
-    output: Annotated[Path | None, typer.Option(help="JSON file that receives all figures.")] = (
-        None
-    ),
+    run: Run = None,
+    trust_remote_code: Trust = False,
+    output: Output = None,
 ) -> None:
     """Measure the gradient's variance at a policy, or along a run."""
     with one_line_errors():
@@ -55,10 +52,7 @@ def variance(
         from toolrest.cli.work import quiet_libraries
 
         quiet_libraries()
-        overrides = [] if group is None else [f"rollout.group_size={group}"]
-        if trust_remote_code:
-            overrides.append("trust_remote_code=true")
-        recipe, policies = measured_policies([*(arguments or []), *overrides], run)
+        recipe, policies = measured_policies(arguments or [], run, group, trust_remote_code)
         _refuse_environment(recipe)
         names = [name for name in schemes.split(",") if name and name != "uniform"]
         found = {
@@ -95,23 +89,12 @@ def _measure(
 ) -> dict[str, Any]:
     from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
-    from toolrest.engines.common.data import load_samples
-    from toolrest.errors import InputError
     from toolrest.experiments.variance_report import variance_at
     from toolrest.io.console import console, text_column
-    from toolrest.policy.sizing import size_recipe
-    from toolrest.policy.tokenizer import load_tokenizer
     from toolrest.policy.weights import load_policy
     from toolrest.rollout.sampler import shares_prefix
 
-    tokenizer = load_tokenizer(recipe)
-    recipe, settings = size_recipe(recipe, tokenizer)
-    for each in settings:
-        if each.key in _USED:
-            say(str(each))
-    samples = load_samples(recipe, tokenizer).train[:prompts]
-    if len(samples) < prompts:
-        raise InputError(f"--prompts {prompts}: the data has {len(samples)}")
+    recipe, tokenizer, samples = measured_samples(recipe, prompts)
     model = load_policy(recipe, folder)
     shares_prefix(model, "shared_prefix")
     _check_size(sum(p.numel() for p in model.parameters()), prompts, len(names) + 1)

@@ -12,9 +12,11 @@ import argparse
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
+from importlib.resources import files
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from toolrest.core.dialects import get_dialect
@@ -133,6 +135,31 @@ def build(out: Path, report: Callable[[str], None] = print) -> None:
     for number, lesson in enumerate(LESSONS):
         teach(model, tokenizer, lesson, seed=SEED + number, report=report)
     save(model, tokenizer, out, {"seed": SEED}, LESSONS)
+
+
+def build_on(
+    lessons: Sequence[Lesson],
+    seed: int,
+    attention: str,
+    out: Path,
+    report: Callable[[str], None] = print,
+) -> None:
+    """Go on from the embedded policy and save what it becomes in `out`, in bfloat16.
+
+    Args:
+        lessons: taught in turn, the first with the seed `seed`, the next with the one after it.
+        attention: the implementation that lessons are taught with, such as `sdpa`.
+        report: called with each line of progress.
+    """
+    tokenizer = build_tokenizer()
+    model = build_model(tokenizer)
+    weights = load_file(Path(str(files("toolrest.world"))) / "policy" / "model.safetensors")
+    model.load_state_dict(weights | {"lm_head.weight": weights["model.embed_tokens.weight"]})
+    model.set_attn_implementation(attention)
+    for number, lesson in enumerate(lessons):
+        teach(model, tokenizer, lesson, seed=seed + number, report=report)
+    record: dict[str, object] = {"seed": seed, "begins_with": "policy"}
+    save(model.bfloat16(), tokenizer, out, record, lessons)
 
 
 def save(

@@ -9,13 +9,11 @@ unsure and teaches it bad habits, which is what is left for reinforcement learni
 
 import random
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 
-from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
-from toolrest.world.build import build_model, build_tokenizer, main, save
+from toolrest.world.build import build_on, main
 from toolrest.world.chain_demonstrations import (
     Trajectory,
     demonstrate_chain,
@@ -23,7 +21,7 @@ from toolrest.world.chain_demonstrations import (
 )
 from toolrest.world.chain_tokens import prompt_ids, reply_ids, seam_ids
 from toolrest.world.tasks import Split
-from toolrest.world.teaching import NOT_LEARNED, Labelled, Lesson, teach
+from toolrest.world.teaching import NOT_LEARNED, Labelled, Lesson
 
 SEED = 20261126
 ERROR_RATE = 0.25
@@ -66,16 +64,7 @@ LESSONS = (
 
 def build(out: Path, report: Callable[[str], None] = print) -> None:
     """Build the policy and save it in `out` with the tokenizer (safetensors in bfloat16, JSON)."""
-    tokenizer = build_tokenizer()
-    model = build_model(tokenizer)
-    source = Path(str(files("toolrest.world"))) / "policy" / "model.safetensors"
-    weights = load_file(source)
-    model.load_state_dict(weights | {"lm_head.weight": weights["model.embed_tokens.weight"]})
-    model.set_attn_implementation("eager")
-    for number, lesson in enumerate(LESSONS):
-        teach(model, tokenizer, lesson, seed=SEED + number, report=report)
-    record: dict[str, object] = {"seed": SEED, "begins_with": "policy"}
-    save(model.bfloat16(), tokenizer, out, record, LESSONS)
+    build_on(LESSONS, SEED, "eager", out, report)
 
 
 if __name__ == "__main__":

@@ -9,18 +9,16 @@ teaches it a bad habit, which is what is left for reinforcement learning to mend
 
 import random
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
 from toolrest.data.prompts import render_prompt
-from toolrest.world.build import build_model, build_tokenizer, main, save
+from toolrest.world.build import build_on, main
 from toolrest.world.chain_tokens import reply_ids
 from toolrest.world.tasks import Split
-from toolrest.world.teaching import NOT_LEARNED, Labelled, Lesson, teach
+from toolrest.world.teaching import NOT_LEARNED, Labelled, Lesson
 from toolrest.world.thought_demonstrations import (
     demonstrate_thought,
     demonstrate_thought_with_errors,
@@ -73,16 +71,7 @@ LESSONS = (
 
 def build(out: Path, report: Callable[[str], None] = print) -> None:
     """Build the policy and save it in `out` with the tokenizer (safetensors in bfloat16, JSON)."""
-    tokenizer = build_tokenizer()
-    model = build_model(tokenizer)
-    source = Path(str(files("toolrest.world"))) / "policy" / "model.safetensors"
-    weights = load_file(source)
-    model.load_state_dict(weights | {"lm_head.weight": weights["model.embed_tokens.weight"]})
-    model.set_attn_implementation("sdpa")
-    for number, lesson in enumerate(LESSONS):
-        teach(model, tokenizer, lesson, seed=SEED + number, report=report)
-    record: dict[str, object] = {"seed": SEED, "begins_with": "policy"}
-    save(model.bfloat16(), tokenizer, out, record, LESSONS)
+    build_on(LESSONS, SEED, "sdpa", out, report)
 
 
 if __name__ == "__main__":

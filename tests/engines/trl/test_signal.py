@@ -1,5 +1,7 @@
 """Weights by signal in the TRL engine: what is measured, and runs that go on."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from datasets import Dataset
@@ -7,6 +9,7 @@ from trl_settings import settings
 
 from toolrest.core.regions import Region
 from toolrest.core.sketch import WIDTH
+from toolrest.core.weights import Scheme
 from toolrest.engines.common.reward import ToolReward
 from toolrest.engines.trl.job import TrlEngine
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
@@ -165,6 +168,23 @@ def test_responses_of_several_turns_are_refused(tmp_path, dataset, embedded_toke
     config = ResTConfig(weighting="signal", **settings(tmp_path))
     with pytest.raises(InputError, match="several turns"):
         made(config, dataset, embedded_tokenizer, environment="world")
+
+
+@dataclass(frozen=True)
+class Unmeasured(Scheme):
+    """A scheme of a user's own that does not say how it is measured."""
+
+    decay: float = 0.9
+    reads_signal = True
+
+    def weights(self, batch):
+        return torch.ones(batch.regions.shape)
+
+
+def test_a_scheme_of_one_s_own_says_how_it_is_measured(tmp_path, dataset, embedded_tokenizer):
+    config = ResTConfig(weighting=Unmeasured(), **settings(tmp_path))
+    with pytest.raises(InputError, match="Unmeasured has reads_signal and no field rows"):
+        made(config, dataset, embedded_tokenizer)
 
 
 @pytest.mark.slow

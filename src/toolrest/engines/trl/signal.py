@@ -57,6 +57,12 @@ class SignalTrainer(MeasuringTrainer):
             self.signal = SignalTracker(self._signal_scheme.decay)
 
     def _check_signal(self, acts: bool) -> None:
+        lacks = [name for name in ("decay", "rows") if not hasattr(self.scheme, name)]
+        if lacks:
+            raise InputError(
+                f"the weighting scheme {type(self.scheme).__name__} has reads_signal and no field "
+                f"{', '.join(lacks)}; they say how it is measured, as in SignalAware"
+            )
         loss, optim = self.loss_type, str(getattr(self.args.optim, "value", self.args.optim))
         refused = [
             (acts, "responses of several turns: it is measured of single ones; leave them out"),
