@@ -2,7 +2,8 @@
 #   make train ARGS="max_steps=5 weighting.scheme=uniform"
 # make real DATA=FOLDER: a real pretrained model, from its weights to a table.
 # make audit: whether a dependency has a known vulnerability; says so where nobody can be asked.
-# make test-slow: the tests that take long: killed processes, whole matrices, many examples.
+# make test-slow: the tests that take long: killed processes, real servers, many examples.
+# make test-release: the rest of the matrices of which test-slow runs a few cases (tests/tiers.py).
 # make test-cpus: the tests with stored numbers on every path of a CPU's arithmetic.
 # make test-verl: the tests of the verl engine, in an environment of their own.
 # make test-servers: vLLM and transformers' server against this process, in an environment of their own.
@@ -12,7 +13,7 @@ VENV_VLLM := .venv-vllm
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: train real test test-slow test-cpus test-verl test-servers lint audit benchmark
+.PHONY: train real test test-slow test-release test-cpus test-verl test-servers lint audit benchmark
 train: $(VENV)/installed
 	$(BIN)/toolrest train $(ARGS)
 
@@ -25,9 +26,12 @@ test: lint
 		--hypothesis-profile=quick
 
 test-slow: $(VENV)/tools
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m "slow and not release"
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m "hypothesis and not slow" \
 		--hypothesis-profile=thorough
+
+test-release: $(VENV)/tools
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m release
 
 test-cpus: $(VENV)/tools
 	scripts/cpu_paths.sh $(BIN)/python

@@ -6,6 +6,7 @@ import pytest
 from filelock import FileLock
 from forking import Forking
 from hypothesis import settings
+from tiers import mark_release
 
 # For `make test` and `make test-slow`, which draw the same examples each time, so that a change is
 # judged by itself; pytest alone draws new ones.
@@ -13,6 +14,10 @@ settings.register_profile("quick", deadline=None, max_examples=20, derandomize=T
 settings.register_profile("thorough", deadline=None, max_examples=150, derandomize=True)
 settings.register_profile("toolrest", deadline=None, max_examples=100)
 settings.load_profile("toolrest")
+
+
+def pytest_collection_modifyitems(items):
+    mark_release(items)
 
 
 @pytest.fixture(scope="session", autouse=True)

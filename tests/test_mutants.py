@@ -79,6 +79,7 @@ def test_a_fault_knows_the_lines_that_come_by_it():
     assert reaches["a + 1", 5] == range(4, 7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["core/regions.py", "core/weights/rest.py"])
 def test_every_fault_of_a_module_can_be_compiled_and_none_is_its_source(name):
     source = (SOURCE / name).read_text(encoding="utf-8")

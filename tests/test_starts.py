@@ -144,6 +144,7 @@ def left():
 REFUSED = "choose another name"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [nothing, killed_before_it_began])
 def test_of_two_who_begin_a_run_of_one_name_one_trains(before):
     starters = [Starter("a", "name=x", "never"), Starter("b", "name=x", "never")]

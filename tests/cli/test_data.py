@@ -79,6 +79,7 @@ def test_files_are_named_without_a_recipe_and_in_another_dialect():
     assert words in run("data", "show", "m.jsonl", "dialect=hermes", "--row", 1, code=2)
 
 
+@pytest.mark.slow
 def test_check_against_benchmarks():
     pytest.importorskip("bfcl_eval", reason="bfcl-eval is not installed")
     asked = "Find the area of a triangle with a base of 10 units and height of 5 units."

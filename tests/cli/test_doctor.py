@@ -101,6 +101,7 @@ def test_sections_are_announced_and_the_self_test_is_last(monkeypatch):
     assert done[-1] == "self-test"
 
 
+@pytest.mark.slow
 def test_memory_that_is_not_there_is_a_problem_and_what_is_named_is_enough(tmp_path, monkeypatch):
     """As a run of the same recipe is refused; with the embedded policy's folder as another one."""
     policy = tmp_path / "policy"

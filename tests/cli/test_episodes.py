@@ -28,6 +28,7 @@ def rows_of(folder):
     return [json.loads(line) for line in lines]
 
 
+@pytest.mark.slow
 def test_training_tells_tasks_done_turns_and_errors(acting_run):
     printed = (acting_run.parent.parent / "printed").read_text()
     metrics = json.loads((acting_run / "metrics.jsonl").read_text().splitlines()[0])

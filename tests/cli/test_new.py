@@ -115,6 +115,7 @@ def test_a_template_without_calls_gets_a_dialect_by_name(policies):
     assert plan()[0]["data"]["prompt"] == "plain"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("row", "think"), [(THOUGHT, True), (THOUGHTLESS, False)])
 @pytest.mark.parametrize("words", [("--method", "sft"), ("--warm-start",)])
 def test_supervised_learning_teaches_thoughts_where_there_are_any(policies, row, think, words):

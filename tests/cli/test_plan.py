@@ -53,6 +53,7 @@ REFUSED = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("made", "words", "said"), REFUSED)
 def test_rows_that_training_refuses_are_refused_in_the_same_words(made, words, said, monkeypatch):
     write(*made)

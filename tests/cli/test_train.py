@@ -207,6 +207,7 @@ STOPPED = (
 """From what is imported first to what is loaded last before a run is in use."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", STOPPED)
 def test_what_is_stopped_before_anything_was_done_begins_again_by_the_same_command(
     monkeypatch, where
@@ -428,6 +429,7 @@ def test_a_run_that_was_stopped_can_be_extended_and_one_tried_before_goes_on(tmp
     assert records(folder)[-1]["step"] == 6
 
 
+@pytest.mark.slow
 def test_fewer_steps_are_refused_and_change_nothing(done):
     before = {
         path: path.read_bytes()

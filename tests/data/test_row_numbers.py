@@ -88,6 +88,7 @@ def run(*arguments, code=0):
     return done.output
 
 
+@pytest.mark.slow
 def test_every_command_means_the_same_row(file):
     policy = ("--policy", "embedded", "--max-prompt-tokens", 5000)
     run("data", "check", file, *policy, "--output", "check.json", code=1)

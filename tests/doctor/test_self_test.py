@@ -42,6 +42,7 @@ def spoiled(run, name):
     return checks[name].found
 
 
+@pytest.mark.slow
 def test_here_it_passes(trained):
     checks = trained[1]
     assert [check.name for check in checks] == ["training", "numbers", "weights", "checkpoint"]

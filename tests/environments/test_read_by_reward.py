@@ -27,6 +27,7 @@ def ended(kind, reward):
         return episode.finish("", Ending.TURNS).result().reward
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "reward", "earned"),
     [

@@ -123,6 +123,7 @@ def test_reset_has_the_columns_that_it_takes_and_the_seed():
         assert "reset raised TypeError" in failed.failure and "account" in failed.failure
 
 
+@pytest.mark.slow
 def test_what_earns_nothing_or_no_number_is_said(tmp_path):
     """Rewards of 0 by oversight look like a policy that learns nothing."""
     tool = '    def go(self) -> str:\n        """Go."""\n        return "gone"\n'

@@ -70,6 +70,7 @@ def test_trials_give_pass_k_and_the_first_is_the_only_one_of_a_single_trial(acti
     assert "+0.00%" in compared and "trials: 1 and 3" in compared
 
 
+@pytest.mark.slow
 def test_a_checkpoint_can_be_named_and_the_folder_is_the_runs(acting_run, tmp_path):
     shutil.copytree(acting_run, "copy")
     run("copy", "--checkpoint", 1, "--samples", 2)
@@ -128,6 +129,7 @@ def test_a_folder_of_other_settings_is_kept(acting_run, tmp_path):
     assert (tmp_path / "a" / "result.json").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b"1" * 5000, b"{}"])
 def test_settings_of_others_end_in_a_line(acting_run, tmp_path, content):
     (tmp_path / "a").mkdir()

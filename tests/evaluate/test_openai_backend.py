@@ -142,6 +142,7 @@ class Interrupt:
         return self.line
 
 
+@pytest.mark.slow
 def test_an_interrupt_at_any_line_loses_no_answer(tmp_path):
     """From the first request to the last answer, one interrupt before each line that takes them."""
     from toolrest.evaluate import run_episodes as module

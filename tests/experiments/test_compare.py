@@ -218,6 +218,7 @@ def test_a_comparison_without_evaluation_is_refused_before_any_run(tmp_path, mon
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.slow
 def test_a_comparison_in_an_environment_is_of_tasks_done(tmp_path):
     """Rewards of single steps and of episodes have other scales, and are not drawn together."""
     recipe = load_recipe(None, ["environment.source=world", "max_steps=2", "evaluation.samples=10"])

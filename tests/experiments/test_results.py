@@ -129,6 +129,7 @@ def test_a_baseline_without_a_run_is_named(comparison):
 ODD = ["x", [2], {}, None, True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["[" * 100_000, "[]", "1", "", *map(json.dumps, ODD)])
 @pytest.mark.parametrize("name", ["summary", "metrics", "curve"])
 def test_a_cell_that_somebody_else_wrote_is_refused_in_a_line(comparison, name, text):

@@ -51,6 +51,7 @@ def test_what_is_worked_out_may_be_open_in_the_plan(comparison):
         ))  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "words"),
     [

@@ -57,6 +57,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     assert np.mean(covered) == pytest.approx(0.95, abs=0.0105)
 
 
+@pytest.mark.slow
 def test_the_paired_test_rejects_a_true_null_as_seldom_as_it_says():
     """Symmetric differences of no mean: p <= 0.05 in at most 5 % of 3,000 repeats (se 0.004)."""
     rng = np.random.default_rng(2)

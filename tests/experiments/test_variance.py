@@ -507,6 +507,7 @@ def test_along_a_run(tmp_path):
     assert found["step 0"]["weightings"][1]["relative_trace"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

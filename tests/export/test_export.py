@@ -120,6 +120,7 @@ def test_transformers_alone_gives_the_tokens_of_the_run(runs, tmp_path, name, op
     assert os.listdir(tmp_path) == ["out"]
 
 
+@pytest.mark.slow
 def test_the_policies_differ(runs):
     """Else the tests above would pass with adapters that nobody reads, or another checkpoint."""
     samples = make_samples(Split.HELDOUT, 4)

@@ -10,6 +10,7 @@ from toolrest.io.plain_yaml import MOST_VALUES, plain_values
 from toolrest.recipe import load_recipe
 
 
+@pytest.mark.slow
 def test_every_recipe_is_one_or_one_error(tmp_path):
     seen = []
     fuzz(120, tmp_path, seen.append)

@@ -211,6 +211,7 @@ def test_curves_tell_turns_endings_and_rewards_of_turns(opened):
     assert "Reward by part" not in drawn and "Tasks done, sampled, share" in drawn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_is_accessible(opened, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()

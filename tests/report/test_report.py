@@ -112,15 +112,9 @@ class Opened:
 VIEWS = ("summary", "curves", "rollouts", "failures")
 
 
-@pytest.mark.parametrize(
-    ("width", "scheme"),
-    [
-        (1200, "light"),
-        (390, "dark"),
-        pytest.param(1200, "dark", marks=pytest.mark.slow),
-        pytest.param(390, "light", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1200, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_view_opens_without_an_error_or_a_request_and_is_accessible(
     browser, page_file, scheme, width
 ):
@@ -222,6 +216,7 @@ def test_filters_filter_and_keys_move(browser, page_file):
     page.close()
 
 
+@pytest.mark.slow
 def test_broken_runs_open_and_say_what_is_missing(browser, tmp_path):
     """One step, torn metrics, an older version's recipe, nothing but a recipe."""
     one = a_run(tmp_path / "one", steps=1)

@@ -212,6 +212,7 @@ def test_an_undisturbed_run_keeps_hashes_and_goes_on(stopped, its_policy):
     assert summary["steps"] == 2 and "changed_data" not in summary
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "named"),
     [

@@ -59,6 +59,7 @@ def outcomes(model, tokenizer, rows):
     return [made.get(number, (False, 0.0)) for number in range(len(rows))]
 
 
+@pytest.mark.slow
 def test_the_shipped_policy_does_some_held_out_chains_and_not_all():
     recipe = Recipe(policy=str(POLICY))
     model, tokenizer = load_policy(recipe).eval(), load_tokenizer(recipe)

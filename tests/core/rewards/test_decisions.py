@@ -1,6 +1,7 @@
 """When parts of the reward are decided, by hand; later tokens change no decision."""
 
 import pytest
+from cells import share
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from replies import calls, prose, spoiled
@@ -108,6 +109,7 @@ def test_other_dialects(name, count):
 
 
 @pytest.mark.parametrize("name", dialect_names())
+@share(2)
 @given(thought=prose, calls=calls, response=prose, data=st.data())
 def test_later_tokens_change_no_decision(name, thought, calls, response, data):
     """What a prefix has decided is what the whole response has decided by then."""

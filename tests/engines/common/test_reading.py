@@ -296,6 +296,7 @@ DAMAGE = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", DAMAGE)
 def test_what_is_damaged_is_ignored_and_made_anew(what, recipe, tokenizer, cache, monkeypatch):
     expected = said(read_rows(recipe, tokenizer))

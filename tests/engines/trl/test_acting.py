@@ -156,9 +156,10 @@ def test_uniform_weights_are_trl_s_own_on_the_same_trajectories(tmp_path, tokeni
     assert_bitwise_equal(parameters(ours), parameters(theirs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more",
-    [pytest.param({}, marks=pytest.mark.slow), {"credit": "turns", "weighting": "rest*stare"}],
+    [{}, {"credit": "turns", "weighting": "rest*stare"}],
 )
 def test_a_resumed_run_is_a_straight_run_bitwise(tmp_path, more):
     options = {"save_strategy": "steps", "save_steps": 1} | more
@@ -258,6 +259,7 @@ def failing(tmp_path, where, how, every=1, count=8):
 FAILING = f"{SOURCES / 'training.py'}:Failing"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("where", "how"), FAILURES)
 def test_a_step_of_failed_episodes_alone_moves_nothing(tmp_path, caplog, where, how):
     began = time.monotonic()

@@ -41,6 +41,7 @@ def test_functions_are_tools_and_a_function_rewards(tmp_path):
     assert trainer.state.log_history[0]["reward"] == pytest.approx(sum(turns) / len(turns))
 
 
+@pytest.mark.slow
 def test_a_class_as_trl_has_them(tmp_path):
     _, batches = act(tmp_path, plain_rows(amount=5), Bank, max_steps=1)
     starts = batches[0].episodes.starts

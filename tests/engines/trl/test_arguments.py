@@ -191,6 +191,7 @@ def test_an_entropy_bonus_has_its_gradient_and_what_is_recorded_has_none(
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in made.model.parameters())
 
 
+@pytest.mark.slow
 def test_rewards_of_none_are_left_out_as_in_grpo(tmp_path, embedded_tokenizer):
     def none(completions, **columns):
         return [None] * len(completions)
@@ -206,6 +207,7 @@ def test_rewards_of_none_are_left_out_as_in_grpo(tmp_path, embedded_tokenizer):
     assert all(torch.equal(policies[0][name], value) for name, value in policies[1].items())
 
 
+@pytest.mark.slow
 def test_the_entropy_bonus_moves_the_policy(tmp_path, embedded_tokenizer):
     """All rewards are equal, so that only the bonus has a gradient."""
 

@@ -109,6 +109,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fault", "what"), FAULTS)
 def test_a_number_that_is_none_stops_the_run(
     tmp_path, embedded_tokenizer, monkeypatch, fault, what
@@ -141,6 +142,7 @@ def test_a_number_that_is_none_is_left_out(tmp_path, embedded_tokenizer, monkeyp
     assert [line.get("guards/not_finite") for line in lines] == [None, 1.0, None]
 
 
+@pytest.mark.slow
 def test_a_parameter_that_is_none_stops_by_any_rule(tmp_path, embedded_tokenizer, monkeypatch):
     parameter(monkeypatch)
     with pytest.raises(NonFiniteError):

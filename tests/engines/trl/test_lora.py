@@ -84,10 +84,12 @@ def folder(trained, tmp_path):
     return shutil.copytree(trained[1].path, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_its_adapters(trained, folder, embedded_tokenizer):
     assert go_on(trained, embedded_tokenizer, folder) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", ["renamed", "left out", "another shape", "nan", "pickle", "base"])
 def test_a_run_does_not_go_on_from_other_adapters(harm, trained, folder, embedded_tokenizer):
     """Keys that were renamed or left out were passed over, and the first adapters trained on."""

@@ -65,6 +65,7 @@ def regions(batch, row):
     return {Region(int(r)) for r in batch.regions[row][batch.mask[row]]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, {"credit": "spans"}])
 def test_each_row_is_read_after_its_own_prompt(tmp_path, more):
     """The template begins a thought for one of the prompts alone."""
@@ -101,6 +102,7 @@ def test_an_unclosed_thought_is_reasoning(tmp_path):
     assert all(regions(batch, row) == {Region.REASONING} for row in range(4))
 
 
+@pytest.mark.slow
 def test_what_the_environment_writes_earns_nothing(tmp_path):
     """Of the same text, the rewards read what the mask says that the policy wrote."""
     mine = "<think> so. </think>\n<response> Bye! </response>"

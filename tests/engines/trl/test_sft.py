@@ -70,6 +70,7 @@ def test_without_scales_it_is_the_supervised_trainer_bitwise(rows, embedded_toke
     assert any(not torch.equal(plain[name], scaled[name]) for name in plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "regions"),
     [("tsft", {Region.FORMAT, Region.NAME, Region.PARAMETERS}), ("rsft", {Region.REASONING})],
@@ -94,6 +95,7 @@ def test_the_first_loss_by_hand(rows, embedded_tokenizer, tmp_path, method, regi
     assert found == pytest.approx(total / count, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_thought_that_the_prompt_begins_is_scaled_as_one(rows, embedded_tokenizer, tmp_path):
     """Where `<think>` is the prompt's last text, the answer's first token is a thought's."""
     begun = []
@@ -174,14 +176,8 @@ def test_the_scaled_regions_of_each_method():
     )
 
 
-@pytest.mark.parametrize(
-    "method",
-    [
-        "tsft",
-        pytest.param("sft", marks=pytest.mark.slow),
-        pytest.param("rsft", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["tsft", "sft", "rsft"])
 def test_rows_without_padding_teach_the_same(rows, embedded_tokenizer, tmp_path, method):
     start = load_policy(Recipe()).state_dict()
     runs = [

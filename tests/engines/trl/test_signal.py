@@ -62,6 +62,7 @@ class Spy(ResTTrainer):
         return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more",
     [

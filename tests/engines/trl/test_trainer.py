@@ -135,6 +135,7 @@ def test_a_split_batch_is_the_whole_batch(tmp_path, dataset, embedded_tokenizer)
     assert gradients[0] > 0
 
 
+@pytest.mark.slow
 def test_collisions_are_those_of_the_old_policy_s_forward_and_not_of_sampling(
     tmp_path, dataset, embedded_tokenizer
 ):

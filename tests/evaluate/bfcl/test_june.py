@@ -48,6 +48,7 @@ def test_gold_passes_but_where_the_checker_refuses_it(june, speech):
     assert {o.identity for o in outcomes if not o.correct} == NEVER["v3"].keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("category", choose(["multi_turn"], "v3"))
 def test_gold_passes_every_dialogue_of(june, speech, category):
     found = [play_gold(episode) for episode in episodes(june, category, speech)]

@@ -134,6 +134,7 @@ def first_turn(episode):
     return next(turn for turn in range(len(episode.gold)) if episode.gold[turn])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("category", choose(["multi_turn"], "v4"))
 @pytest.mark.parametrize(
     "spoil", [lambda calls: [], renamed], ids=["a turn dropped", "a function renamed"]

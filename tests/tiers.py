@@ -1,0 +1,121 @@
+"""Which cases of a large matrix `make test-slow` runs; `make test-release` runs the others.
+
+A matrix tries one mechanism in many settings. Continuous integration, which has an hour for
+everything, takes the few that differ most. A case that is added is the release's.
+"""
+
+import pytest
+
+IN_CI = {
+    "cli/test_chat.py": {
+        "test_in_a_terminal_ctrl_d_and_ctrl_c_end_cleanly": ("\\x04-0-you> ",),
+    },
+    "cli/test_compare.py": {
+        "test_killed_in_the_middle_and_started_again_it_ends_with_the_same_table": ("responses",),
+    },
+    "cli/test_episodes_resumed.py": {
+        "test_it_is_resumed_to_the_bit": ("in the second step",),
+    },
+    "core/dialects/test_every_dialect.py": {
+        "test_a_megabyte_of_nothing_good_is_read_to_its_end": ("1000000-rlla",),
+    },
+    "engines/trl/prefix/test_training.py": {
+        "test_sharing_gives_what_single_rows_give": (
+            "one forward",
+            "two iterations",
+            "checkpointing in parts",
+            "kl",
+            "adapters",
+        ),
+        "test_parts_by_tokens_give_what_all_rows_give": ("grpo, on", "dapo, on"),
+    },
+    "engines/trl/test_acting.py": {
+        "test_however_forwards_are_cut_the_parameters_are_the_same": ("more0", "more2"),
+    },
+    "engines/trl/test_fsdp.py": {
+        "test_a_policy_in_parts_trains_as_one_of_which_each_process_has_a_copy": (
+            "all parameters",
+        ),
+    },
+    "engines/trl/test_hostile_runs.py": {
+        "test_a_run_ends_in_time_and_says_what_happened": ("Threads", "Stopped", "Deep"),
+    },
+    "engines/trl/test_processes.py": {
+        "test_schemes_weigh_the_batch_of_all_processes": ("2",),
+        "test_what_compares_tokens_of_the_batch_trains_alike_in_two_processes": ("more0",),
+    },
+    "engines/trl/test_trainer.py": {
+        "test_uniform_weights_are_grpo_bitwise": ("dapo-more1", "grpo-more3"),
+    },
+    "evaluate/bfcl/test_result_files.py": {
+        "test_the_official_evaluation_agrees": ("v4",),
+    },
+    "evaluate/test_hostile_endpoint.py": {
+        "test_a_signal_ends_it_in_seconds_and_answers_are_kept": ("silence-2", "429 for years-15"),
+    },
+    "evaluate/test_openai_backend.py": {
+        "test_a_stopped_evaluation_goes_on_and_asks_nothing_twice": ("2",),
+    },
+    "export/test_export.py": {
+        "test_transformers_alone_gives_the_tokens_of_the_run": (
+            "whole-options0-which0",
+            "adapters-options3-which3",
+        ),
+    },
+    "export/test_own_code.py": {
+        "test_the_code_goes_with_the_policy": ("own", "spoken"),
+    },
+    "export/test_prompts.py": {
+        "test_prompts_of_an_exported_folder_are_those_of_the_run": ("6",),
+    },
+    "fuzz/test_checkpoints.py": {
+        "test_an_evaluation_of_damaged_files_ends_with_a_line": ("cut", "a list"),
+    },
+    "fuzz/test_run_files.py": {
+        "test_a_page_is_made_of_what_can_be_read": ("metrics.jsonl",),
+        "test_rollouts_are_shown_or_named": (
+            "evaluation/after.jsonl",
+            "evaluation/x/failures.jsonl",
+        ),
+    },
+    "io/test_terminal.py": {
+        "test_any_locale": ("train-environment0", "prepare-environment2"),
+        "test_docstrings_that_are_left_out_are_what_is_blamed": ("train",),
+        "test_work_goes_on_without_its_view": (
+            "train->&- 2>&- <&-",
+            "prepare-> /dev/full",
+            "prepare-| head -0",
+        ),
+        "test_work_outlives_its_terminal": ("train",),
+    },
+    "policy/test_checkpoints_as_had.py": {
+        "test_adapters_are_trained_whole_or_with_new_ones_and_go_on_from_any_folder": ("peft",),
+    },
+    "runs/test_extension.py": {
+        "test_killed_between_any_two_writes_it_goes_on": ("again0",),
+    },
+    "test_architectures.py": {
+        "test_every_command_takes_it": ("qwen3", "gemma3", "gpt_oss"),
+    },
+    "test_printed.py": {
+        "test_commands_run_as_they_are_printed": ("README.md", "agents.md"),
+    },
+    "test_starts.py": {
+        "test_a_name_and_the_same_default_name_do_not_meet": ("before-never-2",),
+        "test_default_names_never_meet": ("begun-2",),
+    },
+    "test_torture.py": {
+        "test_killed_commands_end_as_undisturbed_ones": ("compare",),
+    },
+}
+"""Of a file under `tests/` and a test the cases that continuous integration runs."""
+
+
+def mark_release(items: list[pytest.Item]) -> None:
+    for item in items:
+        test, _, case = item.nodeid.removeprefix("tests/").partition("[")
+        file, _, name = test.partition("::")
+        cases = IN_CI.get(file, {}).get(name)
+        others = cases is not None and case.removesuffix("]") not in cases
+        if others and item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.release)
