@@ -3,7 +3,8 @@
 # make real DATA=FOLDER: a real pretrained model, from its weights to a table.
 # make audit: whether a dependency has a known vulnerability; says so where nobody can be asked.
 # make test-slow: the tests that take long: killed processes, real servers, many examples.
-# make test-release: the rest of the matrices of which test-slow runs a few cases (tests/tiers.py).
+# make test-release: the rest of the matrices of which test-slow runs a few cases (tests/tiers.py),
+#   and random tests with new examples, five times as many.
 # make test-cpus: the tests with stored numbers on every path of a CPU's arithmetic.
 # make test-verl: the tests of the verl engine, in an environment of their own.
 # make test-servers: vLLM and transformers' server against this process, in an environment of their own.
@@ -32,6 +33,8 @@ test-slow: $(VENV)/tools
 
 test-release: $(VENV)/tools
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m release
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m hypothesis \
+		--hypothesis-profile=release
 
 test-cpus: $(VENV)/tools
 	scripts/cpu_paths.sh $(BIN)/python

@@ -235,16 +235,11 @@ def test_turns_credit_a_token_with_what_its_own_and_later_turns_earn(tmp_path, d
 FAILURES = [
     ("reset", "raise"),
     ("call", "hang"),
-    *(
-        pytest.param(*each, marks=pytest.mark.slow)
-        for each in (
-            ("call", "raise"),
-            ("finish", "raise"),
-            ("reset", "exit"),
-            ("finish", "sys.exit"),
-            ("call", "big"),
-        )
-    ),
+    ("call", "raise"),
+    ("finish", "raise"),
+    ("reset", "exit"),
+    ("finish", "sys.exit"),
+    ("call", "big"),
 ]
 
 

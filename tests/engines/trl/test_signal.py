@@ -67,8 +67,8 @@ class Spy(ResTTrainer):
     "more",
     [
         {},
-        pytest.param({"prefix_sharing": "on", "micro_tokens": 600}, marks=pytest.mark.slow),
-        pytest.param({"loss_type": "dapo", "optim": "sgd"}, marks=pytest.mark.slow),
+        {"prefix_sharing": "on", "micro_tokens": 600},
+        {"loss_type": "dapo", "optim": "sgd"},
     ],
 )
 def test_sketches_are_of_the_gradients(tmp_path, dataset, embedded_tokenizer, more):
