@@ -262,12 +262,12 @@ def test_a_step_of_failed_episodes_alone_moves_nothing(tmp_path, caplog, where, 
         tmp_path,
         failing(tmp_path, where, how),
         FAILING,
-        call_timeout=0.5,
+        call_timeout=60 if how == "big" else 0.5,  # ten megabytes take their time
         max_steps=1,
         loss_type="dapo" if how == "raise" else "grpo",
         credit="turns" if where == "call" else "response",
     )
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     failed = [each.failure is not None for each in batches[0].episodes.trajectories]
     if how == "big":
         assert not any(failed)
