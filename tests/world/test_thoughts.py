@@ -9,7 +9,7 @@ from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import Region
 from toolrest.engines.common.reward import ToolReward
 from toolrest.world.sets import demonstrated_world, world_samples
-from toolrest.world.tasks import TOOL_NAMES, Split, in_split, make_samples
+from toolrest.world.tasks import SYLLABLES, TOOL_NAMES, Split, in_split, make_samples
 from toolrest.world.thought_demonstrations import (
     demonstrate_thought,
     demonstrate_thought_with_errors,
@@ -28,7 +28,7 @@ def thought_of(text):
 
 def facts_of(query):
     """The facts that a request states, read by their words alone."""
-    return dict(re.findall(r"(\w+) is (\w+)\.", query))
+    return dict(re.findall(r"(?:^|(?<=\. ))(\w+) (\w+)\.", query))
 
 
 @given(st.sampled_from(Split), INDICES, KNOBS)
@@ -42,6 +42,16 @@ def test_the_request_alone_says_what_is_right(split, index, knobs):
                 assert values[asked[1]] == str(value)
             else:
                 assert re.search(rf"\b{parameter} (set to )?{value}\b", task.query)
+
+
+@given(st.sampled_from(Split), INDICES)
+def test_no_two_words_of_a_request_share_a_syllable(split, index):
+    """So each token of a fact's name tells which fact it is."""
+    task = make_thought_task(split, 0, index, Knobs(1.0))
+    told = " ".join(f"{name} {value}" for name, value in facts_of(task.query).items())
+    words = re.findall(r"\b[A-Z][a-z]+\b", told)
+    found = [each for word in words for each in re.findall("|".join(SYLLABLES), word.lower())]
+    assert len(found) == 2 * len(words) == len(set(found))
 
 
 @given(st.sampled_from(Split), INDICES, KNOBS)

@@ -22,8 +22,8 @@ _OPENERS = (
     *("Let me think", "One moment"),
 )
 _DERIVATIONS = (
-    "{holder} is {value}, so {parameter} {value}",
-    "{holder} is {value}, then {parameter} {value}",
+    "{holder} {value}, so {parameter} {value}",
+    "{holder} {value}, then {parameter} {value}",
 )
 
 

@@ -1,7 +1,7 @@
 """Embedded tasks whose thought decides what the call then copies: the positive control.
 
 A request asks for one to three calls. Each of their values is given plainly ("room K7123"), or by
-the name of a fact of the request ("Dolu is K7123. .. the room of Dolu"), which the thought looks up
+the name of a fact of the request ("Dolu K7123. .. the room of Dolu"), which the thought looks up
 and the policy's calls copy from there.
 What is right follows from the request alone. Two knobs leave all else of a task as it is:
 
@@ -13,6 +13,7 @@ decide whether the calls are right; the second adds noise to the reasoning.
 """
 
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from toolrest.core.dialects import ToolCall, get_dialect
 from toolrest.data.sample import Sample
 from toolrest.world.tasks import (
     PARAMETERS,
+    SYLLABLES,
     TOOL_NAMES,
     Split,
     Tool,
@@ -34,6 +36,7 @@ MOST_IDLE = 4
 """The most idle sentences; what the shipped policy was taught."""
 _CALLS = (1, 1, 1, 2, 2, 3)
 _PARAMETERS = (1, 1, 2)
+_SYLLABLE = re.compile("|".join(SYLLABLES))
 _JOINS = (". Then ", ". Also ", ", and ")
 
 
@@ -49,14 +52,14 @@ class Knobs:
 
 @dataclass(frozen=True)
 class Fact:
-    """`name` is `value`."""
+    """That `name` has `value`."""
 
     name: str
     value: str | int
 
     @property
     def text(self) -> str:
-        return f"{self.name} is {self.value}"
+        return f"{self.name} {self.value}"
 
 
 @dataclass(frozen=True)
@@ -153,12 +156,13 @@ def make_thought_task(split: Split, seed: int, index: int, knobs: Knobs) -> Thou
 
 
 def _distinct_words(split: Split, rng: random.Random) -> Iterator[str]:
-    """Words of the split, each once."""
+    """Words of the split, no two of which share a syllable: each of its tokens tells a word."""
     seen: set[str] = set()
     while True:
         word = str(draw_value("word", split, rng))
-        if word not in seen:
-            seen.add(word)
+        syllables = set(_SYLLABLE.findall(word.lower()))
+        if not syllables & seen:
+            seen |= syllables
             yield word
 
 
