@@ -8,7 +8,7 @@
 # make test-cpus: the tests with stored numbers on every path of a CPU's arithmetic.
 # make test-verl: the tests of the verl engine, in an environment of their own.
 # make test-servers: vLLM and transformers' server against this process, in an environment of their own.
-# make docs: the site, in site/, in an environment of its own (100 MB; without torch).
+# make docs: the site, in site/, in an environment of its own (200 MB, without torch).
 VENV := .venv
 VENV_VERL := .venv-verl
 VENV_VLLM := .venv-vllm

@@ -20,9 +20,10 @@ from toolrest.cli.main import app
 PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
 _HEAD = """# Every command
 
-`toolrest COMMAND -h` says the same in the terminal. Wherever a command takes `[KEY=VALUE]..`, these are
-[keys of a recipe](recipe.md). A command ends with 0 where it did its work, with 2 where its input is
-refused, in one line that says what, where and how to mend it ([troubleshooting](troubleshooting.md)). This page is written by
+`toolrest COMMAND -h` says the same in the terminal. Wherever a command takes `[KEY=VALUE]...`,
+these are [keys of a recipe](recipe.md). A command ends with 0 where it did its work, and with 2
+where its input is refused, in one line that says what, where and how to mend it
+([troubleshooting](troubleshooting.md)). This page is written by
 `python scripts/command_reference.py` from the commands themselves.
 """
 

@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 AREAS = {
@@ -36,14 +37,21 @@ AREAS = {
     "cli": "The command line",
 }
 """A folder or file of src/toolrest, and what its messages are about, in the page's order."""
-_RAISED = ("InputError", "BadRow", "RewardError", "TemplateRefusal", "EndlessTemplate", "TakenError")
+_RAISED = (
+    "InputError",
+    "BadRow",
+    "RewardError",
+    "TemplateRefusal",
+    "EndlessTemplate",
+    "TakenError",
+)
 _BAD = ("PROBLEM", "WARNING")
 _SHORTEST = 25
 _HEAD = """# Every message
 
-What toolrest refuses, in its own words, by what it is about; [troubleshooting](troubleshooting.md) says
-why, and how to mend the usual ones. What a message fills in stands here as `{name}`. A message ends
-with what to do wherever one thing mends it. This page is read from the source as the site is built.
+What toolrest refuses, in its own words, by what it is about; [troubleshooting](troubleshooting.md)
+says why, and how to mend the usual ones. What a message fills in stands here as `{name}`. Where one
+thing mends it, a message ends with that. This page is read from the source as the site is built.
 """
 
 
@@ -62,19 +70,35 @@ def messages_page(root: Path) -> str:
     parts = [_HEAD]
     found = messages(root)
     for area, title in AREAS.items():
-        texts = dict.fromkeys(each.text for each in found if _area(each.path) == area)
+        texts = dict.fromkeys(each.text for each in found if area_of(each.path) == area)
         if texts:
             parts += [f"## {title}\n", *(f"- {_code(text)}" for text in texts), ""]
     return "\n".join(parts)
 
 
+@cache
 def messages(root: Path) -> list[Message]:
     """Every message of src/toolrest, file by file."""
+    return [Message(path, text) for path, tree in _trees(root) for text in _texts(tree)]
+
+
+def source_texts(root: Path) -> list[str]:
+    """Every text in src/toolrest, messages or not; what is filled in stands in braces."""
+    return [
+        text
+        for _, tree in _trees(root)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant | ast.JoinedStr) and (text := _words(node))
+    ]
+
+
+@cache
+def _trees(root: Path) -> list[tuple[str, ast.Module]]:
+    """(path from src/toolrest, what Python reads) of each file."""
     home = root / "src" / "toolrest"
     return [
-        Message(path.relative_to(home).as_posix(), text)
+        (path.relative_to(home).as_posix(), ast.parse(path.read_text(encoding="utf-8")))
         for path in sorted(home.rglob("*.py"))
-        for text in _texts(ast.parse(path.read_text(encoding="utf-8")))
     ]
 
 
@@ -114,8 +138,14 @@ def _of_two_parts(tree: ast.Module) -> Iterator[str]:
         if id(node) in documented or id(node) in within:
             continue
         said = _words(node) if isinstance(node, ast.Constant | ast.JoinedStr) else None
-        if said and len(said) >= _SHORTEST and re.search("[;:] ", said) and not said.endswith("."):
+        if said and len(said) >= _SHORTEST and _mends(said):
             yield said
+
+
+def _mends(text: str) -> bool:
+    """Whether a text reads as a message: something is wrong with what is named; what to do."""
+    named = "; " in text or (": " in text and re.search("[={]|--", text))
+    return bool(named) and not text.endswith((".", ";"))
 
 
 def _words(node: ast.expr) -> str | None:
@@ -145,7 +175,8 @@ def _name(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def _area(path: str) -> str:
+def area_of(path: str) -> str:
+    """The key of `AREAS` that a file belongs to; empty if none."""
     return max((each for each in AREAS if path.startswith(each)), key=len, default="")
 
 

@@ -1,7 +1,7 @@
 """What the site adds to docs/*.md while it is built (a hook of mkdocs, see mkdocs.yml).
 
-Pages that are kept elsewhere in the project are taken from there, so that no text is kept twice, and
-links to files that are no pages of the site lead to the repository that pyproject.toml names.
+Pages that are kept elsewhere in the project are taken from there, so that no text is kept twice.
+Links to files that are no pages of the site lead to the repository that pyproject.toml names.
 """
 
 from __future__ import annotations
