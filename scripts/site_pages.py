@@ -11,7 +11,7 @@ import logging
 import posixpath
 import re
 import tomllib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -28,7 +28,8 @@ KEPT_ELSEWHERE = {
 }
 """Pages of the site, and the files that they are."""
 _SITE_NAMES = {path: page for page, path in KEPT_ELSEWHERE.items()} | {"examples": "examples.md"}
-_LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
+_LINK = re.compile(r"\[(?P<text>[^\[\]]*)\]\((?P<path>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
+_CELL = re.compile(r"<td.*?</td>", re.DOTALL)
 _log = logging.getLogger("mkdocs.hooks.site_pages")
 
 
@@ -42,26 +43,38 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Make links between the project's files links of the site, or of the repository."""
+    """Make links between the project's files links of the site, or of the repository. A text that
+    is a file's name becomes the page's title.
+    """
     here = page.file.src_uri
 
     def mended(link: re.Match[str]) -> str:
-        target = site_target(here, link[2])
-        if target in files.src_uris:
-            return link[1] + posixpath.relpath(target, posixpath.dirname(here) or ".") + link[3]
+        if not _is_of_the_project(here, link["path"]):
+            return link[0]
+        target, anchor = site_target(here, link["path"]), link["anchor"] or ""
+        found = files.get_file_from_path(target)
+        if found is not None:
+            text = link["text"]
+            if found.page is not None and PurePosixPath(text).name == Path(link["path"]).name:
+                text = found.page.title
+            near = posixpath.relpath(target, posixpath.dirname(here) or ".")
+            return f"[{text}]({near}{anchor})"
         repository = repository_address()
         if repository is None:
             _log.warning(
-                f"{KEPT_ELSEWHERE.get(here, 'docs/' + here)} links to {link[2]}, which is no page "
-                "of the site; name the repository in pyproject.toml ([project.urls] Repository), "
-                "or write the path without a link"
+                f"{KEPT_ELSEWHERE.get(here, 'docs/' + here)} links to {link['path']}, which is no "
+                "page of the site; name the repository in pyproject.toml ([project.urls] "
+                "Repository), or write the path without a link"
             )
             return link[0]
-        return f"{link[1]}{repository}/blob/main/{target}{link[3]}"
+        return f"[{link['text']}]({repository}/blob/main/{target}{anchor})"
 
-    return _LINK.sub(
-        lambda link: mended(link) if _is_of_the_project(here, link[2]) else link[0], markdown
-    )
+    return _LINK.sub(mended, markdown)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Write `|` in the cells of tables as it is; Python-Markdown keeps its backslash in code."""
+    return _CELL.sub(lambda cell: cell[0].replace(r"\|", "|"), html)
 
 
 def site_target(page: str, link: str) -> str:
