@@ -27,6 +27,8 @@ KEPT_ELSEWHERE = {
     "dialect_contract.md": "src/toolrest/core/dialects/README.md",
 }
 """Pages of the site, and the files that they are."""
+FOUND_FIRST = {"recipe.md": 6, "troubleshooting.md": 2}
+"""Pages that a search for their words is for, and how much more they count in it."""
 _SITE_NAMES = {path: page for page, path in KEPT_ELSEWHERE.items()} | {"examples": "examples.md"}
 _LINK = re.compile(r"\[(?P<text>[^\[\]]*)\]\((?P<path>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
 _CELL = re.compile(r"<td.*?</td>", re.DOTALL)
@@ -47,6 +49,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     is a file's name becomes the page's title.
     """
     here = page.file.src_uri
+    if here in FOUND_FIRST:
+        page.meta["search"] = {"boost": FOUND_FIRST[here]}
 
     def mended(link: re.Match[str]) -> str:
         if not _is_of_the_project(here, link["path"]):

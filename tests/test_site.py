@@ -34,7 +34,7 @@ ASK = """async (questions) => {
         worker.onmessage = (event) => resolve(event.data.data)
         worker.postMessage(message)
     })
-    await answer({type: 0, data: index})
+    await answer({type: 0, data: {...index, options: {suggest: false}}})
     const found = []
     for (const question of questions) {
         const {items} = await answer({type: 2, data: question})
@@ -173,7 +173,7 @@ class _Silent(SimpleHTTPRequestHandler):
         pass
 
 
-def first(pages, count=5):
+def first(pages, count=8):
     """The first pages that were found."""
     return [documents[0].partition("#")[0] for documents in pages[:count]]
 
