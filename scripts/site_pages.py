@@ -29,6 +29,8 @@ KEPT_ELSEWHERE = {
 """Pages of the site, and the files that they are."""
 FOUND_FIRST = {"recipe.md": 6, "troubleshooting.md": 2}
 """Pages that a search for their words is for, and how much more they count in it."""
+OF_KEYS = ("recipe.md", "commands.md")
+"""Pages whose tables have a key or an option in their first column."""
 _SITE_NAMES = {path: page for page, path in KEPT_ELSEWHERE.items()} | {"examples": "examples.md"}
 _LINK = re.compile(r"\[(?P<text>[^\[\]]*)\]\((?P<path>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
 _CELL = re.compile(r"<td.*?</td>", re.DOTALL)
@@ -77,8 +79,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Write `|` in the cells of tables as it is; Python-Markdown keeps its backslash in code."""
-    return _CELL.sub(lambda cell: cell[0].replace(r"\|", "|"), html)
+    """Write `|` in the cells of tables as it is (Python-Markdown keeps its backslash in code), and
+    mark the pages whose tables begin with keys, which site.css keeps in one line.
+    """
+    html = _CELL.sub(lambda cell: cell[0].replace(r"\|", "|"), html)
+    return f'<div class="keys">{html}</div>' if page.file.src_uri in OF_KEYS else html
 
 
 def site_target(page: str, link: str) -> str:
