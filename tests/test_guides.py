@@ -51,6 +51,7 @@ def figures():
     return runpy.run_path(str(ROOT / "scripts" / "concept_figures.py"))
 
 
+@pytest.mark.slow
 def test_the_figures_of_the_concepts_have_the_numbers_of_the_text(figures):
     one = figures["labelled"]((figures["RIGHT"],))
     count = {region: int((one.regions == region).sum()) for region in Region}
@@ -60,6 +61,7 @@ def test_the_figures_of_the_concepts_have_the_numbers_of_the_text(figures):
     assert figures["weights_at"](one, 0.0)[0].mean() == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_credit_in_the_figure_is_as_worked_out_by_hand(figures):
     """Name, room and title decide 1.5, 2.25 and 2.25 of the 6 of correctness; a wrong title 0.75. A
     reply without a call earns -2. Before the title 2.25, 0.75 and 0 are left: 1.25, -0.25 and -1
@@ -78,6 +80,7 @@ def test_credit_in_the_figure_is_as_worked_out_by_hand(figures):
     assert spans[:, -1].tolist() == [0.0, 0.0, 0.0]
 
 
+@pytest.mark.slow
 def test_a_shared_prompt_is_seen_by_every_response_and_they_do_not_see_each_other(figures):
     places = figures["attended"](12, (5, 7, 4))
     assert places.shape == (27, 27)  # 11 of the prompt, then its last token before each response
