@@ -8,13 +8,16 @@
 # make test-cpus: the tests with stored numbers on every path of a CPU's arithmetic.
 # make test-verl: the tests of the verl engine, in an environment of their own.
 # make test-servers: vLLM and transformers' server against this process, in an environment of their own.
+# make docs: the site, in site/, in an environment of its own (200 MB, without torch).
 VENV := .venv
 VENV_VERL := .venv-verl
 VENV_VLLM := .venv-vllm
+VENV_DOCS := .venv-docs
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: train real test test-slow test-release test-cpus test-verl test-servers lint audit benchmark
+.PHONY: train real test test-slow test-release test-cpus test-verl test-servers lint audit \
+	benchmark docs
 train: $(VENV)/installed
 	$(BIN)/toolrest train $(ARGS)
 
@@ -45,6 +48,9 @@ test-verl: $(VENV_VERL)/installed
 test-servers: $(VENV)/tools $(VENV_VLLM)/installed
 	$(BIN)/pytest tests/evaluate/test_real_servers.py
 
+docs: $(VENV_DOCS)/installed
+	NO_MKDOCS_2_WARNING=1 $(VENV_DOCS)/bin/mkdocs build --strict
+
 lint: $(VENV)/tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -73,3 +79,6 @@ $(VENV_VERL)/installed: pyproject.toml tests/engines/verl/environment.sh scripts
 
 $(VENV_VLLM)/installed: pyproject.toml scripts/make_vllm_venv.sh
 	scripts/make_vllm_venv.sh $(VENV_VLLM)
+
+$(VENV_DOCS)/installed: pyproject.toml scripts/make_docs_venv.sh
+	scripts/make_docs_venv.sh $(VENV_DOCS)

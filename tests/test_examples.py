@@ -1,18 +1,14 @@
 """The examples are short, and do what they say."""
 
 import json
-import re
 import runpy
 from pathlib import Path
 
 import pytest
-import torch
 
 from toolrest.core import dialects, weights
 from toolrest.core.dialects import get_dialect
-from toolrest.core.regions import Region
 from toolrest.core.rewards import correctness
-from toolrest.core.weights import TokenBatch, get_scheme
 from toolrest.policy.folder import policy_path
 from toolrest.recipe import Recipe
 
@@ -65,8 +61,6 @@ def test_a_dialect_of_your_own(run):
     run("own_dialect.py")
     [call] = get_dialect("lines").parse('CALL get_news {"city": "Ghent"}').calls
     assert (call.name, call.parameters) == ("get_news", {"city": "Ghent"})
-    printed = (ROOT / "docs" / "dialects.md").read_text()
-    assert (ROOT / "examples" / "own_dialect.py").read_text() in printed
 
 
 def test_the_core_without_an_engine(run):
@@ -82,11 +76,3 @@ def test_a_plain_trl_script(run, tmp_path):
     assert "train_loss" in run("trl_script.py", str(tmp_path))
     assert (tmp_path / "model.safetensors").is_file()
     assert "trained with ResT" in (tmp_path / "README.md").read_text()
-
-
-def test_the_scheme_of_the_manual_is_that_of_the_examples(run):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "method.md").read_text(), re.S)
-    exec(code, {"__name__": "manual"})
-    regions = torch.tensor([[Region.REASONING, Region.NAME, Region.PARAMETERS, Region.FORMAT]])
-    batch = TokenBatch(regions, torch.ones(1, 4, dtype=torch.bool), progress=1.0)
-    assert get_scheme("late_calls")(batch).tolist() == [[0.5, 1.5, 1.5, 0.5]]

@@ -183,6 +183,8 @@ def fill(folder):
     for language, name in (("python", "door.py"), ("yaml", "door.yaml")):
         text = next(each.text for each in agents if each.language == language)
         (folder / name).write_text(text + "\n")
+    rewards = blocks(ROOT / "docs" / "own_reward.md")
+    (folder / "brevity.py").write_text(rewards[0].text + "\n")
     tool = {"name": "forecast", "description": "The weather.", "parameters": {"type": "object"}}
     (folder / "tools.json").write_text(json.dumps([tool]))
     questions(folder / "apibank")
