@@ -1,5 +1,7 @@
 """The runs that a comparison finds in its folder are of its own plan."""
 
+import json
+
 import pytest
 
 from toolrest.errors import InputError
@@ -77,3 +79,15 @@ def test_a_run_of_another_recipe_is_refused_and_told(comparison, override, words
         check_unchanged(folder, plan)
     assert "\n" not in str(refused.value)
     assert any(line.startswith("grpo-seed0 has ") for line in differing(folder, plan))
+
+
+def test_what_many_runs_differ_in_is_said_once(comparison):
+    folder, plan = comparison
+    for method in ("grpo", "rest"):
+        for seed in (0, 1):
+            run = begin(folder, plan, method, seed)
+            run.summary.write_text("{}")
+            first = (method, seed) == ("grpo", 0)
+            run.environment.write_text(json.dumps({"commit": "a" * 40 if first else "b" * 40}))
+    (line,) = [line for line in differing(folder, plan) if "commit" in line]
+    assert line.startswith("grpo-seed1; rest-seed0; rest-seed1: ")

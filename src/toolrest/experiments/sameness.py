@@ -75,10 +75,13 @@ def differing(folder: CompareFolder, plan: Plan) -> list[str]:
     ]
     read = ((run, object_or_none(run.environment)) for run in runs)
     kept = [(run, environment) for run, environment in read if environment is not None]
+    alike: defaultdict[str, list[str]] = defaultdict(list)
     for run, environment in kept[1:]:
         first, before = kept[0]
         found = environment_differences(before, environment, f"is in {first.path.name}", "in this")
-        said += [f"{run.path.name}: {short_list(found)}"] if found else []
+        if found:
+            alike[short_list(found)].append(run.path.name)
+    said += [f"{short_list(names)}: {found}" for found, names in alike.items()]
     said += [
         f"{run.path.name} was gone on with elsewhere or otherwise ({run.environment})"
         for run, environment in kept
