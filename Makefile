@@ -4,7 +4,7 @@
 # make audit: whether a dependency has a known vulnerability; says so where nobody can be asked.
 # make test-slow: the tests that take long: killed processes, real servers, many examples.
 # make test-release: the rest of the matrices of which test-slow runs a few cases (tests/tiers.py),
-#   and random tests with new examples, five times as many.
+#   and random tests with new examples, 500 of each.
 # make test-cpus: the tests with stored numbers on every path of a CPU's arithmetic.
 # make test-verl: the tests of the verl engine, in an environment of their own.
 # make test-servers: vLLM and transformers' server against this process, in an environment of their own.
@@ -30,7 +30,8 @@ test: lint
 		--hypothesis-profile=quick
 
 test-slow: $(VENV)/tools
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m "slow and not release"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m "slow and not release" \
+		--hypothesis-profile=thorough
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m "hypothesis and not slow" \
 		--hypothesis-profile=thorough
 

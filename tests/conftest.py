@@ -11,7 +11,7 @@ from tiers import mark_release
 # For `make test` and `make test-slow`, which draw the same examples each time, so that a change is
 # judged by itself; `make test-release` and pytest alone draw new ones.
 settings.register_profile("quick", deadline=None, max_examples=20, derandomize=True)
-settings.register_profile("thorough", deadline=None, max_examples=100, derandomize=True)
+settings.register_profile("thorough", deadline=None, max_examples=60, derandomize=True)
 settings.register_profile("release", deadline=None, max_examples=500)
 settings.register_profile("toolrest", deadline=None, max_examples=100)
 settings.load_profile("toolrest")
