@@ -30,10 +30,8 @@ test: lint
 		--hypothesis-profile=quick
 
 test-slow: $(VENV)/tools
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m "slow and not release" \
-		--hypothesis-profile=thorough
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m "hypothesis and not slow" \
-		--hypothesis-profile=thorough
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal \
+		-m "(slow or hypothesis) and not release" --hypothesis-profile=thorough
 
 test-release: $(VENV)/tools
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m release
