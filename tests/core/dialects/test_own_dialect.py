@@ -1,6 +1,6 @@
-"""The example in docs/dialects.md works as it is printed."""
+"""The example that docs/dialects.md includes is a whole dialect."""
 
-import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ from toolrest.core.dialects import Dialect, ParseStatus, ToolCall, get_dialect, 
 from toolrest.core.regions import Region
 from toolrest.errors import InputError
 
-DOCS = Path(__file__).parents[3] / "docs" / "dialects.md"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "own_dialect.py"
 
 
 @pytest.fixture
@@ -19,8 +19,7 @@ def registered(monkeypatch):
 
 
 def test_the_printed_example(registered):
-    (code,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), flags=re.DOTALL)
-    exec(code, {"__name__": "example"})
+    runpy.run_path(str(EXAMPLE))
     dialect = get_dialect("lines")
     calls = (ToolCall("f", {"a": [1, "x"]}), ToolCall("g", {}))
     reply = dialect.parse(dialect.render(thought=None, calls=calls, response="Yes."))
