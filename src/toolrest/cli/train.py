@@ -201,6 +201,7 @@ def _run(
     here = engine.processes == 1 and engine.sharding == "ddp"
     if engine.name == "verl" or is_launched() or here:
         train_in_this_process(recipe, run, ranks, resume=resume, quiet=quiet, accept=accept)
+        ranks.leave()
         return
     from toolrest.engines.trl.processes import run_processes
     from toolrest.recipe import dump_recipe

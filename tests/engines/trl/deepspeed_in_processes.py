@@ -79,6 +79,7 @@ def main(out, stage):
     path = out / f"{distributed.get_rank()}.json"
     path.write_text(json.dumps(found), encoding="utf-8")
     distributed.barrier()
+    distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

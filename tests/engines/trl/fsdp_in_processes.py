@@ -2,11 +2,13 @@
 for GPUs alone, so its state is told that this is one.
 """
 
+import atexit
 import os
 import sys
 
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
+from torch import distributed
 
 from toolrest.cli.main import app
 from toolrest.engines.trl import job
@@ -37,7 +39,15 @@ def shard_on_a_cpu():
     job.check_device = lambda recipe, *, gpu: None
 
 
+def fail_in_a_group():
+    """End as a failure where the process ends within its group, in which torch may abort it."""
+    if distributed.is_initialized():
+        print("the process group was not left", file=sys.stderr, flush=True)
+        os._exit(1)
+
+
 if __name__ == "__main__":
+    atexit.register(fail_in_a_group)
     os.environ |= SETTINGS
     shard_on_a_cpu()
     app(sys.argv[1:])

@@ -62,7 +62,7 @@ def check_same(one, other):
 @pytest.mark.slow
 @pytest.mark.parametrize("lora", [(), ("lora.rank=4",)], ids=["all parameters", "adapters"])
 def test_a_policy_in_parts_trains_as_one_of_which_each_process_has_a_copy(tmp_path, lora):
-    """Resumed after the first step, too."""
+    """Resumed after the first step, too. The processes end well, outside their group."""
     copies, parts = tmp_path / "copies", tmp_path / "parts"
     for folder in (copies, parts):
         folder.mkdir()

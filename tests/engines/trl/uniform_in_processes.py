@@ -39,6 +39,7 @@ def main(out: Path) -> None:
         if trainer.accelerator.is_main_process:
             state = trainer.accelerator.unwrap_model(trainer.model).state_dict()
             torch.save(state, out / f"{name}.pt")
+    trainer.accelerator.end_training()
 
 
 main(Path(sys.argv[1]))

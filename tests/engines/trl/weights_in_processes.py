@@ -49,6 +49,7 @@ def main(out: Path) -> None:
     torch.save(found, out / f"{accelerator.process_index}.pt")
     rewards = accelerator.gather(whole_batch().tokens.advantages[mine])
     assert deviation(rewards) == deviation(whole_batch().tokens.advantages)
+    accelerator.end_training()
 
 
 if __name__ == "__main__":

@@ -66,7 +66,10 @@ class Ranks:
         self.each(None)
 
     def leave(self) -> None:
-        """Leave the process group, so that this process can end."""
+        """Leave the process group when all work is done.
+
+        torch asks for it before a process ends: threads of the group may abort it otherwise.
+        """
         if self.count > 1:
             import torch.distributed as dist
 
