@@ -42,7 +42,8 @@ test-cpus: $(VENV)/tools
 	scripts/cpu_paths.sh $(BIN)/python
 
 test-verl: $(VENV_VERL)/installed
-	OMP_NUM_THREADS=1 $(VENV_VERL)/bin/python -m pytest tests/engines/verl
+	OMP_NUM_THREADS=1 $(VENV_VERL)/bin/python -m pytest -n auto --dist worksteal \
+		--hypothesis-profile=quick tests/engines/verl
 
 test-servers: $(VENV)/tools $(VENV_VLLM)/installed
 	$(BIN)/pytest tests/evaluate/test_real_servers.py

@@ -19,26 +19,43 @@ IN_CI = {
     "core/dialects/test_every_dialect.py": {
         "test_a_megabyte_of_nothing_good_is_read_to_its_end": ("1000000-rlla",),
     },
+    "engines/test_weighted_gradient.py": {
+        "test_the_gradient_is_that_of_the_weighted_loss": ("dr_grpo", "luspo"),
+    },
     "engines/trl/prefix/test_training.py": {
         "test_sharing_gives_what_single_rows_give": (
             "one forward",
-            "two iterations",
             "checkpointing in parts",
-            "kl",
             "adapters",
         ),
-        "test_parts_by_tokens_give_what_all_rows_give": ("grpo, on", "dapo, on"),
+        "test_parts_by_tokens_give_what_all_rows_give": ("dapo, on",),
     },
     "engines/trl/test_acting.py": {
-        "test_however_forwards_are_cut_the_parameters_are_the_same": ("more0", "more2"),
+        "test_a_resumed_run_is_a_straight_run_bitwise": ("more1",),
+        "test_a_step_of_failed_episodes_alone_moves_nothing": ("call-hang", "reset-exit"),
+        "test_any_sampler_plays_and_the_recipe_s_is_taken": ("generate-False",),
+        "test_however_forwards_are_cut_the_parameters_are_the_same": ("more2",),
+        "test_the_others_of_a_group_are_as_if_the_failed_were_not_there": ("turns",),
+        "test_weights_of_each_turn_sum_to_its_tokens": ("rest*stare",),
     },
     "engines/trl/test_fsdp.py": {
         "test_a_policy_in_parts_trains_as_one_of_which_each_process_has_a_copy": (
             "all parameters",
         ),
     },
+    "engines/trl/test_guards.py": {
+        "test_a_number_that_is_none_is_left_out": ("gradient-loss or gradient",),
+        "test_a_number_that_is_none_stops_the_run": (
+            "gradient-loss or gradient",
+            "parameter-parameter",
+        ),
+    },
     "engines/trl/test_hostile_runs.py": {
         "test_a_run_ends_in_time_and_says_what_happened": ("Threads", "Stopped", "Deep"),
+    },
+    "engines/trl/test_keys.py": {
+        "test_metrics_go_to_each_reporter": ("whole",),
+        "test_the_learning_rate_follows_its_schedule": ("cosine-rates2",),
     },
     "engines/trl/test_processes.py": {
         "test_schemes_weigh_the_batch_of_all_processes": ("2",),
@@ -57,19 +74,19 @@ IN_CI = {
         "test_a_stopped_evaluation_goes_on_and_asks_nothing_twice": ("2",),
     },
     "export/test_export.py": {
-        "test_transformers_alone_gives_the_tokens_of_the_run": (
-            "whole-options0-which0",
-            "adapters-options3-which3",
-        ),
+        "test_transformers_alone_gives_the_tokens_of_the_run": ("adapters-options3-which3",),
     },
     "export/test_own_code.py": {
-        "test_the_code_goes_with_the_policy": ("own", "spoken"),
+        "test_the_code_goes_with_the_policy": ("spoken",),
     },
     "export/test_prompts.py": {
         "test_prompts_of_an_exported_folder_are_those_of_the_run": ("6",),
     },
     "fuzz/test_checkpoints.py": {
-        "test_an_evaluation_of_damaged_files_ends_with_a_line": ("cut", "a list"),
+        "test_an_evaluation_of_damaged_files_ends_with_a_line": ("cut",),
+    },
+    "fuzz/test_hostile_folders.py": {
+        "test_a_hostile_policy_runs_nothing_and_ends": ("adapters",),
     },
     "fuzz/test_run_files.py": {
         "test_a_page_is_made_of_what_can_be_read": ("metrics.jsonl",),
@@ -79,13 +96,9 @@ IN_CI = {
         ),
     },
     "io/test_terminal.py": {
-        "test_any_locale": ("train-environment0", "prepare-environment2"),
+        "test_any_locale": ("train-environment0",),
         "test_docstrings_that_are_left_out_are_what_is_blamed": ("train",),
-        "test_work_goes_on_without_its_view": (
-            "train->&- 2>&- <&-",
-            "prepare-> /dev/full",
-            "prepare-| head -0",
-        ),
+        "test_work_goes_on_without_its_view": ("train->&- 2>&- <&-", "prepare-| head -0"),
         "test_work_outlives_its_terminal": ("train",),
     },
     "policy/test_checkpoints_as_had.py": {
@@ -95,7 +108,7 @@ IN_CI = {
         "test_killed_between_any_two_writes_it_goes_on": ("again0",),
     },
     "test_architectures.py": {
-        "test_every_command_takes_it": ("qwen3", "gemma3", "gpt_oss"),
+        "test_every_command_takes_it": ("qwen3", "gpt_oss"),
     },
     "test_printed.py": {
         "test_commands_run_as_they_are_printed": ("README.md", "agents.md"),

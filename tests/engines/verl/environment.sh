@@ -11,5 +11,5 @@ python=${PYTHON:-python3}
 
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 . "$root/scripts/install_torch.sh"
-pip install --editable "$root[verl]" pytest hypothesis
+pip install --editable "$root[verl]" pytest pytest-xdist hypothesis
 touch "$venv/installed"
