@@ -56,12 +56,12 @@ def finite(value: Any) -> float | None:
     return round(value, 6) if is_number(value) and math.isfinite(value) else None
 
 
-def shortened(text: Any) -> str:
-    """A text's first `MOST_CHARACTERS`, control characters made visible; "" for anything else."""
+def shortened(text: Any, most: int = MOST_CHARACTERS) -> str:
+    """A text's first `most` characters, control characters made visible; "" for anything else."""
     if not isinstance(text, str):
         return ""
-    lines = "\n".join(visible(line) for line in text[:MOST_CHARACTERS].split("\n"))
-    return lines + (" .." if len(text) > MOST_CHARACTERS else "")
+    lines = "\n".join(visible(line) for line in text[:most].split("\n"))
+    return lines + (" .." if len(text) > most else "")
 
 
 def object_or_empty(value: Any) -> dict[str, Any]:
