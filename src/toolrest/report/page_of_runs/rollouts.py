@@ -17,6 +17,7 @@ from toolrest.report.page_of_runs.reading import (
     iterate_rows,
     list_or_empty,
     object_or_empty,
+    question_of,
     shortened,
 )
 from toolrest.report.shading import visible
@@ -144,6 +145,7 @@ def _add(made: list[dict[str, Any]], row: dict[str, Any], texts: TokenTexts) -> 
             "step": step,
             "identity": visible(identity),
             "prompt": shortened(row.get("prompt")),
+            "question": question_of(row.get("prompt")),
             "truth": shortened(row.get("ground_truth")),
             "rows": [],
         }

@@ -58,13 +58,12 @@ def _between(group: dict[str, Any], row: dict[str, Any]) -> bool:
 
 
 def _spread(row: dict[str, Any]) -> float:
-    """The greatest weight less the least; by tokens, of weights that are all equal."""
-    spread = max(row["weights"]) - min(row["weights"])
-    return spread if spread > 0 else -1 / len(row["weights"])
+    """The greatest weight less the least."""
+    return max(row["weights"]) - min(row["weights"])
 
 
 def _why(groups: Sequence[dict[str, Any]], at: tuple[int, int], words: str) -> str:
     step = groups[at[0]]["step"]
     if _spread(groups[at[0]]["rows"][at[1]]) > 0:
         return f"of step {step}, the greatest spread of weights among the responses {words}"
-    return f"of step {step}, where every token has one weight, the longest of the responses {words}"
+    return f"of step {step}, where all tokens weigh the same, the first of the responses {words}"

@@ -18,17 +18,21 @@ function make(tag, attributes = {}, ...children) {
 
 function known(value) { return value !== null && value !== undefined; }
 
-function number(value, digits = 2) { return known(value) ? value.toFixed(digits) : "–"; }
+function signed(text) { return text.replace(/^-/, "−"); }
+
+function number(value, digits = 2) { return known(value) ? signed(value.toFixed(digits)) : "–"; }
 
 // Four digits that count, for figures of any size.
 function short(value) {
   if (!known(value)) return "–";
   const size = Math.abs(value);
-  if (size === 0 || (size >= 0.01 && size < 1000)) return value.toFixed(size < 1 ? 3 : 2);
-  return size >= 1e5 || size < 0.01 ? value.toExponential(2) : value.toFixed(0);
+  if (size === 0 || (size >= 0.01 && size < 1000)) return signed(value.toFixed(size === 0 ? 0 : size < 1 ? 3 : 2));
+  return signed(size >= 1e5 || size < 0.01 ? value.toExponential(2) : value.toFixed(0));
 }
 
 function percent(value) { return (100 * value).toFixed(1) + " %"; }
+
+function ends(low, high) { return `${(100 * low).toFixed(1)} to ${(100 * high).toFixed(1)} %`; }
 
 function counted(count, one, many = one + "s") {
   return `${count.toLocaleString("en")} ${count === 1 ? one : many}`;

@@ -103,7 +103,11 @@ function drawChart(made) {
     xaxis: { ...axis, title: { text: axisNames[made.x] || made.x, standoff: 6 }, nticks: 6 },
     yaxis: { ...axis, title: { text: made.unit || "value", standoff: 6 }, type: state.log && !made.plain ? "log" : "linear", nticks: 6 },
   };
-  if (made.range) layout.yaxis.range = made.range;
+  const values = new Set(lines.flatMap((line) => line.y.filter(known)));
+  if (values.size === 1 && layout.yaxis.type === "linear") {
+    const [only] = values, room = Math.abs(only) / 2 || 0.5;
+    layout.yaxis.range = [only - room, only + room];
+  }
   const traces = made.traces ? made.traces() : lines.flatMap((line) => tracesOf(line, made, weight, many));
   Plotly.react(made.place, traces, layout, {
     displaylogo: false, responsive: true, showLink: false, showEditInChartStudio: false, showSendToCloud: false,
@@ -126,6 +130,12 @@ function redrawCharts() {
 }
 
 dark.addEventListener("change", redrawCharts);
-addEventListener("load", () => {
+// The chart library takes longest to start: the page is shown before it does.
+function startLibrary() {
+  const kept = document.getElementById("library"), script = make("script", {}, kept.textContent);
+  kept.remove();
+  document.body.append(script);
   for (const made of charts) { watcher.unobserve(made.place); watcher.observe(made.place); }
-});
+}
+
+addEventListener("load", () => requestAnimationFrame(() => setTimeout(startLibrary)));

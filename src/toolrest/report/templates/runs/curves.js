@@ -62,7 +62,7 @@ function negligible(place, label) {
   if (!regionNames.includes(label)) return null;
   const shares = ((runs[place].series["share/" + label] || [null, []])[1]).filter(known);
   const mean = shares.length ? shares.reduce((a, b) => a + b, 0) / shares.length : null;
-  return mean !== null && mean < 0.005 ? mean : null;
+  return mean !== null && mean < 0.01 ? mean : null;
 }
 
 function ticksOf(place, source, x) {
@@ -130,6 +130,7 @@ function chartsOf([title, source, unit, parts]) {
   if (state.split === "run" && parts.length > 1) {
     return owners().map((owner) => chart(`${title}: ${owner.name}`, partLines(owner, source, parts), more));
   }
-  return parts.map((part) => chart(parts.length > 1 ? `${title}: ${part[1]}` : title,
+  const having = parts.filter((part) => !owners().every((owner) => negligible(owner.runs[0], part[1]) !== null));
+  return having.map((part) => chart(parts.length > 1 ? `${title}: ${part[1]}` : title,
     owners().map((owner, place) => ownerLine(owner, place, source, part)).filter(Boolean), more));
 }

@@ -124,10 +124,10 @@ function rolloutsView(section) {
     make("p", { class: "soft", id: "sampled", role: "status" },
       (run.sampled ? run.sampled + "; " : "") + `${counted(chosen.length, "group")} shown. Keys: left and right.`));
   if (!group) { section.append(make("p", {}, "No group.")); return; }
-  section.append(make("div", { class: "overview" }, strip(group, (response) => go({ response })), rewardsOfRun(run)), legend());
-  if (group.prompt) section.append(folded("prompt", () => box(group.prompt)));
-  if (group.truth || !run.acts) section.append(folded("ground truth", () => box(group.truth)));
-  section.append(...[comparison(group)].filter(Boolean),
+  const about = make("div", {}, strip(group, (response) => go({ response })), questionOf(group));
+  if (group.prompt) about.append(folded("prompt", () => box(group.prompt)));
+  if (group.truth || !run.acts) about.append(folded("ground truth", () => box(group.truth)));
+  section.append(make("div", { class: "overview" }, about, rewardsOfRun(run)), legend(), ...[comparison(group)].filter(Boolean),
     make("div", { class: "group" }, ...group.rows.map((row, place) => card(group, row, place))));
   const sought = state.response && document.getElementById("response-" + state.response);
   if (sought) requestAnimationFrame(() => sought.scrollIntoView({ block: "nearest" }));

@@ -1,7 +1,7 @@
 // The first view: what came of it, how, on what grounds, at what cost.
 function interval(side, share) {
   if (!side || !known(side.low)) return "";
-  return share ? `${percent(side.low)} to ${percent(side.high)}` : "";
+  return share ? ends(side.low, side.high) : "";
 }
 
 function cellOf(row, when) {
@@ -38,9 +38,9 @@ function groupCell(group, label, when) {
   const rows = group.runs.map((place) => runs[place].table.find((row) => row.label === label)).filter(Boolean);
   const values = rows.map((row) => (row[when] ? row[when].value : null)).filter(known);
   if (!values.length) return "–";
-  const told = rows[0].percent ? percent : number;
-  const ends = values.length > 1 ? ` (${told(Math.min(...values))} to ${told(Math.max(...values))})` : "";
-  return told(meanOf(values)) + ends;
+  const share = rows[0].percent, least = Math.min(...values), most = Math.max(...values);
+  const range = share ? ends(least, most) : `${number(least)} to ${number(most)}`;
+  return (share ? percent : number)(meanOf(values)) + (values.length > 1 ? ` (${range})` : "");
 }
 
 function comparisonOfRuns() {
@@ -88,7 +88,8 @@ function tellingView() {
   const group = run.groups[run.telling.group], row = rowOf(run), weighted = spreadOf(row) > 0;
   const href = addressWith({ tab: "rollouts", run: addressOf(runs.indexOf(run)), filter: "all", q: "",
     ...addressOfGroup(group, { response: String(run.telling.row + 1) }) });
-  const article = make("article", { class: "telling" }, make("p", {}, outcomeOf(row)), legend(), ...contentsOf(row, weighted ? "weight" : "region"),
+  const article = make("article", { class: "telling" }, questionOf(group),
+    make("p", {}, outcomeOf(row)), weighted ? legend(row) : legend(), ...contentsOf(row, weighted ? "weight" : "region"),
     make("p", { class: "soft" }, `Shaded by ${weighted ? "weight: the darker, the more a token counts in the policy gradient" : "region"}. Chosen as ${run.telling.why}` +
       `${runs.length > 1 ? ", of " + run.name : ""}. `, make("a", { href }, "Its whole group")));
   return [make("h2", {}, "One response, token by token"), article];
@@ -103,7 +104,7 @@ function benchmarkTables(shown) {
     const cell = (column, label) => {
       const row = column.rows.find((each) => each.label === label);
       if (!row) return "–";
-      return `${percent(row.value)} (${percent(row.low)} to ${percent(row.high)})${row.part ? ", in part" : ""}`;
+      return `${percent(row.value)}${known(row.low) ? ` (${ends(row.low, row.high)})` : ""}${row.part ? ", in part" : ""}`;
     };
     const size = (label) => String((columns.flatMap((each) => each.rows).find((row) => row.label === label && known(row.n)) || { n: "–" }).n);
     return [make("h3", {}, name), table(["right answers", "n", ...columns.map((each) => each.title)],
@@ -124,6 +125,11 @@ function summaryView(section) {
   section.append(make("h2", {}, "What was run, and its cost"));
   if (one) section.append(factsOf(runs[0]), costOf(runs[0]), ...papersOf(runs[0]));
   else {
+    const sum = (name) => runs.reduce((total, run) => total + (run.cost[name] || 0), 0);
+    section.append(pairs([["runs", String(runs.length)], ["all runs together", duration(sum("seconds") || null)],
+      ["responses sampled", sum("responses").toLocaleString("en")],
+      ["commits", [...new Set(runs.map((run) => run.commit).filter((commit) => typeof commit === "string"))]
+        .map((commit) => commit.slice(0, 10)).join(", ")]]));
     for (const run of runs) section.append(folded(run.name, () => [factsOf(run), costOf(run), ...papersOf(run)]));
   }
   section.append(...[missingOf(runs)].filter(Boolean));

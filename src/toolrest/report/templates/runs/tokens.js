@@ -84,6 +84,17 @@ function textOf(row) {
   return row.text || "";
 }
 
-function legend() {
-  return make("p", { class: "legend" }, ...regionNames.map((name) => make("span", { class: name }, name)));
+// The regions in their colours; of a response those that it has, with their mean weights.
+function legend(row = null) {
+  const told = regionNames.map((name, region) => {
+    if (!row) return [name, name];
+    const weights = row.weights.filter((weight, place) => row.regions[place] === region);
+    return weights.length ? [name, `${name} ${number(weights.reduce((a, b) => a + b, 0) / weights.length)}`] : null;
+  }).filter(Boolean);
+  return make("p", { class: "legend" }, row ? "Mean weights: " : "", ...told.map(([name, text]) => make("span", { class: name }, text)));
+}
+
+function questionOf(group) {
+  if (!group.question) return null;
+  return make("div", {}, make("p", { class: "side" }, "question"), box(group.question));
 }
