@@ -11,6 +11,8 @@ from toolrest.report.shading import visible
 
 _OF_A_RUN = ("name", "seed")
 """Keys of a recipe that tell runs of one method apart."""
+_ABSENT = "none"
+"""Stands for a key that a recipe has not."""
 _MOST_KEYS = 40
 _MOST_VALUE = 200
 """Characters of a recipe's value."""
@@ -51,8 +53,8 @@ def differences(runs: Sequence[dict[str, Any]]) -> list[list[Any]]:
     flat = [dict(_flat(run["recipe"], "")) for run in runs]
     read = [each for each in flat if each]
     keys = dict.fromkeys(key for each in read for key in each if key not in _OF_A_RUN)
-    differing = [key for key in keys if len({each.get(key, "–") for each in read}) > 1]
-    return [[key, [each.get(key, "–") for each in flat]] for key in differing[:_MOST_KEYS]]
+    differing = [key for key in keys if len({each.get(key, _ABSENT) for each in read}) > 1]
+    return [[key, [each.get(key, _ABSENT) for each in flat]] for key in differing[:_MOST_KEYS]]
 
 
 def _flat(value: dict[str, Any], prefix: str) -> Any:

@@ -47,11 +47,12 @@ function duration(seconds) {
 }
 
 function table(heads, rows, label) {
-  const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text)));
-  const body = rows.map((cells) => make("tr", {}, ...cells.map((text, place) =>
-    place ? make("td", {}, text) : make("th", { scope: "row" }, text))));
+  // with roles: a narrow window shows rows as blocks, which else were no table any more
+  const head = make("tr", { role: "row" }, ...heads.map((text) => make("th", { scope: "col", role: "columnheader" }, text)));
+  const body = rows.map((cells) => make("tr", { role: "row" }, ...cells.map((text, place) =>
+    place ? make("td", { role: "cell", "data-label": heads[place] }, text) : make("th", { scope: "row", role: "rowheader" }, text))));
   return make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": label },
-    make("table", {}, make("thead", {}, head), make("tbody", {}, ...body)));
+    make("table", { role: "table" }, make("thead", { role: "rowgroup" }, head), make("tbody", { role: "rowgroup" }, ...body)));
 }
 
 // What is folded is made when it is unfolded for the first time.
