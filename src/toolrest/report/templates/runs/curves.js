@@ -117,10 +117,11 @@ function ownerLine(owner, place, source, part) {
 }
 
 function partLines(owner, source, parts) {
+  const look = parts.every((part) => regionNames.includes(part[1])) ? partLook : (label, place) => lookOf(place);
   return parts.map(([metric, label], place) => {
     const line = meanLine(owner.runs, source, metric), share = negligible(owner.runs[0], label);
     const told = share === null ? label : `${label}, ${(100 * share).toFixed(1)} % of tokens`;
-    return line && { ...line, name: told, off: share !== null, ...partLook(label, place) };
+    return line && { ...line, name: told, off: share !== null, ...look(label, place) };
   }).filter(Boolean);
 }
 

@@ -7,10 +7,7 @@ function lookOf(place) {
   return { look: "c" + (place % 10), dash: dashes[(place + Math.floor(place / 10)) % dashes.length] };
 }
 
-function partLook(name, place) {
-  return regionNames.includes(name) ? { look: name, dash: dashes[regionNames.indexOf(name) % dashes.length] }
-    : lookOf(place);
-}
+function partLook(name) { return { look: name, dash: dashes[regionNames.indexOf(name) % dashes.length] }; }
 
 function colourOf(look) {
   const probe = make("span", { class: look });

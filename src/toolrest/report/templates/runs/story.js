@@ -92,6 +92,9 @@ function tellingView() {
     make("p", {}, outcomeOf(row)), weighted ? legend(row) : legend(), ...contentsOf(row, weighted ? "weight" : "region"),
     make("p", { class: "soft" }, `Shaded by ${weighted ? "weight: the darker, the more a token counts in the policy gradient" : "region"}. Chosen as ${run.telling.why}` +
       `${runs.length > 1 ? ", of " + run.name : ""}. `, make("a", { href }, "Its whole group")));
+  for (const tokens of article.querySelectorAll(".tokens")) { // a long one scrolls, also by keyboard
+    for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", "tokens"]]) tokens.setAttribute(name, value);
+  }
   return [make("h2", {}, "One response, token by token"), article];
 }
 
