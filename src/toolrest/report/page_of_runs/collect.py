@@ -117,8 +117,8 @@ def _table(sides: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     for each in figures_of(sides["after"] or sides["before"]):
         row: dict[str, Any] = {"label": each.label, "percent": each.share}
         for when, found in sides.items():
-            value, n = found.get(each.key), found.get("n")
-            if finite(value) is None or not isinstance(n, int) or n < 1:
+            value, n = finite(found.get(each.key)), found.get("n")
+            if value is None or not isinstance(n, int) or n < 1:
                 continue
             if not row["percent"] or 0 <= value <= 1:
                 row[when] = {"value": value, "n": n}

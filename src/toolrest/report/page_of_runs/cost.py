@@ -33,9 +33,10 @@ def _responses(run: RunFolder, recipe: dict[str, Any]) -> int | None:
     rollout = object_or_empty(recipe.get("rollout"))
     counts = [rollout.get(key) for key in ("prompts_per_step", "group_size")]
     generations = sum(1 for _ in run.rollouts.glob("step-*.jsonl"))
-    if not generations or not all(isinstance(count, int) for count in counts):
+    prompts, size = counts
+    if not generations or not isinstance(prompts, int) or not isinstance(size, int):
         return None
-    return generations * counts[0] * counts[1]
+    return generations * prompts * size
 
 
 def machine_of(environment: dict[str, Any]) -> str | None:
