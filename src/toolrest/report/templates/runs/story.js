@@ -48,12 +48,12 @@ function comparisonOfRuns() {
   const seeded = seedGroups.some((group) => group.runs.length > 1);
   const parts = [make("h2", {}, "Before and after training")];
   if (seeded) parts.push(make("p", { class: "soft" }, "Means over the seeds, with the least and the greatest of them."));
-  parts.push(table([seeded ? "runs" : "run", "seeds", ...labels.flatMap((label) => [`${label}, before`, "after"]), "time"],
+  parts.push(table([seeded ? "runs" : "run", "seeds", ...labels.flatMap((label) => [`${label}, before`, `${label}, after`]), "time"],
     seedGroups.map((group) => [group.label, String(group.runs.length),
       ...labels.flatMap((label) => ["before", "after"].map((when) => groupCell(group, label, when))),
       duration(meanOf(group.runs.map((place) => runs[place].cost.seconds))) || "–"]), "held-out figures of runs"));
   if (seeded) {
-    parts.push(folded("every run", () => table(["run", ...labels.flatMap((label) => [`${label}, before`, "after"]), "time"],
+    parts.push(folded("every run", () => table(["run", ...labels.flatMap((label) => [`${label}, before`, `${label}, after`]), "time"],
       runs.map((run, place) => [run.name, ...labels.flatMap((label) => ["before", "after"].map((when) =>
         groupCell({ runs: [place] }, label, when))), duration(run.cost.seconds) || "–"]), "held-out figures of every run")));
   }
