@@ -48,6 +48,7 @@ ROWS = {
             "report/inspect.py",
             "report/rollouts_of.py",
             "report/page_of_runs/reading.py",
+            "report/page_of_runs/benchmarks.py",
         ),
         *(
             "report/compare.py",

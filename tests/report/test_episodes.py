@@ -136,9 +136,11 @@ def test_the_figures_and_failures_are_of_tasks(tmp_path):
     labels = [row["label"] for row in found["table"]]
     assert labels[:2] == ["tasks done, sampled", "tasks done, greedy"]
     assert labels[-2:] == ["turns, sampled", "turns, greedy"]
-    [failure] = found["failures"]
-    assert failure["what"] == "held-out h1, greedy"
-    assert "the task was not done" in failure["check"] and "take: taken" in failure["got"]
+    [evaluation] = found["failures"]
+    [failure] = evaluation["rows"]
+    assert (evaluation["name"], failure["what"]) == ("held-out, greedy", "h1")
+    assert evaluation["reasons"] == {failure["reason"]: 1} and failure["reason"] != "ok"
+    assert "the task was not done" in failure["detail"] and "take: taken" in failure["got"]
     assert "reward.schedule" not in found["sampled"] and "1 episodes" in found["sampled"]
 
 
@@ -166,7 +168,7 @@ def opened(tmp_path_factory):
 
 def test_the_rollouts_are_conversations(opened):
     opened.click("#tab-rollouts")
-    first = opened.locator("article").first
+    first = opened.locator("#view-rollouts article").first
     weights = [
         box.locator(".token").evaluate_all("all => all.map(t => Number(t.dataset.weight))")
         for box in first.locator(".tokens").all()
@@ -193,7 +195,7 @@ def test_groups_are_chosen_by_what_episodes_have(opened):
     ]
     shown.select_option("failed")
     assert opened.locator("select[aria-label=group] option").count() == 1
-    assert "the environment failed" in opened.locator("article").first.text_content()
+    assert "the environment failed" in opened.locator("#view-rollouts article").first.text_content()
     opened.locator("select[aria-label=show]").select_option("all")
 
 
@@ -201,14 +203,14 @@ def test_curves_tell_turns_endings_and_rewards_of_turns(opened):
     opened.click("#tab-curves")
     drawn = {
         each.locator("figcaption").text_content(): each.locator(".key").text_content()
-        for each in opened.locator("#view-curves figure").all()
+        for each in opened.locator("#view-curves figure:has(.key)").all()
     }
     assert drawn["Turns, calls and errors of an episode"] == (
-        "turns (2.70)calls (1.70)errors (0.08)"
+        "turns (2.70)calls (1.70)errors (0.080)"
     )
-    assert drawn["Reward of a turn"] == "first (0.30)last (0.20)"
-    assert drawn["How episodes end, share"] == "answered (0.90)budget (0.10)"
-    assert "Reward by part" not in drawn and "Tasks done, sampled, share" in drawn
+    assert drawn["Reward of a turn"] == "first (0.300)last (0.200)"
+    assert drawn["How episodes end"] == "answered (0.900)budget (0.100)"
+    assert "Reward by part" not in drawn and "Tasks done, sampled" in drawn
 
 
 @pytest.mark.slow

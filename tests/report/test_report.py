@@ -6,71 +6,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from report_pages import CHROMIUM, REGIONS, WEIGHTS, Opened, a_run, response
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
 from toolrest.recipe import Recipe, dump_recipe
-from toolrest.report.page_of_runs.collect import MOST_POINTS, collect
+from toolrest.report.page_of_runs.collect import collect
+from toolrest.report.page_of_runs.series import MOST_POINTS
 from toolrest.report.page_of_runs.write import report_page
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-HOSTILE = (
-    "<script>bad()</script></style><img src=x onerror=bad()>javascript:bad() \u202eevil\x07\u2028"
-)
-PIECES = ["<think>", " look", "</think>\n", HOSTILE, "x" * 20_000]
-REGIONS = ["format", "reasoning", "format", "name", "parameters"]
-WEIGHTS = [2.0, 0.5, 2.0, 1.5, 1.0]
-
-
-def response(step, identity, total, advantage, exact, format=1.0):
-    reward = {"total": total, "format_reward": 1.0, "correctness_reward": total - 1}
-    reward |= {"format": format, "correctness": 0.5, "exact": exact, "status": "ok"}
-    row = {"step": step, "identity": identity, "ground_truth": HOSTILE, "reward": reward}
-    row |= {"response": "".join(PIECES), "tokens": PIECES, "regions": REGIONS, "weights": WEIGHTS}
-    return row | {"ids": [1] * 5, "advantage": advantage, "prompt": HOSTILE}
-
-
-def a_run(folder, steps=3):
-    """A run with every view's contents: a good, a bad-format, and an all-equal group a step."""
-    (folder / "rollouts").mkdir(parents=True)
-    (folder / "evaluation").mkdir()
-    (folder / "recipe.yaml").write_text(dump_recipe(Recipe()))
-    (folder / "environment.json").write_text('{"versions": {"torch": "2"}, "commit": "abc"}')
-    results = {
-        "n": 8,
-        "exact_match": 0.5,
-        "greedy_exact_match": 0.75,
-        "reward": 1,
-        "greedy_reward": 2,
-    }
-    (folder / "summary.json").write_text(
-        json.dumps({"before": results, "after": results, "seconds": 9})
-    )
-    lines = []
-    for step in range(1, steps + 1):
-        row = {"step": step, "reward": 1.0 + step, "grad_norm": float("nan") if step == 2 else 1.0}
-        row |= {f"{k}/{r}": 0.5 for k in ("entropy", "weight", "signal", "share") for r in REGIONS}
-        lines.append(json.dumps(row) + "\n")
-        rows = [
-            *(response(step - 1, "a", 4 - 2 * n, 1 - 2 * n, n == 0) for n in range(2)),
-            *(response(step - 1, "b", 1 - n, 0.5, False, format=0.0) for n in range(2)),
-            *(response(step - 1, "c", 4, 0.0, True) for n in range(2)),
-        ]
-        text = "".join(json.dumps(each) + "\n" for each in rows)
-        (folder / "rollouts" / f"step-{step - 1:06d}.jsonl").write_text(text)
-    (folder / "metrics.jsonl").write_text("".join(lines))
-    points = [{"step": s, "exact_match": 0.1 * s, "greedy_exact_match": 0.2} for s in range(4)]
-    (folder / "evaluation" / "curve.jsonl").write_text(
-        "".join(json.dumps(p) + "\n" for p in points)
-    )
-    failure = {"identity": "t", "decoding": "greedy", "response": HOSTILE, "ground_truth": "g"}
-    failure["reward"] = {"exact": False, "status": "bad_call", "format": 0, "correctness": 0}
-    (folder / "evaluation" / "after.jsonl").write_text(json.dumps(failure) + "\n")
-    (folder / "evaluation" / "bfcl-1").mkdir()
-    wrong = {"identity": "simple_1", "check": "no call", "expected": [{"f": {}}]}
-    wrong["got"] = {"text": HOSTILE}
-    (folder / "evaluation" / "bfcl-1" / "failures.jsonl").write_text(json.dumps(wrong) + "\n")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -92,23 +35,6 @@ def page_file(tmp_path_factory):
     return target
 
 
-class Opened:
-    """A page, and everything that it should not have done."""
-
-    def __init__(self, browser, file, **options):
-        self.page = browser.new_page(**options)
-        self.trouble = []
-        self.page.on("console", lambda message: self.trouble.append(message.text))
-        self.page.on("pageerror", lambda error: self.trouble.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.trouble.append("dialog"))
-        self.page.on("request", self._asked)
-        self.page.goto(file.as_uri())
-
-    def _asked(self, request):
-        if not request.url.startswith("file:"):
-            self.trouble.append(request.url)
-
-
 VIEWS = ("summary", "curves", "rollouts", "failures")
 
 
@@ -125,6 +51,8 @@ def test_every_view_opens_without_an_error_or_a_request_and_is_accessible(
     for view in VIEWS:
         opened.page.click(f"#tab-{view}")
         assert opened.page.is_visible(f"#view-{view}")
+        if view == "curves":
+            opened.page.wait_for_selector("#view-curves .plot-container")
         assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
         found = axe.run(opened.page, options={"runOnly": ["wcag2a", "wcag2aa"]})
         assert found.violations_count == 0, found.generate_report()
@@ -135,7 +63,7 @@ def test_every_view_opens_without_an_error_or_a_request_and_is_accessible(
 def test_tokens_are_shaded_by_the_recorded_weights_and_hostile_text_is_text(browser, page_file):
     opened = Opened(browser, page_file)
     opened.page.click("#tab-rollouts")
-    first = opened.page.locator("article").first.locator(".token")
+    first = opened.page.locator("#view-rollouts article").first.locator(".token")
     weights = first.evaluate_all("tokens => tokens.map(t => Number(t.dataset.weight))")
     shades = first.evaluate_all(
         "tokens => tokens.map(t => Number(t.style.getPropertyValue('--shade')))"
@@ -148,7 +76,7 @@ def test_tokens_are_shaded_by_the_recorded_weights_and_hostile_text_is_text(brow
     assert texts[3].startswith("<script>bad()</script></style><img src=x onerror=bad()>")
     assert "\\u202e" in texts[3] and "\u202e" not in "".join(texts)
     assert len(texts[4]) == 20_000
-    assert opened.page.evaluate("document.querySelectorAll('img, script:not(#data)').length") == 1
+    assert opened.page.evaluate("document.querySelectorAll('img, script:not(#data)').length") == 2
     assert opened.trouble == []
     opened.page.close()
 
@@ -156,11 +84,15 @@ def test_tokens_are_shaded_by_the_recorded_weights_and_hostile_text_is_text(brow
 def test_failures_of_training_and_of_later_evaluations_are_shown(browser, page_file):
     opened = Opened(browser, page_file)
     opened.page.click("#tab-failures")
+    heads = opened.page.locator("#view-failures summary")
+    assert heads.all_text_contents() == ["bad_call: 1", "no call: 1"]
+    assert opened.page.locator("#view-failures article").count() == 0
+    heads.nth(0).click()
+    heads.nth(1).click()
+    opened.page.wait_for_function("document.querySelectorAll('#view-failures article').length == 2")
     shown = opened.page.locator("#view-failures article").all_text_contents()
-    assert len(shown) == 4
-    assert "held-out t, greedy" in shown[0] and "bad_call" in shown[0]
-    assert "bfcl-1 simple_1" in shown[1] and '[{"f": {}}]' in shown[1]
-    assert "<script>bad()" in shown[1]
+    assert shown[0].startswith("t") and "<script>bad()" in shown[0]
+    assert "simple_1" in shown[1] and '[{"f": {}}]' in shown[1] and "<script>bad()" in shown[1]
     assert opened.trouble == []
     opened.page.close()
 
@@ -174,7 +106,11 @@ def test_a_megabyte_on_one_line_opens(browser, tmp_path):
     target.write_text(report_page([folder]), encoding="utf-8")
     opened = Opened(browser, target)
     opened.page.click("#tab-rollouts")
-    length = opened.page.locator(".token").nth(4).evaluate("token => token.textContent.length")
+    length = (
+        opened.page.locator("#view-rollouts .token")
+        .nth(4)
+        .evaluate("token => token.textContent.length")
+    )
     assert length == 1_000_000
     assert opened.trouble == []
     opened.page.close()
@@ -203,9 +139,14 @@ def test_filters_filter_and_keys_move(browser, page_file):
     assert page.get_by_label("group", exact=True).input_value() == "1"
     page.keyboard.press("ArrowLeft")
     choose("shade by", "region")
-    assert page.locator(".token").first.evaluate("t => t.style.getPropertyValue('--shade')") == "14"
+    assert (
+        page.locator("#view-rollouts .token").first.evaluate(
+            "t => t.style.getPropertyValue('--shade')"
+        )
+        == "14"
+    )
     choose("shade by", "entropy")
-    assert "were not recorded" in page.locator("article").first.text_content()
+    assert "were not recorded" in page.locator("#view-rollouts article").first.text_content()
     choose("run", "1")
     page.focus("#tab-rollouts")
     page.keyboard.press("ArrowLeft")
@@ -331,7 +272,7 @@ def test_recorded_entropies_shade_too(browser, tmp_path):
     opened.page.click("#tab-rollouts")
     opened.page.get_by_label("shade by", exact=True).select_option("entropy")
     shades = (
-        opened.page.locator("article")
+        opened.page.locator("#view-rollouts article")
         .first.locator(".token")
         .evaluate_all("tokens => tokens.map(t => Number(t.style.getPropertyValue('--shade')))")
     )

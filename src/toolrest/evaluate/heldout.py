@@ -50,8 +50,8 @@ def evaluate_heldout(
         ranks: the processes that share the work; each gets the whole result.
 
     Returns:
-        The result, and one row a response: the sample's identity, the text, the breakdown, and
-        `cut` where it was cut at the length limit.
+        The result, and one row a response: the sample's identity, its question, the text,
+        the breakdown, and `cut` where it was cut at the length limit.
     """
     reward = recipe_reward(recipe, "constant")
     speech = read_speech(tokenizer, reward.dialect, model.generation_config)
@@ -91,6 +91,7 @@ def evaluate_heldout(
                 "decoding": decoding,
                 "response": text,
                 "ground_truth": sample.ground_truth,
+                "question": _question(sample),
                 "reward": asdict(score),
             }
             | ({} if ids and ids[-1] in speech.stop_ids else {"cut": True})
@@ -98,3 +99,9 @@ def evaluate_heldout(
         ]
     result = HeldOutResult(*means["sampled"], *means["greedy"], n=len(samples))
     return result, rows
+
+
+def _question(sample: Sample) -> str:
+    """What the user said last; "" where that is no text."""
+    asked = [each.get("content") for each in sample.prompt if each.get("role") == "user"]
+    return asked[-1] if asked and isinstance(asked[-1], str) else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -25,16 +26,16 @@ _PAGES.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
 _PAGES.globals["colours_of"] = {region.name.lower(): COLOURS[region] for region in Region}
 
 
-def render(page: str, title: str, script_hash: str | None = None, **values: object) -> str:
+def render(page: str, title: str, script_hashes: Sequence[str] = (), **values: object) -> str:
     """A whole page of `templates/`. Every value is escaped, what is invisible made visible.
 
     Args:
         page: the template's name.
-        script_hash: SHA-256 of its one script, base64; None: it has none.
+        script_hashes: SHA-256 of each of its scripts, base64; it may run no other.
         values: what the template shows; only `Markup` is taken as it is.
     """
     template = _PAGES.get_template(f"{page}.html.jinja")
-    return template.render(title=title, script_hash=script_hash, **values)
+    return template.render(title=title, script_hashes=script_hashes, **values)
 
 
 def write_page(path: Path, page: str) -> None:

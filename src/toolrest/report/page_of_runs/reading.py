@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,12 +57,21 @@ def finite(value: Any) -> float | None:
     return round(value, 6) if is_number(value) and math.isfinite(value) else None
 
 
-def shortened(text: Any) -> str:
-    """A text's first `MOST_CHARACTERS`, control characters made visible; "" for anything else."""
+def shortened(text: Any, most: int = MOST_CHARACTERS) -> str:
+    """A text's first `most` characters, control characters made visible; "" for anything else."""
     if not isinstance(text, str):
         return ""
-    lines = "\n".join(visible(line) for line in text[:MOST_CHARACTERS].split("\n"))
-    return lines + (" .." if len(text) > MOST_CHARACTERS else "")
+    lines = "\n".join(visible(line) for line in text[:most].split("\n"))
+    return lines + (" .." if len(text) > most else "")
+
+
+def question_of(prompt: Any) -> str:
+    """The last user's turn of a recorded prompt, shortened; "" where there is none."""
+    if not isinstance(prompt, str):
+        return ""
+    turns = re.split(r"^\[(system|user|assistant|tool)\] ", prompt, flags=re.MULTILINE)
+    asked = [text for role, text in zip(turns[1::2], turns[2::2], strict=True) if role == "user"]
+    return shortened(asked[-1].strip()) if asked else ""
 
 
 def object_or_empty(value: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,18 @@ from toolrest.report.page_of_runs.reading import (
     iterate_rows,
     list_or_empty,
     object_or_empty,
+    question_of,
     shortened,
 )
 from toolrest.report.shading import visible
 from toolrest.runs.folder import RunFolder, steps_before
 
+MOST_RESPONSES = 1600
+"""Responses of a page, over all runs."""
 MOST_TOKENS = 3000
 """Tokens of a response that are shown."""
+MOST_SHOWN = 16_000_000
+"""Characters of all responses of a page."""
 
 
 class TokenTexts:
@@ -67,31 +73,52 @@ class TokenTexts:
 
 
 def rollout_groups(
-    run: RunFolder, most: int, texts: TokenTexts, missing: list[str]
+    run: RunFolder, share: float, texts: TokenTexts, missing: list[str]
 ) -> tuple[list[dict[str, Any]], str]:
-    """(groups of responses from evenly spread steps, a sentence that says which)."""
+    """(groups of responses from evenly spread steps, a sentence that says which).
+
+    Args:
+        share: the part of `MOST_RESPONSES` and of `MOST_SHOWN` that the run may use.
+    """
+    most, shown = int(MOST_RESPONSES * share), int(MOST_SHOWN * share)
     files = sorted(run.rollouts.glob("step-*.jsonl"))
     if not files:
         missing.append("no rollouts")
         return [], ""
-    first = list(iterate_rows(files[0], missing, ""))
-    keep = max(1, min(len(files), most // max(1, len(first))))
-    spread = max(1, keep - 1)
-    chosen = sorted({round(i * (len(files) - 1) / spread) for i in range(keep)})
-    made: list[dict[str, Any]] = []
-    count = 0
-    for place in chosen:
-        for row in iterate_rows(files[place], missing, ""):
-            if count >= most:
-                break
-            _add(made, row, texts)
-            count += 1
+    first = list(iterate_rows(files[0], [], ""))
+    chosen = max(1, min(len(files), most // max(1, len(first))))
+    broken: list[str] = []
+    made = _shown(files, chosen, most, texts, broken)
+    while made and most > 1 and len(json.dumps(made)) > shown:
+        chosen, most = (chosen // 2, most) if chosen > 1 else (1, most // 2)
+        broken = []
+        made = _shown(files, chosen, most, texts, broken)
+    missing += broken
+    count = sum(len(group["rows"]) for group in made)
     what = "episodes" if made and "episode" in made[0]["rows"][0] else "responses"
     sampled = (
-        f"{count} {what} of {len(made)} groups from {len(chosen)} of {len(files)} steps whose "
+        f"{count} {what} of {len(made)} groups from {chosen} of {len(files)} steps whose "
         f"rollouts were saved{_rewards_of(run)}"
     )
     return made, sampled
+
+
+def _shown(
+    files: list[Path], keep: int, most: int, texts: TokenTexts, broken: list[str]
+) -> list[dict[str, Any]]:
+    """Groups of at most so many responses from evenly spread files, the last one among them."""
+    first = 0 if keep > 1 else len(files) - 1
+    spread = max(1, keep - 1)
+    places = sorted({first + round(i * (len(files) - 1) / spread) for i in range(keep)})
+    made: list[dict[str, Any]] = []
+    count = 0
+    for place in places:
+        for row in iterate_rows(files[place], broken, ""):
+            if count >= most:
+                return made
+            _add(made, row, texts)
+            count += 1
+    return made
 
 
 def _rewards_of(run: RunFolder) -> str:
@@ -118,6 +145,7 @@ def _add(made: list[dict[str, Any]], row: dict[str, Any], texts: TokenTexts) -> 
             "step": step,
             "identity": visible(identity),
             "prompt": shortened(row.get("prompt")),
+            "question": question_of(row.get("prompt")),
             "truth": shortened(row.get("ground_truth")),
             "rows": [],
         }

@@ -9,12 +9,34 @@ import math
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
 from toolrest.core.regions import Region
 from toolrest.report.page import render, write_page
 from toolrest.report.page_of_runs.collect import collect
+from toolrest.report.page_of_runs.seeds import differences, seed_groups
+
+SCRIPTS = (
+    "basics",
+    "address",
+    "looks",
+    "charts",
+    "curves",
+    "curves_view",
+    "difference",
+    "tokens",
+    "rewards",
+    "rollouts",
+    "failures",
+    "facts",
+    "story",
+    "tabs",
+)
+"""Files of templates/runs/ that are the page's own script, in this order."""
+_MOST_NAMES = 3
+"""Names of runs in the title; of more only their number is told."""
 
 
 def write_report(runs: Sequence[Path], output: Path) -> None:
@@ -28,18 +50,49 @@ def write_report(runs: Sequence[Path], output: Path) -> None:
 
 def report_page(runs: Sequence[Path]) -> str:
     """The whole page."""
+    from plotly.offline import get_plotlyjs
+
     found = [collect(run, 1 / len(runs)) for run in runs]
-    data = {"runs": found, "regions": [region.name.lower() for region in Region]}
-    names = ", ".join(run["name"] for run in found)
-    script = (files("toolrest.report") / "templates" / "runs.js").read_text(encoding="utf-8")
+    data = {
+        "runs": found,
+        "regions": [region.name.lower() for region in Region],
+        "groups": seed_groups(found),
+        "differences": differences(found),
+    }
+    folder = files("toolrest.report") / "templates" / "runs"
+    script = "".join((folder / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
+    charts = get_plotlyjs()
     return render(
         "runs",
-        f"toolrest report: {names}",
-        base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        names=names,
+        f"toolrest report: {_title(found)}",
+        [_hash(script), _hash(charts)],
+        names=_title(found),
         data=_embedded(data),
-        script=Markup(script),  # noqa: S704 - our own file
+        script=_inlined(script),
+        charts=_inlined(charts),
     )
+
+
+def _title(runs: Sequence[dict[str, Any]]) -> str:
+    if len(runs) <= _MOST_NAMES:
+        return ", ".join(run["name"] for run in runs)
+    return f"{len(runs)} runs"
+
+
+def _hash(script: str) -> str:
+    """SHA-256, base64: by it the browser knows a script that it may run."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _inlined(script: str) -> Markup:
+    """A script as it stands in the page.
+
+    Raises:
+        ValueError: it would not end where it should.
+    """
+    if any(mark in script.lower() for mark in ("</script", "<script", "<!--")):
+        raise ValueError("a script with a mark of HTML in it cannot be put into a page")
+    return Markup(script)  # noqa: S704 - our own file, or that of the chart library
 
 
 def _finite(value: object) -> object:
