@@ -105,7 +105,13 @@ def _shortened(label: str) -> str:
 
 
 def draw_courses(
-    panels: Sequence[Panel], lines: Sequence[Look], *, across: str, up: str, note: str = ""
+    panels: Sequence[Panel],
+    lines: Sequence[Look],
+    *,
+    across: str,
+    up: str,
+    note: str = "",
+    percent: bool = False,
 ) -> Figure:
     """Panels with shared axes, and one legend beneath them.
 
@@ -113,11 +119,12 @@ def draw_courses(
         across: label of the horizontal axis.
         up: label of the vertical one.
         note: above the legend's lines: what line and band are.
+        percent: whether values are shares, in [0, 1].
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    columns = min(3, len(panels))
+    columns = len(panels) if len(panels) == 4 else min(3, len(panels))
     rows = -(-len(panels) // columns)
     height = _HEIGHT if rows == 1 else _PANEL * rows
     size = (COLUMN if columns == 1 else PAGE, height)
@@ -127,6 +134,8 @@ def draw_courses(
         _draw_panel(axis, panel, lines)
         axis.set_title(panel.title)
         axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        if percent:
+            axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
         if place + columns >= len(panels):
             axis.tick_params(labelbottom=True)
     for axis in axes[len(panels) :]:
@@ -134,7 +143,8 @@ def draw_courses(
     if len(panels) == 1:
         axes[0].set(xlabel=across, ylabel=up)
     else:
-        figure.supxlabel(across, fontsize=9)
+        for axis in axes[max(0, len(panels) - columns) : len(panels)]:
+            axis.set_xlabel(across)
         figure.supylabel(up, fontsize=9)
     used = [
         look for n, look in enumerate(lines) if any(each.courses[n] is not None for each in panels)
@@ -166,8 +176,10 @@ def _draw_panel(axis: Axes, panel: Panel, lines: Sequence[Look]) -> None:
         )
         if few and course.low is not None and course.high is not None:
             axis.fill_between(
-                course.steps, course.low, course.high, color=look.colour, alpha=0.15, linewidth=0
+                course.steps, course.low, course.high, color=look.colour, alpha=0.12, linewidth=0
             )
+            for end in (course.low, course.high):
+                axis.plot(course.steps, end, color=look.colour, linewidth=0.4, alpha=0.6)
 
 
 def _add_legend(figure: Figure, lines: Sequence[Look], note: str) -> None:
@@ -186,6 +198,7 @@ def _add_legend(figure: Figure, lines: Sequence[Look], note: str) -> None:
             loc="outside lower center",
             ncols=columns,
             title=title or None,
+            alignment="left",
         )
         for text, look in zip(legend.get_texts(), lines, strict=True):
             text.set_text(look.label)
@@ -235,7 +248,7 @@ def draw_held(panels: Sequence[tuple[str, Sequence[Held]]], across: str, note: s
                     _draw_point(axis, found, len(held) - 1 - place + offset, colour, offset > 0)
         axis.set_title(title)
         axis.grid(visible=False, axis="y")
-        axis.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+        axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
         axis.set_yticks(range(len(held) - 1, -1, -1), [row.label for row in held])
         axis.set_ylim(-0.5, len(held) - 0.5)
         axis.tick_params(axis="y", length=0)

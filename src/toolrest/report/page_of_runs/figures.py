@@ -42,7 +42,7 @@ _PLAIN = {
     "errors": ("series", "episode/errors", "errors an episode"),
     "response_length": ("series", "completions/mean_length", "tokens a response"),
     "supervised_loss": ("supervised", "loss", "loss, nats a token"),
-    "gradient_norm": ("series", "grad_norm", "gradient norm before clipping"),
+    "gradient_norm": ("series", "grad_norm", "gradient norm"),
 }
 """By name: where a metric is, its key, the axis' label."""
 _BY_REGION = {
@@ -123,8 +123,13 @@ def _by_region(lines: Sequence[Line], path: Path, prefix: str, label: str) -> li
     courses = {
         region: [course(line, "series", f"{prefix}/{region.name.lower()}") for line in lines]
         for region in Region
+        if region != Region.OTHER  # a few tokens of broken replies, whose means jump
     }
-    known = {r: found for r, found in courses.items() if any(each is not None for each in found)}
+    known = {
+        region: found
+        for region, found in courses.items()
+        if any(each is not None and each.middle.any() for each in found)
+    }
     if len(lines) > 1:
         return _panels(
             lines, path, label, [Panel(r.name.lower(), found) for r, found in known.items()]
@@ -156,20 +161,26 @@ def _panels(
     if not courses:
         return []
     windows = {each.window for each in courses}
-    across = _STEP if windows == {1} else f"{_STEP} (a point: mean of {_span(windows)})"
-    bands = banded(panels)
-    note = _bands(lines, shares=shares) if bands and any(e.low is not None for e in courses) else ""
+    with_bands = any(each.low is not None for each in courses)
+    notes = [] if windows == {1} else [f"a point: mean of {_span(windows)}"]
+    if with_bands and banded(panels):
+        notes.insert(0, _bands(lines, shares=shares))
+    note = "; ".join(notes)
     several = {len(line.runs) for line in lines}
     labels = [
         f"{line.label} ({len(line.runs)} {line.unit})" if len(several) > 1 and len(line.runs) > 1
         else line.label
         for line in lines
     ]  # fmt: skip
-    figure = draw_courses(panels, regions or looks(labels), across=across, up=label, note=note)
-    said = label if note else f"{label}; no bands, as there are more than can be told apart"
-    if not note and all(each.low is None for each in courses):
-        said = label
-    return [_Drawn(save(figure, path), "; ".join(part for part in (said, note) if part))]
+    figure = draw_courses(
+        panels, regions or looks(labels), across=_STEP, up=label, note=note, percent=shares
+    )
+    said = [label, *notes]
+    if with_bands and not banded(panels):
+        said.append("no bands, as so many could not be told apart")
+    if path.name in _BY_REGION:
+        said.append("without tokens in no region")
+    return [_Drawn(save(figure, path), "; ".join(said))]
 
 
 def _span(windows: set[int]) -> str:
