@@ -11,10 +11,10 @@ from toolrest.cli.main import app
 from toolrest.errors import InputError
 from toolrest.evaluate.intervals import wilson
 from toolrest.recipe import Recipe, dump_recipe
-from toolrest.report.page_of_runs.collect import collect
 from toolrest.report.page_of_runs.figure_drawing import COLUMN, looks, shown_labels
 from toolrest.report.page_of_runs.figure_lines import (
     blocks,
+    collect_whole,
     course,
     lines_of,
     point,
@@ -49,7 +49,7 @@ def a_run(name, rewards=(1.0, 2.0, 3.0), exact=(0.25, 0.5), **settings):
 
 
 def lines(*folders):
-    return lines_of([collect(folder, 0.0) for folder in folders])
+    return lines_of([collect_whole(folder) for folder in folders])
 
 
 def test_seeds_are_one_line_and_other_recipes_others():
@@ -84,6 +84,10 @@ def test_long_series_are_means_of_consecutive_steps():
     found = course(line, "series", "reward")
     assert found.window == 3 and len(found.steps) == 54
     assert (found.steps[0], found.middle[0]) == (2.0, 1.0)
+    (line,) = lines(a_run("longer", [float(n) for n in range(800)]))  # the page shows 400 points
+    found = course(line, "series", "reward")
+    assert found.window == 10 and len(found.steps) == 80
+    assert (found.steps[-1], found.middle[-1]) == (795.5, 794.5)
 
 
 def test_held_out_shares_have_wilsons_interval_of_one_run_and_the_range_of_several():

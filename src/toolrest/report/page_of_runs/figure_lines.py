@@ -7,12 +7,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from toolrest.evaluate.intervals import wilson
+from toolrest.report.page_of_runs.collect import collect
+from toolrest.report.page_of_runs.reading import finite, is_number, iterate_rows
 from toolrest.report.shading import visible
+from toolrest.runs.folder import RunFolder
 from toolrest.runs.headline import scored
 
 MOST_POINTS = 80
@@ -58,6 +62,35 @@ class Course:
     """Steps that a point is the mean of."""
 
 
+def collect_whole(folder: Path) -> dict[str, Any]:
+    """What the page shows of a run, with every step of its series.
+
+    Raises:
+        InputError: the folder is no run.
+    """
+    found, run = collect(folder, 0.0), RunFolder(folder)
+    series, warm, curve = map(_series, (run.metrics, run.warm_metrics, run.curve))
+    alone = found["recipe"].get("method", "rl") != "rl"
+    learnt = (
+        {"series": {}, "supervised": series} if alone else {"series": series, "supervised": warm}
+    )
+    return found | learnt | {"curve": curve}
+
+
+def _series(path: Path) -> dict[str, Series]:
+    """{metric: [steps, values]} of a file of steps; a step that is there twice counts once."""
+    rows = list(iterate_rows(path, [], "")) if path.is_file() else []
+    by_step = {row["step"]: row for row in rows if isinstance(row.get("step"), int)}
+    names = {name for row in by_step.values() for name, value in row.items() if is_number(value)}
+    return {
+        name: [
+            [step for step, row in by_step.items() if name in row],
+            [finite(row[name]) for row in by_step.values() if name in row],
+        ]
+        for name in names - {"step"}
+    }
+
+
 def lines_of(found: Sequence[dict[str, Any]]) -> list[Line]:
     """The lines of runs, in their order; those whose recipes differ in name and seed alone are one.
 
@@ -79,8 +112,11 @@ def _label(runs: Sequence[dict[str, Any]]) -> str:
     names = [visible(run["name"]) for run in runs]
     if len(names) == 1:
         return names[0]
-    shared = takewhile(lambda each: len(set(each)) == 1, zip(*names, strict=False))
-    return _ENDING.sub("", "".join(each[0] for each in shared)) or str(runs[0]["scheme"])
+    first, last = min(names), max(names)  # what these begin with, all do
+    shared = [
+        a for a, b in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    ]
+    return _ENDING.sub("", "".join(shared)) or str(runs[0]["scheme"])
 
 
 def course(line: Line, where: str, key: str) -> Course | None:
@@ -95,12 +131,10 @@ def course(line: Line, where: str, key: str) -> Course | None:
 def share_course(line: Line, key: str) -> Course | None:
     """A share of held-out tasks over a run; of a single run with Wilson's 95 % interval."""
     found = course(line, "curve", key)
-    if found is None or len(line.runs) > 1:
+    alone, *others = line.runs
+    if found is None or others:
         return found
-    curve = line.runs[0]["curve"]
-    counts, failed = (
-        dict(zip(*curve.get(name, [[], []]), strict=True)) for name in ("n", "failed")
-    )
+    counts, failed = (_by_step(alone["curve"].get(name)) for name in ("n", "failed"))
     ends = []
     for step, value in zip(found.steps.tolist(), found.middle.tolist(), strict=True):
         n = counts.get(step)
@@ -112,15 +146,23 @@ def share_course(line: Line, key: str) -> Course | None:
     return Course(found.steps, found.middle, low, high)
 
 
+def _by_step(series: Series | None) -> dict[Any, Any]:
+    """{step: value}; empty where there is none."""
+    if series is None:
+        return {}
+    steps, values = series
+    return dict(zip(steps, values, strict=True))
+
+
 def _known(series: Series | None) -> Series | None:
     """The series, if it has a finite value."""
-    return series if series and any(value is not None for value in series[1]) else None
+    return series if series and any(value is not None for value in series[-1]) else None
 
 
 def _mean(series: Sequence[Series]) -> Course | None:
     if not series:
         return None
-    by_step = [dict(zip(*each, strict=True)) for each in series]
+    by_step = [_by_step(each) for each in series]
     steps = sorted(set.intersection(*(set(each) for each in by_step)))
     if not steps:
         return None

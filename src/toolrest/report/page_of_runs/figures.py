@@ -10,7 +10,6 @@ from typing import Any
 from toolrest.core.regions import Region
 from toolrest.errors import InputError
 from toolrest.io.files import write_whole, writing
-from toolrest.report.page_of_runs.collect import collect
 from toolrest.report.page_of_runs.figure_drawing import (
     STYLE,
     Held,
@@ -26,6 +25,7 @@ from toolrest.report.page_of_runs.figure_drawing import (
 from toolrest.report.page_of_runs.figure_lines import (
     Course,
     Line,
+    collect_whole,
     course,
     lines_of,
     point,
@@ -78,7 +78,7 @@ def write_figures(runs: Sequence[Path], folder: Path) -> list[Path]:
     for run, place in zip(runs, places, strict=True):
         if places.count(place) > 1:
             raise InputError(f"{run} is named twice; a figure has each run once")
-    lines = lines_of([collect(run, 0.0) for run in runs])
+    lines = lines_of([collect_whole(run) for run in runs])
     check_lines(len(lines))
     drawn: list[_Drawn] = []
     with matplotlib.rc_context(STYLE):
