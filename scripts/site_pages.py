@@ -7,6 +7,7 @@ Links to files that are no pages of the site lead to the repository that pyproje
 from __future__ import annotations
 
 import ast
+import json
 import logging
 import posixpath
 import re
@@ -31,18 +32,23 @@ FOUND_FIRST = {"recipe.md": 6, "troubleshooting.md": 2}
 """Pages that a search for their words is for, and how much more they count in it."""
 OF_KEYS = ("recipe.md", "commands.md")
 """Pages whose tables have a key or an option in their first column."""
-_SITE_NAMES = {path: page for page, path in KEPT_ELSEWHERE.items()} | {"examples": "examples.md"}
+_NOTEBOOK = "examples/quickstart.ipynb"
+_SITE_NAMES = {path: page for page, path in KEPT_ELSEWHERE.items()} | {
+    "examples": "examples.md",
+    _NOTEBOOK: "notebook.md",
+}
 _LINK = re.compile(r"\[(?P<text>[^\[\]]*)\]\((?P<path>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
 _CELL = re.compile(r"<td.*?</td>", re.DOTALL)
 _log = logging.getLogger("mkdocs.hooks.site_pages")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that are kept elsewhere, the list of messages, and the examples."""
+    """Add the pages that are kept elsewhere, the messages, the examples and the notebook."""
     for page, path in KEPT_ELSEWHERE.items():
         files.append(File.generated(config, page, abs_src_path=str(ROOT / path)))
     files.append(File.generated(config, "messages.md", content=messages_page(ROOT)))
     files.append(File.generated(config, "examples.md", content=_examples()))
+    files.append(File.generated(config, "notebook.md", content=_notebook()))
     return files
 
 
@@ -109,6 +115,16 @@ def _examples() -> str:
         parts += [said + "\n"] if said else []
         parts.append(f'```python\n--8<-- "{name}"\n```\n')
     return "\n".join(parts)
+
+
+def _notebook() -> str:
+    """The page of the notebook: its texts and its code."""
+    title, *cells = json.loads((ROOT / _NOTEBOOK).read_text(encoding="utf-8"))["cells"]
+    parts = ["".join(title["source"]), f"Open `{_NOTEBOOK}` to run it."]
+    for cell in cells:
+        text = "".join(cell["source"])
+        parts.append(f"```python\n{text}\n```" if cell["cell_type"] == "code" else text)
+    return "\n\n".join(parts) + "\n"
 
 
 def _in_project(page: str, link: str) -> str:

@@ -47,11 +47,13 @@ ROWS = {
             "evaluate/of_run.py",
             "report/inspect.py",
             "report/rollouts_of.py",
+            "cli/watch.py",
             "report/page_of_runs/reading.py",
             "report/page_of_runs/benchmarks.py",
         ),
         *(
             "report/compare.py",
+            "report/following.py",
             "report/live.py",
             "engines/common/monitor.py",
             "experiments/results.py",
@@ -102,6 +104,7 @@ ROWS = {
 OURS = {
     "io/files.py": "the readers themselves",
     "io/objects.py": "the readers themselves",
+    "io/tail.py": "the readers themselves",
     "engines/trl/__init__.py": "our own modules by their names",
     "io/terminal.py": "the standard streams",
     "recipe/shipped.py": "our own recipes",

@@ -24,7 +24,7 @@ from toolrest.recipe.mends import all_keys
 
 ROOT = Path(__file__).parents[1]
 MKDOCS = ROOT / ".venv-docs" / "bin" / "mkdocs"
-ELSEWHERE = ("examples.md", "messages.md")
+ELSEWHERE = ("examples.md", "messages.md", "notebook.md")
 """Pages that are written while the site is built."""
 ASK = """async (questions) => {
     const index = await (await fetch("search/search_index.json")).json()

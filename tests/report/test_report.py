@@ -246,20 +246,6 @@ def test_a_large_run_is_sampled_and_says_so(tmp_path):
     assert len(found["series"]["reward"][0]) == MOST_POINTS
 
 
-def test_figures_are_drawn_of_what_there_is(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("a", "b"):
-        a_run(Path("runs") / name)
-    done = CliRunner().invoke(app, ["report", "runs/a", "runs/b", "--figures", "figures"])
-    assert done.exit_code == 0, done.output
-    made = {path.name for path in Path("figures").iterdir()}
-    names = ("reward", "exact_match", "gradient_norm", "entropy", "weight", "signal")
-    assert made == {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
-    drawn = Path("figures/entropy.svg").read_text()
-    assert "a reasoning" in drawn and "b reasoning" in drawn
-    assert "bytes" not in done.output
-
-
 def test_recorded_entropies_shade_too(browser, tmp_path):
     folder = a_run(tmp_path / "one", steps=1)
     file = folder / "rollouts" / "step-000000.jsonl"

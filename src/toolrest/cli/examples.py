@@ -26,6 +26,7 @@ _EXAMPLES = {
     "doctor": ("toolrest doctor recipe.yaml",),
     "estimate": ("toolrest estimate verl-qwen3-8b --gpu h200", "toolrest estimate smollm2-rlla"),
     "runs": ("toolrest runs --json",),
+    "watch": ("toolrest watch runs/NAME",),
     "recipes": ("toolrest recipes", "toolrest recipes smollm2-rlla"),
     "inspect": (
         "toolrest inspect runs/NAME --step 10 --row 3",

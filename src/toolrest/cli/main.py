@@ -20,6 +20,7 @@ from toolrest.cli.score import score
 from toolrest.cli.shipped import recipes
 from toolrest.cli.train import train
 from toolrest.cli.variance import variance
+from toolrest.cli.watch import watch
 from toolrest.io.terminal import keep_streams, say
 
 app = typer.Typer(
@@ -38,6 +39,7 @@ app.add_typer(data)
 app.command(epilog=example("doctor"))(doctor)
 app.command(epilog=example("estimate"))(estimate)
 app.command(epilog=example("runs"))(runs)
+app.command(epilog=example("watch"))(watch)
 app.command(epilog=example("inspect"))(inspect)
 app.command(epilog=example("report"))(report)
 app.command(epilog=example("chat"))(chat)

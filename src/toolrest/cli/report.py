@@ -15,7 +15,7 @@ def report(
         Path | None, typer.Option(help="The page. Default: report.html in the first run.")
     ] = None,
     figures: Annotated[
-        Path | None, typer.Option(help="Folder for the curves as PNG and SVG, for papers.")
+        Path | None, typer.Option(help="Folder for figures of a paper, PNG, SVG and PDF.")
     ] = None,
 ) -> None:
     """Write one self-contained page of a run, or of several side by side."""

@@ -62,6 +62,8 @@ class Conversation:
     """Of the whole episode; None where it is of turns."""
     note: str | None = None
     """What is to be said of which episode it is."""
+    facts: tuple[tuple[str, str], ...] = ()
+    """Where it is from: name and value of each fact."""
 
     @property
     def tokens(self) -> list[Token]:

@@ -30,6 +30,7 @@ from toolrest.report.inspection import (
     inspect_recorded,
     inspect_response,
 )
+from toolrest.report.origin import Place, facts_of
 from toolrest.report.rollouts_of import logged_steps, rollouts_of
 from toolrest.runs.folder import RunFolder, steps_before
 from toolrest.runs.missing import no_run
@@ -79,9 +80,11 @@ def look(subject: Subject) -> Inspection | Conversation:
     else:
         run = None
     record, note = _record(subject, run, recipe.steps_per_generation)
+    place = Place(subject.source, subject.row, None if run is None else recipe)
     if "episode" in record:
-        return _conversation(subject, record, note)
+        return replace(_conversation(subject, record, note), facts=facts_of(record, place))
     recipe = _with(recipe, subject, run)
+    facts = facts_of(record, place, recipe.weighting.scheme)
     tokenizer = load_tokenizer(recipe)
     if recipe.dialect == AUTO:
         recipe, _ = fit_recipe(recipe, tokenizer)
@@ -93,19 +96,22 @@ def look(subject: Subject) -> Inspection | Conversation:
     if not ids:
         raise InputError("the response is empty")
     entropies = None
-    opening = record.get("opening", "")
+    opening, prompt = record.get("opening", ""), record.get("prompt")
     if subject.prompt is not None:
         prompt = _text(subject.prompt)
         opening = speech.dialect.opening(prompt)
         entropies = _measured(recipe, tokenizer, prompt, ids)
     truth = subject.truth or record.get("ground_truth")
     scorer = recipe_reward(recipe, "constant", opening)
-    response = Response(ids, speech, entropies, truth, opening, scorer)
+    names = {index: str(token) for index, token in tokenizer.added_tokens_decoder.items()}
+    response = Response(ids, speech, entropies, truth, opening, scorer, names)
     told = partial(
         replace,
         trained=None if run is None or subject.truth else _trained(record, recipe),
         cut=record.get("cut") is True or (run is not None and _unended(record, speech)),
         note=note,
+        facts=facts,
+        prompt=prompt if isinstance(prompt, str) else None,
     )
     asked = (subject.scheme, subject.progress, subject.entropy or None)
     if {"ids", "regions", "weights"} <= record.keys() and all(each is None for each in asked):
@@ -207,7 +213,7 @@ def _record(
         _check_record(record)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}, row {subject.row}: not a rollout ({error})") from error
-    if "episode" in record and "prompt" not in record:
+    if "prompt" not in record:
         record |= _prompt_of(rows[: subject.row], record)
     return record, note
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
@@ -32,6 +32,8 @@ class Token:
     """Its weight in the policy gradient."""
     entropy: float | None = None
     """Of the distribution that it was drawn from, nats, where a policy is at hand."""
+    name: str | None = None
+    """What the vocabulary calls it where it stands for no text, as the end of the turn does."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,12 @@ class Inspection:
     """Whether it is known to have been cut at the length limit."""
     note: str | None = None
     """What is to be said of which response it is."""
+    facts: tuple[tuple[str, str], ...] = ()
+    """Where it is from: name and value of each fact."""
+    prompt: str | None = None
+    """What it answers, where that is known."""
+    truth: str | None = None
+    """The ground truth, where that is known."""
 
     @property
     def status(self) -> str:
@@ -76,6 +84,8 @@ class Response:
     """What the prompt has written of the reply already."""
     scorer: ToolReward
     """What scores it against the ground truth; it knows the same opening."""
+    names: Mapping[int, str] = field(default_factory=dict)
+    """What the vocabulary calls tokens that may stand for no text, by id."""
 
     def label(self, scaffolding: Region) -> tuple[torch.Tensor, torch.Tensor]:
         """The tokens' regions and a mask of all of them, [1, T] each.
@@ -130,13 +140,14 @@ def inspect_recorded(
     vocabulary, dialect = response.speech.vocabulary, response.speech.dialect
     known = [None] * len(ids) if response.entropies is None else list(response.entropies)
     tokens = [
-        Token(piece, region, weight, each)
-        for piece, region, weight, each in zip(
-            vocabulary.pieces(ids, UNFINISHED), regions, weights, known, strict=True
+        Token(piece, region, weight, each, None if piece else response.names.get(index))
+        for index, piece, region, weight, each in zip(
+            ids, vocabulary.pieces(ids, UNFINISHED), regions, weights, known, strict=True
         )
     ]
     text = vocabulary.text(ids)
     reward = None
     if response.truth is not None:
         reward = response.scorer.score(text, response.truth)
-    return Inspection(tokens, dialect.parse(text, opening=opening), reward)
+    reply = dialect.parse(text, opening=opening)
+    return Inspection(tokens, reply, reward, truth=response.truth)

@@ -82,6 +82,7 @@ class LiveView:
         quiet: show nothing.
         rollouts: the run's folder of rollouts, whose best and worst response is shown now and then.
         console: where to; standard output if None.
+        rate: how often a second a terminal is drawn anew.
     """
 
     def __init__(
@@ -90,10 +91,12 @@ class LiveView:
         quiet: bool = False,
         rollouts: Path | None = None,
         console: Console | None = None,
+        rate: float = 4,
     ) -> None:
         self._quiet = quiet
         self._rollouts = rollouts
         self._console = console or plain_console()
+        self._rate = rate
         self._total: int | None = None
         self._history: defaultdict[str, list[float]] = defaultdict(list)
         self._seen: dict[str, Any] = {}
@@ -112,7 +115,7 @@ class LiveView:
                 console=self._console,
             )
             self._task = self._progress.add_task("starting", total=None)
-            self._live = Live(console=self._console, refresh_per_second=4)
+            self._live = Live(console=self._console, refresh_per_second=self._rate)
             self._live.start()
             self._refresh()
         return self
@@ -161,10 +164,21 @@ class LiveView:
         self._remember(metrics)
         self.advance(step)
         if self._live is None:
-            self.note(f"step {step}/{self._total}  {describe_step(metrics)}")
+            of = "" if self._total is None else f"/{self._total}"
+            self.note(f"step {step}{of}  {describe_step(metrics)}")
         if self._rollouts is not None and step % _EVERY == 0 and not self._quiet:
             for line in best_and_worst(self._rollouts, step):
                 self.note(line)
+
+    def catch_up(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Take steps that were done before anybody looked: into the curves, not into lines."""
+        for metrics in rows:
+            self._remember(metrics)
+        if rows:
+            self.at = rows[-1]["step"]
+            if self._live is not None:  # not an advance, by which the time that is left is told
+                self._progress.reset(self._task, total=self._total, completed=self.at)
+                self._refresh()
 
     def _remember(self, metrics: dict[str, Any]) -> None:
         displayed = dict(metrics)

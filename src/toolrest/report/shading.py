@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from toolrest.core.regions import Region
 from toolrest.errors import printable
-from toolrest.report.inspection import Token
+
+if TYPE_CHECKING:
+    from toolrest.report.inspection import Token
 
 COLOURS = {
     Region.FORMAT: ("#475569", "#94a3b8"),
