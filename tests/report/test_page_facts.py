@@ -23,8 +23,8 @@ from toolrest.runs.folder import RunFolder
 @pytest.mark.parametrize(
     ("reward", "more", "reason"),
     [
-        ({"status": "bad_call"}, {}, "bad_call"),
-        ({"status": "bad_call"}, {"cut": True}, "bad_call, but cut at the length limit"),
+        ({"status": "bad_call"}, {}, "bad call"),
+        ({"status": "bad_call"}, {"cut": True}, "bad call, but cut at the length limit"),
         ({"status": "ok", "format": 0.0}, {}, "wrong format"),
         ({"status": "ok", "format": 1.0, "over_called": True}, {}, "more calls than expected"),
         ({"status": "ok", "calls": {"names": 0.5, "values": 0.0}}, {}, "wrong tool"),
@@ -103,9 +103,14 @@ def test_runs_that_differ_only_in_their_seed_form_a_group():
     assert differences(runs) == [["a.b", ["1", "1", "2", "none"]]]
 
 
-def test_groups_of_one_label_are_numbered():
+def test_groups_of_one_name_are_told_apart_by_what_they_differ_in():
     runs = [run("same"), run("same", a={"b": 2})]
-    assert [group["label"] for group in seed_groups(runs)] == ["same (1)", "same (2)"]
+    assert [group["label"] for group in seed_groups(runs)] == ["same, b=1", "same, b=2"]
+    runs = [run("rest-seed0"), run("rest-seed1", 1), run("rest-seed0", a={"b": "x" * 99})]
+    labels = [group["label"] for group in seed_groups(runs)]
+    assert labels == ["rest, b=1", "rest-seed0, b=" + "x" * 20]
+    nameless = [{"name": "r", "recipe": {}}, {"name": "r", "recipe": {}}]
+    assert [group["label"] for group in seed_groups(nameless)] == ["r (1)", "r (2)"]
 
 
 def response(weights, total, exact=False, format=1.0):

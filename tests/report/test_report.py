@@ -85,7 +85,7 @@ def test_failures_of_training_and_of_later_evaluations_are_shown(browser, page_f
     opened = Opened(browser, page_file)
     opened.page.click("#tab-failures")
     heads = opened.page.locator("#view-failures summary")
-    assert heads.all_text_contents() == ["bad_call: 1", "no call: 1"]
+    assert heads.all_text_contents() == ["bad call: 1", "no call: 1"]
     assert opened.page.locator("#view-failures article").count() == 0
     heads.nth(0).click()
     heads.nth(1).click()
@@ -297,4 +297,4 @@ def test_the_page_says_which_rewards_it_has_and_which_responses_were_cut(tmp_pat
     )
     statuses = [row["status"] for group in found["groups"] for row in group["rows"]]
     assert statuses == ["ok, but cut at the length limit", *["ok"] * 5]
-    assert "bad_call, but cut at the length limit" in json.dumps(found["failures"])
+    assert "bad call, but cut at the length limit" in json.dumps(found["failures"])

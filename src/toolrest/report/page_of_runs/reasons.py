@@ -29,7 +29,7 @@ def reason_of(reward: Mapping[str, Any], cut: object = None, check: object = Non
     if isinstance(check, str) and check not in ("", _STATUS_OK):
         said = check
     elif isinstance(status, str) and status not in ("", _STATUS_OK):
-        said = status
+        said = status.replace("_", " ")
     else:
         said = _of_parts(reward)
     return told_status(said, cut)

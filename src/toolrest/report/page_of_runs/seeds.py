@@ -16,6 +16,8 @@ _ABSENT = "none"
 _MOST_KEYS = 40
 _MOST_VALUE = 200
 """Characters of a recipe's value."""
+_MOST_LABEL = 20
+"""Characters of a value in a label."""
 
 
 def seed_groups(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -28,10 +30,16 @@ def seed_groups(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         kept = {key: value for key, value in run["recipe"].items() if key not in _OF_A_RUN}
         key = json.dumps(kept, sort_keys=True, default=str) if kept else f"unread {place}"
         found.setdefault(key, []).append(place)
-    groups = [
-        {"label": _label([str(runs[place]["name"]) for place in places]), "runs": places}
-        for places in found.values()
-    ]
+    names = [[str(runs[place]["name"]) for place in places] for places in found.values()]
+    stems = [_stem(each) for each in names]
+    groups = []
+    for (place, *others), each, stem in zip(found.values(), names, stems, strict=True):
+        namesakes = [p for p, other in zip(found.values(), stems, strict=True) if other == stem]
+        label = stem if others else each[0]
+        if len(namesakes) > 1:
+            told = _told_apart([runs[p[0]]["recipe"] for p in namesakes], runs[place]["recipe"])
+            label += f", {told}" if told else ""
+        groups.append({"label": label, "runs": [place, *others]})
     labels = [group["label"] for group in groups]
     for place, group in enumerate(groups):
         if labels.count(group["label"]) > 1:
@@ -39,11 +47,20 @@ def seed_groups(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return groups
 
 
-def _label(names: list[str]) -> str:
-    if len(names) == 1:
-        return names[0]
+def _stem(names: list[str]) -> str:
+    """What runs are called without their seed."""
     stems = {re.sub(r"[-_. ]*seed[-_. ]*\d+", "", name) for name in names}
     return stems.pop() or names[0] if len(stems) == 1 else f"{names[0]} and seeds"
+
+
+def _told_apart(recipes: Sequence[dict[str, Any]], recipe: dict[str, Any]) -> str:
+    """The first key in which recipes of one name differ, and its value in this one; "": none."""
+    flat = [dict(_flat(each, "")) for each in recipes]
+    mine = dict(_flat(recipe, ""))
+    for key in dict.fromkeys(key for each in flat for key in each if key not in _OF_A_RUN):
+        if len({each.get(key, _ABSENT) for each in flat}) > 1:
+            return f"{key.rpartition('.')[2]}={mine.get(key, _ABSENT)[:_MOST_LABEL]}"
+    return ""
 
 
 def differences(runs: Sequence[dict[str, Any]]) -> list[list[Any]]:

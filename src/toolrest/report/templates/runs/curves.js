@@ -108,6 +108,7 @@ function bandsSaid() {
   const says = [];
   if (sizes.some((size) => size < 4)) says.push("from the least to the greatest of 2 or 3 seeds");
   if (sizes.some((size) => size > 3)) says.push("mean ± standard deviation of 4 or more seeds");
+  if (owners().some((owner) => owner.runs.length === 1)) says.push("of a single run 95 % intervals (Wilson)");
   return `Lines are means over the seeds at the steps that all of them have; bands and bars are ${says.join(", ")}.`;
 }
 
