@@ -185,7 +185,7 @@ class Signs:
             f"the format is right in {form:.0%} of the responses, but correctness fell from "
             f"{max(means):.2f} to {now:.2f}",
             "look at the rollouts for replies that only look right; lower "
-            "optimizer.learning_rate, or use reward.schedule=rest",
+            "optimizer.learning_rate, or use reward.schedule=rest where another is in use",
         )
 
     def _mismatch(self, step: int, acts: bool) -> Warned | None:

@@ -90,14 +90,14 @@ function drawChart(made) {
   if (!window.Plotly || !made.place.isConnected || made.place.offsetWidth === 0) return;
   const hidden = made.plain ? new Set() : hiddenOwners();
   const lines = made.lines.filter((line) => !made.off.has(line.name) && !hidden.has(line.owner));
-  const weight = made.plain ? 0 : Number(state.smooth), many = lines.length > 4;
+  const weight = made.plain ? 0 : Number(state.smooth), many = lines.length > 8;
   const axis = { gridcolor: pageColour("--faint"), zerolinecolor: pageColour("--line"), linecolor: pageColour("--line"),
     automargin: true, exponentformat: "power", title: { standoff: 6 } };
   const layout = {
     autosize: true, height: 250, margin: { l: 12, r: 10, t: 26, b: 12 }, showlegend: false,
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: "system-ui, sans-serif", size: 12, color: pageColour("--soft") },
-    hovermode: many ? "closest" : "x unified", dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
+    hovermode: many || made.traces ? "closest" : "x unified", dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
     hoverlabel: { bgcolor: pageColour("--panel"), bordercolor: pageColour("--line"), font: { color: pageColour("--ink") } },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: pageColour("--soft"), activecolor: pageColour("--accent") },
     xaxis: { ...axis, title: { text: axisNames[made.x] || made.x, standoff: 6 }, nticks: 6 },

@@ -1,11 +1,21 @@
 // The view of failures: by evaluation and reason, folded, twenty a page.
 const aPage = 20;
 
+const thought = /<think>([^]*?)<\/think>\s*/;
+
+// Where no thought is expected, the one that came is not compared.
+function compared(row) {
+  const expected = thought.exec(row.expected), got = thought.exec(row.got);
+  if (!expected || expected[1].trim() || !got) return [sideBySide("expected", row.expected, "got", row.got)];
+  return [make("p", { class: "side" }, "thought"), box(got[1].trim()),
+    sideBySide("expected", row.expected.replace(thought, ""), "got", row.got.replace(thought, ""))];
+}
+
 function failure(row) {
   const article = make("article", {}, make("h4", {}, row.what));
   if (row.detail && row.detail !== row.reason) article.append(make("p", { class: "soft" }, row.detail));
   if (row.question) article.append(make("p", { class: "side" }, "question"), box(row.question));
-  if (row.expected) article.append(sideBySide("expected", row.expected, "got", row.got));
+  if (row.expected) article.append(...compared(row));
   else article.append(make("p", { class: "side" }, "got"), box(row.got));
   return article;
 }

@@ -41,7 +41,7 @@ function rewardsOfRun(run) {
     x: dots.map((dot) => dot.group.step), y: dots.map((dot) => dot.row.reward.total) }],
   { unit: "reward", plain: true, note: "Click a dot to open its group." });
   const made = figure.querySelector(".plot").chart;
-  made.traces = () => [["right", true, "circle", "c2"], ["wrong", false, "circle-open", "c1"]].map(([name, right, symbol, look]) => {
+  made.traces = () => [["right", true, "circle", "c2"], ["wrong", false, "circle-open", "c4"]].map(([name, right, symbol, look]) => {
     const kept = dots.filter((dot) => Boolean(dot.row.exact) === right);
     return { type: "scatter", mode: "markers", name, x: kept.map((dot) => dot.group.step),
       y: kept.map((dot) => dot.row.reward.total), marker: { symbol, size: 7, color: colourOf(look) },

@@ -15,9 +15,11 @@ function headline(row) {
   const sign = change > 0 ? "+" : change < 0 ? "−" : "±", size = Math.abs(change);
   const told = !both ? null : row.percent ? `${sign}${(100 * size).toFixed(1)} points` : `${sign}${size.toFixed(2)}`;
   const ranges = ["before", "after"].map((when) => interval(row[when], row.percent));
+  const apart = both && known(row.before.low) && known(row.after.low) &&
+    (row.before.high < row.after.low || row.after.high < row.before.low);
   return make("div", { class: "headline" }, make("p", { class: "what" }, row.label),
     make("p", { class: "figures" }, cellOf(row, "before"), make("span", { class: "arrow" }, " → "), make("strong", {}, cellOf(row, "after"))),
-    told ? make("p", { class: change > 0 ? "change up" : change < 0 ? "change down" : "change" }, told) : null,
+    told ? make("p", { class: !apart ? "change" : change > 0 ? "change up" : "change down" }, told) : null,
     ranges.some(Boolean) ? make("p", { class: "soft" }, ranges.map((text) => text || "–").join(" → ")) : null);
 }
 
