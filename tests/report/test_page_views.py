@@ -4,21 +4,10 @@ import json
 from urllib.parse import quote
 
 import pytest
-from report_pages import CHROMIUM, HOSTILE, Opened, a_run
+from report_pages import HOSTILE, Opened, a_run
 
 from toolrest.recipe import Recipe, dump_recipe
 from toolrest.report.page_of_runs.write import report_page
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as play:
-        found = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from report_pages import CHROMIUM, REGIONS, WEIGHTS, Opened, a_run, response
+from report_pages import REGIONS, WEIGHTS, Opened, a_run, response
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
@@ -14,17 +14,6 @@ from toolrest.recipe import Recipe, dump_recipe
 from toolrest.report.page_of_runs.collect import collect
 from toolrest.report.page_of_runs.series import MOST_POINTS
 from toolrest.report.page_of_runs.write import report_page
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as play:
-        found = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
