@@ -10,12 +10,12 @@ from toolrest.runs.best import (
     best_point,
     best_step,
     curve_of,
-    ended_early,
     evaluations_since_best,
     has_ended,
     keep_best,
 )
 from toolrest.runs.checkpoints import CHECKPOINT_STATE
+from toolrest.runs.ending import ended_early
 from toolrest.runs.folder import RunFolder
 
 JUDGED = {"every": 1, "save_best": True}

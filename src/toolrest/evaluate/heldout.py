@@ -31,6 +31,8 @@ class HeldOutResult:
     """The same share under greedy decoding."""
     greedy_reward: float
     """The same mean under greedy decoding."""
+    format: float
+    """Share of sampled responses with the right blocks."""
     n: int
     """Samples, one sampled and one greedy response each."""
 
@@ -58,6 +60,7 @@ def evaluate_heldout(
     openings = [speech.opening(render_prompt(sample, tokenizer)) for sample in samples]
     rows: list[dict[str, Any]] = []
     means: dict[str, tuple[float, float]] = {}
+    formats: dict[str, float] = {}
     decodings = (("sampled", recipe_draw(recipe)), ("greedy", None))
     for number, (decoding, draw) in enumerate(decodings):
         before = number * len(samples)
@@ -85,6 +88,7 @@ def evaluate_heldout(
             sum(score.exact for score in scores) / len(scores),
             sum(score.total for score in scores) / len(scores),
         )
+        formats[decoding] = sum(score.format for score in scores) / len(scores)
         rows += [
             {
                 "identity": sample.identity,
@@ -97,7 +101,9 @@ def evaluate_heldout(
             | ({} if ids and ids[-1] in speech.stop_ids else {"cut": True})
             for sample, ids, text, score in zip(samples, responses, texts, scores, strict=True)
         ]
-    result = HeldOutResult(*means["sampled"], *means["greedy"], n=len(samples))
+    result = HeldOutResult(
+        *means["sampled"], *means["greedy"], format=formats["sampled"], n=len(samples)
+    )
     return result, rows
 
 

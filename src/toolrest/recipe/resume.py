@@ -6,6 +6,7 @@ from toolrest.errors import InputError
 
 RESUMABLE = (
     "guards",
+    "collapse",
     "optimizer.micro_batch",
     "optimizer.micro_tokens",
     "optimizer.prefix_sharing",
@@ -27,7 +28,7 @@ EXTENSION = "max_steps"
 
 def extends(overrides: list[str]) -> bool:
     """Whether overrides ask for a longer run, or for one that ended early to go on."""
-    keys = (EXTENSION, "evaluation.patience")
+    keys = (EXTENSION, "evaluation.patience", "collapse.end")
     return any(written.partition("=")[0] in keys for written in overrides)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
+from toolrest.recipe.collapse import Collapse
 from toolrest.recipe.evaluation import Evaluation
 from toolrest.recipe.sections import (
     Advantage,
@@ -82,6 +83,7 @@ class Recipe(Section):
     advantage: Advantage = Advantage()
     optimizer: Optimizer = Optimizer()
     evaluation: Evaluation = Evaluation()
+    collapse: Collapse = Collapse()
     guards: Guards = Guards()
     lora: Lora = Lora()
     engine: Engine = Engine()

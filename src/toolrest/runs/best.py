@@ -55,26 +55,6 @@ def has_ended(points: Sequence[Point], patience: int | None) -> bool:
     return patience is not None and evaluations_since_best(points) >= patience
 
 
-def ended_early(run: RunFolder, recipe: Recipe, step: int) -> str | None:
-    """Why a run's training ends after a step before its last, in words; None: it does not.
-
-    Args:
-        step: the optimiser steps done.
-    """
-    evaluation = recipe.evaluation
-    if evaluation.patience is None or not 0 < step < recipe.max_steps:
-        return None
-    points = [point for point in curve_of(run, recipe.best_by) if point[0] <= step]
-    if not points or points[-1][0] != step or not has_ended(points, evaluation.patience):
-        return None
-    best, value = points[-1 - evaluations_since_best(points)]
-    return (
-        f"training ends after step {step} of {recipe.max_steps} "
-        f"(evaluation.patience={evaluation.patience}): {recipe.best_by} was best after step "
-        f"{best}, {value:.4g}, and now it is {points[-1][1]:.4g}"
-    )
-
-
 def best_step(run: RunFolder, recipe: Recipe, also: int | None = None) -> int | None:
     """The step of a run's best checkpoint among those that are whole; None: none of them was
     evaluated on the way, or the recipe does not ask for it.

@@ -15,6 +15,7 @@ from toolrest.errors import InputError
 from toolrest.io.files import TakenError
 from toolrest.io.foreign import user_path
 from toolrest.io.objects import object_or_none
+from toolrest.runs.ending import to_go_on
 from toolrest.runs.folder import RUNS, RunFolder
 from toolrest.runs.missing import no_run
 
@@ -163,8 +164,7 @@ def _check_unfinished(run: RunFolder, resume: str, extended: bool) -> None:
         ended = (object_or_none(run.summary) or {}).get("ended_early")
         if isinstance(ended, str):
             raise InputError(
-                f"--resume {resume}: that run is done: {ended}; train it on by "
-                "evaluation.patience=null, or a larger one"
+                f"--resume {resume}: that run is done: {ended}; train it on by {to_go_on(ended)}"
             )
         raise InputError(
             f"--resume {resume}: that run is done; train it for longer by a larger max_steps=..."

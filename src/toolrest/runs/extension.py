@@ -15,7 +15,7 @@ from toolrest.io.files import append_json, whole_lines, write_json, write_whole
 from toolrest.io.foreign import parse_json
 from toolrest.io.objects import object_or_none
 from toolrest.recipe import Recipe
-from toolrest.runs.best import ended_early
+from toolrest.runs.ending import ended_early, to_go_on
 from toolrest.runs.folder import RunFolder
 from toolrest.runs.origins import RECIPE, recipe_hash
 
@@ -91,9 +91,7 @@ def plan_extension(
             f"multiple of {each}, or over save_steps={after.save_steps}, can be made longer)"
         )
     if (ended := ended_early(run, after, done)) is not None:
-        raise InputError(
-            f"{run.path}: {ended}; say evaluation.patience=null too, or a larger one, to go on"
-        )
+        raise InputError(f"{run.path}: {ended}; to go on, say this too: {to_go_on(ended)}")
     own = _began_with(run, before)
     if own not in (None, recipe_hash(before), recipe_hash(after)) and not accept:
         raise InputError(

@@ -91,7 +91,7 @@ def test_a_run_that_has_ended_says_so_and_is_as_it_was(copied):
     assert "that run is done: training ends after step 4" in refused.output
     assert "evaluation.patience=null" in refused.output
     longer = resume("max_steps=8")
-    assert longer.exit_code == 2 and "say evaluation.patience=null too" in longer.output
+    assert longer.exit_code == 2 and "say this too: evaluation.patience=null" in longer.output
     after = {path: path.stat().st_mtime_ns for path in copied.rglob("*") if path.is_file()}
     assert after == before
 

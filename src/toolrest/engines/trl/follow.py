@@ -7,7 +7,8 @@ from typing import Any
 
 from toolrest.engines.common.job import Job
 from toolrest.engines.trl.progress import Progress
-from toolrest.runs.best import best_step, ended_early, keep_best
+from toolrest.runs.best import best_step, keep_best
+from toolrest.runs.ending import ended_early
 
 OnEvaluation = Callable[[int], None]
 """Called with the optimiser steps done, to evaluate on the way."""

@@ -21,8 +21,9 @@ from toolrest.policy.weights import load_policy, policy_outline
 from toolrest.recipe import Recipe
 from toolrest.recipe.sharding import check_device, is_parted
 from toolrest.rollout.sampler import check_vllm, shares_prefix
-from toolrest.runs.best import ended_early, keep_best
+from toolrest.runs.best import keep_best
 from toolrest.runs.checkpoints import checkpoint_step
+from toolrest.runs.ending import ended_early
 from toolrest.runs.folder import RunFolder
 from toolrest.runs.going_on import resumable_checkpoint
 from toolrest.runs.reproducibility import record_machine
