@@ -36,6 +36,20 @@ def compare(
     list_presets: Annotated[bool, typer.Option("--list", help="List the presets; do nothing.")] = (
         False
     ),
+    stability: Annotated[
+        bool,
+        typer.Option(
+            "--stability",
+            help="Train each method with several learning rates; runs that collapse end.",
+        ),
+    ] = False,
+    rates: Annotated[
+        str | None,
+        typer.Option(
+            help="With --stability: 1e-4,2e-4; if none 1/2, 1, 2, 4, 8 times the recipe's.",
+            metavar="RATES",
+        ),
+    ] = None,
     report: Annotated[
         bool, typer.Option("--report", help="Only write tables and figures of what is finished.")
     ] = False,
@@ -45,14 +59,19 @@ def compare(
         _list_presets()
         return
     with one_line_errors():
+        from toolrest.errors import InputError
+        from toolrest.experiments.ahead import say_ahead
         from toolrest.experiments.cells import Cells, only_one
+        from toolrest.experiments.grid import make_grid, read_rates
         from toolrest.experiments.methods import read_methods
         from toolrest.experiments.plan import (
             CompareFolder,
             check_kept_methods,
+            check_kind,
             keep_plan,
             load_plan,
             make_plan,
+            make_stability_plan,
             read_seeds,
         )
         from toolrest.experiments.sameness import check_unchanged
@@ -62,41 +81,47 @@ def compare(
         if report:
             _write(folder, load_plan(folder))
             return
+        if rates is not None and not stability:
+            raise InputError(f"--rates {rates} is for --stability; add it, or leave --rates out")
         recipe = load_recipe(*split_arguments(arguments or []))
         if recipe.evaluation.samples == 0:
-            from toolrest.errors import InputError
-
             raise InputError("evaluation.samples=0: a comparison needs held-out samples; use 256")
         from toolrest.preflight import Place, preflight
 
         new = not folder.plan.is_file()
         chosen = read_methods(methods)
-        runs = len(chosen) * len(read_seeds(seeds)) if new else 0
+        tried = read_rates(rates, recipe.optimizer.learning_rate) if stability else (None,)
+        runs = len(chosen) * len(read_seeds(seeds)) * len(tried) if new else 0
         preflight(recipe, place=Place(folder.path, "use another --out", runs=runs))
         before = None if new else load_plan(folder)
         if before is not None:
+            check_kind(folder, before, stability=stability)
             baseline = baseline or before.baseline
             given = {method.name for method in chosen}
-            kept = [method for method in before.methods if method.name not in given]
+            there = before.methods if before.grid is None else before.grid.methods
+            kept = [method for method in there if method.name not in given]
             check_kept_methods(recipe, kept, folder)
             chosen += kept
         cores = os.cpu_count() or 1
         at_once = jobs or cores
-        plan = make_plan(
-            _sized(recipe, before.recipe if before is not None else None),
-            chosen,
-            read_seeds(seeds),
-            baseline or chosen[0].name,
-            _threads(cores, at_once),
-        )
+        sized = _sized(recipe, before.recipe if before is not None else None)
+        shared = (read_seeds(seeds), baseline or chosen[0].name, _threads(cores, at_once))
+        if stability:
+            kept_rates = before.grid.rates if before is not None and before.grid is not None else ()
+            if rates is not None or not kept_rates:
+                kept_rates = read_rates(rates, sized.optimizer.learning_rate)
+            plan = make_stability_plan(sized, make_grid(chosen, kept_rates), *shared)
+        else:
+            plan = make_plan(sized, chosen, *shared)
         with only_one(folder):
             plan = keep_plan(folder, plan)
             check_unchanged(folder, plan)
             cells = Cells(folder, plan)
+            if stability:
+                say_ahead(folder, plan, at_once, say)
             _run(cells, at_once)
             _finish(cells)
-            seeds_done = [s for s in cells.plan.seeds if cells.done((cells.plan.baseline, s))]
-            if seeds_done or not cells.failed:
+            if _is_told(cells) or not cells.failed:
                 _write(folder, cells.plan)
         say_lost(f"what is done is in {folder.path}")
     if cells.failed:
@@ -163,7 +188,20 @@ def _finish(cells: "Cells") -> None:
                 write_page(run)
 
 
+def _is_told(cells: "Cells") -> bool:
+    """Whether what is finished makes a table."""
+    plan = cells.plan
+    if plan.grid is not None:
+        return any(map(cells.done, plan.cells()))
+    return any(cells.done((plan.baseline, seed)) for seed in plan.seeds)
+
+
 def _write(folder: "CompareFolder", plan: "Plan") -> None:
+    if plan.grid is not None:
+        from toolrest.cli.compare_rates import write
+
+        write(folder, plan, plan.grid)
+        return
     from toolrest.experiments.report import write_report
     from toolrest.experiments.sameness import differing
     from toolrest.experiments.tables import cells, columns

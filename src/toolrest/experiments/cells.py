@@ -22,7 +22,7 @@ from toolrest.io.redaction import redacted
 from toolrest.recipe import load_recipe, names_code
 from toolrest.runs.claims import remove_run
 
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _DIE_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of Linux's prctl."""
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -118,7 +118,7 @@ class Cells:
             command += [f"seed={seed}", f"name={cell_name(method, seed)}"]
         log = self.folder.log(method, seed)
         log.parent.mkdir(exist_ok=True)
-        threads: dict[str, str] = {name: str(self.plan.threads) for name in _THREADS}
+        threads: dict[str, str] = {name: str(self.plan.threads) for name in THREADS}
         with open_to_add(log) as out:
             return self._open(command, out, threads)
 

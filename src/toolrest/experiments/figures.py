@@ -14,7 +14,7 @@ from toolrest.experiments.statistics import mean_interval
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLOURS = (
+COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"),
     *("#000000", "#8C564B", "#7F7F7F", "#17BECF", "#9467BD", "#BCBD22"),
 )
@@ -74,7 +74,7 @@ def _draw(
         for index, result in enumerate(results):
             series = result.curves if heldout else result.metrics
             if metric in series:
-                _line(axis, *series[metric], result.name, _COLOURS[index % len(_COLOURS)], heldout)
+                _line(axis, *series[metric], result.name, COLOURS[index % len(COLOURS)], heldout)
         axis.set_title(title, fontsize=9)
         axis.set_xlabel("optimiser step", fontsize=9)
         axis.tick_params(labelsize=8)

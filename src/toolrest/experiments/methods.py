@@ -291,8 +291,17 @@ def measured_otherwise(recipe: Recipe, methods: Sequence[Method], baseline: str)
     return lines
 
 
-def check_methods(recipe: Recipe, methods: Sequence[Method]) -> dict[str, Recipe]:
-    """Every method's recipe by name, with its scheme's options checked."""
+def check_methods(
+    recipe: Recipe, methods: Sequence[Method], *, stability: bool = False
+) -> dict[str, Recipe]:
+    """Every method's recipe by name, with its scheme's options checked.
+
+    Args:
+        stability: whether runs may end where they collapse.
+
+    Raises:
+        InputError: one that does not fit, or would not be trained for the same steps as the others.
+    """
     from toolrest.core.weights import get_scheme
 
     recipes = {method.name: apply_method(recipe, method) for method in methods}
@@ -301,6 +310,11 @@ def check_methods(recipe: Recipe, methods: Sequence[Method]) -> dict[str, Recipe
             raise InputError(
                 f"evaluation.patience={made.evaluation.patience}: all runs of a comparison are "
                 "trained for the same steps; leave it out"
+            )
+        if made.collapse.end and not stability:
+            raise InputError(
+                "collapse.end=true: all runs of a comparison are trained for the same steps; leave "
+                "it out, or compare with --stability"
             )
         get_scheme(made.weighting.scheme, **made.weighting.options)
     return recipes

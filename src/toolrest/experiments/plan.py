@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from toolrest.errors import InputError, short
+from toolrest.experiments.grid import Grid
 from toolrest.experiments.methods import (
     Method,
     apply_method,
@@ -18,7 +19,7 @@ from toolrest.experiments.methods import (
 )
 from toolrest.io.files import read_text, write_whole
 from toolrest.io.plain_yaml import plain_values
-from toolrest.recipe import Recipe, dump_recipe, names_code, parse_recipe
+from toolrest.recipe import Recipe, changed, dump_recipe, names_code, parse_recipe
 from toolrest.runs.folder import RunFolder
 
 _BROKEN = (
@@ -41,6 +42,9 @@ class Plan:
     """The method that the others are compared with."""
     threads: int
     """Of each run; results are the same to the bit only with the same number."""
+    grid: Grid | None = None
+    """The methods and learning rates whose product `methods` is, and which `baseline` is one of;
+    None: the comparison is not of stability."""
 
     def cells(self) -> list[tuple[str, int]]:
         """(method, seed), seed by seed, so that pairs are whole early."""
@@ -107,14 +111,37 @@ def make_plan(
     Raises:
         InputError: a method that does not fit the recipe, or a baseline that is none of them.
     """
-    names = [method.name for method in methods]
-    if baseline not in names:
-        raise InputError(f"--baseline {baseline}: not one of the methods {', '.join(names)}")
-    values = recipe.model_dump(mode="json") | {"name": None, "seed": 0}
-    shared = parse_recipe(values, "the recipe")
+    _check_baseline(baseline, methods)
+    shared = _shared(recipe)
     check_methods(shared, methods)
     check_measured_alike(shared, methods)
     return Plan(shared, tuple(methods), tuple(seeds), baseline, threads)
+
+
+def make_stability_plan(
+    recipe: Recipe, grid: Grid, seeds: Sequence[int], baseline: str, threads: int
+) -> Plan:
+    """A plan of a grid's methods, whose runs end where they collapse.
+
+    Raises:
+        InputError: as `make_plan`, or nothing would show a collapse.
+    """
+    _check_baseline(baseline, grid.methods)
+    methods, shared = grid.expand(), _shared(changed(recipe, {"collapse.end": True}))
+    check_methods(shared, methods, stability=True)
+    check_measured_alike(shared, methods)
+    return Plan(shared, methods, tuple(seeds), baseline, threads, grid)
+
+
+def _check_baseline(baseline: str, methods: Sequence[Method]) -> None:
+    names = [method.name for method in methods]
+    if baseline not in names:
+        raise InputError(f"--baseline {baseline}: not one of the methods {', '.join(names)}")
+
+
+def _shared(recipe: Recipe) -> Recipe:
+    """What all runs share, checked."""
+    return parse_recipe(recipe.model_dump(mode="json") | {"name": None, "seed": 0}, "the recipe")
 
 
 def keep_plan(folder: CompareFolder, plan: Plan) -> Plan:
@@ -134,9 +161,14 @@ def keep_plan(folder: CompareFolder, plan: Plan) -> Plan:
         known = {method.name for method in before.methods}
         methods = (*before.methods, *(m for m in plan.methods if m.name not in known))
         seeds = (*before.seeds, *(seed for seed in plan.seeds if seed not in before.seeds))
-        plan = Plan(plan.recipe, methods, seeds, plan.baseline, before.threads)
+        grid = plan.grid
+        if grid is not None and before.grid is not None:
+            grid = before.grid.joined(grid)
+            methods = grid.expand()
+        plan = Plan(plan.recipe, methods, seeds, plan.baseline, before.threads, grid)
     folder.path.mkdir(parents=True, exist_ok=True)
-    for name, recipe in check_methods(plan.recipe, plan.methods).items():
+    stability = plan.grid is not None
+    for name, recipe in check_methods(plan.recipe, plan.methods, stability=stability).items():
         folder.recipe(name).parent.mkdir(exist_ok=True)
         write_whole(folder.recipe(name), dump_recipe(recipe))
     values = {
@@ -146,6 +178,8 @@ def keep_plan(folder: CompareFolder, plan: Plan) -> Plan:
         "threads": plan.threads,
         "recipe": plan.recipe.model_dump(mode="json"),
     }
+    if plan.grid is not None:
+        values["stability"] = plan.grid.to_dict()
     write_whole(folder.plan, yaml.safe_dump(values, sort_keys=False))
     return plan
 
@@ -181,6 +215,7 @@ def load_plan(folder: CompareFolder) -> Plan:
             seeds=tuple(map(_whole, values["seeds"])),
             baseline=str(values["baseline"]),
             threads=_whole(values["threads"]),
+            grid=Grid.of(values["stability"]) if "stability" in values else None,
         )
     except FileNotFoundError:
         raise InputError(f"{folder.path}: no comparison is there (no compare.yaml)") from None
@@ -197,6 +232,20 @@ def _whole(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise TypeError(f"{short(value)} is not a whole number")
     return value
+
+
+def check_kind(folder: CompareFolder, before: Plan, *, stability: bool) -> None:
+    """A comparison goes on as it began, with or without learning rates.
+
+    Raises:
+        InputError: it does not.
+    """
+    if (before.grid is not None) != stability:
+        there, here = ("without", "with") if stability else ("with", "without")
+        raise InputError(
+            f"{folder.path}: its comparison is one {there} --stability, and this one is {here}; "
+            "use another --out"
+        )
 
 
 def _check_same(folder: CompareFolder, before: Plan, now: Plan) -> None:

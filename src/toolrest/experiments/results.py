@@ -277,7 +277,7 @@ def to_json(results: Sequence[MethodResult], rows: Sequence[Row], plan: Plan) ->
         for result in results
     }
     table = [asdict(row) for row in rows]
-    return _plain(
+    return plain_json(
         {
             "baseline": plan.baseline,
             "seeds": list(plan.seeds),
@@ -288,11 +288,12 @@ def to_json(results: Sequence[MethodResult], rows: Sequence[Row], plan: Plan) ->
     )
 
 
-def _plain(value: Any) -> Any:
+def plain_json(value: Any) -> Any:
+    """A value as JSON can have it: tuples are lists; infinity and NaN become null."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain_json(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

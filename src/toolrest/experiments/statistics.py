@@ -31,13 +31,15 @@ class Estimate:
     """Upper end; None where there is none, infinity where it cannot be bounded."""
 
 
+ANYTHING = (-np.inf, np.inf)
+"""What a number lies in of which nothing is known."""
 SHARE = (0.0, 1.0)
 """What a share lies in."""
 SHARES_APART = (-1.0, 1.0)
 """What the difference of two shares lies in."""
 
 
-def mean_interval(values: Values, within: tuple[float, float] = (-np.inf, np.inf)) -> Estimate:
+def mean_interval(values: Values, within: tuple[float, float] = ANYTHING) -> Estimate:
     """The mean and its Student t interval, mean +- t_{n-1, 0.975} s / sqrt(n).
 
     Args:
@@ -170,7 +172,7 @@ def seed_ratio(steps: Values, method: np.ndarray, baseline: np.ndarray) -> SeedR
             reached.append(found.reshape(chosen.shape))
         return _over(*(np.minimum(each, last).mean(1) for each in reached))[None]
 
-    (ratio,), _ = _bootstrapped(ratio_of, len(method))
+    (ratio,), _ = bootstrap(ratio_of, len(method))
     mine, theirs = (
         tuple(None if np.isinf(step) else float(step) for step in each[0]) for each in reached
     )
@@ -198,12 +200,12 @@ def step_ratio(steps: Values, method: np.ndarray, baseline: np.ndarray) -> StepR
         mine, theirs = (_reach_all(steps, each, levels) for each in (curves, references))
         return np.stack([mine / last, _over(mine, theirs), mine, levels])
 
-    (ratio, first, step, level), samples = _bootstrapped(ratios, len(method))
+    (ratio, first, step, level), samples = bootstrap(ratios, len(method))
     never = float(np.isinf(samples[0]).mean())
     return StepRatio(ratio, first, level.value, step.value, last, never)
 
 
-def _bootstrapped(
+def bootstrap(
     statistics: Callable[[np.ndarray], np.ndarray], seeds: int
 ) -> tuple[list[Estimate], np.ndarray]:
     """Statistics of all seeds with percentile intervals, and of each bootstrap sample, [K, B].

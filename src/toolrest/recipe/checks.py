@@ -113,6 +113,34 @@ def _ignored(recipe: Recipe) -> list[tuple[bool, str]]:
             f"lora.base_precision={recipe.lora.base_precision} is of what adapters are added to, "
             "and there are none; set lora.rank",
         ),
+        *_noisy(recipe),
+    ]
+
+
+def _noisy(recipe: Recipe) -> list[tuple[bool, str]]:
+    """What label noise does not reach."""
+    share = recipe.reward.label_noise
+    key = f"reward.label_noise={share:g}"
+    return [
+        (
+            share > 0 and recipe.engine.name == "verl",
+            f"{key} with engine=verl: its reward is not told which response of a generation it "
+            "scores; leave it out, or use engine=trl",
+        ),
+        (
+            share > 0 and recipe.acts,
+            f"{key} with environment.source={recipe.environment.source}: an environment's rewards "
+            "are its own; leave it out, or use environment.train=steps",
+        ),
+        (
+            share > 0 and recipe.advantage.credit != "response",
+            f"{key} with advantage.credit={recipe.advantage.credit}: parts of a reward would stay "
+            "true while their sum is not; use advantage.credit=response",
+        ),
+        (
+            share > 0 and recipe.method != "rl",
+            f"{key} with method={recipe.method}: supervised learning has no rewards; leave it out",
+        ),
     ]
 
 

@@ -230,6 +230,10 @@ class Reward(Section):
     """rest, constant or official: how the ranges of format and correctness move."""
     punish_over_calls: bool = True
     """Whether a call where none is due earns the least correctness."""
+    label_noise: float = Field(default=0.0, ge=0, le=1)
+    """Share of training responses that earn the correctness of the opposite, 1 - c for c, drawn
+    anew for each, to try what methods make of wrong labels. Metrics of the reward's parts, saved
+    rollouts and evaluations stay true."""
     by_turns: bool = False
     """With an environment: whether an episode's turns are also scored by these rules against the
     steps of its dialogue, which is added to what the environment gives. The dialogues are those of

@@ -137,6 +137,31 @@ def check_credit(args: ResTConfig, rewards: Sequence[Any], tools: object, acts: 
         raise InputError("credit='spans' reads one turn; use credit='response' with tools")
 
 
+def check_noise(args: ResTConfig, rewards: Sequence[Any]) -> None:
+    """Refuse label noise where no reward has a correctness to turn round, or parts are credited.
+
+    Raises:
+        InputError: naming the reason and the mend.
+    """
+    share = args.label_noise
+    if not 0 <= share <= 1:
+        raise InputError(f"label_noise={share!r}: a share of the responses, from 0 to 1")
+    if not share:
+        return
+    if not any(
+        type(r).__call__ is ToolReward.__call__ for r in rewards if isinstance(r, ToolReward)
+    ):
+        raise InputError(
+            f"label_noise={share:g} turns the correctness of a ToolReward round, and there is "
+            "none; leave it out"
+        )
+    if args.credit != Credit.RESPONSE:
+        raise InputError(
+            f"label_noise={share:g} with credit={args.credit!r}: parts of a reward would stay true "
+            "while their sum is not; use credit='response'"
+        )
+
+
 def check_whole_groups(args: ResTConfig) -> None:
     """Refuse groups that are cut in two by processes, where rewards to go are compared within one.
 

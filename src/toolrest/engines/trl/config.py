@@ -61,6 +61,8 @@ class ResTConfig(GRPOConfig):
         prompt_style: with an environment, `template` or `plain`, see `toolrest.data.wording`;
             `auto`: template where the chat template lists tools and writes the dialect.
         record_entropies: whether `on_rollouts` gets every token's entropy, in nats.
+        label_noise: share of training responses whose `ToolReward` has the correctness of the
+            opposite, 1 - c for c, drawn anew for each; to try what methods make of wrong labels.
         non_finite: `stop` or `skip`: what follows a reward, weight or gradient of NaN.
         entropy_source: see `EntropySource`.
         entropy_decay: weight of the past in the online average, in [0, 1).
@@ -97,6 +99,7 @@ class ResTConfig(GRPOConfig):
     environment_failure: str = _option("unscored", "unscored or stop: what follows a failure.")
     prompt_style: str = _option("auto", "auto, template or plain: how episodes are worded.")
     record_entropies: bool = _option(False, "Hand on_rollouts every token's entropy.")
+    label_noise: float = _option(0.0, "Share of responses whose correctness is turned round.")
     non_finite: str = _option(
         "stop", "stop or skip: what follows a reward, weight or gradient of NaN."
     )

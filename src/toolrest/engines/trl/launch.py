@@ -72,6 +72,7 @@ def trl_config(recipe: Recipe, checkpoints: Path, *, by_tokens: bool = True) -> 
         scale_rewards=recipe.advantage.scale,
         credit=recipe.advantage.credit,
         non_finite=recipe.guards.non_finite,
+        label_noise=recipe.reward.label_noise,
         credit_discount=recipe.advantage.discount,
         record_entropies=recipe.rollout.saved_entropies,
         beta=recipe.optimizer.beta,

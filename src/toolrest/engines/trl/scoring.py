@@ -9,6 +9,7 @@ import torch
 
 from toolrest.core import credit
 from toolrest.core.dialects import detect_dialect, get_dialect
+from toolrest.core.rewards.noise import flipped, noisy_totals
 from toolrest.core.rewards.turns import written_turns
 from toolrest.engines.common.asked import asked_by
 from toolrest.engines.common.potentials import batch_potentials
@@ -100,9 +101,22 @@ class ScoringTrainer(SignalTrainer):
             ]
             found = reward.score_batch(turns, asked, self._progress())
             generation.breakdowns = generation.breakdowns or found
-            return totals(found, log_metric)
+            rewards = totals(found, log_metric)
+            if self.config.label_noise and self._policy.training:
+                return self._noisy(reward, log_metric)
+            return rewards
 
         return score
+
+    def _noisy(self, reward: ToolReward, log_metric: Any) -> list[float]:
+        """This process's rewards with label noise, each [B]; the breakdowns stay true."""
+        found = self._generation.breakdowns
+        first = self.accelerator.process_index * len(found)
+        rows = slice(first, first + len(found))
+        share = self.config.label_noise
+        flips = flipped(self.config.seed, self.state.global_step, rows, share)
+        log_metric("reward/flipped", float(flips.mean()))
+        return noisy_totals(found, flips, reward.rules.schedule, self._progress())
 
     def _reward_to_go(
         self, inputs: Sequence[dict[str, Any]], ids: torch.Tensor, mask: torch.Tensor

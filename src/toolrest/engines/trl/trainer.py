@@ -26,6 +26,7 @@ from toolrest.engines.trl.card import trainer_card
 from toolrest.engines.trl.checks import (
     check_alone,
     check_credit,
+    check_noise,
     check_prompt_ids,
     check_rows,
     check_save_steps,
@@ -153,6 +154,7 @@ class ResTTrainer(ActingTrainer):
         check_save_steps(args)
         check_whole_groups(args)
         check_credit(args, self.reward_funcs, self.tools, environment is not None)
+        check_noise(args, self.reward_funcs)
         self.config = args
         self._share_prefixes(args.prefix_sharing, args.micro_tokens)
         self._start_scoring()

@@ -1,0 +1,46 @@
+"""Label noise: some responses earn what the opposite would have earned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from toolrest.core.rewards.schedule import RewardSchedule
+from toolrest.core.rewards.score import RewardBreakdown
+
+
+def flipped(seed: int, step: int, rows: slice, share: float) -> np.ndarray:
+    """Which responses of a generation are flipped, each by itself with the same probability; bool.
+
+    Args:
+        seed: the run's.
+        step: optimiser steps done before the generation.
+        rows: these rows' part of the generation, so that processes that share it draw as one does.
+        share: the probability, in [0, 1].
+    """
+    return np.random.default_rng((seed, step)).random(rows.stop)[rows] < share
+
+
+def noisy_totals(
+    breakdowns: Sequence[RewardBreakdown],
+    flips: Sequence[bool] | np.ndarray,
+    schedule: RewardSchedule,
+    progress: float,
+) -> list[float]:
+    """The rewards, where that of a flipped response has the correctness 1 - c in place of c; its
+    format counts as it is.
+
+    A correctness reward is linear in c, so the opposite's is least + greatest - its own.
+
+    Args:
+        breakdowns: true scores, [B].
+        flips: which are flipped, [B].
+        schedule: that of the breakdowns.
+        progress: step / max_steps at which they were scored.
+    """
+    both = sum(schedule.rewards(0.0, right, progress)[1] for right in (0.0, 1.0))
+    return [
+        each.format_reward + both - each.correctness_reward if flip else each.total
+        for each, flip in zip(breakdowns, flips, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""Stability: which learning rates methods withstand."""
