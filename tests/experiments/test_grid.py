@@ -1,6 +1,7 @@
 """Methods times learning rates, and their plan."""
 
 import pytest
+from grids import RECIPE, plan_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,19 +17,6 @@ from toolrest.experiments.plan import (
     make_stability_plan,
 )
 from toolrest.recipe import load_recipe, parse_recipe
-
-RECIPE = {
-    "max_steps": 8,
-    "save_steps": 8,
-    "rollout": {"prompts_per_step": 4, "group_size": 2},
-    "optimizer": {"mini_batch": 1},
-    "evaluation": {"every": 4, "samples": 2},
-}
-
-
-def plan_of(methods="grpo,rest", rates=(1e-4, 2e-4), seeds=(0, 1), recipe=RECIPE):
-    grid = make_grid(read_methods(methods), rates)
-    return make_stability_plan(parse_recipe(recipe, "x"), grid, seeds, methods.partition(",")[0], 1)
 
 
 def test_a_cell_is_a_method_with_a_rate():

@@ -65,9 +65,8 @@ def _timed(recipe: Recipe, threads: int, at_once: int) -> float:
     """Seconds of a run, from as many runs of one generation as will be at once."""
     steps = recipe.steps_per_generation
     alone = {"evaluation.every": 0, "evaluation.save_best": False, "evaluation.metric": None}
-    tried = changed(
-        recipe, {"max_steps": steps, "save_steps": steps, "collapse.end": False} | alone
-    )
+    once = {"max_steps": steps, "save_steps": steps, "max_epochs": None}
+    tried = changed(recipe, alone | {"collapse.end": False}).model_copy(update=once)
     with tempfile.TemporaryDirectory(prefix="toolrest-") as place:
         write_whole(Path(place, "recipe.yaml"), dump_recipe(tried))
         command = [sys.executable, "-c", "from toolrest.cli.main import main; main()", "train"]

@@ -72,7 +72,7 @@ def test_more_collapses_lower_both_figures(marks):
 def test_the_rate_is_chosen_by_the_other_seeds():
     scores = np.array([[0.9, 0.1, 0.2], [0.3, 0.8, 0.2], [0.3, 0.9, 0.2]])
     found, chosen = at_best_rate(scores)
-    # without the first: means .3, .85, .2; without the second .6, .5, .2; without the third the same
+    # without the first the means are .3, .85, .2; without either other one .6, .5, .2
     assert chosen == [1, 0, 0] and found.tolist() == [0.1, 0.3, 0.3]
     found, chosen = at_best_rate(scores[:1])
     assert chosen == [0] and found.tolist() == [0.9]
