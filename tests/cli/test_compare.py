@@ -170,3 +170,31 @@ def test_the_presets_can_be_listed():
     done = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["compare", "--list"])
     assert done.exit_code == 0
     assert "rest_no_curriculum" in done.output and os.linesep in done.output
+
+
+@pytest.mark.slow
+def test_stability_says_its_time_ends_runs_that_collapse_and_goes_on(tmp_path, forking):
+    """Responses of 24 tokens are cut, so that no format is right."""
+    out = tmp_path / "out"
+    words = ["compare", *TINY, "--stability", "--rates", "1e-4,2e-4", "--methods", "grpo"]
+    words += ["--jobs", "1", "--out", str(out)]
+    done = forking.run(*words, "--seeds", "1", cwd=tmp_path, timeout=900)
+    assert done.returncode == 0, done.stderr
+    assert "2 runs; one generation is timed first" in done.stdout
+    assert "reckoned from one generation" in done.stdout and "2/2" in done.stdout
+    found = json.loads((out / "stability.json").read_text())
+    assert [(run["rate"], run["steps"], run["sign"]) for run in found["runs"]] == [
+        (1e-4, 1, "format"),
+        (2e-4, 1, "format"),
+    ]
+    summary = json.loads((out / "runs" / "grpo-lr1e-4-seed0" / "summary.json").read_text())
+    assert summary["ended_early"].endswith("(collapse.end=true)")
+    first = (out / "runs" / "grpo-lr1e-4-seed0" / "summary.json").stat().st_mtime_ns
+    more = forking.run(*words, "--seeds", "2", cwd=tmp_path, timeout=900)
+    assert more.returncode == 0, more.stderr
+    assert "2 of 4 runs are there already" in more.stdout
+    assert "the mean of the 2 that are finished" in more.stdout
+    assert (out / "runs" / "grpo-lr1e-4-seed0" / "summary.json").stat().st_mtime_ns == first
+    assert len(json.loads((out / "stability.json").read_text())["runs"]) == 4
+    other = forking.run("compare", *TINY, "--out", str(out), cwd=tmp_path, timeout=900)
+    assert other.returncode == 2 and "is one with --stability" in other.stderr

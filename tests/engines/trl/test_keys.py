@@ -12,6 +12,7 @@ import torch
 from jobs import make_job
 
 from toolrest.engines.trl.launch import train_with_trl, trl_config
+from toolrest.errors import InputError
 from toolrest.policy.weights import load_policy
 from toolrest.recipe import load_recipe
 from toolrest.world.tasks import Split, make_samples
@@ -234,3 +235,33 @@ def test_the_kl_term_of_a_policy_of_adapters_is_from_what_they_make(tmp_path, mo
     rows = [json.loads(line) for line in Path("runs/whole/metrics.jsonl").read_text().splitlines()]
     assert rows[0]["kl"] == pytest.approx(0, abs=1e-6)
     assert Path("runs/whole/base/model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_label_noise_turns_what_is_trained_on_round_and_no_metric(tmp_path, embedded_tokenizer):
+    given = ("reward.schedule=constant", "max_steps=1", "save_steps=1")
+    true, _ = trained(tmp_path / "true", embedded_tokenizer, *given)
+    turned, _ = trained(tmp_path / "turned", embedded_tokenizer, *given, "reward.label_noise=1")
+    half, _ = trained(tmp_path / "half", embedded_tokenizer, *given, "reward.label_noise=0.5")
+    parts = ("reward/correctness", "reward/format", "reward/exact_match")
+    for rows in (turned, half):
+        assert [rows[0][name] for name in parts] == [true[0][name] for name in parts]
+    right, form = true[0]["reward/correctness"], true[0]["reward/format"]
+    assert true[0]["reward"] == pytest.approx(form - 3 + 6 * right, abs=1e-5)
+    assert turned[0]["reward"] == pytest.approx(form + 3 - 6 * right, abs=1e-5)
+    assert turned[0]["reward/flipped"] == 1 and "reward/flipped" not in true[0]
+    assert 0 < half[0]["reward/flipped"] < 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("advantage.credit=spans",), "parts of a reward would stay true"),
+        (("engine=verl",), "use engine=trl"),
+        (("environment.source=world",), "an environment's rewards are its own"),
+        (("method=sft",), "supervised learning has no rewards"),
+    ],
+)
+def test_label_noise_that_would_not_be_there_is_refused(words, said):
+    with pytest.raises(InputError, match=said):
+        load_recipe(None, ["reward.label_noise=0.2", *words])
