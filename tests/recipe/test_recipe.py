@@ -194,6 +194,10 @@ def test_true_and_false_where_a_number_is_due_are_explained(written, said):
         ),
         (["advantage.filter_groups=true"], "use engine=verl"),
         (
+            ["optimizer.clip_by=region_entropy", "optimizer.loss=cispo"],
+            "optimizer.loss=cispo clips no token's ratio",
+        ),
+        (
             ["environment.source=world", "optimizer.mask_truncated=true"],
             "optimizer.mask_truncated with environment.source=world",
         ),

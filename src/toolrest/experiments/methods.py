@@ -150,6 +150,12 @@ PRESETS: dict[str, Method] = dict(
             "region weights by signal and noise, measured on the way",
             "weighting.scheme=signal",
         ),
+        _preset(
+            "trust",
+            "GRPO with a clipping range for each region by its entropy",
+            _UNIFORM,
+            "optimizer.clip_by=region_entropy",
+        ),
         _preset("actions", "GRPO on the action alone: reasoning weighs 0", *_ACTIONS),
         _preset("rest_stare", "ResT times STARE", "weighting.scheme=rest*stare"),
         _preset("spans", "credit by spans, every token weighs 1", _UNIFORM, _SPANS),

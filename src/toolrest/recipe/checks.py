@@ -238,6 +238,11 @@ def _check_engine(recipe: Recipe) -> None:
     if engine.name == "verl":
         return
     check_name("optimizer.loss", recipe.optimizer.loss, LOSSES)
+    if recipe.optimizer.clip_by != "none" and recipe.optimizer.loss in ("cispo", "sapo"):
+        raise InputError(
+            f"optimizer.clip_by={recipe.optimizer.clip_by}: optimizer.loss={recipe.optimizer.loss} "
+            "clips no token's ratio to a range around 1; use another loss, or leave it out"
+        )
     if recipe.advantage.filter_groups:
         raise InputError(
             "advantage.filter_groups: TRL samples no other groups in the place of those without a "

@@ -32,6 +32,10 @@ class Optimizer(Section):
     """Clipping range of the probability ratio."""
     clip_epsilon_high: float | None = Field(default=None, gt=0)
     """Upper clipping range where it differs (DAPO's clip-higher; CISPO's cap)."""
+    clip_by: Literal["none", "region_entropy"] = "none"
+    """What a token's clipping range goes by. region_entropy: a region of certain tokens has a
+    narrower one and of uncertain tokens a wider one, and a token the same on average; with TRL. It
+    acts from a generation's second update on (`mini_batch`, `iterations`)."""
     max_grad_norm: float = Field(default=1.0, gt=0, allow_inf_nan=True)
     """Gradients are clipped to this norm."""
     mini_batch: int | None = Field(default=None, ge=1)

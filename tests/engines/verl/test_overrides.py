@@ -229,6 +229,7 @@ def test_options_come_last_and_replace_ours():
         (["rollout.min_p=0.1"], "top_p and top_k alone"),
         (["optimizer.schedule=linear"], "constant and cosine"),
         (["optimizer.mask_truncated=true"], "optimizer.mask_truncated: verl has no such"),
+        (["optimizer.clip_by=region_entropy"], "clip_by=region_entropy: .*takes one range"),
         (["lora={rank: 8, base_precision: nf4}"], "no policy in 4 bits"),
     ],
 )

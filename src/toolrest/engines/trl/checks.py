@@ -11,11 +11,14 @@ import torch
 from toolrest.core.weights import Scheme, Uniform
 from toolrest.engines.common.entropy import EntropySource
 from toolrest.engines.common.reward import ToolReward
-from toolrest.engines.trl.config import Credit, ResTConfig
+from toolrest.engines.trl.config import ClipBy, Credit, ResTConfig
 from toolrest.errors import InputError, check_name, counted, unknown_name
 
 EXACT_LOSS_TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo", "sapo", "cispo")
 """TRL's losses in which a per-token advantage weighs exactly its token."""
+
+CLIPPED_LOSS_TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
+"""TRL's losses that clip a token's ratio to [1 - epsilon, 1 + epsilon_high]."""
 
 
 def check_reward_dialect(reward: str, policy: str) -> None:
@@ -42,6 +45,7 @@ def check_settings(args: ResTConfig, scheme: Scheme) -> None:
             unknown_name("entropy source", args.entropy_source, [str(s) for s in EntropySource])
         )
     check_name("credit", args.credit, [str(credit) for credit in Credit])
+    _check_clipping(args)
     check_name("prefix_sharing", args.prefix_sharing, ("auto", "on", "off"))
     check_name("non_finite", args.non_finite, ("stop", "skip"))
     check_name("normalise", args.normalise, ("turn", "trajectory"))
@@ -72,6 +76,24 @@ def check_settings(args: ResTConfig, scheme: Scheme) -> None:
         raise InputError(
             f"top_entropy_quantile={args.top_entropy_quantile} drops the low-entropy tokens, just "
             "those that the weights raise; leave it at 1.0, or use weighting='uniform'"
+        )
+
+
+def _check_clipping(args: ResTConfig) -> None:
+    """Refuse a range for each token where none is clipped by itself."""
+    check_name("clip_by", args.clip_by, [str(each) for each in ClipBy])
+    if args.clip_by == ClipBy.NONE:
+        return
+    if args.importance_sampling_level != "token":
+        raise InputError(
+            f"clip_by={args.clip_by!r}: importance_sampling_level="
+            f"{args.importance_sampling_level!r} gives a sequence one ratio, which has no region; "
+            "use 'token', or clip_by='none'"
+        )
+    if args.loss_type not in CLIPPED_LOSS_TYPES:
+        raise InputError(
+            f"clip_by={args.clip_by!r}: loss_type={args.loss_type!r} clips no token's ratio to a "
+            f"range around 1; use one of {', '.join(CLIPPED_LOSS_TYPES)}, or clip_by='none'"
         )
 
 

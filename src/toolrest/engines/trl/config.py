@@ -30,6 +30,15 @@ class Credit(StrEnum):
     """What was undecided when it was sampled; see `toolrest.core.credit.reward_to_go`."""
 
 
+class ClipBy(StrEnum):
+    """What a token's clipping range goes by."""
+
+    NONE = "none"
+    """All tokens have the same (GRPO)."""
+    REGION_ENTROPY = "region_entropy"
+    """Its region's entropy; see `toolrest.core.clipping.clip_factors`."""
+
+
 def _option(default: Any, said: str) -> Any:
     """A setting with its default, and what a command line says of it."""
     return field(default=default, metadata={"help": said})
@@ -46,6 +55,7 @@ class ResTConfig(GRPOConfig):
         dialect: how the policy writes calls; `auto`: as its chat template does.
         credit: see `Credit`.
         credit_discount: with `turns` and `spans`, what a later decision counts, in [0, 1].
+        clip_by: see `ClipBy`. In a generation's first update all ratios are 1 and nothing changes.
         normalise: `turn` or `trajectory`: over what the weights of a response of several turns have
             mean 1.
         max_turns: with an environment, turns of the policy in one episode.
@@ -87,6 +97,7 @@ class ResTConfig(GRPOConfig):
     credit_discount: float = _option(
         1.0, "With credit=spans: what a later decision counts, in [0, 1]."
     )
+    clip_by: str = _option("none", "none or region_entropy: what the clipping range goes by.")
     normalise: str = _option("turn", "turn or trajectory: over what weights have mean 1.")
     max_turns: int = _option(8, "Turns in an episode.")
     max_turn_tokens: int | None = _option(None, "Tokens of a turn; None: max_completion_length.")

@@ -13,7 +13,7 @@ from toolrest.core.sketch import CountSketch
 from toolrest.core.weights import RegionSignal
 from toolrest.core.weights.signal_aware import SignalAware
 from toolrest.engines.common.region_signal import SignalTracker
-from toolrest.engines.trl.measuring import MeasuringTrainer
+from toolrest.engines.trl.objective import ObjectiveTrainer
 from toolrest.engines.trl.prefix.batches import take_rows
 from toolrest.errors import InputError
 
@@ -25,7 +25,7 @@ _FLOOR = 0.03
 size leaves in a place that had none."""
 
 
-class SignalTrainer(MeasuringTrainer):
+class SignalTrainer(ObjectiveTrainer):
     """Measures the regions' gradients, and the reward's, on a part of each generation.
 
     With A_i the advantage that training counts, T_i the tokens of response i, Y_i its reward, and

@@ -209,6 +209,7 @@ class ResTTrainer(ActingTrainer):
         weights = self._finite_rows("weight", weights, output["completion_ids"])
         output["advantages"] = credit.apply(weights, credited)
         output["regions"] = regions
+        output |= self._ranges(entropy, regions)
         if drawn is not None:
             output["sampler_logps"] = drawn.log_probs
         self._log_weights(regions, mask, weights, credited)
@@ -237,13 +238,13 @@ class ResTTrainer(ActingTrainer):
         mask: torch.Tensor,
         scored: Scored | None,
     ) -> RegionEntropy | None:
-        """The region entropies for this generation's weights; None if the scheme uses none.
+        """The region entropies for this generation's weights and ranges; None if neither reads any.
 
         Args:
             scored: what is known of the sampled tokens; None: one more forward measures them,
                 unless an earlier generation's entropies are used.
         """
-        if self.scheme.statistic is None:
+        if not self._reads_entropy:
             return None
         step = self.state.global_step + 1
         known = self.entropy.known(step)

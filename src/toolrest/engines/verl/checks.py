@@ -108,6 +108,11 @@ def check_recipe(recipe: Recipe) -> None:
             "optimizer.mask_truncated: verl has no such setting; leave it out, or use engine=trl",
         ),
         (
+            recipe.optimizer.clip_by != "none",
+            f"optimizer.clip_by={recipe.optimizer.clip_by}: verl's loss takes one range for all "
+            "tokens; leave it out, or use engine=trl",
+        ),
+        (
             recipe.lora.base_precision != "full",
             f"lora.base_precision={recipe.lora.base_precision}: verl loads no policy in 4 bits; "
             "leave it out, or use engine=trl",
