@@ -220,10 +220,10 @@ def test_what_is_no_openenv_server_is_one_line(made, schema, content):
 def test_a_server_that_is_slow_or_gone_is_not_waited_for(made, schema):
     made(ACTION)
     began = time.monotonic()
-    for address in (schema(b"{}", seconds=2.0), "http://127.0.0.1:1"):
+    for address in (schema(b"{}", seconds=4.0), "http://127.0.0.1:1"):
         with pytest.raises(InputError, match="no OpenEnv server answers"):
             OpenEnvServer(address, "environment.source=x", 0.2)
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 3.5
 
 
 def test_a_missing_package_is_named_with_its_command(monkeypatch):
