@@ -11,6 +11,7 @@ import pytest
 from gold import answer, play_gold
 
 from toolrest.errors import InputError
+from toolrest.evaluate.bfcl import official as official_module
 from toolrest.evaluate.bfcl.episodes import MOST_STEPS, SingleTurn, episodes
 from toolrest.evaluate.bfcl.official import _KEPT, OfficialBFCL, OfficialFailure
 from toolrest.evaluate.bfcl.result_files import write_result_files
@@ -237,3 +238,17 @@ def test_unreadable_calls_count_as_none(official, speech):
 
 def test_gold_still_passes_after_all_that(official, speech):
     assert play_gold(episodes(official, "multi_turn_base", speech)[0]).correct
+
+
+def test_what_a_process_said_last_is_told_however_late_it_is_read(tmp_path, monkeypatch):
+    (tmp_path / "bfcl_eval").mkdir()
+    (tmp_path / "bfcl_eval" / "__init__.py").write_text("")
+    read = official_module._keep
+
+    def late(lines, told):
+        time.sleep(0.5)
+        read(lines, told)
+
+    monkeypatch.setattr(official_module, "_keep", late)
+    with pytest.raises(InputError, match=r"cannot be used: .*ModuleNotFoundError"):
+        OfficialBFCL(folder=tmp_path)

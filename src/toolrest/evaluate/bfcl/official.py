@@ -24,6 +24,8 @@ BESIDE = "pip install --no-deps --target bfcl-{release} bfcl-eval=={version}"
 """The same in a folder of its own, which PYTHONPATH then names: both releases, side by side."""
 _WORKER = "toolrest.evaluate.bfcl.worker"
 _START_SECONDS = 60.0
+_LAST_WORDS_SECONDS = 5.0
+"""After the end of the process; what it has started may hold its stderr open."""
 _KEPT = ("PATH", "PYTHONPATH", "SYSTEMROOT", "TMPDIR", "LANG", "LC_ALL")
 """What the process gets of the environment: no keys."""
 
@@ -88,6 +90,7 @@ class OfficialBFCL:
             line = ""
         if not line:
             self.close()
+            self._listening.join(_LAST_WORDS_SECONDS)  # what it said last may not be read yet
             told = f": {self._told[-1]}" if self._told else " (too much memory, or killed)"
             raise OfficialFailure(f"the process died{told}")
         reply = json.loads(line)
@@ -113,9 +116,10 @@ class OfficialBFCL:
             )
             self._answers: queue.Queue[str] = queue.Queue()
             self._told: deque[str] = deque(maxlen=1)
-            threading.Thread(
+            self._listening = threading.Thread(
                 target=_keep, args=(self._process.stderr, self._told), daemon=True
-            ).start()
+            )
+            self._listening.start()
             threading.Thread(
                 target=_read, args=(self._process.stdout, self._answers), daemon=True
             ).start()
