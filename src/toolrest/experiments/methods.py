@@ -156,6 +156,12 @@ PRESETS: dict[str, Method] = dict(
             _UNIFORM,
             "optimizer.clip_by=region_entropy",
         ),
+        _preset(
+            "llds",
+            "LLDS: GRPO with a loss for likelihood that good responses lose",
+            _UNIFORM,
+            "optimizer.llds=0.2",
+        ),
         _preset("actions", "GRPO on the action alone: reasoning weighs 0", *_ACTIONS),
         _preset("rest_stare", "ResT times STARE", "weighting.scheme=rest*stare"),
         _preset("spans", "credit by spans, every token weighs 1", _UNIFORM, _SPANS),

@@ -24,6 +24,7 @@ _ELSEWHERE = {
     "optimizer.clip_epsilon_high": ("epsilon_high", "clip_ratio_high"),
     "optimizer.max_grad_norm": ("grad_clip", "gradient_clipping"),
     "optimizer.beta": ("kl", "kl_coef", "kl_beta", "kl_loss_coef", "use_kl_loss"),
+    "optimizer.llds": ("no_reduce_lambda",),
     "optimizer.schedule": ("lr_scheduler", "lr_scheduler_type"),
     "optimizer.warmup_steps": ("warmup", "lr_warmup_steps"),
     "optimizer.name": ("optim", "optimizer_name"),

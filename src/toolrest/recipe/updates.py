@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field
@@ -36,6 +37,10 @@ class Optimizer(Section):
     """What a token's clipping range goes by. region_entropy: a region of certain tokens has a
     narrower one and of uncertain tokens a wider one, and a token the same on average; with TRL. It
     acts from a generation's second update on (`mini_batch`, `iterations`)."""
+    llds: float = Field(default=0.0, ge=0, lt=math.inf)
+    """Weight of LLDS (arXiv 2512.04220), a loss for what tokens of good responses lose of their
+    log-probability; 0: none; its authors' is 0.2; with TRL. It acts from a generation's second
+    update on (`mini_batch`, `iterations`)."""
     max_grad_norm: float = Field(default=1.0, gt=0, allow_inf_nan=True)
     """Gradients are clipped to this norm."""
     mini_batch: int | None = Field(default=None, ge=1)

@@ -1,4 +1,4 @@
-"""What TRL's loss has beside weighted advantages: clipping ranges by region."""
+"""What TRL's loss has beside weighted advantages: clipping ranges by region, and LLDS."""
 
 import pytest
 import torch
@@ -93,15 +93,72 @@ def test_ranges_are_those_of_the_tokens_regions_and_logged(tmp_path, dataset, em
     assert trainer._ranges(entropy, regions) == {}
 
 
-def test_on_policy_ranges_by_region_are_grpo_bitwise(tmp_path, dataset, embedded_tokenizer):
-    """All ratios are 1, which lies in every range."""
+LOST = [[0.0, 0.5, 0.0, 0.2], [0.0, 0.0, 0.0, 0.0]]
+"""Of the batch below: the good response has lost 0.6, the bad one does not count."""
+FACTORS = {"dapo": 6, "grpo": 8, "sapo": 8, "bnpo": 6, "dr_grpo": 2 * 96, "luspo": 2}
+"""What a sum over the good response's tokens is divided by: 2 responses of 4 and 2 tokens."""
+
+
+@pytest.mark.parametrize("loss_type", FACTORS)
+def test_lost_likelihood_is_added_as_the_loss_is_aggregated_by_hand(
+    tmp_path, dataset, embedded_tokenizer, loss_type
+):
+    options = {"llds": 0.5, "loss_type": loss_type, "num_iterations": 2}
+    trainer = made(tmp_path, dataset, embedded_tokenizer, **options)
+    trainer._step = 1  # the second update of a generation
+    falls = torch.tensor([[-0.1, 0.5, 0.0, 0.2], [0.3, 0.3, 0.0, 0.0]])
+    inputs = batch(trainer, (-falls).exp(), torch.tensor([1.0, -1.0]))
+    terms = trainer._terms(None, inputs["regions"], inputs["advantages"], None)
+    assert terms["preserved"].tolist() == [[True], [False]]
+
+    def gradient(given):
+        trainer.model.zero_grad()
+        with trainer._record():
+            loss = trainer._compute_loss(trainer.model, given)
+        loss.backward()
+        return loss.item(), torch.cat([p.grad.flatten() for p in trainer.model.parameters()])
+
+    plain, before = gradient(inputs)
+    loss, after = gradient(inputs | terms)
+    assert loss - plain == pytest.approx(0.5 * 0.7 / FACTORS[loss_type], abs=1e-5)
+    assert trainer._metrics["train"]["llds"] == [pytest.approx(0.7 / 6, abs=1e-5)]
+    scores = trainer._scores(inputs)  # whose tokens that have lost are raised
+    own = (scores * torch.tensor(LOST).gt(0)).sum()
+    raised = torch.cat(
+        [g.flatten() for g in torch.autograd.grad(own, list(trainer.model.parameters()))]
+    )
+    wanted = -0.5 * raised / FACTORS[loss_type]
+    assert torch.allclose(after - before, wanted, atol=1e-4 * float(wanted.norm()) + 1e-7)
+
+
+def test_of_the_policy_that_sampled_nothing_is_lost(tmp_path, dataset, embedded_tokenizer):
+    """Whatever rounding says of its old log-probabilities."""
+    trainer = made(tmp_path, dataset, embedded_tokenizer, llds=0.5, num_iterations=2)
+    inputs = batch(trainer, torch.full((2, 4), 0.9), torch.tensor([1.0, -1.0]))
+    terms = trainer._terms(None, inputs["regions"], inputs["advantages"], None)
+    plain = trainer._compute_loss(trainer.model, inputs)
+    assert torch.equal(trainer._compute_loss(trainer.model, inputs | terms), plain)
+    assert "llds" not in trainer._metrics["train"]
+
+
+def test_rows_that_nothing_is_known_of_are_not_preserved(tmp_path, dataset, embedded_tokenizer):
+    trainer = made(tmp_path, dataset, embedded_tokenizer, llds=0.5)
+    unscored = torch.tensor([True, False, False])
+    for advantages in (torch.tensor([0.0, 0.0, -1.0]), torch.tensor([[0.0], [0.0], [-1.0]])):
+        found = trainer._terms(None, torch.zeros(3, 1), advantages, unscored)
+        assert found["preserved"].tolist() == [[False], [True], [False]]
+
+
+@pytest.mark.parametrize("own", [{"clip_by": "region_entropy"}, {"llds": 10.0}])
+def test_on_policy_all_is_grpo_bitwise(tmp_path, dataset, embedded_tokenizer, own):
+    """All ratios are 1, which lies in every range; no likelihood is lost."""
     runs = []
-    for clip_by in ("none", "region_entropy"):
-        trainer = made(tmp_path, dataset, embedded_tokenizer, clip_by=clip_by)
+    for given in ({}, own):
+        trainer = made(tmp_path, dataset, embedded_tokenizer, **given)
         trainer.train()
         runs.append(trainer)
     plain, ours = (dict(run.model.state_dict()) for run in runs)
-    assert "clip_factor/reasoning" in runs[1].state.log_history[0]
+    assert ("clip_factor/reasoning" in runs[1].state.log_history[0]) == ("clip_by" in own)
     start = dict(load_policy(Recipe()).state_dict())
     assert any(not torch.equal(start[name], plain[name]) for name in plain)
     assert all(torch.equal(plain[name], ours[name]) for name in plain)
@@ -111,7 +168,7 @@ SPLIT = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("own", [{"clip_by": "region_entropy", "epsilon": 0.02}])
+@pytest.mark.parametrize("own", [{"clip_by": "region_entropy", "epsilon": 0.02}, {"llds": 2.0}])
 def test_off_policy_it_acts_and_a_split_batch_is_the_whole_batch(
     tmp_path, dataset, embedded_tokenizer, own
 ):
@@ -121,8 +178,10 @@ def test_off_policy_it_acts_and_a_split_batch_is_the_whole_batch(
     case = {"num_iterations": 2, "max_steps": 4, "weighting": "uniform"}
     start, plain, _ = trained(*given, **case, **{k: v for k, v in own.items() if k == "epsilon"})
     rollout.replay()
-    _, whole, _ = trained(*given, **case, **own)
+    _, whole, logged = trained(*given, **case, **own)
     assert distance(start, plain, whole) > 1e-2
+    losing = [row.get("llds") for row in logged[:4]]
+    assert not own.get("llds") or (losing[::2] == [None, None] and min(losing[1::2]) > 1e-5)
     for more in (SPLIT, {"micro_tokens": 300}, {"prefix_sharing": "on", **SPLIT}):
         rollout.replay()
         _, cut, _ = trained(*given, **case, **own, **more)
@@ -133,6 +192,8 @@ def test_off_policy_it_acts_and_a_split_batch_is_the_whole_batch(
     ("given", "words"),
     [
         ({"clip_by": "regions"}, "clip_by"),
+        ({"llds": -1.0}, "llds must be a number of at least 0"),
+        ({"llds": float("nan")}, "llds must be a number of at least 0"),
         (
             {"clip_by": "region_entropy", "importance_sampling_level": "sequence"},
             "gives a sequence one ratio, which has no region",

@@ -43,7 +43,7 @@ def trainer(scheme="rest", source="online", processes=1, main=True, **config):
     made.model = torch.nn.Linear(1, 1)
     made.accelerator = Accelerator(processes, main)
     made.scheme = get_scheme(scheme)
-    made.config = SimpleNamespace(**{"clip_by": "none"} | config)
+    made.config = SimpleNamespace(**{"clip_by": "none", "llds": 0.0} | config)
     made.state = SimpleNamespace(global_step=3, max_steps=12)
     made.entropy = EntropyTracker(source, decay=0.75)
     made.start = StartEntropy()

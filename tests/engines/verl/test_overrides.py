@@ -230,6 +230,7 @@ def test_options_come_last_and_replace_ours():
         (["optimizer.schedule=linear"], "constant and cosine"),
         (["optimizer.mask_truncated=true"], "optimizer.mask_truncated: verl has no such"),
         (["optimizer.clip_by=region_entropy"], "clip_by=region_entropy: .*takes one range"),
+        (["optimizer.llds=0.2"], "optimizer.llds=0.2: verl's loss has no such term"),
         (["lora={rank: 8, base_precision: nf4}"], "no policy in 4 bits"),
     ],
 )

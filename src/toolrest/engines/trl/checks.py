@@ -58,6 +58,8 @@ def check_settings(args: ResTConfig, scheme: Scheme) -> None:
         )
     if not 0 <= args.credit_discount <= 1:
         raise InputError(f"credit_discount must be in [0, 1]; got {args.credit_discount}")
+    if not 0 <= args.llds < math.inf:
+        raise InputError(f"llds must be a number of at least 0; got {args.llds}")
     if not 0 <= args.entropy_decay < 1:
         raise InputError(f"entropy_decay must be in [0, 1); got {args.entropy_decay}")
     if isinstance(scheme, Uniform) and args.credit == Credit.RESPONSE:

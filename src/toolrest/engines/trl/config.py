@@ -56,6 +56,8 @@ class ResTConfig(GRPOConfig):
         credit: see `Credit`.
         credit_discount: with `turns` and `spans`, what a later decision counts, in [0, 1].
         clip_by: see `ClipBy`. In a generation's first update all ratios are 1 and nothing changes.
+        llds: weight of the loss of `toolrest.core.llds.lost_likelihood`, which is 0 in the first
+            update of a generation; 0: none.
         normalise: `turn` or `trajectory`: over what the weights of a response of several turns have
             mean 1.
         max_turns: with an environment, turns of the policy in one episode.
@@ -98,6 +100,7 @@ class ResTConfig(GRPOConfig):
         1.0, "With credit=spans: what a later decision counts, in [0, 1]."
     )
     clip_by: str = _option("none", "none or region_entropy: what the clipping range goes by.")
+    llds: float = _option(0.0, "Weight of the loss for likelihood that good responses lose.")
     normalise: str = _option("turn", "turn or trajectory: over what weights have mean 1.")
     max_turns: int = _option(8, "Turns in an episode.")
     max_turn_tokens: int | None = _option(None, "Tokens of a turn; None: max_completion_length.")

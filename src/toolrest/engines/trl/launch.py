@@ -70,6 +70,7 @@ def trl_config(recipe: Recipe, checkpoints: Path, *, by_tokens: bool = True) -> 
         epsilon=recipe.optimizer.clip_epsilon,
         epsilon_high=recipe.optimizer.clip_epsilon_high,
         clip_by=recipe.optimizer.clip_by,
+        llds=recipe.optimizer.llds,
         scale_rewards=recipe.advantage.scale,
         credit=recipe.advantage.credit,
         non_finite=recipe.guards.non_finite,

@@ -22,6 +22,8 @@ class Recording:
 
     scored: Scored | None = None
     """What it told, without gradients; None: there was no forward yet."""
+    log_probs: torch.Tensor | None = None
+    """The log-probabilities with their graph, where it has one, [B, T]."""
     collisions: list[torch.Tensor] = field(default_factory=list)
     """1 - sum_v p_v^2 of each part of it so far."""
 
@@ -91,6 +93,7 @@ class MeasuringTrainer(PrefixSharingTrainer):
         if recording is not None and recording.scored is None:
             parts = recording.collisions
             collisions = torch.cat(parts)[:, -logits_to_keep:] if parts else None
+            recording.log_probs = logps
             recording.scored = Scored(
                 logps.detach(), cast(torch.Tensor, entropies).detach(), collisions
             )

@@ -209,7 +209,7 @@ class ResTTrainer(ActingTrainer):
         weights = self._finite_rows("weight", weights, output["completion_ids"])
         output["advantages"] = credit.apply(weights, credited)
         output["regions"] = regions
-        output |= self._ranges(entropy, regions)
+        output |= self._terms(entropy, regions, credited, generation.unscored)
         if drawn is not None:
             output["sampler_logps"] = drawn.log_probs
         self._log_weights(regions, mask, weights, credited)

@@ -113,6 +113,11 @@ def check_recipe(recipe: Recipe) -> None:
             "tokens; leave it out, or use engine=trl",
         ),
         (
+            recipe.optimizer.llds > 0,
+            f"optimizer.llds={recipe.optimizer.llds:g}: verl's loss has no such term; leave it "
+            "out, or use engine=trl",
+        ),
+        (
             recipe.lora.base_precision != "full",
             f"lora.base_precision={recipe.lora.base_precision}: verl loads no policy in 4 bits; "
             "leave it out, or use engine=trl",
