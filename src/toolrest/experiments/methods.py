@@ -40,6 +40,7 @@ def _preset(name: str, about: str, *overrides: str) -> tuple[str, Method]:
 _UNIFORM = "weighting.scheme=uniform"
 _REST = "weighting.scheme=rest"
 _SPANS = "advantage.credit=spans"
+_FORKS = ("rollout.branches=2", "advantage.credit=forks")
 _ACTIONS = (
     "weighting.scheme=actfocus",
     "weighting.options.reasoning=0",
@@ -185,6 +186,13 @@ PRESETS: dict[str, Method] = dict(
             "environment.train=trajectories",
             "advantage.credit=turns",
         ),
+        _preset(
+            "branch",
+            "groups that branch where a name or a value begins, credited by forks",
+            _UNIFORM,
+            *_FORKS,
+        ),
+        _preset("branch_rest", "the same with ResT's weights", _REST, *_FORKS),
         _preset("sft_grpo", "supervised warm start, then GRPO", _UNIFORM, "warm_start.method=sft"),
         _preset("sft_rest", "supervised warm start, then ResT", _REST, "warm_start.method=sft"),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from toolrest.errors import InputError, check_name, counted, short, unknown_name
 from toolrest.recipe.acting import check_environment
+from toolrest.recipe.branching import branching_checks
 from toolrest.recipe.collapse import collapse_checks
 from toolrest.recipe.evaluated import check_evaluation
 from toolrest.recipe.sharding import check_sharding
@@ -57,7 +58,8 @@ def check_recipe(recipe: Recipe) -> None:
     check_correctness(recipe.reward.correctness)
     check_environment(recipe)
     _check_split(recipe)
-    for wrong, said in (*_ignored(recipe), *_quantised(recipe), *collapse_checks(recipe)):
+    later = (*_quantised(recipe), *collapse_checks(recipe), *branching_checks(recipe))
+    for wrong, said in (*_ignored(recipe), *later):
         if wrong:
             raise InputError(said)
     check_evaluation(recipe)
@@ -133,7 +135,7 @@ def _noisy(recipe: Recipe) -> list[tuple[bool, str]]:
             "are its own; leave it out, or use environment.train=steps",
         ),
         (
-            share > 0 and recipe.advantage.credit != "response",
+            share > 0 and recipe.advantage.credit not in ("response", "forks"),
             f"{key} with advantage.credit={recipe.advantage.credit}: parts of a reward would stay "
             "true while their sum is not; use advantage.credit=response",
         ),

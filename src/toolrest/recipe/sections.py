@@ -169,6 +169,10 @@ class Rollout(Section):
     them. Unsaid: see `Recipe`."""
     group_size: int = Field(default=8, ge=2)
     """Responses to each prompt (G)."""
+    branches: int = Field(default=1, ge=1)
+    """With `advantage.credit=forks`: responses of a family. The first is sampled from the prompt,
+    the others from its tokens before a tool's name or a value begins. `group_size` is a multiple,
+    and at least twice that. 1: no group branches."""
     max_response_tokens: int = Field(default=192, ge=1)
     """A response that has not ended by then is truncated. Unsaid: see `Recipe`."""
     temperature: float = Field(default=1.0, gt=0)
@@ -266,10 +270,11 @@ class Advantage(Section):
 
     scale: Literal["group", "batch", "none"] = "group"
     """By which standard deviation advantages are divided (TRL's scale_rewards)."""
-    credit: Literal["response", "turns", "spans"] = "response"
+    credit: Literal["response", "turns", "spans", "forks"] = "response"
     """response, or trajectory: every token gets the whole advantage (GRPO). turns: a token gets
     what its own turn and later ones earn. spans: a token gets what was still undecided when it was
-    sampled; see docs/method.md."""
+    sampled; see docs/method.md. forks: with `rollout.branches`, a token gets what followed it
+    against what followed others at the same place."""
     discount: float = Field(default=1.0, ge=0, le=1)
     """With turns and spans: how much a decision counts for tokens before an earlier one. 1:
     unbiased."""

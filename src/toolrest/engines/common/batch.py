@@ -39,6 +39,9 @@ class RolloutBatch:
     """Reward parts, one a response; empty where no `ToolReward` is used."""
     episodes: Played | None = None
     """The episodes that they are, one a response; None: there is no environment."""
+    forks: torch.Tensor | None = None
+    """The first token of each response that its siblings do not share, int64, [B]; None: no group
+    branches."""
     openings: Sequence[str] = ()
     """The part of each reply that its prompt has written already; empty: nothing."""
 

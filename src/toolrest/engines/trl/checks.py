@@ -140,7 +140,7 @@ def check_credit(args: ResTConfig, rewards: Sequence[Any], tools: object, acts: 
     Raises:
         InputError: naming the reason and the mend.
     """
-    if args.credit == Credit.RESPONSE:
+    if args.credit in (Credit.RESPONSE, Credit.FORKS):
         return
     if args.credit == Credit.TURNS:
         if acts and len(rewards) == 1:
@@ -179,7 +179,7 @@ def check_noise(args: ResTConfig, rewards: Sequence[Any]) -> None:
             f"label_noise={share:g} turns the correctness of a ToolReward round, and there is "
             "none; leave it out"
         )
-    if args.credit != Credit.RESPONSE:
+    if args.credit not in (Credit.RESPONSE, Credit.FORKS):
         raise InputError(
             f"label_noise={share:g} with credit={args.credit!r}: parts of a reward would stay true "
             "while their sum is not; use credit='response'"

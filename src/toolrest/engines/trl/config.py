@@ -28,6 +28,9 @@ class Credit(StrEnum):
     """What its own turn and later ones earn; see `toolrest.core.turns.turn_decisions`."""
     SPANS = "spans"
     """What was undecided when it was sampled; see `toolrest.core.credit.reward_to_go`."""
+    FORKS = "forks"
+    """What followed it against what followed others at the same place, in groups that branch; see
+    `toolrest.core.forks.fork_advantages`."""
 
 
 class ClipBy(StrEnum):
@@ -54,6 +57,8 @@ class ResTConfig(GRPOConfig):
         weighting_options: options of a scheme that is given by its name.
         dialect: how the policy writes calls; `auto`: as its chat template does.
         credit: see `Credit`.
+        branches: with `forks`, responses of a family: a trunk and those that go on from its start;
+            `num_generations` is a multiple, and at least twice that. 1: no group branches.
         credit_discount: with `turns` and `spans`, what a later decision counts, in [0, 1].
         clip_by: see `ClipBy`. In a generation's first update all ratios are 1 and nothing changes.
         llds: weight of the loss of `toolrest.core.llds.lost_likelihood`, which is 0 in the first
@@ -95,7 +100,8 @@ class ResTConfig(GRPOConfig):
         default_factory=dict, metadata={"help": "Options of the weighting scheme."}
     )
     dialect: str = _option("rlla", "How the policy writes calls; auto: see the chat template.")
-    credit: str = _option("response", "response, turns or spans: what a token is credited with.")
+    credit: str = _option("response", "response, turns, spans or forks: what a token gets.")
+    branches: int = _option(1, "Responses that share the start of one of them; 1: none do.")
     credit_discount: float = _option(
         1.0, "With credit=spans: what a later decision counts, in [0, 1]."
     )

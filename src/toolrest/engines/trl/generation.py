@@ -27,6 +27,11 @@ class Generation:
     """Which tokens the policy sampled, [B] lists; None: all of them."""
     drawn: list[torch.Tensor] | None = None
     """What the sampler tells of the tokens, [B] tensors [T, 3]; None: nothing."""
+    forks: torch.Tensor | None = None
+    """The first token of each row that its siblings do not share, int64, [B]; None: no group
+    branches."""
+    rewards: torch.Tensor | None = None
+    """What advantages are made of, [B]; NaN where there is none. None: not yet known."""
     breakdowns: list[RewardBreakdown] = field(default_factory=list)
     """Parts of the first `ToolReward`'s rewards, [B]; empty where there is none."""
     unscored: torch.Tensor | None = None

@@ -27,6 +27,7 @@ from toolrest.engines.trl.rollout import shared_prefix_rollout
 from toolrest.engines.trl.rows import training_rows
 from toolrest.engines.trl.settings import check_precision, lora_config, uses_bfloat16
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer, RolloutBatch
+from toolrest.errors import InputError
 from toolrest.io.files import write_whole
 from toolrest.policy.folder import adapted_policy
 from toolrest.policy.own_code import needs_own_code
@@ -73,6 +74,7 @@ def trl_config(recipe: Recipe, checkpoints: Path, *, by_tokens: bool = True) -> 
         llds=recipe.optimizer.llds,
         scale_rewards=recipe.advantage.scale,
         credit=recipe.advantage.credit,
+        branches=recipe.rollout.branches,
         non_finite=recipe.guards.non_finite,
         label_noise=recipe.reward.label_noise,
         credit_discount=recipe.advantage.discount,
@@ -249,7 +251,15 @@ def _rollout_function(recipe: Recipe, model: PreTrainedModel) -> Any:
         return None
     if is_parted(recipe):  # its processes forward in step, and all through what is sharded
         return None
-    return shared_prefix_rollout if shares_prefix(model, recipe.rollout.sampler) else None
+    if shares_prefix(model, recipe.rollout.sampler):
+        return shared_prefix_rollout
+    if recipe.rollout.branches > 1:
+        raise InputError(
+            f"rollout.branches={recipe.rollout.branches}: here groups are sampled by transformers' "
+            "generate, which does not go on from a part of a response; add "
+            "rollout.sampler=shared_prefix"
+        )
+    return None
 
 
 def _prompt_text(batch: RolloutBatch, row: int, tokenizer: PreTrainedTokenizerBase) -> str:
@@ -311,6 +321,8 @@ def _rollout_writer(job: Job, model: PreTrainedModel) -> Callable[[RolloutBatch]
                 "regions": [Region(r).name.lower() for r in batch.regions[row][kept].tolist()],
                 "weights": [round(w, 4) for w in batch.weights[row][kept].tolist()],
             }
+            if batch.forks is not None:
+                record["fork"] = int(batch.forks[row])
             if batch.entropies is not None:
                 entropies = batch.entropies[row][kept].tolist()
                 record["entropies"] = [round(entropy, 4) for entropy in entropies]

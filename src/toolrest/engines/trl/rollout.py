@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
 
+from toolrest.core.forks import decision_starts
 from toolrest.engines.common.episodes import group_size
+from toolrest.rollout.branching import Branched, Branching, sample_branched
 from toolrest.rollout.draw import Draw
 from toolrest.rollout.shared_prefix import sample
 
+FORKS = "forks"
+"""Key of `toolrest.rollout.branching.Branched.forks` there."""
 STATISTICS = "sampling_statistics"
 """Key of `toolrest.rollout.asking.Sampled.statistics` in what the rollout function gives."""
 
@@ -32,6 +37,17 @@ def shared_prefix_rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str,
     numbers = Numbers(trainer, len(prompts))
     was_training = model.training
     model.eval()
+    branches = cast(Any, trainer).config.branches
+    if branches > 1:
+        sampled, forks = _branched(trainer, prompt_ids, numbers)
+        model.train(was_training)
+        return {
+            "prompt_ids": prompt_ids,
+            "completion_ids": sampled.ids,
+            "logprobs": None,
+            STATISTICS: sampled.statistics,
+            FORKS: forks,
+        }
     sampled = sample(
         model,
         prompt_ids[::group],
@@ -48,6 +64,24 @@ def shared_prefix_rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str,
         "logprobs": None,
         STATISTICS: sampled.statistics,
     }
+
+
+def _branched(trainer: GRPOTrainer, prompt_ids: list[list[int]], numbers: Numbers) -> Branched:
+    """Groups that branch; each process has whole groups."""
+    own, group = cast(Any, trainer), group_size(prompt_ids)
+    most = cast(int, trainer.max_completion_length)
+    how = Branching(group, own.config.branches, most, own.eos_token_ids, trainer_draw(trainer))
+    prompts = prompt_ids[::group]
+    openings = [own.speech.opening(ids) for ids in prompts]
+
+    def starts(prompt: int, ids: list[int]) -> list[int]:
+        tokens = [own.vocabulary.concatenate(np.array([each]))[0] for each in ids]
+        return decision_starts(tokens, own.dialect, openings[prompt])
+
+    rows = numbers.uniforms(most).view(-1, how.branches, most)
+    forked = numbers.uniforms(most, turn=1).view(-1, how.branches, most)[:, 0]
+    siblings = rows[:, 1:].reshape(-1, most)
+    return sample_branched(unwrapped(trainer), prompts, how, starts, (rows[:, 0], forked, siblings))
 
 
 def trainer_draw(trainer: GRPOTrainer) -> Draw:

@@ -9,13 +9,15 @@ import torch
 
 from toolrest.core import credit
 from toolrest.core.dialects import detect_dialect, get_dialect
+from toolrest.core.forks import Families, fork_advantages
 from toolrest.core.rewards.noise import flipped, noisy_totals
 from toolrest.core.rewards.turns import written_turns
 from toolrest.engines.common.asked import asked_by
 from toolrest.engines.common.potentials import batch_potentials
 from toolrest.engines.common.reward import ToolReward, totals
+from toolrest.engines.trl.branch_checks import check_forks
 from toolrest.engines.trl.checks import check_reward_dialect
-from toolrest.engines.trl.rollout import STATISTICS
+from toolrest.engines.trl.rollout import FORKS, STATISTICS
 from toolrest.engines.trl.signal import SignalTrainer
 from toolrest.policy.speech import read_speech
 
@@ -32,6 +34,8 @@ class ScoringTrainer(SignalTrainer):
         named = self.config.dialect
         template = cast(str | None, self._tokenizer.chat_template)
         self.dialect = get_dialect(detect_dialect(template) if named == "auto" else named)
+        if self.config.branches > 1:
+            check_forks(self.dialect)
         policy = self.accelerator.unwrap_model(self.model)
         self.speech = read_speech(
             self._tokenizer, self.dialect, getattr(policy, "generation_config", None)
@@ -60,9 +64,12 @@ class ScoringTrainer(SignalTrainer):
         """As the parent; notes each prompt's opening of the reply, and what the sampler tells."""
         output = super()._generate(prompts)
         drawn = output[5].pop(STATISTICS, None)
+        forks = output[5].pop(FORKS, None)
         told = drawn is not None and list(map(len, drawn)) == list(map(len, output[1]))
         generation, masks = self._generation, output[2]
         generation.drawn = drawn if told else None
+        if forks is not None:
+            generation.forks = torch.tensor(forks, device=self.accelerator.device)
         generation.openings = [self.speech.opening(ids) for ids in output[0]]
         if masks is not None:
             generation.sampled = [[bool(m) for m in mask] for mask in masks]
@@ -81,9 +88,14 @@ class ScoringTrainer(SignalTrainer):
             self._scoring(each, inputs) if _scores_by_parts(each) else each for each in functions
         ]
         try:
-            return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+            every = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         finally:
             self.reward_funcs = functions
+        first = self.accelerator.process_index * len(inputs)
+        mine = every[first : first + len(inputs)]
+        total = (mine * self.reward_weights.to(mine.device)).nansum(dim=1)
+        self._generation.rewards = total.masked_fill(mine.isnan().all(dim=1), torch.nan)
+        return every
 
     def _scoring(self, reward: ToolReward, inputs: Sequence[dict[str, Any]]) -> Callable[..., Any]:
         """A reward function of TRL that reads sampled ids after what their prompts have begun, and
@@ -107,6 +119,31 @@ class ScoringTrainer(SignalTrainer):
             return rewards
 
         return score
+
+    def _of_forks(self, mask: torch.Tensor) -> torch.Tensor:
+        """Per-token advantages by `toolrest.core.forks.fork_advantages`, [B, T]."""
+        generation = self._generation
+        assert generation.forks is not None and generation.rewards is not None
+        rewards = generation.rewards
+        if generation.unscored is not None:
+            rewards = rewards.masked_fill(generation.unscored, torch.nan)
+        families = Families(generation.forks, self._group_size, self.config.branches)
+        shared = torch.arange(mask.size(1), device=mask.device) < generation.forks[:, None]
+        copied = torch.arange(len(mask), device=mask.device) % self.config.branches > 0
+        again = (shared & mask)[copied].sum()
+        self._log_forks(generation.forks < mask.sum(1), again, mask.sum())
+        scale = self._scale_over_ranks(rewards)
+        return fork_advantages(rewards, families, mask.size(1), scale=scale)
+
+    def _log_forks(self, forked: torch.Tensor, again: torch.Tensor, tokens: torch.Tensor) -> None:
+        """The share of families that were forked, and of response tokens that were sampled and not
+        shared with a trunk.
+        """
+        counts = torch.stack((forked.sum(), torch.tensor(len(forked)).to(forked.device)))
+        sums = torch.cat((counts, torch.stack((tokens - again, tokens)))).double()
+        found = self._sum_over_ranks(sums).tolist()
+        self._metrics["train"]["forks/forked"].append(found[0] / max(1.0, found[1]))
+        self._metrics["train"]["forks/sampled"].append(found[2] / max(1.0, found[3]))
 
     def _noisy(self, reward: ToolReward, log_metric: Any) -> list[float]:
         """This process's rewards with label noise, each [B]; the breakdowns stay true."""

@@ -22,6 +22,7 @@ from toolrest.engines.common.batch import (
 from toolrest.engines.common.entropy import EntropyTracker, StartEntropy
 from toolrest.engines.common.incidents import Incident
 from toolrest.engines.trl.acting import ActingTrainer, with_episode_reward
+from toolrest.engines.trl.branch_checks import check_branches
 from toolrest.engines.trl.card import trainer_card
 from toolrest.engines.trl.checks import (
     check_alone,
@@ -127,6 +128,8 @@ class ResTTrainer(ActingTrainer):
         if args.dialect != "auto":
             get_dialect(args.dialect)
         check_settings(args, self.scheme)
+        acts = environment is not None or environment_factory is not None or bool(tools)
+        check_branches(args, rollout_func, acts)
         check_prompt_ids((train_dataset, eval_dataset), environment_factory)
         if environment is not None:
             check_alone(args, tools, rollout_func, environment_factory)
@@ -201,6 +204,8 @@ class ResTTrainer(ActingTrainer):
             credited = self._reward_to_go(inputs, output["completion_ids"], mask)
         elif self.config.credit == Credit.TURNS:
             credited = self._turns_to_go(mask, self._episode_rewards(mask.device))
+        elif self.config.credit == Credit.FORKS:
+            credited = self._of_forks(mask)
         signal = self._follow_signal(output, regions, mask, credited)
         batch = TokenBatch(regions, mask, self._progress(), entropy, tokens, start, signal)
         weights = weigh_together(self.scheme, batch, self.accelerator)
@@ -226,6 +231,7 @@ class ResTTrainer(ActingTrainer):
                     entropies=None if tokens is None else tokens.entropy,
                     breakdowns=generation.breakdowns,
                     openings=generation.openings,
+                    forks=generation.forks,
                     episodes=None if self.acts is None else self.acts.played,
                 )
             )

@@ -1,0 +1,66 @@
+"""What does not go together with groups that branch in TRL's trainer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toolrest.core.dialects import Dialect, ToolCall
+from toolrest.core.forks import Families, decision_starts
+from toolrest.engines.trl.config import Credit, ResTConfig
+from toolrest.engines.trl.rollout import shared_prefix_rollout
+from toolrest.errors import InputError
+
+
+def check_branches(args: ResTConfig, rollout_func: Any, acts: bool) -> None:
+    """Refuse what would not sample groups that branch, or not credit them.
+
+    Args:
+        acts: whether the policy has tools or an environment.
+
+    Raises:
+        InputError: naming the reason and the mend.
+    """
+    branches = args.branches
+    if branches == 1 and args.credit != Credit.FORKS:
+        return
+    key = f"branches={branches!r}"
+    refused = [
+        (
+            branches == 1 or args.credit != Credit.FORKS,
+            f"{key} with credit={args.credit!r}: groups that branch are credited by forks, and no "
+            "others are; use both or neither",
+        ),
+        (
+            rollout_func is not shared_prefix_rollout,
+            f"{key}: give rollout_func=toolrest.engines.trl.rollout.shared_prefix_rollout, which "
+            "alone goes on from a part of a response",
+        ),
+        (acts, f"{key}: responses branch within one turn; leave tools and environments out"),
+        (
+            args.multi_objective_aggregation != "sum_then_normalize",
+            f"{key} with multi_objective_aggregation={args.multi_objective_aggregation!r}: a fork "
+            "compares sums of rewards; leave it out",
+        ),
+    ]
+    for wrong, said in refused:
+        if wrong:
+            raise InputError(said)
+    try:
+        Families(None, args.num_generations or 1, branches)  # pyright: ignore[reportArgumentType]
+    except ValueError as error:
+        raise InputError(f"{key} with num_generations={args.num_generations}: {error}") from error
+
+
+def check_forks(dialect: Dialect) -> None:
+    """Refuse a dialect whose calls begin nowhere that is seen.
+
+    Raises:
+        InputError: naming it.
+    """
+    text = dialect.write(thought="a", calls=[ToolCall("pay", {"to": "Ann"})], response=None)
+    tokens = [bytes([each]) for each in text.encode()]
+    if len(decision_starts(tokens, dialect)) < 2:
+        raise InputError(
+            f"branches: names and values of the dialect {dialect.name} are not found while they "
+            "are written, as they are where calls are JSON; use credit='response'"
+        )
