@@ -57,6 +57,8 @@ ROWS = {
             "report/live.py",
             "engines/common/monitor.py",
             "experiments/results.py",
+            "experiments/stability/results.py",
+            "experiments/ahead.py",
         ),
         *(
             "experiments/cells.py",
@@ -65,7 +67,8 @@ ROWS = {
             "engines/verl/checkpoints.py",
             "engines/verl/plugin.py",
         ),
-        *("runs/best.py", "runs/claims.py", "evaluate/in_training.py", "doctor/self_test.py"),
+        *("runs/best.py", "runs/claims.py", "runs/collapse.py", "evaluate/in_training.py"),
+        "doctor/self_test.py",
         *(
             "runs/origins.py:read_origins",
             "runs/origins.py:accepted_changes",

@@ -38,7 +38,7 @@ def shared_prefix_rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str,
     was_training = model.training
     model.eval()
     branches = cast(Any, trainer).config.branches
-    if branches > 1:
+    if branches > 1 and was_training:  # in an evaluation responses are independent
         sampled, forks = _branched(trainer, prompt_ids, numbers)
         model.train(was_training)
         return {

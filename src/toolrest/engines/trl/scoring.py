@@ -130,20 +130,21 @@ class ScoringTrainer(SignalTrainer):
         families = Families(generation.forks, self._group_size, self.config.branches)
         shared = torch.arange(mask.size(1), device=mask.device) < generation.forks[:, None]
         copied = torch.arange(len(mask), device=mask.device) % self.config.branches > 0
-        again = (shared & mask)[copied].sum()
-        self._log_forks(generation.forks < mask.sum(1), again, mask.sum())
+        self._log_forks(generation.forks < mask.sum(1), (shared & mask)[copied].sum())
         scale = self._scale_over_ranks(rewards)
         return fork_advantages(rewards, families, mask.size(1), scale=scale)
 
-    def _log_forks(self, forked: torch.Tensor, again: torch.Tensor, tokens: torch.Tensor) -> None:
-        """The share of families that were forked, and of response tokens that were sampled and not
-        shared with a trunk.
+    def _log_forks(self, forked: torch.Tensor, again: torch.Tensor) -> None:
+        """Log the share of families that were forked, and take out of `num_tokens` the tokens that
+        stand in a row again and were sampled once.
         """
-        counts = torch.stack((forked.sum(), torch.tensor(len(forked)).to(forked.device)))
-        sums = torch.cat((counts, torch.stack((tokens - again, tokens)))).double()
-        found = self._sum_over_ranks(sums).tolist()
-        self._metrics["train"]["forks/forked"].append(found[0] / max(1.0, found[1]))
-        self._metrics["train"]["forks/sampled"].append(found[2] / max(1.0, found[3]))
+        rows = torch.tensor(len(forked), device=forked.device)
+        found = self._sum_over_ranks(torch.stack((forked.sum(), rows, again))).tolist()
+        metrics = self._metrics["train"]
+        metrics["forks/forked"].append(found[0] / found[1])
+        metrics["forks/shared_tokens"].append(float(found[2]))
+        self.state.num_input_tokens_seen -= found[2]
+        metrics["num_tokens"] = [self.state.num_input_tokens_seen]
 
     def _noisy(self, reward: ToolReward, log_metric: Any) -> list[float]:
         """This process's rewards with label noise, each [B]; the breakdowns stay true."""

@@ -1,0 +1,163 @@
+"""Runs whose groups branch, and what does not go with them."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from jobs import make_job
+from typer.testing import CliRunner
+
+from toolrest.cli.main import app
+from toolrest.core.dialects import get_dialect
+from toolrest.core.forks import Families, fork_advantages
+from toolrest.engines.trl.branch_checks import check_branches, check_forks
+from toolrest.engines.trl.config import ResTConfig
+from toolrest.engines.trl.launch import train_with_trl
+from toolrest.engines.trl.rollout import shared_prefix_rollout
+from toolrest.errors import InputError
+from toolrest.policy.weights import load_policy
+from toolrest.recipe import load_recipe
+from toolrest.world.tasks import Split, make_samples
+
+SMALL = (
+    *("max_steps=2", "save_steps=1", "rollout.prompts_per_step=2", "rollout.group_size=4"),
+    *("rollout.max_response_tokens=96", "rollout.branches=2", "advantage.credit=forks"),
+    *("weighting.scheme=uniform", "rollout.saved_groups=2", "keep_checkpoints=null"),
+)
+
+
+def rows_of(run, step):
+    path = run.rollouts / f"step-{step:06d}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, embedded_tokenizer):
+    recipe = load_recipe(None, [*SMALL])
+    job = make_job(
+        recipe, tmp_path_factory.mktemp("run"), embedded_tokenizer, make_samples(Split.TRAIN, 8)
+    )
+    model = load_policy(recipe)
+    train_with_trl(job, model, lambda _: None)
+    return job, model
+
+
+@pytest.mark.slow
+def test_families_share_their_start_and_are_counted_once(trained):
+    job, _ = trained
+    metrics = [json.loads(line) for line in job.run.metrics.read_text().splitlines()]
+    sampled = 0
+    for step in (1, 2):
+        rows = rows_of(job.run, step)
+        shared = 0
+        for row, each in enumerate(rows):
+            trunk = rows[row - row % 2]
+            assert each["fork"] == trunk["fork"]
+            assert each["ids"][: each["fork"]] == trunk["ids"][: trunk["fork"]]
+            if row % 2:
+                shared += min(each["fork"], len(each["ids"]))
+                if each["fork"] >= len(trunk["ids"]):
+                    assert each["ids"] == trunk["ids"]
+        told = metrics[step - 1]
+        assert told["forks/shared_tokens"] == shared
+        forked = [each["fork"] < len(each["ids"]) for each in rows[::2]]
+        assert told["forks/forked"] == pytest.approx(sum(forked) / len(forked))
+        sampled += sum(len(each["ids"]) for each in rows) - shared
+        assert told["sampling/sampling_logp_difference/max"] < 1e-4
+    assert sampled < metrics[-1]["num_tokens"]  # and the prompts
+
+
+@pytest.mark.slow
+def test_what_is_trained_on_is_credited_by_forks(tmp_path, embedded_tokenizer, monkeypatch):
+    from toolrest.engines.trl import scoring
+
+    seen = []
+
+    def noted(rewards, families, width, **more):
+        seen.append((rewards, families, width, more))
+        return fork_advantages(rewards, families, width, **more)
+
+    monkeypatch.setattr(scoring, "fork_advantages", noted)
+    recipe = load_recipe(None, [*SMALL, "max_steps=1", "advantage.scale=none"])
+    job = make_job(recipe, tmp_path, embedded_tokenizer, make_samples(Split.TRAIN, 8))
+    train_with_trl(job, load_policy(recipe), lambda _: None)
+    [(rewards, families, _, more)] = seen
+    rows = rows_of(job.run, 1)
+    assert isinstance(families, Families) and more == {"scale": "none"}
+    assert rewards.tolist() == pytest.approx([each["reward"]["total"] for each in rows])
+    assert families.forks.tolist() == [each["fork"] for each in rows]
+
+
+@pytest.mark.slow
+def test_a_resumed_run_is_a_straight_run_bitwise(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", *SMALL, "evaluation.samples=0", "name=run", "--quiet"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    first = (tmp_path / "runs/run/checkpoints/checkpoint-2/model.safetensors").read_bytes()
+    run = tmp_path / "runs/run"
+    for name in ("summary.json", "report.html"):
+        (run / name).unlink()
+    shutil.rmtree(run / "checkpoints/checkpoint-2")
+    again = CliRunner().invoke(app, ["train", "--resume", str(run), "--quiet"])
+    assert again.exit_code == 0, again.output
+    assert (run / "checkpoints/checkpoint-2/model.safetensors").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("advantage.credit=response",), "use advantage.credit=forks"),
+        (("rollout.branches=1",), "give rollout.branches=2"),
+        (("rollout.branches=3",), "rollout.group_size=6"),
+        (("rollout.group_size=2",), "rollout.group_size=4"),
+        (("engine=verl",), "use engine=trl"),
+        (("environment.source=world",), "branch within one turn"),
+        (("rollout.sampler=generate",), "leave rollout.sampler out"),
+        (("engine.sharding=fsdp", "engine.processes=2"), "use engine.sharding=ddp"),
+        (("method=sft",), "supervised learning samples nothing"),
+    ],
+)
+def test_a_recipe_that_would_not_branch_is_refused(words, said):
+    with pytest.raises(InputError, match=said):
+        load_recipe(None, [*SMALL, *words])
+
+
+def config(tmp_path, **more):
+    given = {"num_generations": 4, "branches": 2, "credit": "forks"}
+    return ResTConfig(str(tmp_path), **given | more)
+
+
+@pytest.mark.parametrize(
+    ("changed", "rollout", "acts", "said"),
+    [
+        ({"credit": "response"}, shared_prefix_rollout, False, "use both or neither"),
+        ({"branches": 1}, shared_prefix_rollout, False, "use both or neither"),
+        ({}, None, False, "give rollout_func="),
+        ({}, shared_prefix_rollout, True, "within one turn"),
+        (
+            {"multi_objective_aggregation": "normalize_then_sum"},
+            *(shared_prefix_rollout, False, "compares sums of rewards"),
+        ),
+        ({"branches": 3}, shared_prefix_rollout, False, "is not two families of 3"),
+    ],
+)
+def test_settings_that_would_not_branch_are_refused(tmp_path, changed, rollout, acts, said):
+    with pytest.raises(InputError, match=said):
+        check_branches(config(tmp_path, **changed), rollout, acts)
+    check_branches(config(tmp_path), shared_prefix_rollout, False)
+    check_branches(config(tmp_path, branches=1, credit="response"), None, True)
+
+
+def test_a_dialect_in_which_no_start_is_seen_is_refused():
+    for name in ("rlla", "hermes", "llama3"):
+        check_forks(get_dialect(name))
+    with pytest.raises(InputError, match="the dialect pythonic are not found"):
+        check_forks(get_dialect("pythonic"))
+
+
+def test_the_rows_of_a_family_are_next_to_each_other():
+    forks = torch.tensor([1, 1, 2, 2])
+    found = fork_advantages(torch.tensor([1.0, 0.0, 1.0, 0.0]), Families(forks, 4, 2), 3)
+    assert torch.equal(found[0, 1:], -found[1, 1:]) and torch.equal(found[2, 2:], -found[3, 2:])
