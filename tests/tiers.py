@@ -38,11 +38,6 @@ IN_CI = {
         "test_the_others_of_a_group_are_as_if_the_failed_were_not_there": ("turns",),
         "test_weights_of_each_turn_sum_to_its_tokens": ("rest*stare",),
     },
-    "engines/trl/test_fsdp.py": {
-        "test_a_policy_in_parts_trains_as_one_of_which_each_process_has_a_copy": (
-            "all parameters",
-        ),
-    },
     "engines/trl/test_guards.py": {
         "test_a_number_that_is_none_is_left_out": ("gradient-loss or gradient",),
         "test_a_number_that_is_none_stops_the_run": (
@@ -54,7 +49,6 @@ IN_CI = {
         "test_a_run_ends_in_time_and_says_what_happened": ("Threads", "Stopped", "Deep"),
     },
     "engines/trl/test_keys.py": {
-        "test_metrics_go_to_each_reporter": ("whole",),
         "test_the_learning_rate_follows_its_schedule": ("cosine-rates2",),
     },
     "engines/trl/test_processes.py": {
@@ -73,12 +67,6 @@ IN_CI = {
     "evaluate/test_openai_backend.py": {
         "test_a_stopped_evaluation_goes_on_and_asks_nothing_twice": ("2",),
     },
-    "export/test_export.py": {
-        "test_transformers_alone_gives_the_tokens_of_the_run": ("adapters-options3-which3",),
-    },
-    "export/test_own_code.py": {
-        "test_the_code_goes_with_the_policy": ("spoken",),
-    },
     "export/test_prompts.py": {
         "test_prompts_of_an_exported_folder_are_those_of_the_run": ("6",),
     },
@@ -96,8 +84,6 @@ IN_CI = {
         ),
     },
     "io/test_terminal.py": {
-        "test_any_locale": ("train-environment0",),
-        "test_docstrings_that_are_left_out_are_what_is_blamed": ("train",),
         "test_work_goes_on_without_its_view": ("train->&- 2>&- <&-", "prepare-| head -0"),
         "test_work_outlives_its_terminal": ("train",),
     },
@@ -111,17 +97,35 @@ IN_CI = {
         "test_every_command_takes_it": ("qwen3", "gpt_oss"),
     },
     "test_printed.py": {
-        "test_commands_run_as_they_are_printed": ("README.md", "agents.md"),
+        "test_commands_run_as_they_are_printed": ("README.md",),
     },
     "test_starts.py": {
         "test_a_name_and_the_same_default_name_do_not_meet": ("before-never-2",),
         "test_default_names_never_meet": ("begun-2",),
     },
     "test_torture.py": {
-        "test_killed_commands_end_as_undisturbed_ones": ("compare",),
+        "test_killed_commands_end_as_undisturbed_ones": ("prepare",),
     },
 }
 """Of a file under `tests/` and a test the cases that continuous integration runs."""
+
+OF_THE_RELEASE = {
+    "engines/trl/test_bfcl_runs.py": (
+        "test_training_is_evaluated_on_held_out_dialogues_by_the_official_simulators",
+    ),
+    "engines/trl/test_fsdp.py": (
+        "test_a_policy_in_parts_trains_as_one_of_which_each_process_has_a_copy",
+    ),
+    "engines/trl/test_keys.py": ("test_metrics_go_to_each_reporter",),
+    "export/test_export.py": ("test_transformers_alone_gives_the_tokens_of_the_run",),
+    "export/test_own_code.py": ("test_the_code_goes_with_the_policy",),
+    "io/test_terminal.py": (
+        "test_any_locale",
+        "test_docstrings_that_are_left_out_are_what_is_blamed",
+    ),
+    "test_torture.py": ("test_of_two_who_begin_a_run_one_trains_to_its_end",),
+}
+"""Slow tests that it leaves out whole, as each takes minutes and others try the mechanism."""
 
 
 def mark_release(items: list[pytest.Item]) -> None:
@@ -130,5 +134,6 @@ def mark_release(items: list[pytest.Item]) -> None:
         file, _, name = test.partition("::")
         cases = IN_CI.get(file, {}).get(name)
         others = cases is not None and case.removesuffix("]") not in cases
+        others = others or name in OF_THE_RELEASE.get(file, ())
         if others and item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.release)
