@@ -8,11 +8,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from toolrest.errors import InputError
 from toolrest.estimate.duration import spoken
-from toolrest.experiments.cells import THREADS
+from toolrest.experiments.cells import THREADS, die_with
 from toolrest.experiments.methods import apply_method
 from toolrest.experiments.plan import CompareFolder, Plan
 from toolrest.io.files import iterate_lines, read_json, write_whole
@@ -85,6 +86,7 @@ def _timed(recipe: Recipe, threads: int, at_once: int) -> float:
                             stdin=subprocess.DEVNULL,
                             stdout=out,
                             stderr=subprocess.STDOUT,
+                            preexec_fn=partial(die_with, os.getpid()),
                         )
                     )
             for process in processes:
