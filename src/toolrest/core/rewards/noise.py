@@ -31,7 +31,8 @@ def noisy_totals(
     """The rewards, where that of a flipped response has the correctness 1 - c in place of c; its
     format counts as it is.
 
-    A correctness reward is linear in c, so the opposite's is least + greatest - its own.
+    A correctness reward is linear in c, so the opposite's is least + greatest of that format - its
+    own.
 
     Args:
         breakdowns: true scores, [B].
@@ -39,8 +40,11 @@ def noisy_totals(
         schedule: that of the breakdowns.
         progress: step / max_steps at which they were scored.
     """
-    both = sum(schedule.rewards(0.0, right, progress)[1] for right in (0.0, 1.0))
+
+    def opposite(each: RewardBreakdown) -> float:
+        ends = (schedule.rewards(each.format, right, progress)[1] for right in (0.0, 1.0))
+        return each.format_reward + sum(ends) - each.correctness_reward
+
     return [
-        each.format_reward + both - each.correctness_reward if flip else each.total
-        for each, flip in zip(breakdowns, flips, strict=True)
+        opposite(each) if flip else each.total for each, flip in zip(breakdowns, flips, strict=True)
     ]
