@@ -163,6 +163,13 @@ PRESETS: dict[str, Method] = dict(
             _UNIFORM,
             "optimizer.llds=0.2",
         ),
+        _preset(
+            "tool_n1",
+            "Tool-N1: GRPO with 1 for a right format and right calls, else 0",
+            _UNIFORM,
+            "reward.schedule=binary",
+            "reward.correctness=exact",
+        ),
         _preset("actions", "GRPO on the action alone: reasoning weighs 0", *_ACTIONS),
         _preset("rest_stare", "ResT times STARE", "weighting.scheme=rest*stare"),
         _preset("spans", "credit by spans, every token weighs 1", _UNIFORM, _SPANS),

@@ -237,7 +237,7 @@ def test_a_long_possible_answer_is_shown_by_its_first_200_characters():
 def test_the_ranges_of_schedules_by_hand(name, progress, expected):
     found = [get_schedule(name).rewards(score, score, progress) for score in (0.0, 1.0)]
     assert found == [pytest.approx(row) for row in expected]
-    assert schedule_names() == ("constant", "rest", "official")
+    assert schedule_names() == ("constant", "rest", "official", "binary")
 
 
 TRUTH = RLLA.render(thought="", calls=[call("f", a=1)], response=None)

@@ -39,7 +39,7 @@ def noisy_totals(
         schedule: that of the breakdowns.
         progress: step / max_steps at which they were scored.
     """
-    both = sum(schedule.rewards(0.0, right, progress)[1] for right in (0.0, 1.0))
+    both = sum(schedule.rewards(1.0, right, progress)[1] for right in (0.0, 1.0))
     return [
         each.format_reward + both - each.correctness_reward if flip else each.total
         for each, flip in zip(breakdowns, flips, strict=True)

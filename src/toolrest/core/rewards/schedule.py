@@ -25,11 +25,15 @@ class RewardSchedule:
     """Progress at which the end is reached; linear before."""
     floor_horizon: float | None = None
     """Progress at which the least format reward reaches its end; None: with the rest."""
+    gated: bool = False
+    """Whether correctness counts for nothing where the format is not right."""
 
     def rewards(self, format: float, correctness: float, progress: float) -> Range:
         """(format reward, correctness reward) of two scores in [0, 1] at a progress in [0, 1]."""
         nu = _share(progress, self.horizon)
         floor = _share(progress, self.floor_horizon or self.horizon)
+        if self.gated:
+            correctness = correctness * format
         return (
             _scale(format, self.format_start, self.format_end, floor, nu),
             _scale(correctness, self.correctness_start, self.correctness_end, nu, nu),
@@ -59,13 +63,15 @@ _SCHEDULES = {
     "official": RewardSchedule(
         (-2.0, 2.0), (-1.0, 1.0), (-2.0, 2.0), (-3.0, 3.0), 150 / _STEPS, 75 / _STEPS
     ),
+    "binary": RewardSchedule((0.0, 0.0), (0.0, 0.0), (0.0, 1.0), (0.0, 1.0), gated=True),
 }
 
 
 def get_schedule(name: str) -> RewardSchedule:
     """`constant`: ToolRL's ranges. `rest`: ResT's, over the whole run. `official`: as released,
     at step s of a run of 105 generations: format from min(-1, -2 + 2 s/150) to max(1, 2 - s/150),
-    correctness from max(-3, -2 - s/150) to min(3, 2 + s/150).
+    correctness from max(-3, -2 - s/150) to min(3, 2 + s/150). `binary`: Tool-N1's (arXiv
+    2505.00024) with the correctness `exact`: 1 where format and calls are right, else 0.
 
     Raises:
         InputError: there is no schedule of that name.

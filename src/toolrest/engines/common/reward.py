@@ -37,7 +37,7 @@ class ToolReward:
 
     Args:
         dialect: the dialect of the policy and of the ground truth.
-        schedule: `rest`, `constant` or `official`; see `toolrest.core.rewards.schedule`.
+        schedule: `rest`, `constant`, `official` or `binary`; see `toolrest.core.rewards.schedule`.
         correctness: `partial` (the paper's), `exact`, `ast`, or a weight for each of several.
         punish_over_calls: see `RewardRules`.
         normalise_strings: compare strings as BFCL does, without case and punctuation.
@@ -154,7 +154,7 @@ class ToolReward:
         format_reward, nothing = rules.schedule.rewards(1.0, 0.0 if truth else 1.0, progress)
         if not truth and not rules.punish_over_calls:
             return Potentials([], [], format_reward)
-        least, most = (rules.schedule.rewards(0.0, c, progress)[1] for c in (0.0, 1.0))
+        least, most = (rules.schedule.rewards(1.0, c, progress)[1] for c in (0.0, 1.0))
         share = rules.correctness.get("partial", 0.0) / sum(rules.correctness.values())
         decisions = find_decisions(response, self.dialect, asked.opening)
         return Potentials(
