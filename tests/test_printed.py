@@ -61,6 +61,10 @@ SHORTER = {
     ),
     r"toolrest train .*warm_start": (*SMALL, "warm_start.steps=1", "warm_start.batch_size=2"),
     r"toolrest train(?!.*--dry-run)": SMALL,
+    "toolrest compare .*--stability": (
+        *(*ONE_STEP, "evaluation.every=1", "--methods", "grpo", "--seeds", "1"),
+        *("--rates", "1e-4,2e-4"),
+    ),
     "toolrest compare mine.yaml": (*ONE_STEP, "--seeds", "2"),
     "toolrest compare": (*ONE_STEP, "--seeds", "1"),
     "toolrest gain": (

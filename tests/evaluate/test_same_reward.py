@@ -29,7 +29,7 @@ corrections = st.dictionaries(
 )
 options = st.fixed_dictionaries(
     {
-        "schedule": st.sampled_from(["rest", "constant", "official"]),
+        "schedule": st.sampled_from(["rest", "constant", "official", "binary"]),
         "correctness": corrections,
         "punish_over_calls": st.booleans(),
         "normalise_strings": st.booleans(),

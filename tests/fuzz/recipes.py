@@ -66,7 +66,7 @@ anything = st.recursive(
 
 USUAL: dict[str, Any] = {
     "dialect": st.just("rlla"),
-    "schedule": st.sampled_from(["rest", "constant", "official"]),
+    "schedule": st.sampled_from(["rest", "constant", "official", "binary"]),
     "correctness": st.just({"partial": 1.0}),
     "name": st.sampled_from(["a", "run-1.b"]),
     "mini_batch": st.none(),

@@ -269,7 +269,7 @@ def test_the_command_writes_the_page_and_wrong_input_is_one_line(tmp_path, monke
         assert done.exit_code == 2 and words in done.output
 
 
-@pytest.mark.parametrize("schedule", ["constant", "rest", "official"])
+@pytest.mark.parametrize("schedule", ["constant", "rest", "official", "binary"])
 def test_the_page_says_which_rewards_it_has_and_which_responses_were_cut(tmp_path, schedule):
     folder = a_run(tmp_path / "run", steps=1)
     (folder / "recipe.yaml").write_text(dump_recipe(Recipe(reward={"schedule": schedule})))

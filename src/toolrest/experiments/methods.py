@@ -165,7 +165,7 @@ PRESETS: dict[str, Method] = dict(
         ),
         _preset(
             "tool_n1",
-            "Tool-N1: GRPO by a reward of 1 where format and calls are right, else 0",
+            "Tool-N1: GRPO with 1 for a right format and right calls, else 0",
             _UNIFORM,
             "reward.schedule=binary",
             "reward.correctness=exact",

@@ -231,8 +231,8 @@ class Reward(Section):
     lenient_types: bool = False
     """Whether "5" equals 5."""
     schedule: str = "rest"
-    """rest, constant or official: how the ranges of format and correctness move. binary: 0 where
-    the format is wrong, else the correctness in [0, 1]."""
+    """rest, constant or official: how the ranges of format and correctness move. binary: 1 where
+    format and calls are right, else 0 (Tool-N1, with `correctness=exact`)."""
     punish_over_calls: bool = True
     """Whether a call where none is due earns the least correctness."""
     label_noise: float = Field(default=0.0, ge=0, le=1)

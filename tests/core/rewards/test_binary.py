@@ -4,7 +4,8 @@ import pytest
 
 from toolrest.core.rewards import get_schedule
 from toolrest.core.rewards.noise import noisy_totals
-from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.common.reward import PARTS, ToolReward
+from toolrest.engines.verl.scoring import scheduled_scores
 from toolrest.experiments.methods import check_methods, read_methods
 from toolrest.recipe import Recipe
 
@@ -61,3 +62,14 @@ def test_the_method_is_grpo_by_that_reward():
     plain, made = (found[name].model_dump() for name in ("grpo", "tool_n1"))
     plain["reward"] |= {"schedule": "binary", "correctness": {"exact": 1.0}}
     assert made == plain
+
+
+def test_verl_s_rows_earn_the_same_by_their_parts():
+    found = [reward().score(text, TRUTH) for text in (TRUTH, TRUTH.replace("z", "w"), WORDS)]
+    parts = [
+        {name: part(each) for name, part in PARTS.items()} | {"correctness_counts": True}
+        for each in found
+    ]
+    extra = [{"reward_extra_info": part} for part in parts]
+    scored = scheduled_scores(extra, [False] * 3, get_schedule("binary"), 0.5)
+    assert scored is not None and scored.rewards.tolist() == [1, 0, 0]

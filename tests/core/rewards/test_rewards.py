@@ -156,6 +156,21 @@ def test_schedules_by_hand(name, progress, expected):
     assert get_schedule(name).rewards(1.0, 0.5, progress) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("schedule", "kind"), [("binary", "exact")])
+def test_tool_n1_earns_one_where_format_and_calls_are_right(schedule, kind):
+    rules = RewardRules(get_schedule(schedule), {kind: 1.0})
+    true = reply("t", [call("a", x=1)])
+    for found, earned in (
+        (true, 1.0),
+        (reply("other", [call("a", x=1)]), 1.0),
+        (reply("t", [call("a", x=2)]), 0.0),
+        (reply(None, [call("a", x=1)]), 0.0),  # right calls, and no thought
+        (reply("t", response="no"), 0.0),
+    ):
+        for progress in (0.0, 1.0):
+            assert score_reply(found, true, rules, progress=progress).total == earned
+
+
 @pytest.mark.parametrize(
     ("step", "least", "most"),
     [

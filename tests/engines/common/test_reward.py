@@ -156,7 +156,7 @@ def test_where_no_call_is_due_a_call_loses_all_unless_it_is_not_punished():
     assert free.potentials(RIGHT.encode(), Asked(TRUTH), 0.0).values == pytest.approx([2.0, 6.0])
 
 
-@given(st.sampled_from(["rest", "constant", "official"]), st.floats(0, 1))
+@given(st.sampled_from(["rest", "constant", "official", "binary"]), st.floats(0, 1))
 def test_what_is_locked_in_is_what_a_well_formed_reply_earns(schedule, progress):
     reward = ToolReward(schedule=schedule)
     for text in (RIGHT, WRONG):

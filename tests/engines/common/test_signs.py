@@ -161,7 +161,7 @@ def test_warnings_can_be_switched_off(tmp_path):
     assert not RunFolder(tmp_path).warnings.exists()
 
 
-@pytest.mark.parametrize("schedule", ["constant", "rest", "official"])
+@pytest.mark.parametrize("schedule", ["constant", "rest", "official", "binary"])
 def test_a_run_begins_cold_by_the_metrics_that_its_rewards_write(tmp_path, schedule):
     """By the names and values of `ToolReward`, whatever range the schedule maps them onto."""
     recipe = load_recipe(None, [f"reward.schedule={schedule}"])

@@ -25,15 +25,15 @@ class RewardSchedule:
     """Progress at which the end is reached; linear before."""
     floor_horizon: float | None = None
     """Progress at which the least format reward reaches its end; None: with the rest."""
-    together: bool = False
-    """Whether correctness is multiplied by the format score, so that it earns the least where the
-    format is wrong."""
+    gated: bool = False
+    """Whether correctness counts for nothing where the format is not right."""
 
     def rewards(self, format: float, correctness: float, progress: float) -> Range:
         """(format reward, correctness reward) of two scores in [0, 1] at a progress in [0, 1]."""
-        correctness = format * correctness if self.together else correctness
         nu = _share(progress, self.horizon)
         floor = _share(progress, self.floor_horizon or self.horizon)
+        if self.gated:
+            correctness = correctness * format
         return (
             _scale(format, self.format_start, self.format_end, floor, nu),
             _scale(correctness, self.correctness_start, self.correctness_end, nu, nu),
@@ -52,7 +52,6 @@ def _scale(score: float, start: Range, end: Range, floor: float, ceiling: float)
     return low + (high - low) * score
 
 
-_NONE: Range = (0.0, 0.0)
 _PLAIN: tuple[Range, Range] = ((0.0, 1.0), (-3.0, 3.0))
 
 _STEPS = 105
@@ -64,16 +63,15 @@ _SCHEDULES = {
     "official": RewardSchedule(
         (-2.0, 2.0), (-1.0, 1.0), (-2.0, 2.0), (-3.0, 3.0), 150 / _STEPS, 75 / _STEPS
     ),
-    "binary": RewardSchedule(_NONE, _NONE, (0.0, 1.0), (0.0, 1.0), together=True),
+    "binary": RewardSchedule((0.0, 0.0), (0.0, 0.0), (0.0, 1.0), (0.0, 1.0), gated=True),
 }
 
 
 def get_schedule(name: str) -> RewardSchedule:
     """`constant`: ToolRL's ranges. `rest`: ResT's, over the whole run. `official`: as released,
     at step s of a run of 105 generations: format from min(-1, -2 + 2 s/150) to max(1, 2 - s/150),
-    correctness from max(-3, -2 - s/150) to min(3, 2 + s/150). `binary`: 0 where the format is
-    wrong, else correctness in [0, 1]; with the kind `exact` that is Tool-N1's reward (arXiv
-    2505.00024), 1 where format and calls are right and 0 elsewhere.
+    correctness from max(-3, -2 - s/150) to min(3, 2 + s/150). `binary`: Tool-N1's (arXiv
+    2505.00024) with the correctness `exact`: 1 where format and calls are right, else 0.
 
     Raises:
         InputError: there is no schedule of that name.
