@@ -52,6 +52,16 @@ def branching_checks(recipe: Recipe) -> list[tuple[bool, str]]:
             "sampled by shared_prefix; use engine.sharding=ddp",
         ),
         (
+            recipe.advantage.discount != 1,
+            f"{key} with advantage.discount={recipe.advantage.discount:g}: a fork has no later "
+            "decision that could count less; leave advantage.discount out",
+        ),
+        (
+            "signal" in recipe.weighting.scheme.split("*"),
+            f"{key} with weighting.scheme={recipe.weighting.scheme}: the regions' signal is measured "
+            "of independent responses; use another scheme",
+        ),
+        (
             recipe.method != "rl",
             f"{key} with method={recipe.method}: supervised learning samples nothing; leave it out",
         ),

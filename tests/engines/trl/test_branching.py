@@ -116,6 +116,8 @@ def test_a_resumed_run_is_a_straight_run_bitwise(tmp_path, monkeypatch):
         (("environment.source=world",), "branch within one turn"),
         (("rollout.sampler=generate",), "leave rollout.sampler out"),
         (("engine.sharding=fsdp", "engine.processes=2"), "use engine.sharding=ddp"),
+        (("advantage.discount=0.5",), "leave advantage.discount out"),
+        (("weighting.scheme=signal",), "use another scheme"),
         (("method=sft",), "supervised learning samples nothing"),
     ],
 )
@@ -140,6 +142,7 @@ def config(tmp_path, **more):
             {"multi_objective_aggregation": "normalize_then_sum"},
             *(shared_prefix_rollout, False, "compares sums of rewards"),
         ),
+        ({"credit_discount": 0.5}, shared_prefix_rollout, False, "leave it out"),
         ({"branches": 3}, shared_prefix_rollout, False, "is not two families of 3"),
     ],
 )

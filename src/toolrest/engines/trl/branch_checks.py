@@ -11,11 +11,14 @@ from toolrest.engines.trl.rollout import shared_prefix_rollout
 from toolrest.errors import InputError
 
 
-def check_branches(args: ResTConfig, rollout_func: Any, acts: bool) -> None:
+def check_branches(
+    args: ResTConfig, rollout_func: Any, acts: bool, *, reads_signal: bool = False
+) -> None:
     """Refuse what would not sample groups that branch, or not credit them.
 
     Args:
         acts: whether the policy has tools or an environment.
+        reads_signal: whether the scheme weighs by the regions' gradients.
 
     Raises:
         InputError: naming the reason and the mend.
@@ -34,6 +37,15 @@ def check_branches(args: ResTConfig, rollout_func: Any, acts: bool) -> None:
             rollout_func is not shared_prefix_rollout,
             f"{key}: give rollout_func=toolrest.engines.trl.rollout.shared_prefix_rollout, which "
             "alone goes on from a part of a response",
+        ),
+        (
+            args.credit_discount != 1,
+            f"{key} with credit_discount={args.credit_discount}: a fork has no later decision that "
+            "could count less; leave it out",
+        ),
+        (
+            reads_signal,
+            f"{key}: regions' signal is measured of independent responses; use another weighting",
         ),
         (acts, f"{key}: responses branch within one turn; leave tools and environments out"),
         (

@@ -129,7 +129,7 @@ class ResTTrainer(ActingTrainer):
             get_dialect(args.dialect)
         check_settings(args, self.scheme)
         acts = environment is not None or environment_factory is not None or bool(tools)
-        check_branches(args, rollout_func, acts)
+        check_branches(args, rollout_func, acts, reads_signal=self.scheme.reads_signal)
         check_prompt_ids((train_dataset, eval_dataset), environment_factory)
         if environment is not None:
             check_alone(args, tools, rollout_func, environment_factory)
