@@ -58,8 +58,8 @@ def branching_checks(recipe: Recipe) -> list[tuple[bool, str]]:
         ),
         (
             "signal" in recipe.weighting.scheme.split("*"),
-            f"{key} with weighting.scheme={recipe.weighting.scheme}: the regions' signal is measured "
-            "of independent responses; use another scheme",
+            f"{key} with weighting.scheme={recipe.weighting.scheme}: the regions' signal is "
+            "measured of independent responses; use another scheme",
         ),
         (
             recipe.method != "rl",
