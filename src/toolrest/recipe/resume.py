@@ -6,7 +6,6 @@ from toolrest.errors import InputError
 
 RESUMABLE = (
     "guards",
-    "collapse",
     "optimizer.micro_batch",
     "optimizer.micro_tokens",
     "optimizer.prefix_sharing",
@@ -15,6 +14,7 @@ RESUMABLE = (
     "rollout.saved_groups",
     "evaluation.batch_size",
     "evaluation.patience",
+    "collapse",
     "reward.timeout",
     "keep_checkpoints",
     "report_to",

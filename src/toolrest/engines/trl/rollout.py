@@ -37,7 +37,7 @@ def shared_prefix_rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str,
     numbers = Numbers(trainer, len(prompts))
     was_training = model.training
     model.eval()
-    branches = cast(Any, trainer).config.branches
+    branches = getattr(trainer.args, "branches", 1)  # a plain GRPOTrainer may sample so, too
     if branches > 1 and was_training:  # in an evaluation responses are independent
         sampled, forks = _branched(trainer, prompt_ids, numbers)
         model.train(was_training)
