@@ -2,7 +2,7 @@
 #   make train ARGS="max_steps=5 weighting.scheme=uniform"
 # make real DATA=FOLDER: a real pretrained model, from its weights to a table.
 # make audit: whether a dependency has a known vulnerability; says so where nobody can be asked.
-# make test-slow: the tests that take long: killed processes, real servers, many examples.
+# make test-slow: the tests that take long: killed processes, real servers, whole matrices.
 # make test-release: the rest of the matrices of which test-slow runs a few cases (tests/tiers.py),
 #   and random tests with new examples, 500 of each.
 # make test-cpus: the tests with stored numbers on every path of a CPU's arithmetic.
@@ -31,7 +31,7 @@ test: lint
 
 test-slow: $(VENV)/tools
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal \
-		-m "(slow or hypothesis) and not release" --hypothesis-profile=thorough
+		-m "slow and not release" --hypothesis-profile=thorough
 
 test-release: $(VENV)/tools
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m release

@@ -6,7 +6,7 @@ import pytest
 from filelock import FileLock
 from forking import Forking
 from hypothesis import settings
-from tiers import mark_release
+from tiers import Tiers, mark_release
 
 # For `make test` and `make test-slow`, which draw the same examples each time, so that a change is
 # judged by itself; `make test-release` and pytest alone draw new ones.
@@ -17,8 +17,17 @@ settings.register_profile("toolrest", deadline=None, max_examples=100)
 settings.load_profile("toolrest")
 
 
-def pytest_collection_modifyitems(items):
-    mark_release(items)
+TIERS = pytest.StashKey[Tiers]()
+
+
+def pytest_collection_modifyitems(config, items):
+    config.stash[TIERS] = mark_release(items)
+
+
+@pytest.fixture
+def tiers(request) -> Tiers:
+    """What this process has collected of each tier."""
+    return request.config.stash[TIERS]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,13 +41,13 @@ def cache_of_the_tests(tmp_path_factory):
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory, request):
     """made_once(name, make): a copy of the folder that `make(folder)` fills. Of pytest's processes
-    one makes it; the others wait and copy.
+    one makes it; the others wait and copy. `copied=False`: that folder itself, to be read alone.
     """
     home = tmp_path_factory.getbasetemp()
     if hasattr(request.config, "workerinput"):
         home = home.parent
 
-    def made(name, make):
+    def made(name, make, copied=True):
         kept, begun = home / f"made-{name}", home / f"making-{name}"
         with FileLock(home / f"{name}.lock"):
             if not kept.exists():
@@ -46,8 +55,10 @@ def made_once(tmp_path_factory, request):
                 begun.mkdir()
                 make(begun)
                 begun.rename(kept)
+        if not copied:
+            return kept
         mine = tmp_path_factory.mktemp(name) / "it"
-        shutil.copytree(kept, mine)
+        shutil.copytree(kept, mine, symlinks=True)
         return mine
 
     return made

@@ -3,8 +3,8 @@ most of what a short command takes. Each is a process of its own: it has its fol
 streams, runs the command's own entry point to the interpreter's end, and can be killed.
 
 A `Forking` is that first process. What a command itself starts by `sys.executable`, as a
-comparison's cells or a run's processes, is forked, too. What is read as modules are imported is
-what the first process was given.
+comparison's cells or a run's processes, is forked, too. What is read as
+modules are imported is what the first process was given.
 
     python forking.py PLACE WORD...     a process that stands for one that is forked
 """
@@ -25,6 +25,7 @@ MAIN = "from toolrest.cli.main import main; main()"
 """What a comparison starts its cells by."""
 LAUNCH, WORKER = "accelerate.commands.accelerate_cli", "toolrest.cli.worker"
 """What a run of several processes starts by their modules."""
+TORCHRUN = "torch.distributed.run"
 
 
 class Forking:
@@ -46,6 +47,7 @@ class Forking:
             f'[ "$1" = -u ] && shift\ncase "$1 $2" in\n'
             f'"-c {MAIN}") shift 2; exec $stand_in toolrest "$@" ;;\n'
             f'"-m {LAUNCH}" | "-m {WORKER}") shift; exec $stand_in "$@" ;;\n'
+            f'*_in_processes.py\\ *) exec $stand_in "$@" ;;\n'
             f'*) exec {sys.executable} "$@" ;;\nesac\n'
         )
         program.chmod(0o755)
@@ -71,21 +73,30 @@ class Forking:
 
     def start(self, *words, cwd, env=None):
         """A `toolrest` of these words that runs."""
-        assert self._process.poll() is None, f"the server ended: {self._process.returncode}"
-        return Forked(self._place, ["toolrest", *words], cwd, os.environ | (env or {}))
+        return self._forked(["toolrest", *words], cwd, env)
 
     def run(self, *words, cwd, env=None, timeout=300):
         """The same at its end, as `subprocess.run` gives it."""
-        process = self.start(*words, cwd=cwd, env=env)
-        out, err = process.communicate(timeout)
-        return subprocess.CompletedProcess(words, process.returncode, out, err)
+        return self.start(*words, cwd=cwd, env=env).completed(timeout)
+
+    def run_file(self, file, *words, cwd, env=None, processes=None, timeout=300):
+        """The end of a file of Python that is run, by torchrun if a number of processes is told."""
+        command = [str(file), *words]
+        if processes is not None:
+            count = ("--nproc-per-node", str(processes))
+            command = [TORCHRUN, *count, "--master-port", "0", "--standalone", *command]
+        return self._forked(command, cwd, env).completed(timeout)
+
+    def _forked(self, words, cwd, env):
+        assert self._process.poll() is None, f"the server ended: {self._process.returncode}"
+        return Forked(self._place, words, cwd, os.environ | (env or {}))
 
 
 class Forked:
     """A process that was forked, as `subprocess.Popen` has one; it is read once it has ended."""
 
     def __init__(self, place, words, cwd, env):
-        self.returncode = None
+        self.words, self.returncode = words, None
         self._out, self._err = written(), written()
         with open(os.devnull) as nothing:
             streams = [nothing.fileno(), self._out.fileno(), self._err.fileno()]
@@ -108,6 +119,11 @@ class Forked:
         """What it said, once it has ended; it is killed after `timeout` seconds."""
         self.wait(timeout)
         return self._text(self._out), self._text(self._err)
+
+    def completed(self, timeout):
+        """Its end, as `subprocess.run` gives it."""
+        out, err = self.communicate(timeout)
+        return subprocess.CompletedProcess(self.words, self.returncode, out, err)
 
     def send_signal(self, number):
         if self.poll() is None:
@@ -235,7 +251,11 @@ def begin():
     import runpy
 
     name = "toolrest.__main__" if sys.argv[0] == "toolrest" else sys.argv[0]
-    runpy.run_module(name, run_name="__main__")
+    if name.endswith(".py"):
+        sys.path[0] = os.path.dirname(name)  # as `python FILE` has it
+        runpy.run_path(name, run_name="__main__")
+    else:
+        runpy.run_module(name, run_name="__main__")
 
 
 def load_everything():

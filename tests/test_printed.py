@@ -136,17 +136,19 @@ def test_recipes_that_are_printed_load(page, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory):
+def workshop(made_once):
     """A folder with what the pages name: runs, rows, tools, benchmarks."""
-    folder = tmp_path_factory.mktemp("workshop")
-    (folder / "hub").mkdir()
-    in_the_hub(folder / "hub", "Qwen/Qwen3-0.6B")
-    if V3.is_dir():
-        (folder / "bfcl-v3").symlink_to(V3)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        fill(folder)
-    return folder
+
+    def make(folder):
+        (folder / "hub").mkdir()
+        in_the_hub(folder / "hub", "Qwen/Qwen3-0.6B")
+        if V3.is_dir():
+            (folder / "bfcl-v3").symlink_to(V3)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            fill(folder)
+
+    return made_once("workshop", make, copied=False)
 
 
 def in_the_hub(cache, name):
@@ -261,16 +263,12 @@ def test_commands_run_as_they_are_printed(page, workshop, forking, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [0, 1])
-def test_snippets_run_as_they_are_printed(number, workshop, tmp_path):
+def test_snippets_run_as_they_are_printed(number, workshop, forking, tmp_path):
     """By themselves: nothing is defined before them."""
     shutil.copy(workshop / "prompts.jsonl", tmp_path)
     code = [block.text for block in blocks(README) if block.language == "python"][number]
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=os.environ | hub_of(workshop) | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
+    (tmp_path / "snippet.py").write_text(code)
+    done = forking.run_file(
+        tmp_path / "snippet.py", cwd=tmp_path, env=hub_of(workshop) | {"OMP_NUM_THREADS": "1"}
     )
     assert done.returncode == 0, done.stderr[-3000:]

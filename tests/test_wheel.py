@@ -38,18 +38,20 @@ def call(*words, cwd, check=True):
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
+def built(made_once):
     """(wheel, source archive, the Python that has twine); the wheel is built from the archive."""
-    home = tmp_path_factory.mktemp("build")
-    venv.create(home / "tools", with_pip=True)
-    python = home / "tools" / "bin" / "python"
-    got = call(python, "-m", "pip", "install", "--quiet", *TOOLS, cwd=home, check=False)
-    if got.returncode:
-        pytest.skip(f"no {', '.join(TOOLS)} to be had: {got.stderr[-300:]}")
-    dist = home / "dist"
-    call(python, "-m", "build", "--no-isolation", "--outdir", dist, ROOT, cwd=home)
-    (wheel,), (archive,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
-    return wheel, archive, python
+
+    def make(home):
+        venv.create(home / "tools", with_pip=True)
+        python = home / "tools" / "bin" / "python"
+        got = call(python, "-m", "pip", "install", "--quiet", *TOOLS, cwd=home, check=False)
+        if got.returncode:
+            pytest.skip(f"no {', '.join(TOOLS)} to be had: {got.stderr[-300:]}")
+        call(python, "-m", "build", "--no-isolation", "--outdir", home / "dist", ROOT, cwd=home)
+
+    home = made_once("build", make, copied=False)
+    (wheel,), (archive,) = home.glob("dist/*.whl"), home.glob("dist/*.tar.gz")
+    return wheel, archive, home / "tools" / "bin" / "python"
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,6 @@ import fcntl
 import io
 import json
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -202,25 +199,22 @@ def test_a_look_at_a_lock_keeps_nobody_out(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_real_run_is_watched_killed_and_watched_again():
-    toolrest = (sys.executable, "-m", "toolrest")
-    training = subprocess.Popen([*toolrest, "train", *SMALL], stdout=subprocess.DEVNULL)
+def test_a_real_run_is_watched_killed_and_watched_again(tmp_path, forking):
+    training = forking.start("train", *SMALL, cwd=tmp_path)
     run = RunFolder(Path("runs/a"))
     wait_for(lambda: run.recipe.is_file() and is_held(run))
-    watching = subprocess.Popen([*toolrest, "watch", "runs/a"], stdout=subprocess.PIPE, text=True)
+    watching = forking.start("watch", "runs/a", cwd=tmp_path)
     wait_for(lambda: run.metrics.is_file() and len(run.metrics.read_text().splitlines()) >= 2)
     time.sleep(2)
-    training.send_signal(signal.SIGKILL)
-    training.wait()
+    training.kill()
+    training.wait(60)
     output, _ = watching.communicate(timeout=60)
     if not run.summary.is_file():  # a fast machine may be done before it is killed
         assert watching.returncode == 1 and "Go on with: toolrest train --resume runs/a" in output
-        going_on = subprocess.Popen(
-            [*toolrest, "train", "--resume", "runs/a"], stdout=subprocess.DEVNULL
-        )
+        going_on = forking.start("train", "--resume", "runs/a", cwd=tmp_path)
         wait_for(lambda: is_held(run))
-        again = subprocess.run([*toolrest, "watch", "runs/a"], capture_output=True, text=True)
-        assert going_on.wait() == 0
+        again = forking.run("watch", "runs/a", cwd=tmp_path)
+        assert going_on.wait(240) == 0
         assert again.returncode == 0 and "step 4/4" in again.stdout, again.stdout + again.stderr
     assert len(run.metrics.read_text().splitlines()) == 4
     assert [json.loads(line)["step"] for line in run.metrics.open()] == [1, 2, 3, 4]

@@ -77,18 +77,21 @@ def serve():
         each.wait()
 
 
-@pytest.fixture
-def written(tmp_path):
+@pytest.fixture(scope="module")
+def written(package, made_once):
     """What `openenv init` writes."""
     code = "from openenv.cli.__main__ import main; import sys; sys.argv[0] = 'openenv'; main()"
-    made = subprocess.run(
-        [sys.executable, "-c", code, "init", "my_env", "-o", str(tmp_path)],
-        env=surroundings(),
-        capture_output=True,
-        text=True,
-    )
-    assert made.returncode == 0, made.stderr
-    return tmp_path / "my_env"
+
+    def make(folder):
+        made = subprocess.run(
+            [sys.executable, "-c", code, "init", "my_env", "-o", str(folder)],
+            env=surroundings(),
+            capture_output=True,
+            text=True,
+        )
+        assert made.returncode == 0, made.stderr
+
+    return made_once("openenv", make) / "my_env"
 
 
 def test_what_openenv_init_writes_plays(serve, written):

@@ -1,8 +1,8 @@
 """`toolrest evaluate` from end to end, with the embedded policy."""
 
 import json
+import resource
 import shutil
-import subprocess
 import sys
 import types
 from pathlib import Path
@@ -303,12 +303,9 @@ def test_a_fingerprint_sees_the_middle_of_the_weights_and_the_template(tmp_path)
 def test_a_disk_that_is_full_on_the_way_is_one_line_and_the_answers_are_kept(tmp_path, forking):
     """No file may grow over eight kibibytes, which is a full disk to whoever writes."""
     words = "evaluate embedded --on world --limit 60 --batch-size 4 --quiet --out"
-    full = subprocess.run(
-        ["bash", "-c", f"ulimit -f 8; {sys.executable} -m toolrest {words} e"],
-        cwd=tmp_path,
-        capture_output=True,
-        encoding="utf-8",
-    )
+    begun = forking.start(*words.split(), "e", cwd=tmp_path)
+    resource.prlimit(begun.pid, resource.RLIMIT_FSIZE, (8192, 8192))
+    full = begun.completed(300)
     assert full.returncode == 2 and full.stderr.count("\n") == 1, full.stderr
     assert "answers.jsonl: cannot be written" in full.stderr
     kept = (tmp_path / "e" / "answers.jsonl").read_bytes()

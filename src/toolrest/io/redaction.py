@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -82,19 +82,21 @@ def first_line(error: BaseException, most: int = _CUT) -> str:
     return text if len(text) <= most else f"{text[:most]}.."
 
 
-def holds_key(name: str, value: str) -> bool:
+def looks_like_key(name: str, value: str) -> bool:
     """Whether a setting looks like a key, a password or an address with one."""
     shapes = _KNOWN_SHAPE.search(value) or _IN_ADDRESS.search(value)
-    named = bool(value) and _NAMED.match(f"{name}={value}")
-    return bool(shapes or named) or key_in(value) is not None
+    return bool(shapes or (value and _NAMED.match(f"{name}={value}")))
 
 
-def key_in(text: str) -> str | None:
+def key_in(text: str, keys: Mapping[str, str] | None = None) -> str | None:
     """The variable of the environment whose value, a key (see SECURITY.md), stands in a text.
 
     It is seen as it is, and as JSON, Python or an address writes it, also inside of JSON.
+
+    Args:
+        keys: what `keys_of_environment` gives, for many texts; looked up if None.
     """
-    for name, value in _keys().items():
+    for name, value in (keys_of_environment() if keys is None else keys).items():
         forms = _forms(value)
         if any(form in text for form in (*forms, *(e for form in forms for e in _as_json(form)))):
             return name
@@ -120,23 +122,23 @@ def refuse_keys(text: str, where: object) -> None:
 
 def refuse_keys_of(value: Any, where: object) -> None:
     """`refuse_keys` of plain values, such as a row."""
-    if _keys():
+    if keys_of_environment():
         refuse_keys(json.dumps(value, ensure_ascii=False, default=str), where)
 
 
 def _named_so() -> dict[str, str]:
     """Values of variables whose names end with KEY, TOKEN, SECRET or PASSWORD, by name."""
+    named = {name: os.environ[name] for name in os.environ if _SECRET_NAME.search(name)}
     return {
         name: value
-        for name, value in os.environ.items()
-        if _SECRET_NAME.search(name)
-        and len(value.strip()) >= (_SHORTEST_SENT if name == _ENDPOINT else _SHORTEST)
+        for name, value in named.items()
+        if len(value.strip()) >= (_SHORTEST_SENT if name == _ENDPOINT else _SHORTEST)
         and (name == _ENDPOINT or not _is_path(value))
     }
 
 
-def _keys() -> dict[str, str]:
-    """Those of them that are keys, not names or marks."""
+def keys_of_environment() -> dict[str, str]:
+    """Of these the values that are keys, not names or marks, by the variable's name."""
     return {
         name: value
         for name, value in _named_so().items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from toolrest.errors import InputError, kind_of, short
 from toolrest.io.files import read_text
 from toolrest.io.plain_yaml import plain_values
-from toolrest.io.redaction import holds_key, key_in
+from toolrest.io.redaction import key_in, keys_of_environment, looks_like_key
 from toolrest.io.terminal import say
 from toolrest.recipe.checks import check_recipe
 from toolrest.recipe.evaluated import without_held_out_rows
@@ -107,7 +108,7 @@ def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
         raise InputError(f"{source}: {explain_value(error)}") from error
     recipe = without_held_out_rows(with_whole_paths(recipe))
     check_recipe(recipe)
-    _check_keyless(recipe.model_dump(mode="json"), "")
+    _check_keyless(recipe.model_dump(mode="json"), "", keys_of_environment())
     return recipe
 
 
@@ -194,20 +195,20 @@ def _check_keys(values: dict[str, Any], model: type[BaseModel], prefix: str) -> 
             _check_keys(value, section, f"{prefix}{key}.")
 
 
-def _check_keyless(value: Any, key: str) -> None:
+def _check_keyless(value: Any, key: str, keys: Mapping[str, str]) -> None:
     """A recipe is kept and shown, so it holds no keys."""
     if isinstance(value, dict):
         for name, each in value.items():
-            if holds_key("", str(name)):
+            if looks_like_key("", str(name)) or key_in(str(name), keys):
                 raise InputError(f"{key}: one of its names {_KEYLESS}")
-            _check_keyless(each, f"{key}.{name}" if key else str(name))
+            _check_keyless(each, f"{key}.{name}" if key else str(name), keys)
     elif isinstance(value, list):
         for each in value:
-            _check_keyless(each, key)
-    elif isinstance(value, str) and (variable := key_in(value)) is not None:
+            _check_keyless(each, key, keys)
+    elif isinstance(value, str) and (variable := key_in(value, keys)) is not None:
         raise InputError(
             f"{key}: it holds the value of the variable {variable}, which is taken for a key, and "
             f"which a recipe must not hold; take it out, or unset {variable} if it is none"
         )
-    elif isinstance(value, str) and holds_key(key, value):
+    elif isinstance(value, str) and looks_like_key(key, value):
         raise InputError(f"{key}: it {_KEYLESS}")

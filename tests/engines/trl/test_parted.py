@@ -21,8 +21,13 @@ IN_PARTS = ("clipped", "not clipped", "stopped")
 COPIES = ("a copy each", "adapters")
 
 
+def written(folder):
+    """By each of two processes."""
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
+
+
 def in_processes(script, folder, *more, python=sys.executable, **variables):
-    """What each of two processes wrote."""
+    """What each of two new processes wrote."""
     done = subprocess.run(
         [
             *(python, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
@@ -34,7 +39,7 @@ def in_processes(script, folder, *more, python=sys.executable, **variables):
         env=os.environ | {"PYTHONPATH": path_of_tests(), "OMP_NUM_THREADS": "1"} | variables,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
+    return written(folder)
 
 
 def path_of_tests():
@@ -42,8 +47,13 @@ def path_of_tests():
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    return in_processes("parted_in_processes.py", tmp_path_factory.mktemp("parted"))
+def found(tmp_path_factory, forking):
+    folder = tmp_path_factory.mktemp("parted")
+    done = forking.run_file(
+        HERE / "parted_in_processes.py", str(folder), cwd=folder, processes=2, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return written(folder)
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """The same numbers whatever the split, and processes that start, stop and fail together."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -120,8 +119,8 @@ def test_evaluations_do_not_depend_on_the_split(split_runs):
 
 
 @pytest.mark.parametrize("processes", [2, 4])
-def test_schemes_weigh_the_batch_of_all_processes(processes, tmp_path):
-    run_in_processes("weights_in_processes.py", tmp_path, processes)
+def test_schemes_weigh_the_batch_of_all_processes(processes, tmp_path, forking):
+    run_in_processes(forking, "weights_in_processes.py", tmp_path, processes)
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(processes)]
     whole, rows = whole_batch(), ROWS // processes
     for name in SCHEMES:
@@ -170,23 +169,18 @@ def test_what_compares_tokens_of_the_batch_trains_alike_in_two_processes(more, t
     assert max((one[name] - two[name]).abs().max().item() for name in one) < 2e-6
 
 
-def run_in_processes(script, folder, processes):
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)),
-            *("--master-port", "0", "--standalone"),
-            *(str(HERE / script), str(folder)),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"},
+def run_in_processes(forking, script, folder, processes):
+    done = forking.run_file(
+        *(HERE / script, str(folder)),
+        cwd=folder,
+        processes=processes,
+        env={"OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def test_uniform_weights_are_grpo_bitwise_in_two_processes(tmp_path):
-    run_in_processes("uniform_in_processes.py", tmp_path, 2)
+def test_uniform_weights_are_grpo_bitwise_in_two_processes(tmp_path, forking):
+    run_in_processes(forking, "uniform_in_processes.py", tmp_path, 2)
     plain, ours = (torch.load(tmp_path / f"{name}.pt") for name in ("plain", "ours"))
     start = load_file(Path(policy_path(Recipe())) / "model.safetensors")
     assert any(not torch.equal(plain[name], start[name]) for name in start)
@@ -216,22 +210,17 @@ def wait_for(condition, seconds=120):
         time.sleep(0.1)
 
 
-def start(folder, *arguments):
-    """A run of two processes that has trained some steps."""
+def test_ctrl_c_stops_all_processes_at_the_same_step(tmp_path):
+    run = RunFolder(Path("runs") / "stopped")
+    words = (*SIZE, "max_steps=400", "save_steps=400", "engine.processes=2", "name=stopped")
     process = subprocess.Popen(
-        toolrest("train", *SIZE, "max_steps=400", "engine.processes=2", *arguments),
-        cwd=folder,
+        toolrest("train", *words),
+        cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
-    run = RunFolder(Path("runs") / "stopped")
-    wait_for((folder / run.metrics).exists)
-    return process, run
-
-
-def test_ctrl_c_stops_all_processes_at_the_same_step(tmp_path):
-    process, run = start(tmp_path, "name=stopped", "save_steps=400")
+    wait_for((tmp_path / run.metrics).exists)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,6 @@ def write_report(runs: Sequence[Path], output: Path) -> None:
 
 def report_page(runs: Sequence[Path]) -> str:
     """The whole page."""
-    from plotly.offline import get_plotlyjs
-
     found = [collect(run, 1 / len(runs)) for run in runs]
     data = {
         "runs": found,
@@ -61,15 +60,15 @@ def report_page(runs: Sequence[Path]) -> str:
     }
     folder = files("toolrest.report") / "templates" / "runs"
     script = "".join((folder / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
-    charts = get_plotlyjs()
+    charts, hash_of_charts = _chart_library()
     return render(
         "runs",
         f"toolrest report: {_title(found)}",
-        [_hash(script), _hash(charts)],
+        [_hash(script), hash_of_charts],
         names=_title(found),
         data=_embedded(data),
         script=_inlined(script),
-        charts=_inlined(charts),
+        charts=charts,
     )
 
 
@@ -77,6 +76,15 @@ def _title(runs: Sequence[dict[str, Any]]) -> str:
     if len(runs) <= _MOST_NAMES:
         return ", ".join(run["name"] for run in runs)
     return f"{len(runs)} runs"
+
+
+@cache
+def _chart_library() -> tuple[Markup, str]:
+    """(plotly's script as it stands in the page, its hash): 5 MB, read and looked through once."""
+    from plotly.offline import get_plotlyjs
+
+    script = get_plotlyjs()
+    return _inlined(script), _hash(script)
 
 
 def _hash(script: str) -> str:
