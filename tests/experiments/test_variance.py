@@ -385,6 +385,7 @@ def direct_gradient(model, prompt, response, weights):
     return torch.cat([g.reshape(-1) for g in gradients])
 
 
+@pytest.mark.slow
 def test_region_gradients_add_up_to_the_plain_gradient(measured, embedded_tokenizer):
     """A plain backward of the policy's log-likelihood, of a weighted one, and of one token's."""
     model, samples, trajectories, schemes, _ = measured

@@ -148,6 +148,7 @@ def test_the_card_runs_as_printed(runs, tmp_path):
     assert "<think>" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_card_is_true(runs, tmp_path):
     out = tmp_path / "out"
     toolrest("export", str(runs / "whole"), "--to", str(out))

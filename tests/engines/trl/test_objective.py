@@ -149,7 +149,9 @@ def test_rows_that_nothing_is_known_of_are_not_preserved(tmp_path, dataset, embe
         assert found["preserved"].tolist() == [[False], [True], [False]]
 
 
-@pytest.mark.parametrize("own", [{"clip_by": "region_entropy"}, {"llds": 10.0}])
+@pytest.mark.parametrize(
+    "own", [{"clip_by": "region_entropy"}, pytest.param({"llds": 10.0}, marks=pytest.mark.slow)]
+)
 def test_on_policy_all_is_grpo_bitwise(tmp_path, dataset, embedded_tokenizer, own):
     """All ratios are 1, which lies in every range; no likelihood is lost."""
     runs = []
