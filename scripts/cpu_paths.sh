@@ -21,19 +21,15 @@ tell() {  # threads, a path, whether it passed
   [ "$3" = 0 ] || failed=1
 }
 # Two paths side by side, since half of what one takes are imports, which no second process spares.
-together() {
-  local first=$1 second=$2
-  run 1 "$first" &
+together() {  # threads, a path, another
+  run "$1" "$2" &
   local begun=$!
-  run 1 "$second"
-  tell 1 "$second" $?
+  run "$1" "$3"
+  tell "$1" "$3" $?
   wait "$begun"
-  tell 1 "$first" $?
+  tell "$1" "$2" $?
 }
-together ATEN_CPU_CAPABILITY=avx2 ATEN_CPU_CAPABILITY=default
-together MKL_ENABLE_INSTRUCTIONS=AVX2 MKL_CBWR=COMPATIBLE
-for path in ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=COMPATIBLE; do
-  run 2 "$path"
-  tell 2 "$path" $?
-done
+together 1 ATEN_CPU_CAPABILITY=avx2 ATEN_CPU_CAPABILITY=default
+together 1 MKL_ENABLE_INSTRUCTIONS=AVX2 MKL_CBWR=COMPATIBLE
+together 2 ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=COMPATIBLE
 exit $failed
