@@ -15,8 +15,10 @@ VENV_VLLM := .venv-vllm
 VENV_DOCS := .venv-docs
 BIN := $(VENV)/bin
 ARGS ?=
+# Python keeps what it has compiled: tests start hundreds of processes, and pytest rewrites 300 files.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: train real test test-slow test-release test-cpus test-verl test-servers lint audit \
+.PHONY: train real test quick test-slow test-release test-cpus test-verl test-servers lint audit \
 	benchmark docs
 train: $(VENV)/installed
 	$(BIN)/toolrest train $(ARGS)
@@ -25,7 +27,11 @@ real: $(VENV)/installed
 	$(BIN)/python -c 'import gguf' 2>/dev/null || $(BIN)/python -m pip install --quiet gguf
 	$(BIN)/python scripts/real.py $(if $(DATA),--data $(DATA)) $(ARGS)
 
-test: lint
+# pyright has work for one core, so the tests begin beside it
+test: $(VENV)/tools
+	$(MAKE) --jobs=2 lint quick
+
+quick: $(VENV)/tools
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m "not slow" \
 		--hypothesis-profile=quick
 

@@ -1,5 +1,6 @@
 """Plain functions, and Python objects, as environments."""
 
+import os
 import time
 from pathlib import Path
 
@@ -24,6 +25,17 @@ class Slow:
     def call(self, calls):
         time.sleep(calls[0].parameters["seconds"])
         return Step(tuple((each.name, "slept") for each in calls))
+
+
+class Meeting(Slow):
+    """A call ends once all have begun, so that it never does where they take turns."""
+
+    def call(self, calls):
+        folder, all_of_them = Path(calls[0].parameters["folder"]), calls[0].parameters["all"]
+        (folder / str(os.getpid())).touch()
+        while len(list(folder.iterdir())) < all_of_them:
+            time.sleep(0.01)
+        return Step(tuple((each.name, "met") for each in calls))
 
 
 def test_every_public_function_of_a_file_is_a_tool():
@@ -59,16 +71,21 @@ def test_one_function_of_a_file_is_one_tool():
         assert [each["function"]["name"] for each in episode.start.tools] == ["add"]
 
 
-def test_seven_calls_of_a_second_in_seven_episodes_run_side_by_side():
-    with Host(Slow, LIMITS) as host:
+def test_seven_calls_in_seven_episodes_run_side_by_side(tmp_path):
+    """And the policy goes on meanwhile: none could end before the last is asked for."""
+    with Host(Meeting, LIMITS) as host:
         episodes = host.start([({}, seed) for seed in range(7)])
         assert len({each.pid for each in episodes} | {None}) == 8
-        began = time.monotonic()
-        steps = [each.call([ToolCall("sleep", {"seconds": 1.0})]) for each in episodes]
-        assert time.monotonic() - began < 0.9  # the policy goes on
-        assert [each.result().results for each in steps] == [(("sleep", "slept"),)] * 7
-        assert time.monotonic() - began < 3.5  # seven, one after the other; less than two alone
-        assert all(1.0 <= each.seconds < 3.5 for each in episodes)
+        met = ToolCall("meet", {"folder": str(tmp_path), "all": 7})
+        steps = [each.call([met]) for each in episodes]
+        assert [each.result().results for each in steps] == [(("meet", "met"),)] * 7
+
+
+def test_the_seconds_of_an_episode_are_those_of_its_calls():
+    with Host(Slow, LIMITS) as host:
+        [episode] = host.start([({}, 0)])
+        episode.call([ToolCall("sleep", {"seconds": 0.3})]).result()
+        assert episode.seconds >= 0.3
 
 
 def test_no_more_than_the_workers_are_at_work_at_once():
