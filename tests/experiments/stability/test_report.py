@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from grids import RECIPE as SMALL
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
@@ -17,13 +18,7 @@ from toolrest.experiments.stability.tables import columns, markdown, row
 from toolrest.recipe import parse_recipe
 
 RATES = (1e-4, 2e-4, 4e-4)
-RECIPE = {
-    "max_steps": 16,
-    "save_steps": 16,
-    "rollout": {"prompts_per_step": 4, "group_size": 2},
-    "optimizer": {"mini_batch": 1},
-    "evaluation": {"every": 8, "samples": 10},
-}
+RECIPE = SMALL | {"max_steps": 16, "save_steps": 16, "evaluation": {"every": 8, "samples": 10}}
 LASTS = {"grpo": (2, 1, 1), "rest": (3, 2, 2)}
 """Rates that each seed's runs withstand."""
 

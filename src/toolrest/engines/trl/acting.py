@@ -21,6 +21,7 @@ from toolrest.engines.common.episodes import (
     episode_metrics,
     episode_seeds,
 )
+from toolrest.engines.trl.config import Credit
 from toolrest.engines.trl.rollout import STATISTICS, Numbers, trainer_draw, unwrapped
 from toolrest.engines.trl.rows import ROW
 from toolrest.engines.trl.scoring import ScoringTrainer
@@ -228,6 +229,19 @@ class ActingTrainer(ScoringTrainer):
                     if not metrics[name]:
                         del metrics[name]
         super().log(logs, start_time)
+
+    def _credited(
+        self, inputs: Sequence[dict[str, Any]], output: Mapping[str, Any], mask: torch.Tensor
+    ) -> torch.Tensor:
+        """The advantages before any weight, by `credit`: one a response, [B], or one a token,
+        [B, T].
+        """
+        kind = self.config.credit
+        if kind == Credit.SPANS:
+            return self._reward_to_go(inputs, output["completion_ids"], mask)
+        if kind == Credit.TURNS:
+            return self._turns_to_go(mask, self._episode_rewards(mask.device))
+        return self._of_forks(mask) if kind == Credit.FORKS else output["advantages"]
 
     def _turns_to_go(self, mask: torch.Tensor, rewards: torch.Tensor) -> torch.Tensor:
         """Per-token advantages by turns, [B, T]; see `toolrest.core.turns.turn_decisions`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -38,31 +39,26 @@ def shared_prefix_rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str,
     was_training = model.training
     model.eval()
     branches = getattr(trainer.args, "branches", 1)  # a plain GRPOTrainer may sample so, too
+    forks: dict[str, Any] = {}
     if branches > 1 and was_training:  # in an evaluation responses are independent
-        sampled, forks = _branched(trainer, prompt_ids, numbers)
-        model.train(was_training)
-        return {
-            "prompt_ids": prompt_ids,
-            "completion_ids": sampled.ids,
-            "logprobs": None,
-            STATISTICS: sampled.statistics,
-            FORKS: forks,
-        }
-    sampled = sample(
-        model,
-        prompt_ids[::group],
-        group_size=group,
-        max_tokens=most,
-        end_ids=cast(Any, trainer).eos_token_ids,
-        draw=trainer_draw(trainer),
-        uniforms=numbers.uniforms(most),
-    )
+        sampled, forks[FORKS] = _branched(trainer, prompt_ids, numbers)
+    else:
+        sampled = sample(
+            model,
+            prompt_ids[::group],
+            group_size=group,
+            max_tokens=most,
+            end_ids=cast(Any, trainer).eos_token_ids,
+            draw=trainer_draw(trainer),
+            uniforms=numbers.uniforms(most),
+        )
     model.train(was_training)
     return {
         "prompt_ids": prompt_ids,
         "completion_ids": sampled.ids,
         "logprobs": None,
         STATISTICS: sampled.statistics,
+        **forks,
     }
 
 
@@ -75,7 +71,8 @@ def _branched(trainer: GRPOTrainer, prompt_ids: list[list[int]], numbers: Number
     openings = [own.speech.opening(ids) for ids in prompts]
 
     def starts(prompt: int, ids: list[int]) -> list[int]:
-        tokens = [own.vocabulary.concatenate(np.array([each]))[0] for each in ids]
+        blob, offsets = own.vocabulary.concatenate(np.asarray(ids, dtype=np.int64))
+        tokens = [blob[a:b] for a, b in pairwise(offsets.tolist())]
         return decision_starts(tokens, own.dialect, openings[prompt])
 
     rows = numbers.uniforms(most).view(-1, how.branches, most)

@@ -35,7 +35,7 @@ from toolrest.engines.trl.checks import (
     check_weights_stay,
     check_whole_groups,
 )
-from toolrest.engines.trl.config import Credit, ResTConfig, chosen_scheme, own_settings
+from toolrest.engines.trl.config import ResTConfig, chosen_scheme, own_settings
 from toolrest.engines.trl.generation import Generation
 from toolrest.engines.trl.measuring import Recording
 from toolrest.engines.trl.prefix.trainer import Scored
@@ -199,13 +199,7 @@ class ResTTrainer(ActingTrainer):
             tokens = self._token_statistics(output, scored)
         entropy = self._region_entropy(output, regions, mask, scored)
         start = self._start_entropy(tokens, regions, mask) if self.scheme.reads_tokens else None
-        credited = advantages
-        if self.config.credit == Credit.SPANS:
-            credited = self._reward_to_go(inputs, output["completion_ids"], mask)
-        elif self.config.credit == Credit.TURNS:
-            credited = self._turns_to_go(mask, self._episode_rewards(mask.device))
-        elif self.config.credit == Credit.FORKS:
-            credited = self._of_forks(mask)
+        credited = self._credited(inputs, output, mask)
         signal = self._follow_signal(output, regions, mask, credited)
         batch = TokenBatch(regions, mask, self._progress(), entropy, tokens, start, signal)
         weights = weigh_together(self.scheme, batch, self.accelerator)
