@@ -8,6 +8,7 @@ comparison of the methods from there; API-Bank's items for every policy, greedil
 into --out, what is done is kept, and the same command goes on. At the end stands `table.md`: every
 method against the first one, item by item. On a GPU: `--recipe recipes/qwen3-0.6b-rlla.yaml
 --policy Qwen/Qwen3-0.6B --items 399`, and overrides such as `max_steps=100`.
+The gain needs the extra `lora`.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def teach(options: argparse.Namespace, policy: str) -> Path:
     run = options.out / "runs" / "sft"
     if not (run / "summary.json").is_file():
         given = (f"policy={policy}", f"data.path={options.rows}", "name=sft", "method=sft")
+        given += ("warm_start.method=none",)
         if (run / "recipe.yaml").is_file():
             toolrest("train", "--resume", str(run), within=options.out)
         else:
@@ -68,12 +70,12 @@ def compare(options: argparse.Namespace, taught: Path) -> dict[str, list[Path]]:
 
 
 def gain(options: argparse.Namespace, taught: Path) -> None:
-    """The gain of a step by region, of adapters on the taught policy."""
+    """The gain of a step by region, of GRPO's and ResT's, by adapters on the taught policy."""
     out = options.out / "gain.json"
     if out.is_file() or not options.prompts:
         return
     given = [f"policy={taught}", f"data.path={options.rows}", "warm_start.method=none"]
-    words = ["lora.rank=8", "--methods", options.methods, "--prompts", str(options.prompts)]
+    words = ["lora.rank=8", "--methods", "rest", "--prompts", str(options.prompts)]
     words += ["--group", "4", "--output", str(out)]
     toolrest("gain", str(options.recipe), *given, *options.overrides, *words, within=options.out)
 

@@ -198,3 +198,11 @@ def test_wrong_input_is_one_line(words, says):
     done = CliRunner().invoke(app, ["gain", *words])
     assert done.exit_code != 0
     assert says in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("more", [(), ("engine=verl",)])
+def test_adapters_without_their_package_are_one_line(monkeypatch, more):
+    monkeypatch.setattr("toolrest.recipe.extras.find_spec", lambda name: None)
+    found = CliRunner().invoke(app, ["gain", "lora.rank=2", *more])
+    assert found.exit_code == 2 and found.exception.__class__ is SystemExit
+    assert "lora.rank=2 needs peft, which is not here: pip install" in found.output

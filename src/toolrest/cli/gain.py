@@ -67,9 +67,12 @@ def gain(
         from toolrest.cli.gain_tables import print_gain, print_ranks
         from toolrest.cli.work import quiet_libraries
         from toolrest.experiments.gain_methods import check_targets, read_gain_methods
+        from toolrest.recipe.extras import EXTRAS, check_extra
 
         quiet_libraries()
         recipe, policies = measured_policies(arguments or [], run, group, trust_remote_code)
+        if recipe.lora.rank:
+            check_extra(EXTRAS["lora"], f"lora.rank={recipe.lora.rank}")
         targets = check_targets(target)
         chosen = read_gain_methods(recipe, methods)
         training = None if against is None else _training(against, chosen)

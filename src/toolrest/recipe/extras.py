@@ -79,6 +79,19 @@ def asked_for(extra: str, recipe: Recipe) -> str | None:
     return None
 
 
+def check_extra(extra: Extra, asked: str) -> None:
+    """Check that a package is installed; it is not imported.
+
+    Args:
+        asked: the setting that needs it.
+
+    Raises:
+        InputError: it is not, with how it is had.
+    """
+    if not extra.is_there():
+        raise InputError(f"{asked} needs {extra.package}, which is not here: {extra.install}")
+
+
 def check_extras(recipe: Recipe) -> None:
     """Check that the packages that a recipe needs are installed; none is imported.
 
@@ -87,8 +100,8 @@ def check_extras(recipe: Recipe) -> None:
     """
     for name, extra in EXTRAS.items():
         asked = asked_for(name, recipe)
-        if asked is not None and not extra.is_there():
-            raise InputError(f"{asked} needs {extra.package}, which is not here: {extra.install}")
+        if asked is not None:
+            check_extra(extra, asked)
     for name in recipe.report_to:
         if not REPORTERS[name].is_there():
             raise InputError(
