@@ -2,11 +2,12 @@
 
     python scripts/real_methods.py --data FOLDER --methods grpo,rest --seeds 3
 
-FOLDER has `rlla_sft.json` and `apibank/level-{1,2,3}-api_processed.json`. In turn: supervised
-learning by the recipe's warm start; the gain of a step by region, of adapters on what it made; a
-comparison of the methods from there; API-Bank's items for every policy, greedily. Everything goes
-into --out, what is done is kept, and the same command goes on. At the end stands `table.md`: every
-method against the first one, item by item. On a GPU: `--recipe recipes/qwen3-0.6b-rlla.yaml
+FOLDER has `rlla_sft.json` and `apibank/level-{1,2,3}-api_processed.json`. In turn: a quarter of
+the rows is put aside, the same for every policy and seed; supervised learning by the recipe's warm
+start; the gain of a step by region, of adapters on what it made; a comparison of the methods from
+there; API-Bank's items for every policy, greedily. Everything goes into --out, what is done is
+kept, and the same command goes on. At the end stands `table.md`: every method against the first
+one, item by item. On a GPU: `--recipe recipes/qwen3-0.6b-rlla.yaml
 --policy Qwen/Qwen3-0.6B --items 399`, and overrides such as `max_steps=100`.
 The gain needs the extra `lora`.
 """
@@ -40,16 +41,32 @@ def toolrest(*arguments: str, within: Path) -> None:
         raise SystemExit(done.returncode)
 
 
+def split(options: argparse.Namespace) -> list[str]:
+    """Put a quarter of the rows aside, once; what a recipe is told of the two files.
+
+    No policy is trained on a row that another one is evaluated on, whatever its seed.
+    """
+    folder = options.out / "rows"
+    paths = [folder / "train.json", folder / "heldout.json"]
+    if not all(path.is_file() for path in paths):
+        rows = json.loads((options.data / "rlla_sft.json").read_text(encoding="utf-8"))
+        order = np.random.default_rng(0).permutation(len(rows))
+        folder.mkdir(exist_ok=True)
+        for path, places in zip(paths, np.split(order, [3 * len(rows) // 4]), strict=True):
+            write_whole(path, json.dumps([rows[place] for place in sorted(places)]))
+    given = [f"data.path={paths[0]}", "data.heldout_fraction=0.0", f"evaluation.path={paths[1]}"]
+    return [*given, f"evaluation.samples={options.samples}"]
+
+
 def teach(options: argparse.Namespace, policy: str) -> Path:
     """The policy after the warm start."""
     run = options.out / "runs" / "sft"
     if not (run / "summary.json").is_file():
-        given = (f"policy={policy}", f"data.path={options.rows}", "name=sft", "method=sft")
-        given += ("warm_start.method=none",)
+        given = [f"policy={policy}", "name=sft", "method=sft", "warm_start.method=none"]
         if (run / "recipe.yaml").is_file():
             toolrest("train", "--resume", str(run), within=options.out)
         else:
-            words = [*given, *options.overrides, *_taught(options)]
+            words = [*given, *split(options), *options.overrides, *_taught(options)]
             toolrest("train", str(options.recipe), *words, within=options.out)
     return run / "warm_start"
 
@@ -61,8 +78,10 @@ def _taught(options: argparse.Namespace) -> list[str]:
 def compare(options: argparse.Namespace, taught: Path) -> dict[str, list[Path]]:
     """Every method's runs, seed by seed."""
     out = options.out / "comparison"
-    given = [f"policy={taught}", f"data.path={options.rows}", "warm_start.method=none"]
-    words = ["--methods", options.methods, "--seeds", str(options.seeds), "--jobs", "1"]
+    given = [f"policy={taught}", *split(options), "evaluation.before=false"]
+    given.append("warm_start.method=none")
+    words = ["--methods", options.methods, "--seeds", str(options.seeds)]
+    words += ["--jobs", str(options.jobs)]
     words += ["--out", str(out)]
     toolrest("compare", str(options.recipe), *given, *options.overrides, *words, within=options.out)
     names = options.methods.split(",")
@@ -74,7 +93,7 @@ def gain(options: argparse.Namespace, taught: Path) -> None:
     out = options.out / "gain.json"
     if out.is_file() or not options.prompts:
         return
-    given = [f"policy={taught}", f"data.path={options.rows}", "warm_start.method=none"]
+    given = [f"policy={taught}", *split(options), "warm_start.method=none"]
     words = ["lora.rank=8", "--methods", "rest", "--prompts", str(options.prompts)]
     words += ["--group", "4", "--output", str(out)]
     toolrest("gain", str(options.recipe), *given, *options.overrides, *words, within=options.out)
@@ -162,13 +181,15 @@ def read(words: Sequence[str] | None = None) -> argparse.Namespace:
         "--prompts", type=int, default=48, help="of the gain by region; 0: leave it out"
     )
     parser.add_argument("--items", type=int, default=199, help="of each level of API-Bank")
+    parser.add_argument("--samples", type=int, default=100, help="held-out rows at most")
+    parser.add_argument("--jobs", type=int, default=1, help="runs of the comparison at once")
     parser.add_argument("--out", type=Path, default=Path("real-methods"))
     parser.add_argument("overrides", nargs="*", help="of the recipe, KEY=VALUE")
     options = parser.parse_intermixed_args(words)
     if options.data is None or not (Path(options.data) / "rlla_sft.json").is_file():
         parser.error("--data FOLDER, with ResT's rlla_sft.json and apibank/ in it, is needed")
     options.data, options.out = Path(options.data).resolve(), options.out.resolve()
-    options.recipe, options.rows = options.recipe.resolve(), options.data / "rlla_sft.json"
+    options.recipe = options.recipe.resolve()
     return options
 
 

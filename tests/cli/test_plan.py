@@ -173,8 +173,11 @@ def test_too_few_rows_of_episodes_are_refused_and_others_counted():
     words = ["environment.source=tools.py", "--dry-run"]
     found = train(*words)
     assert found.exit_code == 2 and "rows are left to train on" in found.stderr
-    found = train(*words, "rollout.prompts_per_step=8", "data.heldout_fraction=0.2")
+    few = ("rollout.prompts_per_step=8", "data.heldout_fraction=0.2")
+    found = train(*words, *few)
     assert "evaluation before and after on 2 held-out samples" in found.stdout
+    late = train(*words, *few, "evaluation.before=false")
+    assert "evaluation after training on 2 held-out samples" in late.stdout
 
 
 def test_an_episode_that_the_policy_cannot_hold_is_refused():

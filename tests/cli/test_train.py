@@ -335,6 +335,21 @@ def test_a_warm_start_then_reinforcement_in_one_recipe(tmp_path):
     assert {k: v for k, v in curve[2].items() if k != "step"} == summary["after"]
 
 
+def test_a_run_that_is_not_evaluated_before_training(tmp_path):
+    words = ("max_steps=2", "evaluation.every=1", "evaluation.before=false", "name=late")
+    done = run_here("train", *SMALL, *words)
+    assert done.exit_code == 0, done.stderr
+    assert "before" not in done.output and "exact match, greedy" in done.output
+    folder = tmp_path / "runs" / "late"
+    assert not list((folder / "evaluation").glob("before*"))
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["before"] is None and summary["after"]["n"] == 4
+    curve = [json.loads(x) for x in (folder / "evaluation/curve.jsonl").read_text().splitlines()]
+    assert [point["step"] for point in curve] == [1, 2]
+    assert "? -> " in run_here("runs").stdout
+    assert run_here("report", "runs/late").exit_code == 0
+
+
 def test_data_without_demonstrations_cannot_warm_start(tmp_path):
     table = pa.table(
         {

@@ -79,6 +79,9 @@ def test_evaluations_are_counted():
     assert none.evaluation == 0 < two.evaluation
     # before, after, after the warm start, and at steps 3, 6 and 9
     assert more.evaluation == pytest.approx(3 * two.evaluation)
+    late = {"samples": 128, "before": False}
+    one = duration(recipe(**values, evaluation=late), SMOL, CPU, SPEED, 100, 100)
+    assert one.evaluation == pytest.approx(two.evaluation / 2)
 
 
 @pytest.mark.parametrize(

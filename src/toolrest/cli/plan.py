@@ -105,7 +105,8 @@ def _evaluated(recipe: "Recipe", heldout: int | None) -> str:
     path = recipe.evaluation.path
     of = "" if path is None else f" of {path}"
     also = f"; {benchmarks}" if benchmarks else ""
-    return f"evaluation before and after on {count} held-out {noun}{of}{also}"
+    when = "before and after" if recipe.evaluation.before else "after training"
+    return f"evaluation {when} on {count} held-out {noun}{of}{also}"
 
 
 def _benchmarks(recipe: "Recipe") -> str:

@@ -30,23 +30,24 @@ def print_summary(summary: dict[str, Any], run: "RunFolder") -> None:
     from toolrest.runs.headline import figures_of
 
     console = plain_console()
-    before, after = summary["before"], summary["after"]
-    if before is not None and after is not None:
+    if (after := summary["after"]) is not None:
+        sides = {"before": summary["before"], "after": after}
+        known = {when: found for when, found in sides.items() if found is not None}
         title = f"held-out tasks, n = {after['n']}" if after["n"] else "benchmarks"
-        rows = table(("", "before", "after"), title=title, title_justify="left")
+        rows = table(("", *known), title=title, title_justify="left")
         for each in figures_of(after):
-            if each.key in before and each.key in after:
-                cells = (each.form.format(found[each.key]) for found in (before, after))
+            if all(each.key in found for found in known.values()):
+                cells = (each.form.format(found[each.key]) for found in known.values())
                 rows.add_row(each.full_label, *cells)
         for key in after:
-            if "/" in key and key in before:  # of a benchmark
-                rows.add_row(key, f"{before[key]:.1%}", f"{after[key]:.1%}")
+            if "/" in key and all(key in found for found in known.values()):  # of a benchmark
+                rows.add_row(key, *(f"{found[key]:.1%}" for found in known.values()))
         console.print(rows)
-        failed = [found.get("failed", 0) for found in (before, after)]
-        if any(failed):
+        failed = {when: found.get("failed", 0) for when, found in known.items()}
+        if any(failed.values()):
+            counts = " and ".join(f"{count} {when}" for when, count in failed.items())
             console.print_line(
-                f"the environment failed in {failed[0]} episodes before and {failed[1]} after, "
-                "which are left out"
+                f"the environment failed in so many episodes, which are left out: {counts}"
             )
     console.print(
         f"{summary['scheme']}, seed {summary['seed']}: {counted(summary['steps'], 'step')}, "

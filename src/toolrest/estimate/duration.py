@@ -119,7 +119,7 @@ def evaluated_on(recipe: Recipe, heldout: int) -> Recipe:
 
 def _evaluations(recipe: Recipe) -> int:
     """Before and after, after a warm start, and on the way."""
-    count = 2
+    count = 1 + recipe.evaluation.before
     if recipe.method == "rl":
         count += recipe.warm_start.method != "none"
         every = recipe.evaluation.every

@@ -33,7 +33,8 @@ class RunEvaluation:
 
     def whole(self, model: PreTrainedModel, when: str, step: int = 0) -> Result | None:
         """The result `when` (before, warm_start or after) with those of the benchmarks; one that
-        was finished before the run was stopped is read. None where nothing is evaluated on.
+        was finished before the run was stopped is read. None where nothing is evaluated on, and
+        before training where the recipe leaves that out.
 
         Args:
             step: the optimiser steps done.
@@ -42,6 +43,8 @@ class RunEvaluation:
             InputError: a result that was written cannot be read.
         """
         job = self._job
+        if when == "before" and not job.recipe.evaluation.before:
+            return None
         found = self._held_out(model, when)
         if job.recipe.evaluation.benchmarks:
             return (found or {"n": 0}) | evaluate_benchmarks(model, job, when, step)

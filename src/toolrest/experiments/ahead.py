@@ -107,5 +107,6 @@ def _timed(recipe: Recipe, threads: int, at_once: int) -> float:
     generation = float(rows[-1]["seconds"])
     generations = math.ceil(recipe.max_steps / steps)
     every = recipe.evaluation.every
-    evaluations = 2 + ((recipe.max_steps - 1) // every if every else 0)
-    return generation * generations + (whole - generation) * evaluations / 2
+    timed = 1 + recipe.evaluation.before
+    evaluations = timed + ((recipe.max_steps - 1) // every if every else 0)
+    return generation * generations + (whole - generation) * evaluations / timed

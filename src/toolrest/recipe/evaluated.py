@@ -17,7 +17,12 @@ def check_evaluation(recipe: Recipe) -> None:
     Raises:
         InputError: the first thing that does not fit or would be ignored, with the mend.
     """
-    for wrong, said in (*_rows(recipe), *_benchmarks(recipe), *_on_the_way(recipe)):
+    for wrong, said in (
+        *_before(recipe),
+        *_rows(recipe),
+        *_benchmarks(recipe),
+        *_on_the_way(recipe),
+    ):
         if wrong:
             raise InputError(said)
 
@@ -29,6 +34,23 @@ def without_held_out_rows(recipe: Recipe) -> Recipe:
     if recipe.evaluation.path is None or says(recipe, "data.heldout_fraction"):
         return recipe
     return changed(recipe, {"data.heldout_fraction": 0.0})
+
+
+def _before(recipe: Recipe) -> list[tuple[bool, str]]:
+    """No evaluation before training."""
+    asked, key = recipe.evaluation, "evaluation.before=false"
+    nothing = not asked.samples and not asked.benchmarks
+    return [
+        (
+            not asked.before and nothing,
+            f"{key} with evaluation.samples=0: nothing is evaluated; leave one of them out",
+        ),
+        (
+            not asked.before and recipe.collapse.end,
+            f"{key} with collapse.end=true: a collapse shows against the policy at the start; "
+            "leave one of them out",
+        ),
+    ]
 
 
 def _rows(recipe: Recipe) -> list[tuple[bool, str]]:

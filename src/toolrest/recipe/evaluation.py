@@ -18,6 +18,9 @@ class Evaluation(Section):
     world's held-out tasks."""
     every: int = Field(default=0, ge=0)
     """Steps between evaluations on the way, into evaluation/curve.jsonl; 0: none."""
+    before: bool = True
+    """Whether the policy is evaluated before training too. False where that is known, as of many
+    runs from one policy: what a run gained is then not told."""
     samples: int = Field(default=256, ge=0)
     """Held-out prompts at most; 0: none."""
     batch_size: int = Field(default=128, ge=1)

@@ -146,6 +146,18 @@ def test_what_contradicts_them_is_refused(words, said):
         load_recipe(None, list(words))
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evaluation.samples=0"], "with evaluation.samples=0: nothing is evaluated"),
+        (["evaluation.every=8", "collapse.end=true"], "with collapse.end=true"),
+    ],
+)
+def test_no_evaluation_before_training_is_refused_where_one_is_needed(words, said):
+    with pytest.raises(InputError, match=rf"^evaluation.before=false {said}"):
+        load_recipe(None, ["evaluation.before=false", *words])
+
+
 def test_a_file_that_is_not_there_or_is_broken_is_refused_before_anything_is_spent(files):
     with pytest.raises(InputError, match=r"nope.jsonl: there is no such file"):
         preflight(load_recipe(None, [OWN[0], "evaluation.path=nope.jsonl"]))

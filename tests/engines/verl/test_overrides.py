@@ -84,6 +84,12 @@ def test_the_best_policy_of_verl_is_by_greedy_evaluations():
     assert asked.best_by == "greedy_reward" and settings("evaluation.every=10")
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_verl_validates_before_training_as_the_recipe_says(before):
+    found = settings(f"evaluation.before={str(before).lower()}")
+    assert found["trainer.val_before_train"] is before
+
+
 def test_a_forward_takes_a_processs_whole_part_by_default():
     found = settings("rollout.prompts_per_step=16", "rollout.group_size=8", "engine.processes=4")
     assert found[f"{ACTOR}.ppo_micro_batch_size_per_gpu"] == 32

@@ -90,7 +90,7 @@ class TrlEngine:
             model = _based(job, model)
         job.begin("training")
         curved = bool(job.is_evaluated and recipe.evaluation.every)
-        if curved and job.first == 0:
+        if curved and job.first == 0 and start is not None:
             evaluation.add(0, start)
         steps, ended = job.first, _ended(job, job.first)
         if ended is None and (steps == 0 or steps < recipe.max_steps):
@@ -174,6 +174,8 @@ def _train_in_parts(job: Job, evaluation: Evaluation) -> Outcome:
 
     def evaluated(when: str, folder: Path | None = None, step: int = 0) -> Result | None:
         if not job.heldout and not recipe.evaluation.benchmarks:
+            return None
+        if when == "before" and not recipe.evaluation.before:
             return None
         try:
             return evaluation.whole(load_policy(recipe, folder), when, step)

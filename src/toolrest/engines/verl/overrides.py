@@ -289,7 +289,7 @@ def _run(recipe: Recipe, name: str, paths: VerlPaths) -> dict[str, Any]:
         "trainer.max_actor_ckpt_to_keep": recipe.keep_checkpoints,
         "trainer.default_local_dir": str(paths.checkpoints),
         "trainer.resume_mode": "auto",
-        "trainer.val_before_train": paths.heldout is not None,
+        "trainer.val_before_train": paths.heldout is not None and recipe.evaluation.before,
         "trainer.test_freq": -1 if paths.heldout is None else every,
         "trainer.logger": ["console", "file", *recipe.report_to],
         "trainer.project_name": "toolrest",
