@@ -124,7 +124,7 @@ def refused_at_once(monkeypatch):
         raise AssertionError("the hub was asked")
 
     monkeypatch.setattr("toolrest.io.hub.why_unreachable", lambda: "there is no network")
-    monkeypatch.setattr("toolrest.preflight.why_unreachable", lambda: "there is no network")
+    monkeypatch.setattr("toolrest.doctor.preflight.why_unreachable", lambda: "there is no network")
     monkeypatch.setattr("datasets.load_dataset", ask)
 
 

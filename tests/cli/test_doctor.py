@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from toolrest.cli import doctor as command
 from toolrest.cli.main import app
-from toolrest.doctor import Check, Section, Status, examine
-from toolrest.doctor.check import guarded
+from toolrest.doctor.check import Check, Section, Status, guarded
+from toolrest.doctor.examine import examine
 from toolrest.errors import InputError
 
 
@@ -64,7 +64,7 @@ def test_a_gpu_of_choice():
 )
 def test_the_verdict(monkeypatch, statuses, verdict, code):
     section = Section("recipe", tuple(Check("a", status, "b", "c") for status in statuses))
-    monkeypatch.setattr("toolrest.doctor.examine", lambda *_, **__: iter([section]))
+    monkeypatch.setattr("toolrest.doctor.examine.examine", lambda *_, **__: iter([section]))
     result = run()
     assert result.exit_code == code and verdict in result.stdout
 

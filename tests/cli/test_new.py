@@ -13,8 +13,8 @@ from tiny_policies import write_policy
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
+from toolrest.doctor.preflight import preflight
 from toolrest.estimate.needs import Device
-from toolrest.preflight import preflight
 from toolrest.recipe import Recipe, load_recipe
 
 TOOL = {"type": "function", "function": {"name": "look", "description": "d", "parameters": {}}}
@@ -88,7 +88,7 @@ def test_a_name_on_the_hub_with_messages(monkeypatch):
     assert recipe.data.path == str(Path("rows.jsonl").absolute()) and recipe.data.think is True
     assert "24 rows of format messages, dialect of the policy's chat template" in done.stdout
     assert "--gpu-memory" in done.stdout
-    monkeypatch.setattr("toolrest.preflight.why_absent", lambda policy: None)
+    monkeypatch.setattr("toolrest.doctor.preflight.why_absent", lambda policy: None)
     room = type("Usage", (), {"free": 10**12})
     monkeypatch.setattr("shutil.disk_usage", lambda path: room)
     preflight(recipe)

@@ -200,7 +200,7 @@ def test_a_full_disk_is_one_line(monkeypatch, error):
 
 
 STOPPED = (
-    *("recipe.load_recipe", "preflight.preflight", "engines.common.ranks.join_ranks"),
+    *("recipe.load_recipe", "doctor.preflight.preflight", "engines.common.ranks.join_ranks"),
     *("runs.claims.new_run", "cli.work.quiet_libraries", "report.live.LiveView"),
     *("training.run_samples", "engines.trl.job.load_policy"),
 )
@@ -231,7 +231,7 @@ def test_what_is_stopped_before_anything_was_done_begins_again_by_the_same_comma
     ("where", "said"),
     [
         ("runs.claims.resumed_run", "the run is as it was. Go on with: the same command"),
-        ("preflight.preflight", "the run is as it was. Go on with: the same command"),
+        ("doctor.preflight.preflight", "the run is as it was. Go on with: the same command"),
         ("cli.work.quiet_libraries", "Go on with: toolrest train --resume runs/mine"),
     ],
 )

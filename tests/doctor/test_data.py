@@ -59,7 +59,7 @@ def test_a_file_that_is_not_there_and_one_of_no_known_format(tmp_path):
 
 
 def test_a_data_set_on_a_hub_that_cannot_be_reached(monkeypatch):
-    monkeypatch.setattr("toolrest.preflight.why_unreachable", lambda: "there is no network")
+    monkeypatch.setattr("toolrest.doctor.preflight.why_unreachable", lambda: "there is no network")
     _, (check,) = data.check_rows(Recipe(data={"path": "Team-ACE/ToolACE"}))
     assert check.status is Status.PROBLEM and "there is no network" in check.found
 

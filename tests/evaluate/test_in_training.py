@@ -11,10 +11,10 @@ from small_runs import FEW, metrics, questions, rows, toolrest
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
+from toolrest.doctor.preflight import preflight
 from toolrest.errors import InputError
 from toolrest.evaluate.bfcl.official import OfficialBFCL
 from toolrest.evaluate.in_training import benchmark_options, check_benchmarks, check_wording
-from toolrest.preflight import preflight
 from toolrest.recipe import load_recipe
 from toolrest.runs.folder import RunFolder
 

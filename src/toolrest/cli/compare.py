@@ -86,7 +86,7 @@ def compare(
         recipe = load_recipe(*split_arguments(arguments or []))
         if recipe.evaluation.samples == 0:
             raise InputError("evaluation.samples=0: a comparison needs held-out samples; use 256")
-        from toolrest.preflight import Place, preflight
+        from toolrest.doctor.preflight import Place, preflight
 
         new = not folder.plan.is_file()
         chosen = read_methods(methods)

@@ -37,9 +37,9 @@ def read_inputs(
     from toolrest.cli.work import quiet_libraries
     from toolrest.data.rows import find_file
     from toolrest.data.sources import Source
+    from toolrest.doctor.preflight import check_reachable
     from toolrest.errors import InputError
     from toolrest.io.hub import calm_hub
-    from toolrest.preflight import check_reachable
     from toolrest.recipe import load_recipe
     from toolrest.recipe.shipped import find_recipe, shipped_recipes
 

@@ -9,7 +9,7 @@ from toolrest.cli.recipes import ARGUMENTS, split_arguments
 from toolrest.io.terminal import say
 
 if TYPE_CHECKING:
-    from toolrest.doctor import Section
+    from toolrest.doctor.check import Section
 
 _MARKS = {
     "ok": ("ok", "green"),
@@ -44,7 +44,7 @@ def doctor(
         path, overrides = split_arguments(arguments or [])
         from rich.text import Text
 
-        from toolrest.doctor import examine
+        from toolrest.doctor.examine import examine
         from toolrest.io.console import console
 
         view, notices = console(), console(stderr=True)

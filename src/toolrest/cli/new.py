@@ -209,7 +209,7 @@ def _write(out: Path, text: str) -> None:
 def _say_next(recipe: "Recipe", out: Path, notes: list[str]) -> None:
     """What to do with the recipe, and with its run."""
     from toolrest.cli.plan import default_name, not_here
-    from toolrest.preflight import NEW
+    from toolrest.doctor.preflight import NEW
     from toolrest.recipe.write_new import command_word
 
     word = command_word(_as_argument(out))

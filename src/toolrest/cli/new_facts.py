@@ -16,11 +16,11 @@ from toolrest.data.prepared import KEYS as PREPARED
 from toolrest.data.rows import BadRow, Row, files_in, find_file, iterate_rows
 from toolrest.data.sample import Sample
 from toolrest.data.sources import Source, read_rows
+from toolrest.doctor.preflight import check_reachable, usable_rows
 from toolrest.errors import InputError, counted
 from toolrest.io.foreign import user_path
 from toolrest.io.hub import is_cached
 from toolrest.policy.folder import kept_policy, policy_path
-from toolrest.preflight import check_reachable, usable_rows
 from toolrest.recipe import EMBEDDED, Recipe, changed
 
 if TYPE_CHECKING:

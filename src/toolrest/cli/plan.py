@@ -7,7 +7,7 @@ from toolrest.errors import InputError, counted, file_name
 from toolrest.io.terminal import say
 
 if TYPE_CHECKING:
-    from toolrest.preflight import Place
+    from toolrest.doctor.preflight import Place
     from toolrest.recipe import Recipe
     from toolrest.runs.folder import RunFolder
 
@@ -41,7 +41,7 @@ def print_plan(
         InputError: it could not be.
     """
     from toolrest.core.dialects import AUTO
-    from toolrest.preflight import NEW, Place, preflight
+    from toolrest.doctor.preflight import NEW, Place, preflight
     from toolrest.recipe import dump_recipe
 
     place = NEW if run is None else Place(run.path, run=run)
@@ -197,7 +197,7 @@ def _print_verl_command(recipe: "Recipe", path: Path | None, place: "Place") -> 
 
 def not_here(recipe: "Recipe", place: "Place") -> list[str]:
     """What would stop the run on this machine, a line each; what is not asked of it is left out."""
-    from toolrest.preflight import checks_of
+    from toolrest.doctor.preflight import checks_of
 
     found = []
     for check in checks_of(place):

@@ -82,7 +82,7 @@ def train(
         if dry_run:
             print_plan(recipe, path)
             return
-        from toolrest.preflight import preflight
+        from toolrest.doctor.preflight import preflight
 
         preflight(recipe, name=recipe.name)
         from toolrest.engines.common.ranks import join_ranks
@@ -100,9 +100,9 @@ def train(
 def _resume(
     resume: str, overrides: list[str], dry_run: bool, quiet: bool, *, trusted: bool, accept: bool
 ) -> None:
+    from toolrest.doctor.preflight import Place, preflight
     from toolrest.engines.common.ranks import join_ranks
     from toolrest.io.files import write_whole
-    from toolrest.preflight import Place, preflight
     from toolrest.recipe import (
         check_resumable,
         check_trusted,

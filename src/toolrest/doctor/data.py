@@ -10,9 +10,9 @@ from toolrest.data.prompts import TemplateRefusal, hold_out, render_prompt
 from toolrest.data.sample import Sample
 from toolrest.data.sources import Source
 from toolrest.doctor.check import Check, Status
+from toolrest.doctor.preflight import ROWS, first_rows
 from toolrest.errors import InputError
 from toolrest.estimate.settings import Lengths, response_tokens
-from toolrest.preflight import ROWS, first_rows
 from toolrest.recipe import Recipe
 
 if TYPE_CHECKING:

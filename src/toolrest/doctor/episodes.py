@@ -7,11 +7,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from toolrest.doctor.check import Check, Status
+from toolrest.doctor.preflight import first_episodes
 from toolrest.engines.common.episode_rows import episode_samples, made_rows
 from toolrest.engines.common.episodes import environment_reward, recipe_limits
 from toolrest.environments.check import Fit, Verdict, check_environment
 from toolrest.errors import InputError
-from toolrest.preflight import first_episodes
 from toolrest.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from toolrest.errors import InputError, check_name, counted, short, unknown_name
 from toolrest.recipe.acting import check_environment
 from toolrest.recipe.branching import branching_checks
-from toolrest.recipe.collapse import collapse_checks
 from toolrest.recipe.evaluated import check_evaluation
 from toolrest.recipe.sharding import check_sharding
 
@@ -58,7 +57,7 @@ def check_recipe(recipe: Recipe) -> None:
     check_correctness(recipe.reward.correctness)
     check_environment(recipe)
     _check_split(recipe)
-    later = (*_quantised(recipe), *collapse_checks(recipe), *branching_checks(recipe))
+    later = (*_quantised(recipe), *branching_checks(recipe))
     for wrong, said in (*_ignored(recipe), *later):
         if wrong:
             raise InputError(said)

@@ -17,12 +17,8 @@ def check_evaluation(recipe: Recipe) -> None:
     Raises:
         InputError: the first thing that does not fit or would be ignored, with the mend.
     """
-    for wrong, said in (
-        *_before(recipe),
-        *_rows(recipe),
-        *_benchmarks(recipe),
-        *_on_the_way(recipe),
-    ):
+    found = (*_before(recipe), *_rows(recipe), *_benchmarks(recipe), *_on_the_way(recipe))
+    for wrong, said in (*found, *_collapse(recipe)):
         if wrong:
             raise InputError(said)
 
@@ -141,6 +137,50 @@ def _on_the_way(recipe: Recipe) -> list[tuple[bool, str]]:
         ),
         (
             judged and asked.every % steps > 0,
+            f"{key}: evaluation.every={asked.every} falls between optimiser steps on the same "
+            f"rollouts, where no checkpoint can be gone on from; use "
+            f"{-(-asked.every // steps) * steps}",
+        ),
+    ]
+
+
+def _collapse(recipe: Recipe) -> list[tuple[bool, str]]:
+    """An end of training at a collapse."""
+    if not recipe.collapse.end:
+        return []
+    key, asked = "collapse.end=true", recipe.evaluation
+    steps = recipe.steps_per_generation
+    return [
+        (
+            recipe.method != "rl",
+            f"{key} with method={recipe.method}: supervised learning is evaluated before and after "
+            "alone; leave it out",
+        ),
+        (
+            recipe.engine.name == "verl",
+            f"{key} with engine=verl: verl trains to its last step; leave it out",
+        ),
+        (
+            recipe.engine.sharding != "ddp",
+            f"{key} with engine.sharding={recipe.engine.sharding}: a policy in parts is evaluated "
+            "before and after alone; leave it out",
+        ),
+        (
+            recipe.environment.source is not None,
+            f"{key} with environment.source={recipe.environment.source}: the format of an "
+            "episode's turns is not measured; leave it out, or use evaluation.patience",
+        ),
+        (
+            not asked.samples,
+            f"{key} with evaluation.samples=0: nothing is evaluated; give evaluation.samples",
+        ),
+        (
+            not asked.every,
+            f"{key}: a collapse is looked for at the evaluations on the way; say after how many "
+            f"steps each is: evaluation.every={steps}",
+        ),
+        (
+            bool(asked.every % steps),
             f"{key}: evaluation.every={asked.every} falls between optimiser steps on the same "
             f"rollouts, where no checkpoint can be gone on from; use "
             f"{-(-asked.every // steps) * steps}",

@@ -7,13 +7,13 @@ import pytest
 from small_runs import rows
 
 from toolrest.core.dialects import get_dialect
+from toolrest.doctor.preflight import preflight
 from toolrest.engines.common.data import check_origins, report_data
 from toolrest.engines.common.run_rows import run_samples
 from toolrest.engines.verl.rows import write_rows
 from toolrest.errors import InputError
 from toolrest.policy.fitting import fit_recipe
 from toolrest.policy.tokenizer import load_tokenizer
-from toolrest.preflight import preflight
 from toolrest.recipe import dump_recipe, load_recipe, recipe_of_text
 from toolrest.runs.folder import RunFolder
 from toolrest.runs.origins import file_origins

@@ -22,7 +22,7 @@ from toolrest.runs.model_card import (
 )
 
 if TYPE_CHECKING:
-    from toolrest.engines.trl.trainer import ResTTrainer
+    from toolrest.engines.trl.scoring import ScoringTrainer
 
 _SETTINGS = (
     *("weighting", "weighting_options", "dialect", "credit", "entropy_source", "entropy_decay"),
@@ -45,7 +45,7 @@ def _name(weighting: str | Scheme) -> str:
     return name.lower() if isinstance(weighting, Rest | Official | Uniform) else name
 
 
-def trainer_card(trainer: ResTTrainer, name: str, dataset: str | None) -> ModelCard:
+def trainer_card(trainer: ScoringTrainer, name: str, dataset: str | None) -> ModelCard:
     """The card of a trainer's policy as it is now.
 
     Args:

@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
+from toolrest.doctor.preflight import Place, preflight
 from toolrest.engines.trl.checks import EXACT_LOSS_TYPES
 from toolrest.errors import InputError
-from toolrest.preflight import Place, preflight
 from toolrest.recipe import Recipe
 from toolrest.recipe.checks import LOSSES
 from toolrest.recipe.extras import REPORTERS, check_extras
@@ -80,7 +80,8 @@ def test_a_mistake_is_met_before_a_folder_is_made_and_in_a_dry_run_alike(absent,
 def test_torch_is_not_imported_for_them():
     code = (
         "import sys\n"
-        "from toolrest import preflight, io\n"
+        "from toolrest import io\n"
+        "from toolrest.doctor import preflight\n"
         "from toolrest.cli.main import app\n"
         "from toolrest.recipe import extras\n"
         "from typer.testing import CliRunner\n"
