@@ -106,7 +106,6 @@ class Lines:
         """None: they are in memory."""
         self._memory = io.BytesIO()
         self._hash = hashlib.sha256()
-        self._unwritten: list[bytes] = []
         self.ends: list[int] = []
         """Where each line ends, bytes."""
         self.declare: list[bool] = []

@@ -96,22 +96,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def reach(steps: Values, values: Values, level: float) -> float | None:
-    """The step at which a curve reaches a level first, between its points by straight lines.
-
-    Returns:
-        None where it never does.
-    """
-    if values[0] >= level:
-        return float(steps[0])
-    for index in range(1, len(steps)):
-        before, after = values[index - 1], values[index]
-        if after >= level:
-            part = (level - before) / (after - before)
-            return float(steps[index - 1] + part * (steps[index] - steps[index - 1]))
-    return None
-
-
 @dataclass(frozen=True)
 class StepRatio:
     """How many steps a method takes to the baseline's final level, over the baseline's steps."""
