@@ -28,6 +28,7 @@ from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.recipe import Recipe, dump_recipe
 from toolrest.runs.environment import begin_run
 from toolrest.runs.folder import RunFolder
+from toolrest.runs.taught import find_taught_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -73,8 +74,11 @@ def run_training(
     origin = ranks.first(
         lambda: check_origins(recipe, tokenizer, samples, run, accept_changed_data)
     )
+    taught = find_taught_rows(recipe) if ranks.main else None
     for note in (*notes, *fitted, *map(str, settings)) if ranks.main else ():
         view.note(note)
+    if taught is not None:
+        view.warn(taught)
     if not resume or settings:
         ranks.first(partial(_look_ahead, recipe, samples, tokenizer, view))
     first = ranks.first(partial(engine.first_step, recipe, run)) if resume else 0

@@ -40,7 +40,7 @@ def test_nothing_is_said_where_nothing_is_left(tmp_path):
 
 
 def test_a_generation_is_timed_where_nothing_is_finished(tmp_path, monkeypatch):
-    monkeypatch.setattr(ahead, "_timed", lambda recipe, threads, at_once: 30.0 * at_once)
+    monkeypatch.setattr(ahead, "_timed", lambda folder, recipe, threads, at_once: 30.0 * at_once)
     lines = said_of(CompareFolder(tmp_path), plan_of(), jobs=3)
     assert lines[0] == "8 runs; one generation is timed first"
     assert (
@@ -52,12 +52,15 @@ def test_a_generation_is_timed_where_nothing_is_finished(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_the_time_of_one_generation_is_that_of_a_real_one(tmp_path):
     small = RECIPE | {"rollout": RECIPE["rollout"] | {"max_response_tokens": 16}}
-    found = ahead._timed(plan_of(recipe=small).recipe, 1, 1)
+    killed = tmp_path / "timed-before"
+    killed.mkdir()
+    found = ahead._timed(CompareFolder(tmp_path), plan_of(recipe=small).recipe, 1, 1)
     assert 1.0 < found < 300.0
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
 def test_a_generation_that_fails_is_said(tmp_path):
     wrong = plan_of().recipe.model_copy(update={"policy": str(tmp_path / "none")})
     with pytest.raises(InputError, match=r"one generation, which was to tell.*failed: .*none"):
-        ahead._timed(wrong, 1, 1)
+        ahead._timed(CompareFolder(tmp_path), wrong, 1, 1)

@@ -72,6 +72,7 @@ def compare(
             load_plan,
             make_plan,
             make_stability_plan,
+            plan_taught_rows,
             read_seeds,
         )
         from toolrest.experiments.sameness import check_unchanged
@@ -113,6 +114,8 @@ def compare(
             plan = make_stability_plan(sized, make_grid(chosen, kept_rates), *shared)
         else:
             plan = make_plan(sized, chosen, *shared)
+        if (taught := plan_taught_rows(plan)) is not None:
+            say(taught, err=True)
         with only_one(folder):
             plan = keep_plan(folder, plan)
             check_unchanged(folder, plan)

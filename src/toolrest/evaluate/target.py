@@ -12,6 +12,7 @@ from toolrest.policy.wording import Wording, read_wording, wording_of
 from toolrest.recipe import EMBEDDED, Recipe, load_run_recipe
 from toolrest.runs.best import best_of
 from toolrest.runs.folder import RunFolder
+from toolrest.runs.taught import run_of_policy
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def find_target(policy: str, checkpoint: str = "last", trust_remote_code: bool =
             "leave it out, or name the run"
         )
     if policy != EMBEDDED and path.is_dir():
-        above = _run_of(path.resolve())
+        above = run_of_policy(path.resolve())
         recipe = Recipe(trust_remote_code=trust_remote_code)
         label = path.resolve().name
         if above is not None:
@@ -68,15 +69,6 @@ def find_target(policy: str, checkpoint: str = "last", trust_remote_code: bool =
         return Target(_of(recipe, path), label, above)
     recipe = Recipe(policy=policy, trust_remote_code=trust_remote_code)
     return Target(recipe, file_name(policy))
-
-
-def _run_of(folder: Path) -> RunFolder | None:
-    """The run that a folder is a checkpoint or a warm start of; None: of none.
-
-    TRL's are `checkpoints/checkpoint-N`, verl's `checkpoints/global_step_N/actor/huggingface`.
-    """
-    above = [RunFolder(each) for each in list(folder.parents)[:4]]
-    return next((run for run in above if run.recipe.is_file()), None)
 
 
 def _of(recipe: Recipe, folder: Path) -> Recipe:

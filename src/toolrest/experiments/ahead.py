@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,9 @@ from toolrest.io.foreign import is_number, parse_object
 from toolrest.io.redaction import redacted
 from toolrest.recipe import Recipe, changed, dump_recipe
 from toolrest.runs.folder import RunFolder
+
+_TIMED = "timed-"
+"""How the folder begins in which a generation is timed."""
 
 
 def say_ahead(folder: CompareFolder, plan: Plan, jobs: int, say: Callable[[str], object]) -> None:
@@ -44,7 +48,7 @@ def say_ahead(folder: CompareFolder, plan: Plan, jobs: int, say: Callable[[str],
     else:
         say(f"{left} runs; one generation is timed first")
         recipe = apply_method(plan.recipe, plan.methods[0])
-        each, how = _timed(recipe, plan.threads, at_once), "reckoned from one generation"
+        each, how = _timed(folder, recipe, plan.threads, at_once), "reckoned from one generation"
     whole = each * math.ceil(left / at_once)
     early = "; those that collapse end earlier" if plan.grid is not None else ""
     say(
@@ -62,13 +66,15 @@ def _seconds(run: RunFolder) -> float | None:
     return float(found) if is_number(found) else None
 
 
-def _timed(recipe: Recipe, threads: int, at_once: int) -> float:
+def _timed(folder: CompareFolder, recipe: Recipe, threads: int, at_once: int) -> float:
     """Seconds of a run, from as many runs of one generation as will be at once."""
     steps = recipe.steps_per_generation
     alone = {"evaluation.every": 0, "evaluation.save_best": False, "evaluation.metric": None}
     once = {"max_steps": steps, "save_steps": steps, "max_epochs": None}
     tried = changed(recipe, alone | {"collapse.end": False}).model_copy(update=once)
-    with tempfile.TemporaryDirectory(prefix="toolrest-") as place:
+    for left in folder.path.glob(f"{_TIMED}*"):  # by one that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_TIMED, dir=folder.path) as place:
         write_whole(Path(place, "recipe.yaml"), dump_recipe(tried))
         command = [sys.executable, "-c", "from toolrest.cli.main import main; main()", "train"]
         own = os.environ | {name: str(threads) for name in THREADS}

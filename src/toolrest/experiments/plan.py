@@ -21,6 +21,7 @@ from toolrest.io.files import read_text, write_whole
 from toolrest.io.plain_yaml import plain_values
 from toolrest.recipe import Recipe, changed, dump_recipe, names_code, parse_recipe
 from toolrest.runs.folder import RunFolder
+from toolrest.runs.taught import find_taught_rows
 
 _BROKEN = (
     *(yaml.YAMLError, InputError, OSError),
@@ -182,6 +183,12 @@ def keep_plan(folder: CompareFolder, plan: Plan) -> Plan:
         values["stability"] = plan.grid.to_dict()
     write_whole(folder.plan, yaml.safe_dump(values, sort_keys=False))
     return plan
+
+
+def plan_taught_rows(plan: Plan) -> str | None:
+    """What `find_taught_rows` tells of a seed of the plan; each holds out other rows."""
+    seeded = (plan.recipe.model_copy(update={"seed": seed}) for seed in plan.seeds)
+    return next(filter(None, map(find_taught_rows, seeded)), None)
 
 
 def check_kept_methods(recipe: Recipe, methods: Sequence[Method], folder: CompareFolder) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolrest.data.sample import Sample
-from toolrest.data.sources import answers_beside
+from toolrest.data.sources import Source, answers_beside
 from toolrest.environments.source import environment_file
 from toolrest.io.files import read_json, sha256_of
 from toolrest.io.foreign import user_path
@@ -52,9 +52,7 @@ def origins(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: str) -> di
 
 def file_origins(recipe: Recipe) -> dict[str, str]:
     """The part of `origins` that files and commits tell."""
-    found: dict[str, str] = {}
-    for source in (*recipe.sources, *recipe.evaluation_sources):
-        found |= _data(source.path)
+    found = data_origins([*recipe.sources, *recipe.evaluation_sources])
     found |= {f"policy {recipe.policy}: {name}": value for name, value in _policy(recipe).items()}
     for named in recipe.reward.functions:
         file = user_path(named.rpartition(":")[0], "reward.function")
@@ -63,6 +61,14 @@ def file_origins(recipe: Recipe) -> dict[str, str]:
     source = recipe.environment.source
     if source is not None and (file := environment_file(source)) is not None:
         found[f"environment {source}"] = sha256_of(file)
+    return found
+
+
+def data_origins(sources: Iterable[Source]) -> dict[str, str]:
+    """The part of `origins` that files and data sets of rows tell, by `data PATH`."""
+    found: dict[str, str] = {}
+    for source in sources:
+        found |= _data(source.path)
     return found
 
 
