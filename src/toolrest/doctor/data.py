@@ -87,15 +87,15 @@ def _enough(samples: list[Sample], recipe: Recipe) -> list[Check]:
     """A problem where all samples are known, and are too few for a step."""
     fraction = recipe.data.heldout_fraction if recipe.evaluation.samples else 0.0
     train, _ = hold_out(samples, fraction, recipe.seed)
-    if len(train) >= recipe.rollout.prompts_per_step:
+    least, said = recipe.rows_a_step
+    if len(train) >= least:
         return []
     return [
         Check(
             "rows",
             Status.PROBLEM,
-            f"{len(train)} samples to train on, fewer than "
-            f"rollout.prompts_per_step={recipe.rollout.prompts_per_step}",
-            f"rollout.prompts_per_step={max(1, len(train))} or less, or more rows",
+            f"{len(train)} samples to train on, fewer than {said}",
+            f"{said.partition('=')[0]}={max(1, len(train))} or less, or more rows",
         )
     ]
 

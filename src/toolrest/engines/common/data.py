@@ -92,10 +92,10 @@ def _own_rows(
         [fit.kept[place] for place in places]
         for places in hold_out_places(groups, fraction, recipe.seed)
     )
-    if len(train) < recipe.rollout.prompts_per_step:
+    least, said = recipe.rows_a_step
+    if len(train) < least:
         raise InputError(
-            f"data: {len(train)} rows are left to train on, fewer than "
-            f"rollout.prompts_per_step={recipe.rollout.prompts_per_step}; lower it, or raise "
+            f"data: {len(train)} rows are left to train on, fewer than {said}; lower it, or raise "
             "data.max_prompt_tokens"
         )
     return Samples(

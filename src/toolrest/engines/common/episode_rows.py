@@ -42,10 +42,10 @@ def _own_rows(recipe: Recipe) -> Samples:
         rows = [row for source in sources for row in _given(source.path)]
         fraction = recipe.data.heldout_fraction if count else 0.0
         train, heldout = hold_out(rows, fraction, recipe.seed)
-        if len(train) < recipe.rollout.prompts_per_step:
+        least, said = recipe.rows_a_step
+        if len(train) < least:
             raise InputError(
-                f"data: {len(train)} rows are left to train on, fewer than "
-                f"rollout.prompts_per_step={recipe.rollout.prompts_per_step}; lower it"
+                f"data: {len(train)} rows are left to train on, fewer than {said}; lower it"
             )
         return Samples(train, heldout, [])
     if recipe.environment.source == WORLD:

@@ -52,11 +52,11 @@ def step_samples(
     whole = episode_samples(recipe)
     steps, lengths, _ = _steps_of(recipe, tokenizer, whole.train, rows)
     fit = fit_prompts(steps, lengths, recipe.data.max_prompt_tokens)
-    if len(fit.kept) < recipe.rollout.prompts_per_step:
+    least, said = recipe.rows_a_step
+    if len(fit.kept) < least:
         raise InputError(
-            f"data: {len(fit.kept)} single steps are left to train on, fewer than "
-            f"rollout.prompts_per_step={recipe.rollout.prompts_per_step}; lower it, or raise "
-            "data.max_prompt_tokens"
+            f"data: {len(fit.kept)} single steps are left to train on, fewer than {said}; lower "
+            "it, or raise data.max_prompt_tokens"
         )
     return Samples(pick(steps, fit.kept), whole.heldout, fit.dropped, fit.refused)
 
