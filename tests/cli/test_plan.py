@@ -48,12 +48,8 @@ REFUSED = (
     ([*rows(20, LONG)], [], "every prompt is longer"),
     ([*rows(20, LONG), *rows(3)], [], "2 rows are left to train on"),
     ([*rows(70), {"messages": 5}], [], "row 70: messages is not a list of objects"),
-    ([*rows(20)], ["method=sft", "warm_start.batch_size=8"], "sft: no row has a demonstration"),
-    (
-        [*rows(20)],
-        ["method=sft"],
-        "18 rows are left to train on, fewer than warm_start.batch_size=32",
-    ),
+    ([*rows(20)], ["method=sft"], "sft: no row has a demonstration"),
+    ([*rows(1)], ["method=sft"], "sft: no row has a demonstration"),
     ([*rows(20)], ["warm_start.method=rsft"], "rsft: no row has a demonstration"),
 )
 

@@ -11,6 +11,7 @@ from toolrest.data.sample import Sample
 from toolrest.data.sources import Source
 from toolrest.doctor.check import Check, Status
 from toolrest.doctor.preflight import ROWS, first_rows
+from toolrest.engines.common.enough import least_rows
 from toolrest.errors import InputError
 from toolrest.estimate.settings import Lengths, response_tokens
 from toolrest.recipe import Recipe
@@ -87,15 +88,15 @@ def _enough(samples: list[Sample], recipe: Recipe) -> list[Check]:
     """A problem where all samples are known, and are too few for a step."""
     fraction = recipe.data.heldout_fraction if recipe.evaluation.samples else 0.0
     train, _ = hold_out(samples, fraction, recipe.seed)
-    least, said = recipe.rows_a_step
-    if len(train) >= least:
+    if len(train) >= least_rows(recipe):
         return []
     return [
         Check(
             "rows",
             Status.PROBLEM,
-            f"{len(train)} samples to train on, fewer than {said}",
-            f"{said.partition('=')[0]}={max(1, len(train))} or less, or more rows",
+            f"{len(train)} samples to train on, fewer than "
+            f"rollout.prompts_per_step={recipe.rollout.prompts_per_step}",
+            f"rollout.prompts_per_step={max(1, len(train))} or less, or more rows",
         )
     ]
 

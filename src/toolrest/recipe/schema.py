@@ -129,15 +129,6 @@ class Recipe(Section):
         return self.environment.source is not None and self.environment.train == "trajectories"
 
     @property
-    def rows_a_step(self) -> tuple[int, str]:
-        """The rows that a step draws at least, and `KEY=VALUE` of the key that says so."""
-        if self.method == "rl":
-            key, rows = "rollout.prompts_per_step", self.rollout.prompts_per_step
-        else:
-            key, rows = "warm_start.batch_size", self.warm_start.batch_size
-        return rows, f"{key}={rows}"
-
-    @property
     def sources(self) -> list[Source]:
         """Where its rows come from; none where it has the embedded world's tasks."""
         from toolrest.data.sources import Source

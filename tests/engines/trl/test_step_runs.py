@@ -48,12 +48,24 @@ def test_it_learns_from_responses_and_is_evaluated_in_episodes():
 
 @pytest.mark.slow
 def test_it_can_begin_with_supervised_steps():
-    toolrest("train", *FEW, "name=run", "method=sft", "warm_start.steps=1", "--quiet")
+    said = toolrest("train", *FEW, "name=run", "method=sft", "warm_start.steps=1")
+    assert "warm_start.batch_size=32, and there are 22 demonstrations: each step learns" in said
+    (step,) = read("runs/run/metrics.jsonl")
+    (again,) = _supervised_alone(22)
+    assert step["num_tokens"] == again["num_tokens"]
+    assert step["loss"] == pytest.approx(again["loss"], rel=1e-4)
     before, after = (
         json.loads(Path(f"runs/run/evaluation/{when}.json").read_text())
         for when in ("before", "after")
     )
     assert before["n"] == after["n"] == 2 and "turns" in after
+
+
+def _supervised_alone(batch):
+    """The metrics of the same step with a batch of all demonstrations."""
+    words = ("method=sft", "warm_start.steps=1", f"warm_start.batch_size={batch}", "--quiet")
+    toolrest("train", *FEW, "name=again", *words, "evaluation.samples=2")
+    return read("runs/again/metrics.jsonl")
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from toolrest.data.prompts import fit_prompts, hold_out_places
 from toolrest.data.sample import Sample
 from toolrest.data.stored import pick
+from toolrest.engines.common.enough import require_rows
 from toolrest.engines.common.reading import Rows, read_rows, remembered_hash
 from toolrest.errors import InputError, short_list
 from toolrest.io.files import write_json
@@ -92,12 +93,7 @@ def _own_rows(
         [fit.kept[place] for place in places]
         for places in hold_out_places(groups, fraction, recipe.seed)
     )
-    least, said = recipe.rows_a_step
-    if len(train) < least:
-        raise InputError(
-            f"data: {len(train)} rows are left to train on, fewer than {said}; lower it, or raise "
-            "data.max_prompt_tokens"
-        )
+    require_rows(recipe, len(train))
     return Samples(
         pick(rows.samples, train),
         list(pick(rows.samples, heldout)),

@@ -10,6 +10,7 @@ from toolrest.data.prompts import hold_out
 from toolrest.data.rows import BadRow, iterate_rows
 from toolrest.data.sample import Sample
 from toolrest.engines.common.data import Samples
+from toolrest.engines.common.enough import require_rows
 from toolrest.environments.adapters.bfcl_rows import bfcl_rows
 from toolrest.errors import InputError
 from toolrest.recipe import Recipe, changed
@@ -42,11 +43,7 @@ def _own_rows(recipe: Recipe) -> Samples:
         rows = [row for source in sources for row in _given(source.path)]
         fraction = recipe.data.heldout_fraction if count else 0.0
         train, heldout = hold_out(rows, fraction, recipe.seed)
-        least, said = recipe.rows_a_step
-        if len(train) < least:
-            raise InputError(
-                f"data: {len(train)} rows are left to train on, fewer than {said}; lower it"
-            )
+        require_rows(recipe, len(train), worded=False)
         return Samples(train, heldout, [])
     if recipe.environment.source == WORLD:
         from toolrest.world.chains import chain_rows

@@ -11,6 +11,7 @@ from toolrest.data.prompts import fit_prompts
 from toolrest.data.sample import Sample
 from toolrest.data.stored import pick
 from toolrest.engines.common.data import Samples, load_samples
+from toolrest.engines.common.enough import require_rows
 from toolrest.engines.common.episode_rows import episode_samples
 from toolrest.engines.common.reading import Rows, count_rows, read_rows
 from toolrest.errors import InputError
@@ -52,12 +53,7 @@ def step_samples(
     whole = episode_samples(recipe)
     steps, lengths, _ = _steps_of(recipe, tokenizer, whole.train, rows)
     fit = fit_prompts(steps, lengths, recipe.data.max_prompt_tokens)
-    least, said = recipe.rows_a_step
-    if len(fit.kept) < least:
-        raise InputError(
-            f"data: {len(fit.kept)} single steps are left to train on, fewer than {said}; lower "
-            "it, or raise data.max_prompt_tokens"
-        )
+    require_rows(recipe, len(fit.kept), "single steps")
     return Samples(pick(steps, fit.kept), whole.heldout, fit.dropped, fit.refused)
 
 

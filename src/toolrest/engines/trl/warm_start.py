@@ -70,6 +70,11 @@ def warm_start_with_trl(job: Job, policy: Policy, samples: Sequence[Sample]) -> 
         )
     if ranks.main:
         metrics.unlink(missing_ok=True)
+        if len(samples) < warm.batch_size:
+            job.view.note(
+                f"warm_start.batch_size={warm.batch_size}, and there are {len(samples)} "
+                "demonstrations: each step learns from all of them"
+            )
 
     def record(step: int, found: dict[str, Any]) -> None:
         row = {"step": step, **found}
