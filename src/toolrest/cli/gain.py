@@ -1,6 +1,7 @@
 """`toolrest gain`: how much a normalised step of each method improves a target at a policy."""
 
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -126,11 +127,9 @@ def _measure(
     targets: Sequence[str],
     batch: int | None,
 ) -> "Gains":
-    from rich.progress import BarColumn, Progress, TimeRemainingColumn
-
+    from toolrest.cli.progress import shown_progress
     from toolrest.errors import InputError
     from toolrest.experiments.gain_report import GainPlan, gain_at, passes
-    from toolrest.io.console import console, text_column
     from toolrest.policy.weights import load_policy
     from toolrest.rollout.sampler import shares_prefix
 
@@ -149,16 +148,16 @@ def _measure(
     shares_prefix(model, "shared_prefix")
     trained = _trained(model, sized)
     _check_size(sum(p.numel() for p in trained), prompts, len(targets))
-    columns = (text_column("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(), transient=True) as progress:
-        task = progress.add_task(label, total=prompts * passes(plan))
+    say(f"{label}: {prompts} prompts x {sized.rollout.group_size} responses are sampled", err=True)
+    passed = count(1)
+    with shown_progress(f"gradients of {label}", prompts * passes(plan)) as show:
         return gain_at(
             model,
             tokenizer,
             samples,
             sized,
             plan,
-            on_prompt=lambda: progress.advance(task),
+            on_prompt=lambda: show(next(passed)),
         )
 
 

@@ -87,10 +87,8 @@ def _refuse_environment(recipe: "Recipe") -> None:
 def _measure(
     recipe: "Recipe", folder: Path | None, label: str, prompts: int, names: list[str]
 ) -> dict[str, Any]:
-    from rich.progress import BarColumn, Progress, TimeRemainingColumn
-
+    from toolrest.cli.progress import shown_progress
     from toolrest.experiments.variance_report import variance_at
-    from toolrest.io.console import console, text_column
     from toolrest.policy.weights import load_policy
     from toolrest.rollout.sampler import shares_prefix
 
@@ -98,17 +96,9 @@ def _measure(
     model = load_policy(recipe, folder)
     shares_prefix(model, "shared_prefix")
     _check_size(sum(p.numel() for p in model.parameters()), prompts, len(names) + 1)
-    columns = (text_column("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(), transient=True) as progress:
-        task = progress.add_task(label, total=prompts * recipe.rollout.group_size)
-        found = variance_at(
-            model,
-            tokenizer,
-            samples,
-            recipe,
-            names,
-            lambda done: progress.update(task, completed=done),
-        )
+    say(f"{label}: {prompts} prompts x {recipe.rollout.group_size} responses are sampled", err=True)
+    with shown_progress(f"gradients of {label}", prompts * recipe.rollout.group_size) as show:
+        found = variance_at(model, tokenizer, samples, recipe, names, show)
     return {**found, "agreement": _agreement(found["regions"])}
 
 
