@@ -8,7 +8,8 @@ start; the gain of a step by region, of adapters on what it made; a comparison o
 there; API-Bank's items for every policy, greedily. Everything goes into --out, what is done is
 kept, and the same command goes on. At the end stands `table.md`: every method against the first
 one, item by item. On a GPU: `--recipe recipes/qwen3-0.6b-rlla.yaml
---policy Qwen/Qwen3-0.6B --items 399`, and overrides such as `max_steps=100`.
+--policy Qwen/Qwen3-0.6B --items 399`, and overrides such as `max_steps=100`. The methods llds and
+trust need several updates a generation, as by `optimizer.mini_batch=1`.
 The gain needs the extra `lora`.
 """
 

@@ -12,11 +12,21 @@ from toolrest.experiments.plan import CompareFolder, keep_plan, load_plan, make_
 from toolrest.recipe import Recipe, load_recipe
 
 IN_AN_ENVIRONMENT = ("steps", "trajectories", "turns")
+LATER_UPDATES = ("trust", "llds")
 
 
-def test_every_preset_fits_the_embedded_recipe():
+def test_presets_that_act_on_later_updates_need_one():
+    for name in LATER_UPDATES:
+        with pytest.raises(InputError, match="each generation has one update"):
+            check_methods(Recipe(), [PRESETS["grpo"], PRESETS[name]])
+
+
+def test_every_other_preset_fits_the_embedded_recipe():
     others = [each for name, each in PRESETS.items() if name not in IN_AN_ENVIRONMENT]
-    recipes = check_methods(Recipe(), others)
+    fits = [each for each in others if each.name not in LATER_UPDATES]
+    assert check_methods(Recipe(), fits).keys() == {each.name for each in fits}
+    two = load_recipe(None, ["optimizer.mini_batch=8", "save_steps=2", "max_steps=24"])
+    recipes = check_methods(two, others)
     assert recipes.keys() == PRESETS.keys() - set(IN_AN_ENVIRONMENT)
     assert recipes["grpo"].weighting.scheme == "uniform"
     assert recipes["dr_grpo"].optimizer.loss == "dr_grpo"

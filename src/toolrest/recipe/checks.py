@@ -244,6 +244,7 @@ def _check_engine(recipe: Recipe) -> None:
             f"optimizer.clip_by={recipe.optimizer.clip_by}: optimizer.loss={recipe.optimizer.loss} "
             "clips no token's ratio to a range around 1; use another loss, or leave it out"
         )
+    _check_later_updates(recipe)
     if recipe.advantage.filter_groups:
         raise InputError(
             "advantage.filter_groups: TRL samples no other groups in the place of those without a "
@@ -265,3 +266,21 @@ def _check_engine(recipe: Recipe) -> None:
             "no process has the whole policy on the way; use evaluation.every=0, and "
             "`toolrest evaluate RUN --checkpoint STEP` afterwards"
         )
+
+
+def _check_later_updates(recipe: Recipe) -> None:
+    """What acts from a generation's second update on needs one."""
+    if recipe.method != "rl" or recipe.steps_per_generation > 1:
+        return
+    optimizer, prompts = recipe.optimizer, recipe.rollout.prompts_per_step
+    said = {
+        f"clip_by={optimizer.clip_by}": optimizer.clip_by != "none",
+        f"llds={optimizer.llds:g}": optimizer.llds > 0,
+    }
+    for key, given in said.items():
+        if given:
+            half = f"optimizer.mini_batch={prompts // 2} or " if prompts % 2 == 0 else ""
+            raise InputError(
+                f"optimizer.{key}: each generation has one update, of the policy that sampled it, "
+                f"on which this does nothing; use {half}optimizer.iterations=2, or leave it out"
+            )

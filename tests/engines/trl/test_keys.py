@@ -66,7 +66,12 @@ def test_each_key_is_told_to_trl(tmp_path):
         *("optimizer.schedule=cosine", "optimizer.warmup_steps=3", "optimizer.weight_decay=0.1"),
         *("optimizer.beta=0.003", "optimizer.name=paged_adamw_8bit"),
         *("optimizer.mask_truncated=true", "rollout.top_p=0.9", "rollout.top_k=40"),
-        *("rollout.min_p=0.02", "optimizer.clip_by=region_entropy", "optimizer.llds=0.1"),
+        *(
+            "rollout.min_p=0.02",
+            "optimizer.iterations=2",
+            "optimizer.clip_by=region_entropy",
+            "optimizer.llds=0.1",
+        ),
     )
     assert (config.lr_scheduler_type, config.warmup_steps) == ("cosine", 3)
     assert (config.weight_decay, config.beta) == (0.1, 0.003)
