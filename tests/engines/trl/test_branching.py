@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -16,8 +18,9 @@ from toolrest.engines.trl.config import ResTConfig
 from toolrest.engines.trl.launch import train_with_trl
 from toolrest.engines.trl.rollout import shared_prefix_rollout
 from toolrest.errors import InputError
+from toolrest.policy.speech import read_speech
 from toolrest.policy.weights import load_policy
-from toolrest.recipe import load_recipe
+from toolrest.recipe import Recipe, load_recipe
 from toolrest.world.tasks import Split, make_samples
 
 SMALL = (
@@ -164,3 +167,40 @@ def test_the_rows_of_a_family_are_next_to_each_other():
     forks = torch.tensor([1, 1, 2, 2])
     found = fork_advantages(torch.tensor([1.0, 0.0, 1.0, 0.0]), Families(forks, 4, 2), 3)
     assert torch.equal(found[0, 1:], -found[1, 1:]) and torch.equal(found[2, 2:], -found[3, 2:])
+
+
+def stub_trainer(model, tokenizer, prompts, **more):
+    """What `shared_prefix_rollout` reads of a trainer whose groups of four have families of two."""
+    dialect = get_dialect("rlla")
+    speech = read_speech(tokenizer, dialect, model.generation_config)
+    given = {
+        "config": SimpleNamespace(branches=2),
+        "args": SimpleNamespace(branches=2),
+        "accelerator": SimpleNamespace(
+            unwrap_model=lambda model: model, num_processes=1, process_index=0
+        ),
+        "num_generations": 4,
+        "_tokenize_prompts": lambda _: (prompts, None, {}),
+    }
+    drawn = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": None}
+    return SimpleNamespace(
+        model=model,
+        dialect=dialect,
+        speech=speech,
+        vocabulary=speech.vocabulary,
+        eos_token_ids=list(speech.stop_ids),
+        max_completion_length=8,
+        **given | drawn | more,
+    )
+
+
+def test_groups_of_equal_prompts_side_by_side_branch_each_by_itself(embedded_tokenizer):
+    """Two rows of one prompt, and one of another: groups of 4, and not of 8 and 4."""
+    prompts = [[5, 6, 7]] * 8 + [[8, 9, 10, 11]] * 4
+    trainer = stub_trainer(load_policy(Recipe()).train(), embedded_tokenizer, prompts)
+    found = shared_prefix_rollout(["a"] * 12, cast(Any, trainer))
+    ids, forks = found["completion_ids"], found["forks"]
+    assert len(ids) == len(forks) == 12
+    for row in range(0, 12, 2):
+        fork = forks[row]
+        assert forks[row + 1] == fork and ids[row][:fork] == ids[row + 1][:fork]
