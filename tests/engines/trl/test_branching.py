@@ -204,3 +204,21 @@ def test_groups_of_equal_prompts_side_by_side_branch_each_by_itself(embedded_tok
     for row in range(0, 12, 2):
         fork = forks[row]
         assert forks[row + 1] == fork and ids[row][:fork] == ids[row + 1][:fork]
+
+
+@pytest.mark.slow
+def test_forks_of_truncated_responses_are_counted_though_the_loss_leaves_them_out(
+    tmp_path, embedded_tokenizer
+):
+    told = []
+    for left_out in ("false", "true"):
+        cut = ("rollout.max_response_tokens=44", f"optimizer.mask_truncated={left_out}")
+        recipe = load_recipe(None, [*SMALL, "max_steps=1", *cut])
+        folder = tmp_path / left_out
+        folder.mkdir()
+        job = make_job(recipe, folder, embedded_tokenizer, make_samples(Split.TRAIN, 8))
+        train_with_trl(job, load_policy(recipe), lambda _: None)
+        told.append(json.loads(job.run.metrics.read_text().splitlines()[0]))
+    assert 0 < told[0]["completions/clipped_ratio"] < 1 and told[0]["forks/forked"] > 0
+    for name in ("forks/forked", "forks/shared_tokens", "num_tokens"):
+        assert told[0][name] == told[1][name], name
