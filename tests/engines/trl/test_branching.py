@@ -15,6 +15,7 @@ from toolrest.core.dialects import get_dialect
 from toolrest.core.forks import Families, fork_advantages
 from toolrest.engines.trl.branch_checks import check_branches, check_forks
 from toolrest.engines.trl.config import ResTConfig
+from toolrest.engines.trl.job import TrlEngine
 from toolrest.engines.trl.launch import train_with_trl
 from toolrest.engines.trl.rollout import shared_prefix_rollout
 from toolrest.errors import InputError
@@ -159,7 +160,7 @@ def test_settings_that_would_not_branch_are_refused(tmp_path, changed, rollout, 
 def test_a_dialect_in_which_no_start_is_seen_is_refused():
     for name in ("rlla", "hermes", "llama3"):
         check_forks(get_dialect(name))
-    with pytest.raises(InputError, match="the dialect pythonic are not found"):
+    with pytest.raises(InputError, match="branches with the dialect pythonic"):
         check_forks(get_dialect("pythonic"))
 
 
@@ -222,3 +223,22 @@ def test_forks_of_truncated_responses_are_counted_though_the_loss_leaves_them_ou
     assert 0 < told[0]["completions/clipped_ratio"] < 1 and told[0]["forks/forked"] > 0
     for name in ("forks/forked", "forks/shared_tokens", "num_tokens"):
         assert told[0][name] == told[1][name], name
+
+
+@pytest.mark.parametrize(
+    ("dialect", "shares", "said"),
+    [
+        ("pythonic", True, "rollout.branches=2 with dialect=pythonic: .*credit=response"),
+        ("rlla", False, "add rollout.sampler=shared_prefix"),
+    ],
+)
+def test_a_policy_that_would_not_branch_is_refused_before_it_is_evaluated(
+    tmp_path, embedded_tokenizer, monkeypatch, dialect, shares, said
+):
+    """The dialect may be the chat template's, and the sampler follows from the policy's device."""
+    monkeypatch.setattr("toolrest.engines.trl.job.shares_prefix", lambda model, sampler: shares)
+    recipe = load_recipe(None, [*SMALL]).model_copy(update={"dialect": dialect})
+    asked = make_job(recipe, tmp_path, embedded_tokenizer, make_samples(Split.TRAIN, 8))
+    evaluation: Any = None  # which would have been called
+    with pytest.raises(InputError, match=said):
+        TrlEngine().train(asked, evaluation)
