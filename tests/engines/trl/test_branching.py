@@ -79,18 +79,23 @@ def test_what_is_trained_on_is_credited_by_forks(tmp_path, embedded_tokenizer, m
     seen = []
 
     def noted(rewards, families, width, **more):
-        seen.append((rewards, families, width, more))
-        return fork_advantages(rewards, families, width, **more)
+        found = fork_advantages(rewards, families, width, **more)
+        seen.append((rewards, families, found, more))
+        return found
 
     monkeypatch.setattr(scoring, "fork_advantages", noted)
     recipe = load_recipe(None, [*SMALL, "max_steps=1", "advantage.scale=none"])
     job = make_job(recipe, tmp_path, embedded_tokenizer, make_samples(Split.TRAIN, 8))
     train_with_trl(job, load_policy(recipe), lambda _: None)
-    [(rewards, families, _, more)] = seen
+    [(rewards, families, found, more)] = seen
     rows = rows_of(job.run, 1)
     assert isinstance(families, Families) and more == {"scale": "none"}
     assert rewards.tolist() == pytest.approx([each["reward"]["total"] for each in rows])
     assert families.forks.tolist() == [each["fork"] for each in rows]
+    for row, each in enumerate(rows):
+        shown = found[row, : len(each["ids"])].tolist()
+        assert each["advantages"] == pytest.approx(shown, abs=1e-4)
+    assert any(len(set(each["advantages"])) == 2 for each in rows)
 
 
 @pytest.mark.slow

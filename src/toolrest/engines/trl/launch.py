@@ -312,6 +312,9 @@ def _rollout_writer(job: Job, model: PreTrainedModel) -> Callable[[RolloutBatch]
                 "regions": [Region(r).name.lower() for r in batch.regions[row][kept].tolist()],
                 "weights": [round(w, 4) for w in batch.weights[row][kept].tolist()],
             }
+            if batch.credited is not None:
+                credited = batch.credited[row][kept].tolist()
+                record["advantages"] = [round(each, 4) for each in credited]
             if batch.forks is not None:
                 record["fork"] = int(batch.forks[row])
             if batch.entropies is not None:

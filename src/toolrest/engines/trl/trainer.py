@@ -222,6 +222,7 @@ class ResTTrainer(ActingTrainer):
                     regions=regions,
                     weights=weights,
                     advantages=advantages,
+                    credited=credited if credited.dim() == 2 else None,
                     entropies=None if tokens is None else tokens.entropy,
                     breakdowns=generation.breakdowns,
                     openings=generation.openings,
