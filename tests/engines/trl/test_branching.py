@@ -153,6 +153,8 @@ def config(tmp_path, **more):
         ),
         ({"credit_discount": 0.5}, shared_prefix_rollout, False, "leave it out"),
         ({"branches": 3}, shared_prefix_rollout, False, "is not two families of 3"),
+        ({"repetition_penalty": 1.2}, shared_prefix_rollout, False, "repetition_penalty and"),
+        ({"generation_kwargs": {"top_h": 0.4}}, shared_prefix_rollout, False, "generation_kwargs"),
     ],
 )
 def test_settings_that_would_not_branch_are_refused(tmp_path, changed, rollout, acts, said):

@@ -51,6 +51,11 @@ def check_branches(
             reads_signal,
             f"{key}: regions' signal is measured of independent responses; use another weighting",
         ),
+        (
+            args.repetition_penalty != 1.0 or bool(args.generation_kwargs),
+            f"{key}: tokens are drawn by temperature, top_p, top_k and min_p alone; leave "
+            "repetition_penalty and generation_kwargs out",
+        ),
         (acts, f"{key}: responses branch within one turn; leave tools and environments out"),
         (
             args.multi_objective_aggregation != "sum_then_normalize",
