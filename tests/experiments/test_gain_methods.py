@@ -125,6 +125,7 @@ def test_the_target_s_credit_by_hand(measured):
         ((), "grpo:optimizer.loss=bnpo", "optimizer.loss=bnpo"),
         (("environment.source=world",), "rest", "environment.source=world"),
         (("optimizer.mask_truncated=true",), "rest", "optimizer.mask_truncated"),
+        (("rollout.branches=2", "advantage.credit=forks"), "rest", "rollout.branches=2"),
         (("lora.rank=2", "lora.dropout=0.1"), "rest", "lora.dropout=0.1"),
     ],
 )

@@ -202,6 +202,10 @@ def test_true_and_false_where_a_number_is_due_are_explained(written, said):
             r"^optimizer.clip_by=region_entropy: .*use optimizer.iterations=2, or leave it out",
         ),
         (
+            ["engine.processes=2", "rollout.prompts_per_step=3", "advantage.credit=spans"],
+            "advantage.credit=spans with engine.processes=2: .* rollout.prompts_per_step=4",
+        ),
+        (
             ["optimizer.clip_by=region_entropy", "optimizer.loss=cispo"],
             "optimizer.loss=cispo clips no token's ratio",
         ),

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from report_pages import a_run
 
 from toolrest.recipe import Recipe, dump_recipe
 from toolrest.report.page_of_runs import rollouts
@@ -196,3 +197,17 @@ def test_responses_have_a_budget_of_characters_and_the_last_step_stays(tmp_path,
     assert [group["step"] for group in made] == [1, 6, 11, 16]
     assert len(json.dumps(made)) <= 6000
     assert sampled.startswith("4 responses of 4 groups from 4 of 16 steps")
+
+
+def test_a_token_s_own_advantage_is_kept_where_each_token_has_one(tmp_path):
+    """Rollouts of before have none."""
+    a_run(tmp_path, steps=1)
+    file = tmp_path / "rollouts" / "step-000000.jsonl"
+    first, *others = file.read_text().splitlines()
+    advantages = [1.5, 1.5, 1.5, -0.5, -0.5]
+    file.write_text(
+        "\n".join([json.dumps(json.loads(first) | {"advantages": advantages}), *others])
+    )
+    made, _ = rollout_groups(RunFolder(tmp_path), 1e6, TokenTexts(tmp_path, []), [])
+    rows = [row for group in made for row in group["rows"]]
+    assert [row.get("advantages") for row in rows] == [advantages] + [None] * (len(rows) - 1)

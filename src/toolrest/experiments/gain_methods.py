@@ -38,6 +38,7 @@ _LOSSES = ("grpo", "dr_grpo")
 _PLAIN = {
     "environment.source": "a gain is measured of single responses, and not of episodes",
     "reward.function": "a gain is measured by the rules' reward",
+    "rollout.branches": "a gain is of independent responses, with advantage.credit=response",
     "optimizer.mask_truncated": "a gain counts truncated responses as the others",
     "optimizer.beta": "the KL term's gradient is not measured",
     "advantage.filter_groups": "a gain counts every group",

@@ -212,6 +212,13 @@ def _check_split(recipe: Recipe) -> None:
             f"{responses} responses of an optimiser step "
             "(rollout.prompts_per_step or optimizer.mini_batch, times rollout.group_size)"
         )
+    credit = recipe.advantage.credit
+    if recipe.engine.name == "trl" and credit != "response" and prompts % processes:
+        raise InputError(
+            f"advantage.credit={credit} with engine.processes={recipe.engine.processes}: "
+            f"{processes} processes would cut a group in two, whose responses are compared; use "
+            f"rollout.prompts_per_step={-(-prompts // processes) * processes}"
+        )
     micro = recipe.optimizer.micro_batch
     if micro is not None and recipe.optimizer.micro_tokens is not None:
         raise InputError(

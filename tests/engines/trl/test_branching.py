@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -13,11 +15,13 @@ from toolrest.core.dialects import get_dialect
 from toolrest.core.forks import Families, fork_advantages
 from toolrest.engines.trl.branch_checks import check_branches, check_forks
 from toolrest.engines.trl.config import ResTConfig
+from toolrest.engines.trl.job import TrlEngine
 from toolrest.engines.trl.launch import train_with_trl
 from toolrest.engines.trl.rollout import shared_prefix_rollout
 from toolrest.errors import InputError
+from toolrest.policy.speech import read_speech
 from toolrest.policy.weights import load_policy
-from toolrest.recipe import load_recipe
+from toolrest.recipe import Recipe, load_recipe
 from toolrest.world.tasks import Split, make_samples
 
 SMALL = (
@@ -75,18 +79,23 @@ def test_what_is_trained_on_is_credited_by_forks(tmp_path, embedded_tokenizer, m
     seen = []
 
     def noted(rewards, families, width, **more):
-        seen.append((rewards, families, width, more))
-        return fork_advantages(rewards, families, width, **more)
+        found = fork_advantages(rewards, families, width, **more)
+        seen.append((rewards, families, found, more))
+        return found
 
     monkeypatch.setattr(scoring, "fork_advantages", noted)
     recipe = load_recipe(None, [*SMALL, "max_steps=1", "advantage.scale=none"])
     job = make_job(recipe, tmp_path, embedded_tokenizer, make_samples(Split.TRAIN, 8))
     train_with_trl(job, load_policy(recipe), lambda _: None)
-    [(rewards, families, _, more)] = seen
+    [(rewards, families, found, more)] = seen
     rows = rows_of(job.run, 1)
     assert isinstance(families, Families) and more == {"scale": "none"}
     assert rewards.tolist() == pytest.approx([each["reward"]["total"] for each in rows])
     assert families.forks.tolist() == [each["fork"] for each in rows]
+    for row, each in enumerate(rows):
+        shown = found[row, : len(each["ids"])].tolist()
+        assert each["advantages"] == pytest.approx(shown, abs=1e-4)
+    assert any(len(set(each["advantages"])) == 2 for each in rows)
 
 
 @pytest.mark.slow
@@ -144,6 +153,8 @@ def config(tmp_path, **more):
         ),
         ({"credit_discount": 0.5}, shared_prefix_rollout, False, "leave it out"),
         ({"branches": 3}, shared_prefix_rollout, False, "is not two families of 3"),
+        ({"repetition_penalty": 1.2}, shared_prefix_rollout, False, "repetition_penalty and"),
+        ({"generation_kwargs": {"top_h": 0.4}}, shared_prefix_rollout, False, "generation_kwargs"),
     ],
 )
 def test_settings_that_would_not_branch_are_refused(tmp_path, changed, rollout, acts, said):
@@ -156,7 +167,7 @@ def test_settings_that_would_not_branch_are_refused(tmp_path, changed, rollout, 
 def test_a_dialect_in_which_no_start_is_seen_is_refused():
     for name in ("rlla", "hermes", "llama3"):
         check_forks(get_dialect(name))
-    with pytest.raises(InputError, match="the dialect pythonic are not found"):
+    with pytest.raises(InputError, match="branches with the dialect pythonic"):
         check_forks(get_dialect("pythonic"))
 
 
@@ -164,3 +175,77 @@ def test_the_rows_of_a_family_are_next_to_each_other():
     forks = torch.tensor([1, 1, 2, 2])
     found = fork_advantages(torch.tensor([1.0, 0.0, 1.0, 0.0]), Families(forks, 4, 2), 3)
     assert torch.equal(found[0, 1:], -found[1, 1:]) and torch.equal(found[2, 2:], -found[3, 2:])
+
+
+def stub_trainer(model, tokenizer, prompts, **more):
+    """What `shared_prefix_rollout` reads of a trainer whose groups of four have families of two."""
+    dialect = get_dialect("rlla")
+    speech = read_speech(tokenizer, dialect, model.generation_config)
+    given = {
+        "config": SimpleNamespace(branches=2),
+        "args": SimpleNamespace(branches=2),
+        "accelerator": SimpleNamespace(
+            unwrap_model=lambda model: model, num_processes=1, process_index=0
+        ),
+        "num_generations": 4,
+        "_tokenize_prompts": lambda _: (prompts, None, {}),
+    }
+    drawn = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": None}
+    return SimpleNamespace(
+        model=model,
+        dialect=dialect,
+        speech=speech,
+        vocabulary=speech.vocabulary,
+        eos_token_ids=list(speech.stop_ids),
+        max_completion_length=8,
+        **given | drawn | more,
+    )
+
+
+def test_groups_of_equal_prompts_side_by_side_branch_each_by_itself(embedded_tokenizer):
+    """Two rows of one prompt, and one of another: groups of 4, and not of 8 and 4."""
+    prompts = [[5, 6, 7]] * 8 + [[8, 9, 10, 11]] * 4
+    trainer = stub_trainer(load_policy(Recipe()).train(), embedded_tokenizer, prompts)
+    found = shared_prefix_rollout(["a"] * 12, cast(Any, trainer))
+    ids, forks = found["completion_ids"], found["forks"]
+    assert len(ids) == len(forks) == 12
+    for row in range(0, 12, 2):
+        fork = forks[row]
+        assert forks[row + 1] == fork and ids[row][:fork] == ids[row + 1][:fork]
+
+
+@pytest.mark.slow
+def test_forks_of_truncated_responses_are_counted_though_the_loss_leaves_them_out(
+    tmp_path, embedded_tokenizer
+):
+    told = []
+    for left_out in ("false", "true"):
+        cut = ("rollout.max_response_tokens=44", f"optimizer.mask_truncated={left_out}")
+        recipe = load_recipe(None, [*SMALL, "max_steps=1", *cut])
+        folder = tmp_path / left_out
+        folder.mkdir()
+        job = make_job(recipe, folder, embedded_tokenizer, make_samples(Split.TRAIN, 8))
+        train_with_trl(job, load_policy(recipe), lambda _: None)
+        told.append(json.loads(job.run.metrics.read_text().splitlines()[0]))
+    assert 0 < told[0]["completions/clipped_ratio"] < 1 and told[0]["forks/forked"] > 0
+    for name in ("forks/forked", "forks/shared_tokens", "num_tokens"):
+        assert told[0][name] == told[1][name], name
+
+
+@pytest.mark.parametrize(
+    ("dialect", "shares", "said"),
+    [
+        ("pythonic", True, "rollout.branches=2 with dialect=pythonic: .*credit=response"),
+        ("rlla", False, "add rollout.sampler=shared_prefix"),
+    ],
+)
+def test_a_policy_that_would_not_branch_is_refused_before_it_is_evaluated(
+    tmp_path, embedded_tokenizer, monkeypatch, dialect, shares, said
+):
+    """The dialect may be the chat template's, and the sampler follows from the policy's device."""
+    monkeypatch.setattr("toolrest.engines.trl.job.shares_prefix", lambda model, sampler: shares)
+    recipe = load_recipe(None, [*SMALL]).model_copy(update={"dialect": dialect})
+    asked = make_job(recipe, tmp_path, embedded_tokenizer, make_samples(Split.TRAIN, 8))
+    evaluation: Any = None  # which would have been called
+    with pytest.raises(InputError, match=said):
+        TrlEngine().train(asked, evaluation)

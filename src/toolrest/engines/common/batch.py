@@ -32,13 +32,15 @@ class RolloutBatch:
     weights: torch.Tensor
     """Weight of each token, [B, T]."""
     advantages: torch.Tensor
-    """One advantage a response, [B]."""
+    """One advantage a response, [B]: GRPO's, whatever its tokens are credited with."""
     entropies: torch.Tensor | None
     """Entropy of the distribution that each token was drawn from, nats, [B, T], if measured."""
     breakdowns: Sequence[RewardBreakdown]
     """Reward parts, one a response; empty where no `ToolReward` is used."""
     episodes: Played | None = None
     """The episodes that they are, one a response; None: there is no environment."""
+    credited: torch.Tensor | None = None
+    """The advantage of each token before its weight, [B, T]; None: its response's."""
     forks: torch.Tensor | None = None
     """The first token of each response that its siblings do not share, int64, [B]; None: no group
     branches."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from toolrest.core.dialects import Dialect, ToolCall
+from toolrest.core.dialects import Dialect, ToolCall, get_dialect
 from toolrest.core.forks import Families, decision_starts
 from toolrest.engines.trl.config import Credit, ResTConfig
 from toolrest.engines.trl.rollout import shared_prefix_rollout
 from toolrest.errors import InputError
+from toolrest.recipe import Recipe
+
+_UNSEEN = "its names and values are not found while they are written, as they are in JSON"
+"""Why a dialect cannot branch."""
 
 
 def check_branches(
@@ -47,6 +51,11 @@ def check_branches(
             reads_signal,
             f"{key}: regions' signal is measured of independent responses; use another weighting",
         ),
+        (
+            args.repetition_penalty != 1.0 or bool(args.generation_kwargs),
+            f"{key}: tokens are drawn by temperature, top_p, top_k and min_p alone; leave "
+            "repetition_penalty and generation_kwargs out",
+        ),
         (acts, f"{key}: responses branch within one turn; leave tools and environments out"),
         (
             args.multi_objective_aggregation != "sum_then_normalize",
@@ -63,16 +72,44 @@ def check_branches(
         raise InputError(f"{key} with num_generations={args.num_generations}: {error}") from error
 
 
+def check_sampling(recipe: Recipe, *, shares: bool) -> None:
+    """Refuse a recipe whose groups would not branch.
+
+    Args:
+        recipe: fitted to its policy's chat template.
+        shares: whether the sampler that shares prompts samples its policy.
+
+    Raises:
+        InputError: naming the reason and the mend.
+    """
+    key = f"rollout.branches={recipe.rollout.branches}"
+    if not shares:
+        raise InputError(
+            f"{key}: here groups are sampled by transformers' generate, which does not go on from "
+            "a part of a response; add rollout.sampler=shared_prefix"
+        )
+    if not _seen_starts(get_dialect(recipe.dialect)):
+        raise InputError(
+            f"{key} with dialect={recipe.dialect}: {_UNSEEN}; use rollout.branches=1 "
+            "advantage.credit=response"
+        )
+
+
 def check_forks(dialect: Dialect) -> None:
     """Refuse a dialect whose calls begin nowhere that is seen.
 
     Raises:
         InputError: naming it.
     """
+    if not _seen_starts(dialect):
+        raise InputError(
+            f"branches with the dialect {dialect.name}: {_UNSEEN}; use branches=1, "
+            "credit='response'"
+        )
+
+
+def _seen_starts(dialect: Dialect) -> bool:
+    """Whether a name and a value are seen to begin while a call is written."""
     text = dialect.write(thought="a", calls=[ToolCall("pay", {"to": "Ann"})], response=None)
     tokens = [bytes([each]) for each in text.encode()]
-    if len(decision_starts(tokens, dialect)) < 2:
-        raise InputError(
-            f"branches: names and values of the dialect {dialect.name} are not found while they "
-            "are written, as they are where calls are JSON; use credit='response'"
-        )
+    return len(decision_starts(tokens, dialect)) >= 2

@@ -150,11 +150,15 @@ def _check_fits(recipe: Recipe, model: PreTrainedModel) -> None:
     """Check, before anything is sampled, that the policy has what the recipe names of it.
 
     Raises:
-        InputError: it has no module of a name in `lora.target_modules`, or its attention is none
-            that the recipe's sampler computes.
+        InputError: it has no module of a name in `lora.target_modules`, its attention is none that
+            the recipe's sampler computes, or groups are to branch and do not.
     """
     if recipe.method == "rl" and recipe.rollout.sampler != "vllm":
-        shares_prefix(model, recipe.rollout.sampler)
+        shares = shares_prefix(model, recipe.rollout.sampler)
+        if recipe.rollout.branches > 1:
+            from toolrest.engines.trl.branch_checks import check_sampling
+
+            check_sampling(recipe, shares=shares)
     for named in recipe.lora.names or () if recipe.lora.rank else ():
         layers = [name for name, _ in model.named_modules()]
         if not any(name == named or name.endswith(f".{named}") for name in layers):

@@ -27,7 +27,6 @@ from toolrest.engines.trl.rollout import shared_prefix_rollout
 from toolrest.engines.trl.rows import training_rows
 from toolrest.engines.trl.settings import check_precision, lora_config, uses_bfloat16
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer, RolloutBatch
-from toolrest.errors import InputError
 from toolrest.io.files import write_whole
 from toolrest.policy.folder import adapted_policy
 from toolrest.policy.own_code import needs_own_code
@@ -251,15 +250,7 @@ def _rollout_function(recipe: Recipe, model: PreTrainedModel) -> Any:
         return None
     if is_parted(recipe):  # its processes forward in step, and all through what is sharded
         return None
-    if shares_prefix(model, recipe.rollout.sampler):
-        return shared_prefix_rollout
-    if recipe.rollout.branches > 1:
-        raise InputError(
-            f"rollout.branches={recipe.rollout.branches}: here groups are sampled by transformers' "
-            "generate, which does not go on from a part of a response; add "
-            "rollout.sampler=shared_prefix"
-        )
-    return None
+    return shared_prefix_rollout if shares_prefix(model, recipe.rollout.sampler) else None
 
 
 def _prompt_text(batch: RolloutBatch, row: int, tokenizer: PreTrainedTokenizerBase) -> str:
@@ -321,6 +312,9 @@ def _rollout_writer(job: Job, model: PreTrainedModel) -> Callable[[RolloutBatch]
                 "regions": [Region(r).name.lower() for r in batch.regions[row][kept].tolist()],
                 "weights": [round(w, 4) for w in batch.weights[row][kept].tolist()],
             }
+            if batch.credited is not None:
+                credited = batch.credited[row][kept].tolist()
+                record["advantages"] = [round(each, 4) for each in credited]
             if batch.forks is not None:
                 record["fork"] = int(batch.forks[row])
             if batch.entropies is not None:

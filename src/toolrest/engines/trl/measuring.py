@@ -10,8 +10,9 @@ from typing import Any, cast
 import torch
 from trl.trainer.utils import add_fused_lm_head
 
-from toolrest.core.credit import deviation
+from toolrest.core.credit import apply, deviation
 from toolrest.core.weights import RegionEntropy, Scheme, Statistic, TokenStatistics
+from toolrest.engines.common.batch import signal_metrics
 from toolrest.engines.trl.config import ResTConfig
 from toolrest.engines.trl.prefix.trainer import PrefixSharingTrainer, Scored
 
@@ -166,6 +167,20 @@ class MeasuringTrainer(PrefixSharingTrainer):
 
     def _sum_over_ranks(self, values: torch.Tensor) -> torch.Tensor:
         return cast(torch.Tensor, self.accelerator.reduce(values, reduction="sum"))
+
+    def _log_weights(
+        self,
+        regions: torch.Tensor,
+        mask: torch.Tensor,
+        weights: torch.Tensor,
+        advantages: torch.Tensor,
+    ) -> None:
+        """Per region: share of tokens, mean weight, share of the gradient signal sum w|A|."""
+        signal = apply(weights, advantages.abs())
+        parts = [RegionEntropy.measure(values, regions, mask) for values in (weights, signal)]
+        sums = torch.stack((parts[0].count, parts[0].total, parts[1].total))
+        for name, value in signal_metrics(*self._sum_over_ranks(sums).tolist()).items():
+            self._metrics["train"][name].append(value)
 
     def _sampled_by_this_policy(self) -> bool:
         """Whether no optimiser step has followed since this generation was sampled."""

@@ -63,8 +63,10 @@ def shared_prefix_rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str,
 
 
 def _branched(trainer: GRPOTrainer, prompt_ids: list[list[int]], numbers: Numbers) -> Branched:
-    """Groups that branch; each process has whole groups."""
-    own, group = cast(Any, trainer), group_size(prompt_ids)
+    """Groups that branch; each process has whole groups, of which neighbours may have the same
+    prompt.
+    """
+    own, group = cast(Any, trainer), cast(int, trainer.num_generations)
     most = cast(int, trainer.max_completion_length)
     how = Branching(group, own.config.branches, most, own.eos_token_ids, trainer_draw(trainer))
     prompts = prompt_ids[::group]

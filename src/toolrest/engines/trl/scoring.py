@@ -70,6 +70,7 @@ class ScoringTrainer(SignalTrainer):
         generation.drawn = drawn if told else None
         if forks is not None:
             generation.forks = torch.tensor(forks, device=self.accelerator.device)
+            self._log_forks(generation.forks, list(map(len, output[1])))
         generation.openings = [self.speech.opening(ids) for ids in output[0]]
         if masks is not None:
             generation.sampled = [[bool(m) for m in mask] for mask in masks]
@@ -128,18 +129,21 @@ class ScoringTrainer(SignalTrainer):
         if generation.unscored is not None:
             rewards = rewards.masked_fill(generation.unscored, torch.nan)
         families = Families(generation.forks, self._group_size, self.config.branches)
-        shared = torch.arange(mask.size(1), device=mask.device) < generation.forks[:, None]
-        copied = torch.arange(len(mask), device=mask.device) % self.config.branches > 0
-        self._log_forks(generation.forks < mask.sum(1), (shared & mask)[copied].sum())
         scale = self._scale_over_ranks(rewards)
         return fork_advantages(rewards, families, mask.size(1), scale=scale)
 
-    def _log_forks(self, forked: torch.Tensor, again: torch.Tensor) -> None:
+    def _log_forks(self, forks: torch.Tensor, lengths: Sequence[int]) -> None:
         """Log the share of families that were forked, and take out of `num_tokens` the tokens that
         stand in a row again and were sampled once.
+
+        Args:
+            forks: of this process's rows, [B].
+            lengths: tokens of each, of which the loss may leave some out, [B].
         """
-        rows = torch.tensor(len(forked), device=forked.device)
-        found = self._sum_over_ranks(torch.stack((forked.sum(), rows, again))).tolist()
+        sampled, rows = forks.new_tensor(lengths), torch.arange(len(forks), device=forks.device)
+        again = forks.minimum(sampled)[rows % self.config.branches > 0].sum()
+        count = forks.new_tensor(len(forks))
+        found = self._sum_over_ranks(torch.stack(((forks < sampled).sum(), count, again))).tolist()
         metrics = self._metrics["train"]
         metrics["forks/forked"].append(found[0] / found[1])
         metrics["forks/shared_tokens"].append(float(found[2]))

@@ -16,7 +16,6 @@ from toolrest.core.weights import RegionEntropy, Statistic, TokenBatch, TokenSta
 from toolrest.engines.common.batch import (
     RolloutBatch,
     entropy_metrics,
-    signal_metrics,
     turn_entropy_metrics,
 )
 from toolrest.engines.common.entropy import EntropyTracker, StartEntropy
@@ -222,6 +221,7 @@ class ResTTrainer(ActingTrainer):
                     regions=regions,
                     weights=weights,
                     advantages=advantages,
+                    credited=credited if credited.dim() == 2 else None,
                     entropies=None if tokens is None else tokens.entropy,
                     breakdowns=generation.breakdowns,
                     openings=generation.openings,
@@ -279,20 +279,6 @@ class ResTTrainer(ActingTrainer):
         if "sampler_logps" in inputs and self._sampled_by_this_policy():
             self._log_difference(inputs["sampler_logps"], forward.scored.log_probs, mask)
         return loss
-
-    def _log_weights(
-        self,
-        regions: torch.Tensor,
-        mask: torch.Tensor,
-        weights: torch.Tensor,
-        advantages: torch.Tensor,
-    ) -> None:
-        """Per region: share of tokens, mean weight, share of the gradient signal sum w|A|."""
-        signal = credit.apply(weights, advantages.abs())
-        parts = [RegionEntropy.measure(values, regions, mask) for values in (weights, signal)]
-        sums = torch.stack((parts[0].count, parts[0].total, parts[1].total))
-        for name, value in signal_metrics(*self._sum_over_ranks(sums).tolist()).items():
-            self._metrics["train"][name].append(value)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the region entropies of the training forwards since the last log."""

@@ -162,6 +162,7 @@ def _response(row: dict[str, Any], texts: TokenTexts) -> dict[str, Any]:
     ]
     weights = [finite(w) or 0.0 for w in list_or_empty(row.get("weights"))]
     entropies = [finite(h) or 0.0 for h in list_or_empty(row.get("entropies"))]
+    advantages = [finite(a) or 0.0 for a in list_or_empty(row.get("advantages"))]
     made: dict[str, Any] = {
         "advantage": finite(row.get("advantage")),
         "reward": {
@@ -181,6 +182,8 @@ def _response(row: dict[str, Any], texts: TokenTexts) -> dict[str, Any]:
         }
         if len(entropies) == len(pieces):
             made["entropies"] = entropies[:MOST_TOKENS]
+        if len(advantages) == len(pieces):
+            made["advantages"] = advantages[:MOST_TOKENS]
     else:
         made["text"] = shortened(row.get("response"))
     if "episode" in row:

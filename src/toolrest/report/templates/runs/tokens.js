@@ -28,6 +28,7 @@ function tokenBox(row, from, to, by, hits = new Set()) {
   row.tokens.slice(from, to).forEach((text, place) => {
     const at = from + place, region = regionNames[row.regions[at]];
     const told = `${region}, weight ${number(row.weights[at], 3)}` +
+      (row.advantages ? `, advantage ${number(row.advantages[at], 3)}` : "") +
       (row.entropies ? `, entropy ${number(row.entropies[at], 3)} nats` : "");
     const token = make("span", { class: `token ${region}${hits.has(at) ? " hit" : ""}`, title: told,
       "data-weight": row.weights[at], "data-region": region }, text);
