@@ -51,6 +51,12 @@ def test_rates_are_read_in_order_and_follow_the_recipe_where_none_are_said():
             read_rates(wrong, 1.0)
 
 
+def test_a_rate_is_the_one_that_its_runs_are_named_by():
+    assert read_rates(f"{3 * 1e-4!r},1e-4", 1.0) == (1e-4, 3e-4)  # 0.00030000000000000003
+    with pytest.raises(InputError, match="two learning rates or more"):
+        read_rates("3e-4,0.00030000000000000003", 1.0)  # both would be runs of -lr3e-4
+
+
 def test_a_method_with_a_rate_of_its_own_is_refused():
     with pytest.raises(InputError, match="every method has the rates of --rates"):
         make_grid(read_methods("grpo:optimizer.learning_rate=1e-3"), (1e-4, 2e-4))
