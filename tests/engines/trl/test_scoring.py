@@ -44,3 +44,16 @@ def test_each_reward_is_turned_round_on_its_own_range(tmp_path, embedded_tokeniz
     trainer, rows, ids = noisy(tmp_path, embedded_tokenizer, rewards, label_noise=1.0)
     first, second = (scores(trainer, each, rows, ids) for each in rewards)
     assert first == pytest.approx([-2.0] * 16) and second == pytest.approx([0.0] * 16)
+
+
+def test_every_generation_of_a_step_is_drawn_anew(tmp_path, embedded_tokenizer):
+    """Two generations for each optimiser step; those of the same place are the same again."""
+    reward = ToolReward()
+    more = {"label_noise": 0.5, "steps_per_generation": 1, "gradient_accumulation_steps": 2}
+    trainer, rows, ids = noisy(tmp_path, embedded_tokenizer, [reward], **more)
+    drawn = []
+    for micro_step in (0, 1, 2):
+        trainer._step = micro_step
+        begin(trainer, rows)
+        drawn.append(scores(trainer, reward, rows, ids))
+    assert drawn[0] != drawn[1] and drawn[0] == drawn[2]

@@ -158,7 +158,8 @@ class ScoringTrainer(SignalTrainer):
         first = self.accelerator.process_index * len(found)
         rows = slice(first, first + len(found))
         share = self.config.label_noise
-        flips = flipped(self.config.seed, self.state.global_step, rows, share)
+        place = (self.state.global_step, self._step % self.config.gradient_accumulation_steps)
+        flips = flipped(self.config.seed, place, rows, share)
         log_metric("reward/flipped", float(flips.mean()))
         return noisy_totals(found, flips, reward.rules.schedule, self._progress())
 
