@@ -99,6 +99,22 @@ def test_what_would_show_no_collapse_is_refused():
         make_stability_plan(parse_recipe(RECIPE, "x"), grid, (0,), "gtpo", 1)
 
 
+@pytest.mark.parametrize(
+    "own",
+    ["collapse.end=false", "collapse.format=0.5", "evaluation.every=8", "evaluation.samples=4"],
+)
+def test_a_method_that_is_judged_otherwise_is_refused(own):
+    """It would seem to withstand more, or be looked at less often, than the others."""
+    with pytest.raises(InputError, match=f"^method mine-lr1e-4: it has {own},"):
+        plan_of(f"grpo,mine:{own}")
+
+
+def test_what_stability_cannot_be_is_said_of_stability():
+    recipe = RECIPE | {"environment": {"source": "world"}}
+    with pytest.raises(InputError, match=r"^--stability sets collapse.end=true: .*not measured"):
+        plan_of(recipe=recipe)
+
+
 def test_an_end_at_a_collapse_is_for_stability_alone():
     recipe = parse_recipe(RECIPE | {"collapse": {"end": True}}, "x")
     with pytest.raises(InputError, match="compare with --stability"):
