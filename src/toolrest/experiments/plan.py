@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,18 @@ def make_stability_plan(
     _check_judged_alike(shared, check_methods(shared, methods, stability=True))
     check_measured_alike(shared, methods)
     return Plan(shared, methods, tuple(seeds), baseline, threads, grid)
+
+
+def with_baseline(plan: Plan, baseline: str | None) -> Plan:
+    """The plan with another baseline; None: as it is.
+
+    Raises:
+        InputError: it is none of the methods.
+    """
+    if baseline is None:
+        return plan
+    _check_baseline(baseline, plan.methods if plan.grid is None else plan.grid.methods)
+    return replace(plan, baseline=baseline)
 
 
 def _check_baseline(baseline: str, methods: Sequence[Method]) -> None:
