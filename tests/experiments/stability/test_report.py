@@ -134,6 +134,14 @@ def test_a_report_takes_another_baseline_and_keeps_the_folder_s(grid_folder):
     assert wrong.exit_code == 2 and "--baseline gtpo: not one of the methods" in wrong.output
 
 
+def test_the_legend_has_the_rule_and_the_noise_as_they_are():
+    own = {"collapse": {"format": 0.925}, "reward": {"label_noise": 0.004}}
+    grid = make_grid(read_methods("grpo"), RATES)
+    plan = make_stability_plan(parse_recipe(RECIPE | own, "x"), grid, (0,), "grpo", 1)
+    text = markdown([], plan, grid)
+    assert "right in under 92.5% of responses" in text and "0.4% of the training" in text
+
+
 def test_nothing_finished_is_said(tmp_path):
     grid = make_grid(read_methods("grpo"), RATES)
     plan = make_stability_plan(parse_recipe(RECIPE, "x"), grid, (0,), "grpo", 1)
