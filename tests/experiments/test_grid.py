@@ -51,6 +51,12 @@ def test_rates_are_read_in_order_and_follow_the_recipe_where_none_are_said():
             read_rates(wrong, 1.0)
 
 
+def test_a_rate_is_the_one_that_its_runs_are_named_by():
+    assert read_rates(f"{3 * 1e-4!r},1e-4", 1.0) == (1e-4, 3e-4)  # 0.00030000000000000003
+    with pytest.raises(InputError, match="two learning rates or more"):
+        read_rates("3e-4,0.00030000000000000003", 1.0)  # both would be runs of -lr3e-4
+
+
 def test_a_method_with_a_rate_of_its_own_is_refused():
     with pytest.raises(InputError, match="every method has the rates of --rates"):
         make_grid(read_methods("grpo:optimizer.learning_rate=1e-3"), (1e-4, 2e-4))
@@ -91,6 +97,22 @@ def test_what_would_show_no_collapse_is_refused():
     with pytest.raises(InputError, match="--baseline gtpo: not one of"):
         grid = make_grid(read_methods("grpo"), (1e-4, 2e-4))
         make_stability_plan(parse_recipe(RECIPE, "x"), grid, (0,), "gtpo", 1)
+
+
+@pytest.mark.parametrize(
+    "own",
+    ["collapse.end=false", "collapse.format=0.5", "evaluation.every=8", "evaluation.samples=4"],
+)
+def test_a_method_that_is_judged_otherwise_is_refused(own):
+    """It would seem to withstand more, or be looked at less often, than the others."""
+    with pytest.raises(InputError, match=f"^method mine-lr1e-4: it has {own},"):
+        plan_of(f"grpo,mine:{own}")
+
+
+def test_what_stability_cannot_be_is_said_of_stability():
+    recipe = RECIPE | {"environment": {"source": "world"}}
+    with pytest.raises(InputError, match=r"^--stability sets collapse.end=true: .*not measured"):
+        plan_of(recipe=recipe)
 
 
 def test_an_end_at_a_collapse_is_for_stability_alone():

@@ -74,13 +74,14 @@ def compare(
             make_stability_plan,
             plan_taught_rows,
             read_seeds,
+            with_baseline,
         )
         from toolrest.experiments.sameness import check_unchanged
         from toolrest.recipe import load_recipe
 
         folder = CompareFolder(out)
         if report:
-            _write(folder, load_plan(folder))
+            _write(folder, with_baseline(load_plan(folder), baseline))
             return
         if rates is not None and not stability:
             raise InputError(f"--rates {rates} is for --stability; add it, or leave --rates out")

@@ -71,11 +71,12 @@ def read_rates(written: str | None, own: float) -> tuple[float, ...]:
     if written is None:
         return tuple(float(written_rate(times * own)) for times in _TIMES)
     try:
-        rates = [float(part) for part in written.split(",") if part.strip()]
+        given = [float(part) for part in written.split(",") if part.strip()]
     except ValueError:
-        rates = []
-    wrong = len(rates) < 2 or len(set(rates)) < len(rates)
-    if wrong or not all(rate > 0 and math.isfinite(rate) for rate in rates):
+        given = []
+    known = all(rate > 0 and math.isfinite(rate) for rate in given)
+    rates = {float(written_rate(rate)) for rate in given} if known else set()
+    if len(rates) < 2 or len(rates) < len(given):
         raise InputError(
             f"--rates {written}: give two learning rates or more, as in 1e-4,2e-4,4e-4"
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,10 @@ _BROKEN = (
     *(yaml.YAMLError, InputError, OSError),
     *(KeyError, TypeError, AttributeError, ValueError),
 )
+
+
+_JUDGED = ("collapse.", "evaluation.every", "evaluation.samples")
+"""How the keys begin that say when a run has collapsed."""
 
 
 @dataclass(frozen=True)
@@ -125,19 +130,53 @@ def make_stability_plan(
     """A plan of a grid's methods, whose runs end where they collapse.
 
     Raises:
-        InputError: as `make_plan`, or nothing would show a collapse.
+        InputError: as `make_plan`, or nothing would show a collapse, or a method's would be another
+            than the rest's.
     """
     _check_baseline(baseline, grid.methods)
-    methods, shared = grid.expand(), _shared(changed(recipe, {"collapse.end": True}))
-    check_methods(shared, methods, stability=True)
+    try:
+        shared = _shared(changed(recipe, {"collapse.end": True}))
+    except InputError as error:
+        raise InputError(f"--stability sets collapse.end=true: {error}") from error
+    methods = grid.expand()
+    _check_judged_alike(shared, check_methods(shared, methods, stability=True))
     check_measured_alike(shared, methods)
     return Plan(shared, methods, tuple(seeds), baseline, threads, grid)
+
+
+def with_baseline(plan: Plan, baseline: str | None) -> Plan:
+    """The plan with another baseline; None: as it is.
+
+    Raises:
+        InputError: it is none of the methods.
+    """
+    if baseline is None:
+        return plan
+    _check_baseline(baseline, plan.methods if plan.grid is None else plan.grid.methods)
+    return replace(plan, baseline=baseline)
 
 
 def _check_baseline(baseline: str, methods: Sequence[Method]) -> None:
     names = [method.name for method in methods]
     if baseline not in names:
         raise InputError(f"--baseline {baseline}: not one of the methods {', '.join(names)}")
+
+
+def _check_judged_alike(recipe: Recipe, methods: Mapping[str, Recipe]) -> None:
+    """A collapse of each method, by its recipe, shows as that of the comparison's does.
+
+    Raises:
+        InputError: one does not.
+    """
+    shared = flat(recipe.model_dump(mode="json"))
+    for name, made in methods.items():
+        for key, value in flat(made.model_dump(mode="json")).items():
+            if key.startswith(_JUDGED) and value != shared.get(key):
+                raise InputError(
+                    f"method {name}: it has {key}={json.dumps(value)}, and the comparison "
+                    f"{json.dumps(shared.get(key))}: a collapse would show otherwise than in other "
+                    "methods; give it to all of them, outside --methods"
+                )
 
 
 def _shared(recipe: Recipe) -> Recipe:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -214,9 +214,7 @@ class LiveView:
         if _is_supervised(self._seen):
             return Group(self._progress, curves)
         regions = Table(box=None, padding=(0, 1))
-        statistic = (
-            "entropy" if any(f"entropy/{r}" in self._history for r in _REGIONS) else ("collision")
-        )
+        statistic = _statistic(self._history)
         for heading in ("region", statistic, "", "weight", ""):
             regions.add_column(heading)
         for region in _REGIONS:
@@ -280,13 +278,19 @@ def describe_step(metrics: dict[str, Any]) -> str:
     parts += [f"{word} {metrics[key]:{form}}" for key, word, form in _TOLD if key in metrics]
     if metrics.get("ending/failed"):
         parts.append(f"failed {metrics['ending/failed']:.0%}")
-    statistic = "entropy" if any(f"entropy/{r}" in metrics for r in _REGIONS) else "collision"
+    statistic = _statistic(metrics)
     entropies = [
         f"{region} {metrics[f'{statistic}/{region}']:.2f}"
         for region in _REGIONS
         if f"{statistic}/{region}" in metrics
     ]
     return "  ".join([*parts, f"{statistic}:", *entropies])
+
+
+def _statistic(known: Collection[str]) -> str:
+    """Which measure of uncertainty a run weighs by, by the names of its metrics."""
+    by_collision = any(f"collision/{region}" in known for region in _REGIONS)
+    return "collision" if by_collision else "entropy"
 
 
 def _is_supervised(metrics: dict[str, Any]) -> bool:

@@ -36,11 +36,15 @@ def test_twice_flipped_is_as_it_was_at_any_time(progress, name):
 
 
 def test_processes_draw_as_one_does_and_every_step_anew():
-    one = flipped(7, 3, slice(0, 64), 0.2)
-    parts = [flipped(7, 3, slice(at, at + 16), 0.2) for at in (0, 16, 32, 48)]
+    one = flipped(7, (3, 0), slice(0, 64), 0.2)
+    parts = [flipped(7, (3, 0), slice(at, at + 16), 0.2) for at in (0, 16, 32, 48)]
     assert (np.concatenate(parts) == one).all()
-    assert (flipped(7, 4, slice(0, 64), 0.2) != one).any()
-    assert (flipped(8, 3, slice(0, 64), 0.2) != one).any()
-    assert not flipped(7, 3, slice(0, 64), 0.0).any() and flipped(7, 3, slice(0, 64), 1.0).all()
-    share = flipped(0, 0, slice(0, 100_000), 0.2).mean()
+    assert (flipped(7, (4, 0), slice(0, 64), 0.2) != one).any()
+    assert (flipped(8, (3, 0), slice(0, 64), 0.2) != one).any()
+    assert (flipped(7, (3, 1), slice(0, 64), 0.2) != one).any()
+    assert (
+        not flipped(7, (3, 0), slice(0, 64), 0.0).any()
+        and flipped(7, (3, 0), slice(0, 64), 1.0).all()
+    )
+    share = flipped(0, (0, 0), slice(0, 100_000), 0.2).mean()
     assert 0.195 < share < 0.205

@@ -48,7 +48,7 @@ def trainer(scheme="rest", source="online", processes=1, main=True, **config):
     made.entropy = EntropyTracker(source, decay=0.75)
     made.start = StartEntropy()
     made.signal = None
-    made._logged = RegionEntropy.zero()
+    made._logged = made._logged_entropy = RegionEntropy.zero()
     made.tools = []
     made._recording = None
     made._entropy_bonus_enabled = False

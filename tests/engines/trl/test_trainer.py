@@ -157,6 +157,19 @@ def test_collisions_are_those_of_the_old_policy_s_forward_and_not_of_sampling(
         assert measured[0].mean[region].item() == pytest.approx(logged, rel=1e-4)
 
 
+def test_a_run_by_collisions_tells_its_entropies_too(tmp_path, dataset, embedded_tokenizer):
+    """A collapse shows by that of the reasoning, whatever the scheme weighs by."""
+    logged = []
+    for rule in ("collision", "inverse_score"):
+        options = settings(tmp_path, max_steps=1)
+        config = ResTConfig(weighting_options={"rule": rule}, **options)
+        logged.append(train(ResTTrainer, config, dataset, embedded_tokenizer).state.log_history[0])
+    for region in (Region.FORMAT, Region.REASONING):
+        name = f"entropy/{region.name.lower()}"
+        assert logged[0][name] == pytest.approx(logged[1][name], rel=1e-4)
+    assert logged[0]["collision/reasoning"] < logged[0]["entropy/reasoning"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "rule"),

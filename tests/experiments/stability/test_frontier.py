@@ -30,6 +30,14 @@ def test_shares_that_fall_are_made_to_rise():
     assert found.value == pytest.approx(2e-4)
 
 
+def test_half_of_the_runs_is_half_but_for_rounding():
+    # 2/3, 2/3, 1/3, 1/3: all become 1/2, in floats a little less
+    falling = half_rate(RATES, runs("xx--", "xx--", "--xx"))
+    assert falling.value == 0.0
+    # 0, 2/3, 2/3, 1/3, 1/3: half is reached at the second rate
+    assert half_rate((5e-5, *RATES), runs("-xx--", "-xx--", "---xx")).value == pytest.approx(1e-4)
+
+
 def test_what_lies_outside_the_rates_has_no_number():
     assert half_rate(RATES, runs("----", "---x", "----")).value == math.inf
     assert half_rate(RATES, runs("xxxx", "-xxx")).value == 0.0

@@ -11,7 +11,7 @@ from toolrest.cli.main import app
 from toolrest.errors import InputError
 from toolrest.experiments.grid import make_grid
 from toolrest.experiments.methods import read_methods
-from toolrest.experiments.plan import CompareFolder, keep_plan, make_stability_plan
+from toolrest.experiments.plan import CompareFolder, keep_plan, load_plan, make_stability_plan
 from toolrest.experiments.stability.report import write_stability
 from toolrest.experiments.stability.results import load_standings
 from toolrest.experiments.stability.tables import columns, markdown, row
@@ -121,6 +121,25 @@ def test_the_files_are_written_and_the_command_shows_them(grid_folder):
     assert shown.exit_code == 0, shown.output
     assert re.search(r"rest\W+0/3\W+0/3\W+2/3", shown.output)
     assert "frontier.png" in shown.output and "they also" not in shown.output
+
+
+def test_a_report_takes_another_baseline_and_keeps_the_folder_s(grid_folder):
+    folder, plan, _ = grid_folder
+    asked = ["compare", "--report", "--out", str(folder.path), "--baseline"]
+    assert CliRunner().invoke(app, [*asked, "rest"]).exit_code == 0
+    [grpo, rest] = json.loads((folder.path / "stability.json").read_text())["table"]
+    assert grpo["doublings"]["apart"]["value"] == pytest.approx(-2.5 / 3)
+    assert rest["doublings"]["apart"] is None and load_plan(folder) == plan
+    wrong = CliRunner().invoke(app, [*asked, "gtpo"])
+    assert wrong.exit_code == 2 and "--baseline gtpo: not one of the methods" in wrong.output
+
+
+def test_the_legend_has_the_rule_and_the_noise_as_they_are():
+    own = {"collapse": {"format": 0.925}, "reward": {"label_noise": 0.004}}
+    grid = make_grid(read_methods("grpo"), RATES)
+    plan = make_stability_plan(parse_recipe(RECIPE | own, "x"), grid, (0,), "grpo", 1)
+    text = markdown([], plan, grid)
+    assert "right in under 92.5% of responses" in text and "0.4% of the training" in text
 
 
 def test_nothing_finished_is_said(tmp_path):

@@ -10,16 +10,17 @@ from toolrest.core.rewards.schedule import RewardSchedule
 from toolrest.core.rewards.score import RewardBreakdown
 
 
-def flipped(seed: int, step: int, rows: slice, share: float) -> np.ndarray:
+def flipped(seed: int, place: tuple[int, int], rows: slice, share: float) -> np.ndarray:
     """Which responses of a generation are flipped, each by itself with the same probability; bool.
 
     Args:
         seed: the run's.
-        step: optimiser steps done before the generation.
+        place: optimiser steps done before the generation, and forwards of the step that is under
+            way, which is 0 but where a step is on several generations.
         rows: these rows' part of the generation, so that processes that share it draw as one does.
         share: the probability, in [0, 1].
     """
-    return np.random.default_rng((seed, step)).random(rows.stop)[rows] < share
+    return np.random.default_rng((seed, *place)).random(rows.stop)[rows] < share
 
 
 def noisy_totals(

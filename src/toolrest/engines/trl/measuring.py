@@ -148,6 +148,16 @@ class MeasuringTrainer(PrefixSharingTrainer):
         values = scored.collisions if collision else scored.entropies
         return RegionEntropy.measure(cast(torch.Tensor, values), regions, mask)
 
+    def _measure_also(
+        self, scored: Scored, regions: torch.Tensor, mask: torch.Tensor
+    ) -> RegionEntropy:
+        """The sums of the entropy, by which a collapse shows, where the scheme's statistic is
+        another; else nothing.
+        """
+        if self.scheme.statistic is not Statistic.COLLISION:
+            return RegionEntropy.zero(regions.device)
+        return RegionEntropy.measure(cast(torch.Tensor, scored.entropies), regions, mask)
+
     def _reduce(self, entropy: RegionEntropy) -> RegionEntropy:
         """The sums and counts over all processes."""
         both = torch.stack((entropy.total, entropy.count))

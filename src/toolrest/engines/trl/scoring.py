@@ -10,6 +10,7 @@ import torch
 from toolrest.core import credit
 from toolrest.core.dialects import detect_dialect, get_dialect
 from toolrest.core.forks import Families, fork_advantages
+from toolrest.core.rewards import RewardBreakdown
 from toolrest.core.rewards.noise import flipped, noisy_totals
 from toolrest.core.rewards.turns import written_turns
 from toolrest.engines.common.asked import asked_by
@@ -116,7 +117,7 @@ class ScoringTrainer(SignalTrainer):
             generation.breakdowns = generation.breakdowns or found
             rewards = totals(found, log_metric)
             if self.config.label_noise and self._policy.training:
-                return self._noisy(reward, log_metric)
+                return self._noisy(reward, found, log_metric)
             return rewards
 
         return score
@@ -150,13 +151,19 @@ class ScoringTrainer(SignalTrainer):
         self.state.num_input_tokens_seen -= found[2]
         metrics["num_tokens"] = [self.state.num_input_tokens_seen]
 
-    def _noisy(self, reward: ToolReward, log_metric: Any) -> list[float]:
-        """This process's rewards with label noise, each [B]; the breakdowns stay true."""
-        found = self._generation.breakdowns
+    def _noisy(
+        self, reward: ToolReward, found: Sequence[RewardBreakdown], log_metric: Any
+    ) -> list[float]:
+        """A reward's of this process's responses with label noise, [B].
+
+        Args:
+            found: the true ones, [B].
+        """
         first = self.accelerator.process_index * len(found)
         rows = slice(first, first + len(found))
         share = self.config.label_noise
-        flips = flipped(self.config.seed, self.state.global_step, rows, share)
+        place = (self.state.global_step, self._step % self.config.gradient_accumulation_steps)
+        flips = flipped(self.config.seed, place, rows, share)
         log_metric("reward/flipped", float(flips.mean()))
         return noisy_totals(found, flips, reward.rules.schedule, self._progress())
 

@@ -168,6 +168,7 @@ class ResTTrainer(ActingTrainer):
         )
         self.start = StartEntropy()
         self._logged = RegionEntropy.zero(self.accelerator.device)
+        self._logged_entropy = self._logged
         self._logged_turns = [self._logged for _ in Part]
         self._start_measuring()
         self._start_signal(acts=self._has_turns)
@@ -272,6 +273,7 @@ class ResTTrainer(ActingTrainer):
         assert forward.scored is not None
         mask, regions = _counted(inputs), inputs["regions"]
         self._logged += self._measure(forward.scored, regions, mask)
+        self._logged_entropy += self._measure_also(forward.scored, regions, mask)
         if self._has_turns:
             parts = turn_parts(mask)
             for part in Part:
@@ -287,6 +289,8 @@ class ResTTrainer(ActingTrainer):
             self._logged = RegionEntropy.zero(self.accelerator.device)
             statistic = self.scheme.statistic or Statistic.ENTROPY
             found = entropy_metrics(entropy, statistic)
+            found |= entropy_metrics(self._reduce(self._logged_entropy), Statistic.ENTROPY)
+            self._logged_entropy = self._logged
             if self._has_turns:
                 turns = [self._reduce(each) for each in self._logged_turns]
                 found |= turn_entropy_metrics(turns, statistic)

@@ -14,6 +14,8 @@ from scipy.optimize import isotonic_regression
 from toolrest.experiments.statistics import Estimate, bootstrap
 
 HALF = 0.5
+_ROUNDING = 1e-9
+"""Means of shares, which are whole numbers of runs, can be so much under a half that they are."""
 
 
 def half_rate(rates: Sequence[float], collapsed: np.ndarray) -> Estimate:
@@ -44,8 +46,9 @@ def half_rate(rates: Sequence[float], collapsed: np.ndarray) -> Estimate:
 @lru_cache(maxsize=65536)
 def _crossing(shares: tuple[float, ...], logs: tuple[float, ...]) -> float:
     rising = isotonic_regression(shares).x
-    at = int(np.argmax(rising >= HALF))
-    if rising[at] < HALF:
+    reached = rising > HALF - _ROUNDING
+    at = int(np.argmax(reached))
+    if not reached[at]:
         return np.inf
     if at == 0:
         return 0.0

@@ -95,16 +95,17 @@ def markdown(
         *("| " + " | ".join(row(standing, grid)) + " |" for standing in standings),
     ]
     rule, noise = plan.recipe.collapse, plan.recipe.reward.label_noise
-    noisy = f" {noise:.0%} of the training rewards are those of the opposite." if noise else ""
+    noisy = f" {100 * noise:g}% of the training rewards are those of the opposite." if noise else ""
     legend = (
         f"Collapsed: runs whose held-out exact match ({plan.recipe.evaluation.samples} samples, "
         f"every {plan.recipe.evaluation.every} steps) fell {100 * rule.exact_match:g} points under "
-        f"its own peak, whose format was right in under {rule.format:.0%} of responses, or whose "
-        f"reasoning entropy was over {rule.reasoning_entropy:g} times the start's; such a run ends "
-        "there. lr50: the learning rate at which half of the runs collapse, by isotonic regression "
-        "over the rate's logarithm, with a 95 % bootstrap interval over seeds. Doublings "
-        "withstood: of the lowest rate, the area under the share of runs that last, over log2 of "
-        "the rate. Best rate: the one that most seeds have where it is chosen by the other seeds; "
+        f"its own peak, whose format was right in under {100 * rule.format:g}% of responses, or "
+        f"whose reasoning entropy was over {rule.reasoning_entropy:g} times the start's; such a "
+        "run ends there. lr50: the learning rate at which half of the runs collapse, by isotonic "
+        "regression over the rate's logarithm, with a 95 % bootstrap interval over seeds. "
+        "Doublings withstood: of the lowest rate, the area under the share of runs that last, "
+        "over log2 of the rate. "
+        "Best rate: the one that most seeds have where it is chosen by the other seeds; "
         "exact match there is each seed's own, sampled, at the end of its run. Mean and 95 % t "
         f"interval over the seeds that have all rates. Differences to {plan.baseline} seed by "
         f"seed, with p by flipping signs (in brackets for the number of methods).{noisy}"
