@@ -121,45 +121,45 @@ def apibank(options: argparse.Namespace, policy: Path, name: str) -> Right:
 
 
 def table(columns: dict[str, dict[str, list[Right]]], baseline: str) -> str:
-    """Every method's share of right answers, and its difference to the baseline's.
+    """Every method's share of right answers, and its differences to the baseline's and to those of
+    the policy that all begin from.
 
     Args:
-        columns: by heading and method, each seed's answers.
+        columns: by heading and method, each seed's answers; the first has one for all seeds.
     """
     lines = []
     for heading, methods in columns.items():
-        items = len(next(iter(methods.values()))[0])
+        start = next(iter(methods))
+        items = len(methods[start][0])
         lines += [
             f"| {heading}, n = {items} | seeds | exact match, % | minus {baseline} | "
-            "McNemar's p, seed by seed |",
-            "|---|---|---|---|---|",
+            f"McNemar's p, seed by seed | minus {start} |",
+            "|---|---|---|---|---|---|",
         ]
         for name, seeds in methods.items():
             mean, (low, high) = _shares(seeds)
-            cells = [name, str(len(seeds)), f"{mean:.1f} ({low:.1f} to {high:.1f})"]
-            base = methods[baseline]
-            both = min(len(seeds), len(base))
-            if name == baseline or both < 1 or len(seeds) != len(base):
-                cells += ["", ""]
-            else:
-                apart = [
-                    float(np.mean([seeds[k][i] - base[k][i] for k in range(both)])) for i in base[0]
-                ]
-                low, high = bootstrap_mean(apart)
-                cells.append(
-                    f"{100 * float(np.mean(apart)):+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-                )
-                tests = [
-                    paired(list(base[k].values()), [seeds[k][i] for i in base[k]]).p
-                    for k in range(both)
-                ]
-                cells.append(", ".join(f"{p:.2f}" for p in tests))
+            cells = [name, str(len(seeds)), f"{mean:.1f} ({low:.1f} to {high:.1f})", "", "", ""]
+            if name != baseline and len(seeds) == len(methods[baseline]):
+                pairs = list(zip(seeds, methods[baseline], strict=True))
+                cells[3] = _difference(pairs)
+                tests = (paired(list(b.values()), [a[item] for item in b]).p for a, b in pairs)
+                cells[4] = ", ".join(f"{p:.2f}" for p in tests)
+            if name != start:
+                cells[5] = _difference([(right, methods[start][0]) for right in seeds])
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines) + (
         "Mean over seeds; intervals by a bootstrap over items of their means over seeds, so they "
         "hold for these seeds.\n"
     )
+
+
+def _difference(pairs: Sequence[tuple[Right, Right]]) -> str:
+    """The first ones' share minus the second ones', in points, with its interval."""
+    apart = [float(np.mean([a[item] - b[item] for a, b in pairs])) for item in pairs[0][0]]
+    low, high = bootstrap_mean(apart)
+    mean, low, high = (round(100 * each, 1) + 0.0 for each in (float(np.mean(apart)), low, high))
+    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 def _shares(seeds: Sequence[Right]) -> tuple[float, tuple[float, float]]:

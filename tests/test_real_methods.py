@@ -60,10 +60,14 @@ def test_the_table_is_of_differences_item_by_item(script):
         {"a": True, "b": True, "c": True, "d": True},
         {"a": True, "b": False, "c": True, "d": False},
     ]
-    found = script.table({"rows": {"grpo": base, "rest": other}}, "grpo")
+    start = [{"a": False, "b": False, "c": False, "d": True}]
+    found = script.table({"rows": {"after SFT": start, "grpo": base, "rest": other}}, "grpo")
     lines = [line.split("|") for line in found.splitlines() if line.startswith("|")]
     assert "n = 4" in lines[0][1]
-    assert lines[2][1].strip() == "grpo" and lines[2][3].strip().startswith("50.0 (")
-    assert lines[3][3].strip().startswith("75.0 (") and lines[3][4].strip().startswith("+25.0 (")
+    cells = [[cell.strip() for cell in line[1:]] for line in lines[2:]]
+    assert [row[0] for row in cells] == ["after SFT", "grpo", "rest"]
+    assert [row[2].partition(" (")[0] for row in cells] == ["25.0", "50.0", "75.0"]
+    assert [row[3].partition(" (")[0] for row in cells] == ["", "", "+25.0"]
+    assert [row[5].partition(" (")[0] for row in cells] == ["", "+25.0", "+50.0"]
     # McNemar of 2 items gained and none lost, and of one each: exact, 0.5 and 1
-    assert lines[3][5].strip() == "0.50, 1.00"
+    assert [row[4] for row in cells] == ["", "", "0.50, 1.00"]
