@@ -167,3 +167,10 @@ def test_sizes_that_a_recipe_leaves_out_are_those_that_fit_the_gpu():
     assert left.exit_code == 0 and "does not fit" not in left.stdout, left.output
     said = CliRunner().invoke(app, ["estimate", *words, "optimizer.micro_batch=128"])
     assert "does not fit" in said.stdout  # what the recipe says stays
+
+
+def test_no_generation_is_told_of_supervised_learning():
+    path = ROOT / "recipes" / "trl-sft-qwen3-1.7b.yaml"
+    found = CliRunner().invoke(app, ["estimate", str(path), "--gpu", "a100"])
+    assert found.exit_code == 2 and "generation" not in found.output
+    assert f"`toolrest doctor {path} --gpu a100`" in found.stderr

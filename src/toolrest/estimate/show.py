@@ -88,6 +88,12 @@ def one(path: Path | None, overrides: list[str], gpu: str, mean: tuple[float, fl
     """The estimate of one recipe, with what it does not say worked out for the GPU."""
     recipe = load_recipe(path, overrides)
     refuse_epochs(recipe, "an estimate")
+    if recipe.method != "rl":
+        raise InputError(
+            f"method={recipe.method}: an estimate is of reinforcement learning; the memory of "
+            f"supervised learning is told by `toolrest doctor {path or ''} --gpu {gpu}`, and its "
+            "time where it is trained, by `toolrest train`"
+        )
     shape, one_gpu = _shape(recipe), get_gpu(gpu)
     device = Device(one_gpu.name, one_gpu.memory, gpu=True, bfloat16=True)
     recipe, _ = work_out(recipe, shape, device, Lengths())
