@@ -84,7 +84,7 @@ def test_steps_warnings_and_evaluations_are_shown_as_they_come():
     assert shown.look() == []
     with run.metrics.open("a") as file:
         file.write('rd": 1.5}\n')
-    assert shown.look() == ["step 2/4  reward 1.50  collision:"]
+    assert shown.look() == ["step 2/4  reward 1.50  entropy:"]
     append_json(run.warnings, {"name": "x", "step": 2, "text": "odd \x1b[31m", "advice": "look"})
     (warning,) = shown.look()
     assert warning.startswith("warning, step 2: odd \\u001b[31m; look")
@@ -96,16 +96,16 @@ def test_steps_warnings_and_evaluations_are_shown_as_they_come():
 def test_steps_that_were_there_are_no_lines_and_a_run_that_goes_on_says_so():
     run = a_run(steps=3)
     shown = Watched(run)
-    assert shown.look() == ["training", "step 3/4  reward 3.00  collision:"]
+    assert shown.look() == ["training", "step 3/4  reward 3.00  entropy:"]
     append_json(run.curve, {"step": 1} | RESULT)
     shown.look()
     run.rewind(1)
     assert shown.look() == [
-        *("the run goes on from step 1", "training", "step 1/4  reward 1.00  collision:")
+        *("the run goes on from step 1", "training", "step 1/4  reward 1.00  entropy:")
     ]
     assert shown.following.step == 1
     append_json(run.metrics, {"step": 2, "reward": 2.0})
-    assert shown.look() == ["step 2/4  reward 2.00  collision:"]
+    assert shown.look() == ["step 2/4  reward 2.00  entropy:"]
 
 
 def test_supervised_steps_have_their_own_total():
@@ -114,7 +114,7 @@ def test_supervised_steps_have_their_own_total():
     shown = Watched(run)
     assert shown.look() == ["warm start", "step 1/9  loss 2.0000"]
     append_json(run.metrics, {"step": 1, "reward": 2.0})
-    assert shown.look() == ["training", "step 1/4  reward 2.00  collision:"]
+    assert shown.look() == ["training", "step 1/4  reward 2.00  entropy:"]
     alone = dump_recipe(Recipe(method="sft", warm_start={"steps": 7}))
     write_whole(run.recipe, alone)
     append_json(run.metrics, {"step": 2, "loss": 1.0})

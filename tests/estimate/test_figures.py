@@ -149,9 +149,6 @@ def test_old_log_probs_cost_nothing_where_trl_needs_none():
     ):
         found = estimate(recipe({**values, "weighting": weighting}), TINY, get_gpu("h100"))
         assert (found.seconds.old_log_probs > 0) == needs, weighting
-    values["optimizer"]["clip_by"] = "region_entropy"  # which reads what weights may not
-    found = estimate(recipe({**values, "weighting": {"scheme": "uniform"}}), TINY, get_gpu("h100"))
-    assert found.seconds.old_log_probs > 0
 
 
 def test_weights_that_do_not_fit_vllm_are_an_input_error():

@@ -221,7 +221,6 @@ def old_policy_forwards(recipe: Recipe) -> int:
     corrected = uses_vllm(recipe) and recipe.rollout.vllm.correction
     weighting = recipe.weighting
     reads = get_scheme(weighting.scheme, **weighting.options).statistic is not None
-    reads = reads or recipe.optimizer.clip_by == "region_entropy"
     measured = reads and weighting.entropy_source != "static"
     wanted = measured or recipe.rollout.saved_entropies
     unknown = wanted and recipe.rollout.sampler != "shared_prefix"
