@@ -15,6 +15,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from torch.distributed.tensor import DTensor
 
 from toolrest.engines.common.incidents import NonFiniteError
+from toolrest.engines.common.ranks import join_ranks
 from toolrest.engines.trl.parted import local_part
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
 from toolrest.policy.folder import policy_path
@@ -192,13 +193,13 @@ def loading():
 
 
 def main(out):
-    distributed.init_process_group("gloo")
+    ranks = join_ranks()
     found = {name: trained(name, more, out) for name, more in CASES.items()}
     found["loading"] = loading()
     path = out / f"{distributed.get_rank()}.json"
     path.write_text(json.dumps(found), encoding="utf-8")
-    distributed.barrier()
-    distributed.destroy_process_group()
+    ranks.wait()
+    ranks.leave()
 
 
 if __name__ == "__main__":

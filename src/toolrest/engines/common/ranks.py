@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,10 +70,13 @@ class Ranks:
         """Leave the process group when all work is done.
 
         torch asks for it before a process ends: threads of the group may abort it otherwise.
+        Models that are garbage by then go first. One that goes later takes the group with it while
+        it holds the interpreter's lock, for which a thread of the group may wait: a deadlock.
         """
         if self.count > 1:
             import torch.distributed as dist
 
+            gc.collect()
             dist.destroy_process_group()
 
 
