@@ -50,10 +50,12 @@ def variance(
     with one_line_errors():
         from toolrest.cli.variance_tables import print_variance
         from toolrest.cli.work import quiet_libraries
+        from toolrest.experiments.fixed_policy import check_fixed
+        from toolrest.experiments.trajectories import ADVANTAGES
 
         quiet_libraries()
         recipe, policies = measured_policies(arguments or [], run, group, trust_remote_code)
-        _refuse_environment(recipe)
+        check_fixed(recipe, "the variance", ADVANTAGES)
         names = [name for name in schemes.split(",") if name and name != "uniform"]
         found = {
             label: _measure(recipe, folder, label, prompts, names) for label, folder in policies
@@ -70,18 +72,6 @@ def variance(
             say_lost(f"all figures are in {output}")
         else:
             require_shown()
-
-
-def _refuse_environment(recipe: "Recipe") -> None:
-    """The variance is measured of single responses, each to a prompt that is there before."""
-    from toolrest.errors import InputError
-
-    source = recipe.environment.source
-    if source is not None:
-        raise InputError(
-            f"environment.source={source}: variance is measured of single responses, and not of "
-            "episodes; take a recipe without an environment"
-        )
 
 
 def _measure(

@@ -21,10 +21,11 @@ from toolrest.engines.common.potentials import batch_potentials
 from toolrest.engines.common.recipe_reward import recipe_reward
 from toolrest.engines.common.reward import totals
 from toolrest.errors import InputError
+from toolrest.experiments.fixed_policy import check_fixed
 from toolrest.experiments.methods import apply_method, read_methods
 from toolrest.experiments.plan import flat
 from toolrest.experiments.trajectories import Responses
-from toolrest.recipe import Recipe, value_of
+from toolrest.recipe import Recipe
 
 BASELINE = "grpo"
 _SHOWN = (
@@ -35,16 +36,6 @@ _SHOWN = (
 """Settings whose effect a step at a fixed policy has."""
 _LOSSES = ("grpo", "dr_grpo")
 """A mean over each response, and a sum over it divided by the greatest length."""
-_PLAIN = {
-    "environment.source": "a gain is measured of single responses, and not of episodes",
-    "reward.function": "a gain is measured by the rules' reward",
-    "rollout.branches": "a gain is of independent responses, with advantage.credit=response",
-    "optimizer.mask_truncated": "a gain counts truncated responses as the others",
-    "optimizer.beta": "the KL term's gradient is not measured",
-    "advantage.filter_groups": "a gain counts every group",
-    "lora.dropout": "a gain is measured without dropout",
-}
-"""What a recipe must leave out, with why."""
 
 
 @dataclass(frozen=True)
@@ -120,11 +111,7 @@ def _progress(name: str, written: str) -> float:
 
 
 def _check_recipe(recipe: Recipe) -> None:
-    default = Recipe()
-    for key, why in _PLAIN.items():
-        value = value_of(recipe, key)
-        if value and value != value_of(default, key):
-            raise InputError(f"{key}={value}: {why}; leave it out")
+    check_fixed(recipe, "the gain")
     if recipe.lora.base_precision != "full":
         raise InputError(
             "lora.base_precision=nf4: a gain is measured on whole weights; use "

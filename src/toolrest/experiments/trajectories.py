@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+ADVANTAGES = {
+    "advantage.credit": "of one advantage a response",
+    "advantage.scale": "of advantages by their group's deviation",
+    "optimizer.loss": "of a mean over each response",
+}
+"""By key, what `Trajectories` have whatever a recipe says."""
+
+
 @dataclass(frozen=True)
 class Trajectories:
     """Sampled responses and their advantages."""
