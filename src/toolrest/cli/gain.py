@@ -13,6 +13,7 @@ from toolrest.cli.measured import (
     Output,
     Run,
     Trust,
+    fitted_recipe,
     measured_policies,
     measured_samples,
     without_nan,
@@ -22,11 +23,12 @@ from toolrest.io.terminal import require_shown, say, say_lost
 
 if TYPE_CHECKING:
     from torch.nn import Parameter
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from toolrest.data.sample import Sample
     from toolrest.experiments.gain_methods import GainMethod
     from toolrest.experiments.gain_rank import Ranks
-    from toolrest.experiments.gain_report import Gains
+    from toolrest.experiments.gain_report import GainPlan, Gains
     from toolrest.recipe import Recipe
 
 _METHODS = "grpo,rest,rest@0.5,official,gtpo,actions,spans"
@@ -68,6 +70,7 @@ def gain(
         from toolrest.cli.gain_tables import print_gain, print_ranks
         from toolrest.cli.work import quiet_libraries
         from toolrest.experiments.gain_methods import check_targets, read_gain_methods
+        from toolrest.experiments.gain_report import GainPlan
         from toolrest.recipe.extras import EXTRAS, check_extra
 
         quiet_libraries()
@@ -75,10 +78,18 @@ def gain(
         if recipe.lora.rank:
             check_extra(EXTRAS["lora"], f"lora.rank={recipe.lora.rank}")
         targets = check_targets(target)
+        read_gain_methods(recipe, methods)  # what cannot be measured is told before all else
+        recipe, tokenizer = fitted_recipe(recipe)
         chosen = read_gain_methods(recipe, methods)
         training = None if against is None else _training(against, chosen)
+        step = _step(recipe, prompts, batch)
+        samples = measured_samples(recipe, tokenizer, prompts)
         found = {
-            label: _measure(recipe, (label, folder), prompts, chosen, targets, batch)
+            label: _measure(
+                (recipe, tokenizer, samples),
+                (label, folder),
+                GainPlan(chosen, targets, step, _progress(recipe, label)),
+            )
             for label, folder in policies
         }
         ranks: dict[str, list[Ranks]] = {}
@@ -119,43 +130,49 @@ def _training(folder: Path, chosen: "Sequence[GainMethod]") -> dict:
     return results
 
 
-def _measure(
-    recipe: "Recipe",
-    policy: tuple[str, Path | None],
-    prompts: int,
-    methods: "Sequence[GainMethod]",
-    targets: Sequence[str],
-    batch: int | None,
-) -> "Gains":
-    from toolrest.cli.progress import shown_progress
+def _step(recipe: "Recipe", prompts: int, batch: int | None) -> int:
+    """The prompts of one step."""
     from toolrest.errors import InputError
-    from toolrest.experiments.gain_report import GainPlan, gain_at, passes
-    from toolrest.policy.weights import load_policy
-    from toolrest.rollout.sampler import shares_prefix
 
-    label, folder = policy
-    sized, tokenizer, samples = measured_samples(recipe, prompts)
-    step = batch or sized.responses_per_update // sized.rollout.group_size
+    step = batch or recipe.responses_per_update // recipe.rollout.group_size
     if step > prompts:
         raise InputError(
             f"--prompts {prompts}: fewer than the {step} of one step; use more, or a smaller "
             "--batch"
         )
+    return step
+
+
+def _progress(recipe: "Recipe", label: str) -> float:
+    """Which share of its run the policy of that label has behind it."""
     word, _, number = label.partition(" ")
-    done = int(number) / sized.max_steps if word == "step" else 0.0
-    plan = GainPlan(methods, targets, step, min(done, 1.0))
-    model = load_policy(sized, folder)
+    return min(int(number) / recipe.max_steps, 1.0) if word == "step" else 0.0
+
+
+def _measure(
+    given: "tuple[Recipe, PreTrainedTokenizerBase, Sequence[Sample]]",
+    policy: tuple[str, Path | None],
+    plan: "GainPlan",
+) -> "Gains":
+    from toolrest.cli.progress import shown_progress
+    from toolrest.experiments.gain_report import gain_at, passes
+    from toolrest.policy.weights import load_policy
+    from toolrest.rollout.sampler import shares_prefix
+
+    (recipe, tokenizer, samples), (label, folder) = given, policy
+    prompts = len(samples)
+    model = load_policy(recipe, folder)
     shares_prefix(model, "shared_prefix")
-    trained = _trained(model, sized)
-    _check_size(sum(p.numel() for p in trained), prompts, len(targets))
-    say(f"{label}: {prompts} prompts x {sized.rollout.group_size} responses are sampled", err=True)
+    trained = _trained(model, recipe)
+    _check_size(sum(p.numel() for p in trained), prompts, len(plan.targets))
+    say(f"{label}: {prompts} prompts x {recipe.rollout.group_size} responses are sampled", err=True)
     passed = count(1)
     with shown_progress(f"gradients of {label}", prompts * passes(plan)) as show:
         return gain_at(
             model,
             tokenizer,
             samples,
-            sized,
+            recipe,
             plan,
             on_prompt=lambda: show(next(passed)),
         )

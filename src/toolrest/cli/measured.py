@@ -36,7 +36,7 @@ _USED = ("data.max_prompt_tokens", "rollout.max_response_tokens", "rollout.group
 def measured_policies(
     arguments: list[str], run: Path | None, group: int | None = None, trust: bool = False
 ) -> tuple["Recipe", list[tuple[str, Path | None]]]:
-    """The recipe, and by label the folder of each policy; None: the recipe's own.
+    """The recipe as it was given, and by label the folder of each policy; None: the recipe's own.
 
     Args:
         arguments: a recipe and its overrides.
@@ -72,31 +72,44 @@ def measured_policies(
     return recipe, [("step 0", None), *kept]
 
 
+def fitted_recipe(recipe: "Recipe") -> tuple["Recipe", "PreTrainedTokenizerBase"]:
+    """(the recipe with what follows from its policy and its chat template, as a run has it; the
+    policy's tokenizer).
+
+    Raises:
+        InputError: the policy cannot be loaded, or the recipe does not fit it.
+    """
+    from toolrest.policy.fitting import fit_recipe
+    from toolrest.policy.sizing import size_recipe
+    from toolrest.policy.tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(recipe)
+    fitted, notes = fit_recipe(recipe, tokenizer)
+    sized, settings = size_recipe(fitted, tokenizer)
+    for note in (*notes, *(str(each) for each in settings if each.key in _USED)):
+        say(note)
+    return sized, tokenizer
+
+
 def measured_samples(
-    recipe: "Recipe", prompts: int
-) -> tuple["Recipe", "PreTrainedTokenizerBase", "Sequence[Sample]"]:
-    """(the recipe with the settings that follow from its policy, the tokenizer, samples).
+    recipe: "Recipe", tokenizer: "PreTrainedTokenizerBase", prompts: int
+) -> "Sequence[Sample]":
+    """The first samples of the training data.
 
     Args:
-        prompts: how many samples, the first of the training data.
+        recipe: by `fitted_recipe`, so that its prompts are those that a run has.
+        prompts: how many.
 
     Raises:
         InputError: the data has fewer.
     """
     from toolrest.engines.common.data import load_samples
     from toolrest.errors import InputError
-    from toolrest.policy.sizing import size_recipe
-    from toolrest.policy.tokenizer import load_tokenizer
 
-    tokenizer = load_tokenizer(recipe)
-    sized, settings = size_recipe(recipe, tokenizer)
-    for each in settings:
-        if each.key in _USED:
-            say(str(each))
-    samples = load_samples(sized, tokenizer).train[:prompts]
+    samples = load_samples(recipe, tokenizer).train[:prompts]
     if len(samples) < prompts:
         raise InputError(f"--prompts {prompts}: the data has {len(samples)}")
-    return sized, tokenizer, samples
+    return samples
 
 
 def _check_unchanged(recipe: "Recipe", run: "RunFolder") -> None:

@@ -11,6 +11,7 @@ from toolrest.cli.measured import (
     Output,
     Run,
     Trust,
+    fitted_recipe,
     measured_policies,
     measured_samples,
     without_nan,
@@ -19,6 +20,11 @@ from toolrest.cli.recipes import ARGUMENTS
 from toolrest.io.terminal import require_shown, say, say_lost
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import PreTrainedTokenizerBase
+
+    from toolrest.data.sample import Sample
     from toolrest.recipe import Recipe
 
 _SCHEMES = (
@@ -56,9 +62,12 @@ def variance(
         quiet_libraries()
         recipe, policies = measured_policies(arguments or [], run, group, trust_remote_code)
         check_fixed(recipe, "the variance", ADVANTAGES)
+        recipe, tokenizer = fitted_recipe(recipe)
         names = [name for name in schemes.split(",") if name and name != "uniform"]
+        samples = measured_samples(recipe, tokenizer, prompts)
         found = {
-            label: _measure(recipe, folder, label, prompts, names) for label, folder in policies
+            label: _measure((recipe, tokenizer, samples), (label, folder), names)
+            for label, folder in policies
         }
         if output is not None:
             from toolrest.io.files import write_json, writing
@@ -75,14 +84,17 @@ def variance(
 
 
 def _measure(
-    recipe: "Recipe", folder: Path | None, label: str, prompts: int, names: list[str]
+    given: "tuple[Recipe, PreTrainedTokenizerBase, Sequence[Sample]]",
+    policy: tuple[str, Path | None],
+    names: list[str],
 ) -> dict[str, Any]:
     from toolrest.cli.progress import shown_progress
     from toolrest.experiments.variance_report import variance_at
     from toolrest.policy.weights import load_policy
     from toolrest.rollout.sampler import shares_prefix
 
-    recipe, tokenizer, samples = measured_samples(recipe, prompts)
+    (recipe, tokenizer, samples), (label, folder) = given, policy
+    prompts = len(samples)
     model = load_policy(recipe, folder)
     shares_prefix(model, "shared_prefix")
     _check_size(sum(p.numel() for p in model.parameters()), prompts, len(names) + 1)
