@@ -115,6 +115,14 @@ def test_what_stability_cannot_be_is_said_of_stability():
         plan_of(recipe=recipe)
 
 
+def test_runs_that_are_to_go_on_after_a_collapse_are_refused():
+    for end in (True, None):
+        collapse = {} if end is None else {"collapse": {"end": end}}
+        assert plan_of(recipe=RECIPE | collapse).recipe.collapse.end
+    with pytest.raises(InputError, match="^collapse.end=false: .*use collapse.end=true"):
+        plan_of(recipe=RECIPE | {"collapse": {"end": False}})
+
+
 def test_an_end_at_a_collapse_is_for_stability_alone():
     recipe = parse_recipe(RECIPE | {"collapse": {"end": True}}, "x")
     with pytest.raises(InputError, match="compare with --stability"):

@@ -20,7 +20,7 @@ from toolrest.experiments.methods import (
 )
 from toolrest.io.files import read_text, write_whole
 from toolrest.io.plain_yaml import plain_values
-from toolrest.recipe import Recipe, changed, dump_recipe, names_code, parse_recipe
+from toolrest.recipe import Recipe, changed, dump_recipe, names_code, parse_recipe, says
 from toolrest.runs.folder import RunFolder
 from toolrest.runs.taught import find_taught_rows
 
@@ -134,6 +134,11 @@ def make_stability_plan(
             than the rest's.
     """
     _check_baseline(baseline, grid.methods)
+    if says(recipe, "collapse.end") and not recipe.collapse.end:
+        raise InputError(
+            "collapse.end=false: with --stability runs end where they collapse; use "
+            "collapse.end=true"
+        )
     try:
         shared = _shared(changed(recipe, {"collapse.end": True}))
     except InputError as error:
