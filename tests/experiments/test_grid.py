@@ -119,7 +119,7 @@ def test_runs_that_are_to_go_on_after_a_collapse_are_refused():
     for end in (True, None):
         collapse = {} if end is None else {"collapse": {"end": end}}
         assert plan_of(recipe=RECIPE | collapse).recipe.collapse.end
-    with pytest.raises(InputError, match="^collapse.end=false: .*use collapse.end=true"):
+    with pytest.raises(InputError, match=r"^collapse.end=false: .*use collapse.end=true"):
         plan_of(recipe=RECIPE | {"collapse": {"end": False}})
 
 

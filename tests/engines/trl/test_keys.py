@@ -128,6 +128,18 @@ def test_cut_responses_are_left_out_of_the_loss(tmp_path, embedded_tokenizer, mo
     assert 0 < rows[0]["completions/clipped_ratio"] < 1
     _, after = trained(tmp_path / "3", embedded_tokenizer, *some, masked)
     assert not same(start, after) and not same(plain, after)
+    kept, left_out = (
+        [json.loads(line) for line in next((tmp_path / n).rglob("step-000001.jsonl")).open()]
+        for n in ("2", "3")
+    )
+    assert {row["cut"] for row in kept} == {True, False}
+    for whole, row in zip(kept, left_out, strict=True):  # its text is there, with no weight
+        assert any(row["weights"]) != row["cut"]
+        apart = {"weights", "advantages", "advantage"}
+        assert {k: row[k] for k in row.keys() - apart} == {
+            k: whole[k] for k in whole.keys() - apart
+        }
+        assert len(row["weights"]) == len(row["ids"]) == len(row["regions"]) > 0
 
 
 @pytest.mark.slow

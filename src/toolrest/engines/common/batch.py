@@ -27,6 +27,8 @@ class RolloutBatch:
     """Sampled ids, [B, T]."""
     mask: torch.Tensor
     """Tokens that the loss counts, bool, [B, T]."""
+    sampled: torch.Tensor
+    """Tokens that the policy sampled, bool, [B, T]: those, and what `mask_truncated` leaves out."""
     regions: torch.Tensor
     """`Region` of each token, int64, [B, T]."""
     weights: torch.Tensor

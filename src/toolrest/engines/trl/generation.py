@@ -23,6 +23,8 @@ class Generation:
     """Ids of each prompt, [B] lists, where the data set has them; None: TRL tokenises."""
     openings: list[str] = field(default_factory=list)
     """What each prompt has written of the reply already, [B]."""
+    lengths: list[int] = field(default_factory=list)
+    """Tokens of each response, [B], of which the loss may leave some out."""
     sampled: list[list[bool]] | None = None
     """Which tokens the policy sampled, [B] lists; None: all of them."""
     drawn: list[torch.Tensor] | None = None

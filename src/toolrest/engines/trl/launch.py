@@ -295,7 +295,7 @@ def _rollout_writer(job: Job, model: PreTrainedModel) -> Callable[[RolloutBatch]
     def write(batch: RolloutBatch) -> None:
         lines = []
         for row in range(min(rows, len(batch.inputs))):
-            kept = batch.mask[row]
+            kept = batch.sampled[row]
             ids = batch.completion_ids[row][kept].tolist()
             record = {
                 "step": batch.step + 1,

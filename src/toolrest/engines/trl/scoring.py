@@ -66,12 +66,13 @@ class ScoringTrainer(SignalTrainer):
         output = super()._generate(prompts)
         drawn = output[5].pop(STATISTICS, None)
         forks = output[5].pop(FORKS, None)
-        told = drawn is not None and list(map(len, drawn)) == list(map(len, output[1]))
         generation, masks = self._generation, output[2]
+        generation.lengths = list(map(len, output[1]))
+        told = drawn is not None and list(map(len, drawn)) == generation.lengths
         generation.drawn = drawn if told else None
         if forks is not None:
             generation.forks = torch.tensor(forks, device=self.accelerator.device)
-            self._log_forks(generation.forks, list(map(len, output[1])))
+            self._log_forks(generation.forks, generation.lengths)
         generation.openings = [self.speech.opening(ids) for ids in output[0]]
         if masks is not None:
             generation.sampled = [[bool(m) for m in mask] for mask in masks]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -183,9 +183,12 @@ class ResTTrainer(ActingTrainer):
         if generation.unscored is not None:
             output["advantages"] = output["advantages"].masked_fill(generation.unscored, 0.0)
         mask = _counted(output)
+        sampled = mask
+        if self.config.mask_truncated_completions:
+            sampled = _first(generation.lengths, output["completion_ids"])
         regions = label_tokens(
             output["completion_ids"],
-            mask,
+            sampled,
             self.vocabulary,
             self.dialect,
             openings=generation.openings,
@@ -219,8 +222,9 @@ class ResTTrainer(ActingTrainer):
                     inputs=inputs,
                     completion_ids=output["completion_ids"],
                     mask=mask,
+                    sampled=sampled,
                     regions=regions,
-                    weights=weights,
+                    weights=weights * mask,
                     advantages=advantages,
                     credited=credited if credited.dim() == 2 else None,
                     entropies=None if tokens is None else tokens.entropy,
@@ -331,8 +335,14 @@ class ResTTrainer(ActingTrainer):
             self.signal.from_dict(state.get("signal"))
 
 
+def _first(lengths: Sequence[int], ids: torch.Tensor) -> torch.Tensor:
+    """Which ids are among the first so many of their row, bool, [B, T]."""
+    places = torch.arange(ids.size(1), device=ids.device)
+    return places < torch.tensor(lengths, device=ids.device)[:, None]
+
+
 def _counted(batch: dict[str, Any]) -> torch.Tensor:
-    """The tokens that the policy sampled, bool, [B, T]."""
+    """The tokens that the loss counts, bool, [B, T]."""
     mask = batch["completion_mask"].bool()
     return mask & batch["tool_mask"].bool() if "tool_mask" in batch else mask
 
