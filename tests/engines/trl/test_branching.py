@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 import torch
 from jobs import make_job
+from trl import GRPOConfig
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
@@ -135,6 +136,9 @@ def test_a_recipe_that_would_not_branch_is_refused(words, said):
         load_recipe(None, [*SMALL, *words])
 
 
+WHOLE = {"branches": 1, "credit": "response"}
+
+
 def config(tmp_path, **more):
     given = {"num_generations": 4, "branches": 2, "credit": "forks"}
     return ResTConfig(str(tmp_path), **given | more)
@@ -153,15 +157,23 @@ def config(tmp_path, **more):
         ),
         ({"credit_discount": 0.5}, shared_prefix_rollout, False, "leave it out"),
         ({"branches": 3}, shared_prefix_rollout, False, "is not two families of 3"),
-        ({"repetition_penalty": 1.2}, shared_prefix_rollout, False, "repetition_penalty and"),
+        ({"repetition_penalty": 1.2}, shared_prefix_rollout, False, "repetition_penalty=1.2"),
         ({"generation_kwargs": {"top_h": 0.4}}, shared_prefix_rollout, False, "generation_kwargs"),
+        ({"repetition_penalty": 1.2, **WHOLE}, shared_prefix_rollout, False, "leave repetition_"),
     ],
 )
 def test_settings_that_would_not_branch_are_refused(tmp_path, changed, rollout, acts, said):
     with pytest.raises(InputError, match=said):
         check_branches(config(tmp_path, **changed), rollout, acts)
     check_branches(config(tmp_path), shared_prefix_rollout, False)
-    check_branches(config(tmp_path, branches=1, credit="response"), None, True)
+    check_branches(config(tmp_path, **WHOLE), None, True)
+    check_branches(config(tmp_path, repetition_penalty=1.2, **WHOLE), None, False)
+
+
+def test_a_plain_trainer_is_told_what_the_sampler_would_ignore(tmp_path):
+    args = GRPOConfig(str(tmp_path), repetition_penalty=1.2, bf16=False)
+    with pytest.raises(InputError, match=r"^repetition_penalty=1\.2 with rollout_func"):
+        shared_prefix_rollout(["a"], cast(Any, SimpleNamespace(args=args)))
 
 
 def test_a_dialect_in_which_no_start_is_seen_is_refused():
@@ -183,7 +195,7 @@ def stub_trainer(model, tokenizer, prompts, **more):
     speech = read_speech(tokenizer, dialect, model.generation_config)
     given = {
         "config": SimpleNamespace(branches=2),
-        "args": SimpleNamespace(branches=2),
+        "args": SimpleNamespace(branches=2, repetition_penalty=1.0, generation_kwargs=None),
         "accelerator": SimpleNamespace(
             unwrap_model=lambda model: model, num_processes=1, process_index=0
         ),

@@ -7,7 +7,7 @@ from typing import Any
 from toolrest.core.dialects import Dialect, ToolCall, get_dialect
 from toolrest.core.forks import Families, decision_starts
 from toolrest.engines.trl.config import Credit, ResTConfig
-from toolrest.engines.trl.rollout import shared_prefix_rollout
+from toolrest.engines.trl.rollout import check_drawn, shared_prefix_rollout
 from toolrest.errors import InputError
 from toolrest.recipe import Recipe
 
@@ -18,7 +18,8 @@ _UNSEEN = "its names and values are not found while they are written, as they ar
 def check_branches(
     args: ResTConfig, rollout_func: Any, acts: bool, *, reads_signal: bool = False
 ) -> None:
-    """Refuse what would not sample groups that branch, or not credit them.
+    """Refuse what would not sample groups that branch, or not credit them, and what the sampler
+    that shares prompts would ignore.
 
     Args:
         acts: whether the policy has tools or an environment.
@@ -27,6 +28,8 @@ def check_branches(
     Raises:
         InputError: naming the reason and the mend.
     """
+    if rollout_func is shared_prefix_rollout:
+        check_drawn(args)
     branches = args.branches
     if branches == 1 and args.credit != Credit.FORKS:
         return
@@ -50,11 +53,6 @@ def check_branches(
         (
             reads_signal,
             f"{key}: regions' signal is measured of independent responses; use another weighting",
-        ),
-        (
-            args.repetition_penalty != 1.0 or bool(args.generation_kwargs),
-            f"{key}: tokens are drawn by temperature, top_p, top_k and min_p alone; leave "
-            "repetition_penalty and generation_kwargs out",
         ),
         (acts, f"{key}: responses branch within one turn; leave tools and environments out"),
         (

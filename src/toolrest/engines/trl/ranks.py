@@ -38,7 +38,6 @@ def _of_all(batch: TokenBatch, accelerator: Accelerator) -> TokenBatch:
         batch,
         regions=whole(batch.regions),
         mask=whole(batch.mask.long()).bool(),
-        sampled=whole(batch.sampled.long()).bool(),
         token_statistics=TokenStatistics(
             whole(tokens.ids),
             whole(tokens.entropy),

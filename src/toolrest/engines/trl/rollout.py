@@ -11,6 +11,7 @@ from accelerate.utils import broadcast_object_list
 
 from toolrest.core.forks import decision_starts
 from toolrest.engines.common.episodes import group_size
+from toolrest.errors import InputError
 from toolrest.rollout.branching import Branched, Branching, sample_branched
 from toolrest.rollout.draw import Draw
 from toolrest.rollout.shared_prefix import sample
@@ -22,6 +23,7 @@ STATISTICS = "sampling_statistics"
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+    from trl.trainer.grpo_config import GRPOConfig
     from trl.trainer.grpo_trainer import GRPOTrainer
 
 
@@ -30,7 +32,11 @@ def shared_prefix_rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str,
 
     Args:
         prompts: chat messages or texts, each as often as it has responses, next to each other.
+
+    Raises:
+        InputError: the trainer's settings would have tokens drawn otherwise than this draws them.
     """
+    check_drawn(cast("GRPOConfig", trainer.args))
     prompt_ids: list[list[int]] = cast(Any, trainer)._tokenize_prompts(prompts)[0]
     group = group_size(prompt_ids)
     model = unwrapped(trainer)
@@ -81,6 +87,21 @@ def _branched(trainer: GRPOTrainer, prompt_ids: list[list[int]], numbers: Number
     forked = numbers.uniforms(most, turn=1).view(-1, how.branches, most)[:, 0]
     siblings = rows[:, 1:].reshape(-1, most)
     return sample_branched(unwrapped(trainer), prompts, how, starts, (rows[:, 0], forked, siblings))
+
+
+def check_drawn(args: GRPOConfig) -> None:
+    """Refuse what would have tokens drawn otherwise than `trainer_draw` says.
+
+    Raises:
+        InputError: naming it.
+    """
+    for name, usual in (("repetition_penalty", 1.0), ("generation_kwargs", None)):
+        value = getattr(args, name)
+        if value and value != usual:
+            raise InputError(
+                f"{name}={value!r} with rollout_func=shared_prefix_rollout: it draws tokens by "
+                f"temperature, top_p, top_k and min_p alone; leave {name} out"
+            )
 
 
 def trainer_draw(trainer: GRPOTrainer) -> Draw:
