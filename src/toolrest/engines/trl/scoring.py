@@ -166,7 +166,7 @@ class ScoringTrainer(SignalTrainer):
         place = (self.state.global_step, self._step % self.config.gradient_accumulation_steps)
         flips = flipped(self.config.seed, place, rows, share)
         log_metric("reward/flipped", float(flips.mean()))
-        return noisy_totals(found, flips, reward.rules.schedule, self._progress())
+        return noisy_totals(found, flips, reward.rules, self._progress())
 
     def _reward_to_go(
         self, inputs: Sequence[dict[str, Any]], ids: torch.Tensor, mask: torch.Tensor
