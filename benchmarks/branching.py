@@ -22,6 +22,7 @@ from toolrest.data.sample import Sample
 from toolrest.engines.common.asked import Asked
 from toolrest.engines.common.recipe_reward import recipe_reward
 from toolrest.engines.common.reward import ToolReward, totals
+from toolrest.errors import InputError
 from toolrest.policy.speech import Speech, read_speech
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.policy.weights import load_policy
@@ -48,16 +49,23 @@ class Side:
         ids: list[list[int]],
         rewards: torch.Tensor,
         advantages: torch.Tensor,
+        temperature: float,
     ) -> None:
         """Add a batch's gradient."""
-        self.gradients.append(gradient(model, prompts, ids, advantages))
+        self.gradients.append(gradient(model, prompts, ids, advantages, temperature))
         self.rewards += rewards.tolist()
 
 
 def gradient(
-    model: Any, prompts: list[list[int]], responses: list[list[int]], advantages: torch.Tensor
+    model: Any,
+    prompts: list[list[int]],
+    responses: list[list[int]],
+    advantages: torch.Tensor,
+    temperature: float,
 ) -> torch.Tensor:
-    """Of the mean over responses of the mean over tokens of A ln p, flat."""
+    """Of the mean over responses of the mean over tokens of A ln p, with p of the logits over the
+    temperature, flat.
+    """
     group = len(responses) // len(prompts)
     rows = [prompts[row // group] + ids for row, ids in enumerate(responses)]
     width = max(map(len, rows))
@@ -65,7 +73,8 @@ def gradient(
     mask = torch.zeros(len(rows), width, dtype=torch.bool)
     for row, each in enumerate(rows):
         ids[row, : len(each)], mask[row, : len(each)] = torch.tensor(each), True
-    logps = model(input_ids=ids, attention_mask=mask.long()).logits[:, :-1].log_softmax(-1)
+    logits = model(input_ids=ids, attention_mask=mask.long()).logits[:, :-1]
+    logps = (logits / temperature).log_softmax(-1)
     told = logps.gather(2, ids[:, 1:, None])[..., 0]
     loss = torch.zeros(())
     for row, response in enumerate(responses):
@@ -156,11 +165,12 @@ class Setup:
         width = max(map(len, alone))
         rewards = score(alone)
         plain = group_normalise(rewards, how.group_size)[:, None].expand(-1, width)
-        sides["independent"].add(self.model, prompts, alone, rewards, plain.float())
+        warm = how.draw.temperature
+        sides["independent"].add(self.model, prompts, alone, rewards, plain.float(), warm)
         sides["independent"].tokens += sum(map(len, alone))
         rewards, kinds = score(ids), Families(forks, how.group_size, how.branches)
         credited = fork_advantages(rewards, kinds, max(map(len, ids)))
-        sides["branch"].add(self.model, prompts, ids, rewards, credited.float())
+        sides["branch"].add(self.model, prompts, ids, rewards, credited.float(), warm)
         sides["branch"].tokens += sum(
             len(each) - (made.forks[row] if row % how.branches else 0)
             for row, each in enumerate(ids)
@@ -176,7 +186,11 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     files = [word for word in options.words if "=" not in word]
     given = [word for word in options.words if "=" in word]
-    recipe = load_recipe(Path(files[0]) if files else None, given)
+    given += [f"rollout.branches={options.branches}", "advantage.credit=forks"]
+    try:
+        recipe = load_recipe(Path(files[0]) if files else None, given)
+    except InputError as error:
+        parser.error(str(error))
     model, tokenizer = load_policy(recipe).eval(), load_tokenizer(recipe)
     reward = recipe_reward(recipe)
     speech = read_speech(tokenizer, reward.dialect, model.generation_config)
