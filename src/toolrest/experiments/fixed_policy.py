@@ -34,5 +34,6 @@ def check_fixed(recipe: Recipe, measured: str, more: Mapping[str, str] | None = 
     for key, how in {**_PLAIN, **(more or {})}.items():
         value, usual = value_of(recipe, key), value_of(default, key)
         if value != usual and value:
+            shown = str(value).lower() if value is True else value
             mend = f"use {key}={usual}" if usual else "leave it out"
-            raise InputError(f"{key}={value}: {measured} is measured {how}; {mend}")
+            raise InputError(f"{key}={shown}: {measured} is measured {how}; {mend}")

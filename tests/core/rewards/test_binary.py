@@ -52,9 +52,9 @@ def test_parts_of_the_correctness_count_where_the_format_is_right():
 def test_a_flipped_label_is_the_other_of_the_two_where_the_format_is_right():
     texts = (TRUTH, TRUTH.replace("z", "w"), "<think> t </think>")
     found = [reward().score(text, TRUTH) for text in texts]
-    rules = reward().rules
-    assert noisy_totals(found, [False] * 3, rules, 0.0) == [1, 0, 0]
-    assert noisy_totals(found, [True] * 3, rules, 0.0) == [0, 1, 0]
+    schedule = get_schedule("binary")
+    assert noisy_totals(found, [False] * 3, schedule, 0.0) == [1, 0, 0]
+    assert noisy_totals(found, [True] * 3, schedule, 0.0) == [0, 1, 0]
 
 
 def test_the_method_is_grpo_by_that_reward():

@@ -17,15 +17,15 @@ def test_a_flipped_response_has_the_correctness_of_the_opposite():
     reward = ToolReward(schedule="constant")
     found = [reward.score(text, RIGHT) for text in (RIGHT, WRONG, RIGHT, "nothing")]
     assert [each.total for each in found] == [4.0, -2.0, 4.0, -3.0]
-    flips = [True, True, False, True]
-    assert noisy_totals(found, flips, reward.rules, 0.0) == [-2.0, 4.0, 4.0, 3.0]
+    schedule = reward.rules.schedule
+    assert noisy_totals(found, [True, True, False, True], schedule, 0.0) == [-2.0, 4.0, 4.0, 3.0]
 
 
 @given(st.floats(0, 1), st.sampled_from(["rest", "constant", "official"]))
 def test_twice_flipped_is_as_it_was_at_any_time(progress, name):
     reward = ToolReward(schedule=name)
     found = [reward.score(text, RIGHT, progress) for text in (RIGHT, WRONG)]
-    right, wrong = noisy_totals(found, [True, True], reward.rules, progress)
+    right, wrong = noisy_totals(found, [True, True], get_schedule(name), progress)
     assert [right, wrong] == pytest.approx(
         [
             found[0].format_reward + get_schedule(name).rewards(0.0, 0.0, progress)[1],
@@ -33,18 +33,6 @@ def test_twice_flipped_is_as_it_was_at_any_time(progress, name):
             + get_schedule(name).rewards(0.0, 1.0 - found[1].correctness, progress)[1],
         ]
     )
-
-
-@pytest.mark.parametrize("schedule", ["rest", "constant", "official", "binary"])
-@pytest.mark.parametrize("punished", [True, False])
-def test_where_correctness_earns_nothing_a_flip_changes_nothing(schedule, punished):
-    """A row that owes no call: calling nothing is right and calling is wrong, or neither counts."""
-    truth = "<think>t</think>\n<response>It is.</response>"
-    reward = ToolReward(schedule=schedule, punish_over_calls=punished)
-    found = [reward.score(text, truth) for text in (truth, RIGHT)]
-    assert [each.over_called for each in found] == [False, True]
-    noisy = noisy_totals(found, [True, True], reward.rules, 0.0)
-    assert (noisy == [each.total for each in found]) == (not punished)
 
 
 def test_processes_draw_as_one_does_and_every_step_anew():

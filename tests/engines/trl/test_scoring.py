@@ -4,6 +4,9 @@ import pytest
 from datasets import Dataset
 from trl_settings import settings
 
+from toolrest.core.rewards.noise import noisy_totals
+from toolrest.core.rewards.turns import Turns
+from toolrest.engines.common.asked import Asked
 from toolrest.engines.common.reward import ToolReward
 from toolrest.engines.trl.generation import Generation
 from toolrest.engines.trl.trainer import ResTConfig, ResTTrainer
@@ -57,3 +60,38 @@ def test_every_generation_of_a_step_is_drawn_anew(tmp_path, embedded_tokenizer):
         begin(trainer, rows)
         drawn.append(scores(trainer, reward, rows, ids))
     assert drawn[0] != drawn[1] and drawn[0] == drawn[2]
+
+
+NO_CALL = "<think>t</think>\n<response>It is.</response>"
+
+
+@pytest.mark.parametrize("schedule", ["rest", "binary"])
+@pytest.mark.parametrize("punished", [True, False])
+def test_rows_whose_correctness_earns_nothing_are_left_alone(
+    tmp_path, embedded_tokenizer, schedule, punished
+):
+    """Where no call is due and calls are not punished there is nothing to turn round."""
+    reward = ToolReward(schedule=schedule, punish_over_calls=punished)
+    trainer, rows, ids = noisy(tmp_path, embedded_tokenizer, [reward], label_noise=1.0)
+    rows[0]["ground_truth"], ids[0] = NO_CALL, embedded_tokenizer(NO_CALL)["input_ids"]
+    begin(trainer, rows)
+    found = scores(trainer, reward, rows, ids)
+    true = [each.total for each in trainer._generation.breakdowns]
+    due = ["<tool_call>" in row["ground_truth"] for row in rows]
+    assert not due[0] and any(due)
+    turned = [a != b for a, b in zip(found, true, strict=True)]
+    assert turned == [punished or each for each in due]
+
+
+def test_a_dialogue_counts_where_one_of_its_steps_owes_a_call():
+    """The mean over its steps is turned round whole, however its floats round."""
+    call = '<think>t</think>\n<tool_call>\n{"name": "f", "parameters": {"a": 1}}\n</tool_call>'
+    reward = ToolReward(schedule="rest", punish_over_calls=False)
+    assert reward.counts_correctness(Asked((NO_CALL, call)))
+    assert not reward.counts_correctness(Asked((NO_CALL, NO_CALL)))
+    assert not reward.counts_correctness(Asked(NO_CALL))
+    assert ToolReward().counts_correctness(Asked(NO_CALL))
+    said = Turns((call, call, call.replace("1", "2")))
+    (found,) = reward.score_batch([said], [Asked((call, call, call))], 0.3)
+    (turned,) = noisy_totals([found], [True], reward.rules.schedule, 0.3)
+    assert turned < found.format_reward < found.total

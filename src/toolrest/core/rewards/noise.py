@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from toolrest.core.rewards.score import RewardBreakdown, RewardRules
+from toolrest.core.rewards.schedule import RewardSchedule
+from toolrest.core.rewards.score import RewardBreakdown
 
 
 def flipped(seed: int, place: tuple[int, int], rows: slice, share: float) -> np.ndarray:
@@ -25,31 +26,25 @@ def flipped(seed: int, place: tuple[int, int], rows: slice, share: float) -> np.
 def noisy_totals(
     breakdowns: Sequence[RewardBreakdown],
     flips: Sequence[bool] | np.ndarray,
-    rules: RewardRules,
+    schedule: RewardSchedule,
     progress: float,
 ) -> list[float]:
     """The rewards, where that of a flipped response has the correctness 1 - c in place of c; its
     format counts as it is.
 
     A correctness reward is linear in c, so the opposite's is least + greatest of that format - its
-    own. Where no call is due and calls are not punished correctness earns nothing, flipped or not.
+    own.
 
     Args:
         breakdowns: true scores, [B].
         flips: which are flipped, [B].
-        rules: those by which they were scored.
+        schedule: that of the breakdowns.
         progress: step / max_steps at which they were scored.
     """
 
     def opposite(each: RewardBreakdown) -> float:
-        least, own, greatest = (
-            rules.schedule.rewards(each.format, right, progress)[1]
-            for right in (0.0, each.correctness, 1.0)
-        )
-        unpunished = each.over_called and not rules.punish_over_calls
-        if unpunished or own != each.correctness_reward:  # it does not count
-            return each.total
-        return each.format_reward + least + greatest - own
+        ends = (schedule.rewards(each.format, right, progress)[1] for right in (0.0, 1.0))
+        return each.format_reward + sum(ends) - each.correctness_reward
 
     return [
         opposite(each) if flip else each.total for each, flip in zip(breakdowns, flips, strict=True)

@@ -222,6 +222,14 @@ class ToolReward:
             found.append(scored[said][0])
         return found
 
+    def counts_correctness(self, asked: Asked) -> bool:
+        """Whether the correctness of a row's replies counts: it does not where no call is due and
+        calls are not punished.
+        """
+        if self.rules.punish_over_calls:
+            return True
+        return any(each.calls for each in self._owed(asked, self._tools(asked.tools), ""))
+
     def _owed(self, asked: Asked, tools: Declared | None, again: str) -> list[Scan]:
         """The right replies of a row, one a step.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeGuard, cast
 
+import numpy as np
 import torch
 
 from toolrest.core import credit
@@ -118,7 +119,8 @@ class ScoringTrainer(SignalTrainer):
             generation.breakdowns = generation.breakdowns or found
             rewards = totals(found, log_metric)
             if self.config.label_noise and self._policy.training:
-                return self._noisy(reward, found, log_metric)
+                counted = np.array([reward.counts_correctness(each) for each in asked])
+                return self._noisy(reward, found, counted, log_metric)
             return rewards
 
         return score
@@ -153,20 +155,25 @@ class ScoringTrainer(SignalTrainer):
         metrics["num_tokens"] = [self.state.num_input_tokens_seen]
 
     def _noisy(
-        self, reward: ToolReward, found: Sequence[RewardBreakdown], log_metric: Any
+        self,
+        reward: ToolReward,
+        found: Sequence[RewardBreakdown],
+        counted: np.ndarray,
+        log_metric: Any,
     ) -> list[float]:
         """A reward's of this process's responses with label noise, [B].
 
         Args:
             found: the true ones, [B].
+            counted: whether the correctness of each counts, which alone is turned round, bool, [B].
         """
         first = self.accelerator.process_index * len(found)
         rows = slice(first, first + len(found))
         share = self.config.label_noise
         place = (self.state.global_step, self._step % self.config.gradient_accumulation_steps)
-        flips = flipped(self.config.seed, place, rows, share)
+        flips = flipped(self.config.seed, place, rows, share) & counted
         log_metric("reward/flipped", float(flips.mean()))
-        return noisy_totals(found, flips, reward.rules, self._progress())
+        return noisy_totals(found, flips, reward.rules.schedule, self._progress())
 
     def _reward_to_go(
         self, inputs: Sequence[dict[str, Any]], ids: torch.Tensor, mask: torch.Tensor

@@ -185,7 +185,7 @@ class ResTTrainer(ActingTrainer):
         mask = _counted(output)
         sampled = mask
         if self.config.mask_truncated_completions:
-            sampled = _first(generation.lengths, output["completion_ids"])
+            sampled = _sampled(output, generation.lengths)
         regions = label_tokens(
             output["completion_ids"],
             sampled,
@@ -335,10 +335,12 @@ class ResTTrainer(ActingTrainer):
             self.signal.from_dict(state.get("signal"))
 
 
-def _first(lengths: Sequence[int], ids: torch.Tensor) -> torch.Tensor:
-    """Which ids are among the first so many of their row, bool, [B, T]."""
+def _sampled(batch: dict[str, Any], lengths: Sequence[int]) -> torch.Tensor:
+    """The tokens that the policy sampled, in rows of so many, bool, [B, T]."""
+    ids = batch["completion_ids"]
     places = torch.arange(ids.size(1), device=ids.device)
-    return places < torch.tensor(lengths, device=ids.device)[:, None]
+    mask = places < torch.tensor(lengths, device=ids.device)[:, None]
+    return mask & batch["tool_mask"].bool() if "tool_mask" in batch else mask
 
 
 def _counted(batch: dict[str, Any]) -> torch.Tensor:
