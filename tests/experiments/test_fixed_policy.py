@@ -22,6 +22,7 @@ IGNORED = (
     ["optimizer.llds=0.1", "optimizer.mini_batch=4", "save_steps=12", "max_steps=24"],
     ["rollout.branches=2", "advantage.credit=forks"],
     ["lora.dropout=0.1", "lora.rank=4"],
+    ["lora.base_precision=nf4", "lora.rank=4"],
 )
 OF_ONE_ADVANTAGE = (["advantage.credit=spans"], ["advantage.scale=none"], ["optimizer.loss=dapo"])
 
@@ -46,6 +47,14 @@ def test_gain_refuses_what_it_would_ignore(settings):
     key = settings[0].partition("=")[0]
     with pytest.raises(InputError, match=f"^{key}=.*: the gain is measured "):
         read_gain_methods(load_recipe(None, settings), "rest")
+
+
+@pytest.mark.parametrize("command", ["gain", "variance"])
+@pytest.mark.parametrize("given", ["warm_start.method=sft", "method=sft"])
+def test_a_policy_that_would_be_taught_first_is_refused(command, given):
+    done = CliRunner().invoke(app, [command, given])
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"toolrest: {given}: ") and done.stderr.count("\n") == 1
 
 
 def test_a_default_recipe_is_measured():

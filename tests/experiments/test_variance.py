@@ -497,7 +497,7 @@ def test_along_a_run(tmp_path):
         app,
         [
             *("variance", "--run", str(run), "--prompts", "4", "--group", "2"),
-            *("--schemes", "official", "--output", str(tmp_path / "v.json")),
+            *("--schemes", "rest@1", "--output", str(tmp_path / "v.json")),
         ],
     )
     assert done.exit_code == 0, done.output
@@ -513,6 +513,7 @@ def test_along_a_run(tmp_path):
     ("arguments", "words"),
     [
         (["--schemes", "stare"], "weighs tokens one by one"),
+        (["--schemes", "official"], "into the region other"),
         (["--schemes", "signal"], "weighs by gradients of its run's batches"),
         (["--schemes", "rset"], "did you mean 'rest'"),
         (["--schemes", "rest@2"], "progress must be a number from 0 to 1"),

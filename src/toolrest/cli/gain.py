@@ -16,14 +16,14 @@ from toolrest.cli.measured import (
     fitted_recipe,
     measured_policies,
     measured_samples,
+    trained_parameters,
     without_nan,
 )
 from toolrest.cli.recipes import ARGUMENTS
 from toolrest.io.terminal import require_shown, say, say_lost
 
 if TYPE_CHECKING:
-    from torch.nn import Parameter
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
     from toolrest.data.sample import Sample
     from toolrest.experiments.gain_methods import GainMethod
@@ -71,12 +71,9 @@ def gain(
         from toolrest.cli.work import quiet_libraries
         from toolrest.experiments.gain_methods import check_targets, read_gain_methods
         from toolrest.experiments.gain_report import GainPlan
-        from toolrest.recipe.extras import EXTRAS, check_extra
 
         quiet_libraries()
         recipe, policies = measured_policies(arguments or [], run, group, trust_remote_code)
-        if recipe.lora.rank:
-            check_extra(EXTRAS["lora"], f"lora.rank={recipe.lora.rank}")
         targets = check_targets(target)
         read_gain_methods(recipe, methods)  # what cannot be measured is told before all else
         recipe, tokenizer = fitted_recipe(recipe)
@@ -163,7 +160,7 @@ def _measure(
     prompts = len(samples)
     model = load_policy(recipe, folder)
     shares_prefix(model, "shared_prefix")
-    trained = _trained(model, recipe)
+    trained = trained_parameters(model, recipe)
     _check_size(sum(p.numel() for p in trained), prompts, len(plan.targets))
     say(f"{label}: {prompts} prompts x {recipe.rollout.group_size} responses are sampled", err=True)
     passed = count(1)
@@ -176,24 +173,6 @@ def _measure(
             plan,
             on_prompt=lambda: show(next(passed)),
         )
-
-
-def _trained(model: "PreTrainedModel", recipe: "Recipe") -> list["Parameter"]:
-    """Those that gradients are of: all, or of fresh adapters B alone.
-
-    At the start B = 0, so the gradient of A is 0, and the policy is the one without adapters.
-    """
-    if recipe.lora.rank:
-        import torch
-        from peft import inject_adapter_in_model
-
-        from toolrest.engines.trl.settings import lora_config
-
-        torch.manual_seed(recipe.seed)
-        inject_adapter_in_model(lora_config(recipe), model)
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(".lora_B." in name)
-    return [p for p in model.parameters() if p.requires_grad]
 
 
 def _check_size(parameters: int, prompts: int, targets: int) -> None:

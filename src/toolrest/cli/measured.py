@@ -11,7 +11,8 @@ from toolrest.cli.recipes import split_arguments
 from toolrest.io.terminal import say
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from torch.nn import Parameter
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from toolrest.data.sample import Sample
     from toolrest.recipe import Recipe
@@ -40,12 +41,14 @@ def measured_policies(
 
     Args:
         arguments: a recipe and its overrides.
-        run: a run's folder; its first policy and every checkpoint that it kept.
+        run: a run's folder; the policy that reinforcement learning began from, after a warm start
+            if there was one, and every checkpoint that it kept.
         group: responses to a prompt; None: as the recipe has it.
         trust: whether code that comes with the policy is run.
 
     Raises:
-        InputError: it is no run, or its data or policy have changed since.
+        InputError: it is no run, or its data or policy have changed since; or the recipe would
+            have its policy taught first, or adapters are asked for without peft.
     """
     from toolrest.errors import InputError
     from toolrest.policy.folder import kept_recipe
@@ -57,6 +60,7 @@ def measured_policies(
     path, overrides = split_arguments([*arguments, *more])
     if run is None:
         recipe = load_recipe(path, overrides)
+        _check_begun(recipe)
         return recipe, [(recipe.policy, None)]
     folder = RunFolder(run)
     if not folder.recipe.is_file():
@@ -69,7 +73,48 @@ def measured_policies(
     _check_unchanged(recipe, folder)
     whole = folder.whole_checkpoints().items()
     kept = [(f"step {step}", each) for step, each in whole if _is_policy(each)]
-    return recipe, [("step 0", None), *kept]
+    taught = folder.warm_start if _is_policy(folder.warm_start) else None
+    return recipe, [("step 0", taught), *kept]
+
+
+def _check_begun(recipe: "Recipe") -> None:
+    """The policy of a recipe is the one that reinforcement learning begins from."""
+    from toolrest.errors import InputError
+
+    if recipe.method != "rl":
+        raise InputError(
+            f"method={recipe.method}: steps of reinforcement learning are measured; use method=rl"
+        )
+    method = recipe.warm_start.method
+    if method != "none":
+        raise InputError(
+            f"warm_start.method={method}: the policy would be measured before it is taught; use "
+            "warm_start.method=none, with policy=runs/NAME/warm_start for one that is"
+        )
+
+
+def trained_parameters(model: "PreTrainedModel", recipe: "Recipe") -> "list[Parameter]":
+    """Those that gradients are of: all, or of fresh adapters B alone.
+
+    At the start B = 0, so the gradient of A is 0, and the policy is the one without adapters.
+
+    Raises:
+        InputError: adapters are asked for, and peft is not installed.
+    """
+    if recipe.lora.rank:
+        import torch
+
+        from toolrest.engines.trl.settings import lora_config
+        from toolrest.recipe.extras import EXTRAS, check_extra
+
+        check_extra(EXTRAS["lora"], f"lora.rank={recipe.lora.rank}")
+        from peft import inject_adapter_in_model
+
+        torch.manual_seed(recipe.seed)
+        inject_adapter_in_model(lora_config(recipe), model)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(".lora_B." in name)
+    return [p for p in model.parameters() if p.requires_grad]
 
 
 def fitted_recipe(recipe: "Recipe") -> tuple["Recipe", "PreTrainedTokenizerBase"]:

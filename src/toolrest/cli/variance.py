@@ -14,6 +14,7 @@ from toolrest.cli.measured import (
     fitted_recipe,
     measured_policies,
     measured_samples,
+    trained_parameters,
     without_nan,
 )
 from toolrest.cli.recipes import ARGUMENTS
@@ -27,10 +28,7 @@ if TYPE_CHECKING:
     from toolrest.data.sample import Sample
     from toolrest.recipe import Recipe
 
-_SCHEMES = (
-    "rest,rest@0.5,rest@1,rest:inverse_entropy,rest:collision,official,official@0.5,official@1,"
-    "optimum"
-)
+_SCHEMES = "rest,rest@0.5,rest@1,rest:inverse_entropy,rest:collision,optimum"
 _MOST_BYTES = 8 * 2**30
 """Of gradients held at once; what is meant for a small policy should not fill the machine."""
 
@@ -97,7 +95,8 @@ def _measure(
     prompts = len(samples)
     model = load_policy(recipe, folder)
     shares_prefix(model, "shared_prefix")
-    _check_size(sum(p.numel() for p in model.parameters()), prompts, len(names) + 1)
+    trained = trained_parameters(model, recipe)
+    _check_size(sum(p.numel() for p in trained), prompts, len(names) + 1)
     say(f"{label}: {prompts} prompts x {recipe.rollout.group_size} responses are sampled", err=True)
     with shown_progress(f"gradients of {label}", prompts * recipe.rollout.group_size) as show:
         found = variance_at(model, tokenizer, samples, recipe, names, show)

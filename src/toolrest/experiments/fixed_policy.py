@@ -17,6 +17,7 @@ _PLAIN = {
     "optimizer.llds": "without that term",
     "advantage.filter_groups": "of every group",
     "lora.dropout": "without dropout",
+    "lora.base_precision": "on whole weights",
 }
 
 

@@ -78,7 +78,7 @@ def read_gain_methods(recipe: Recipe, written: str) -> list[GainMethod]:
         InputError: an unknown method, a progress outside 0 to 1, a method given twice, or a recipe
             or method with what a fixed policy cannot show, such as weights by a run's batches.
     """
-    _check_recipe(recipe)
+    check_fixed(recipe, "the gain")
     found: dict[str, GainMethod] = {}
     parts = [part.strip() for part in written.split(",") if part.strip()]
     for part in parts if BASELINE in parts else [BASELINE, *parts]:
@@ -108,15 +108,6 @@ def _progress(name: str, written: str) -> float:
     if not 0 <= share <= 1:
         raise InputError(f"method {name}: after @ comes the share of its run, from 0 to 1")
     return share
-
-
-def _check_recipe(recipe: Recipe) -> None:
-    check_fixed(recipe, "the gain")
-    if recipe.lora.base_precision != "full":
-        raise InputError(
-            "lora.base_precision=nf4: a gain is measured on whole weights; use "
-            "lora.base_precision=full"
-        )
 
 
 def _check_shown(recipe: Recipe, made: Recipe, name: str) -> None:

@@ -148,7 +148,13 @@ def _check(name: str) -> None:
     if scheme.reads_tokens:
         raise InputError(
             f"scheme {name}: it weighs tokens one by one; toolrest variance takes schemes that "
-            "weigh a region's tokens alike: uniform, rest, official, optimum"
+            "weigh a region's tokens alike: uniform, rest, optimum"
+        )
+    if scheme.scaffolding is not Region.FORMAT:
+        raise InputError(
+            f"scheme {name}: it puts a call's JSON scaffolding into the region "
+            f"{scheme.scaffolding.name.lower()}, and the variance is measured of the paper's "
+            "regions; toolrest gain measures each method with its own"
         )
     if scheme.reads_signal:
         raise InputError(
