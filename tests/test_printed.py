@@ -34,7 +34,7 @@ ELSEWHERE = {
     r"toolrest train \S+ engine.processes=8": "GPUs",
     r".*data.path=ToolRL/": "rows that lie elsewhere",
     r".*--out (evidence|trials|apart)": "hours",
-    r".*--against apart": "hours, the comparison before it",
+    r".*--against apart|.* policy=real-methods/": "hours, what is made before it",
     r"--methods": "a part of a command",
 }
 """What is not run here, by how its line begins: why."""
