@@ -52,3 +52,24 @@ class Generation:
     def mask(self, row: int) -> list[bool] | None:
         """Which tokens of a response the policy sampled; None: all of them."""
         return None if self.sampled is None else self.sampled[row]
+
+
+def counted_tokens(batch: dict[str, Any]) -> torch.Tensor:
+    """The tokens of TRL's batch that the loss counts, bool, [B, T]."""
+    return _without_results(batch["completion_mask"].bool(), batch)
+
+
+def sampled_tokens(batch: dict[str, Any], lengths: Sequence[int]) -> torch.Tensor:
+    """The tokens of TRL's batch that the policy sampled, bool, [B, T].
+
+    Args:
+        lengths: tokens of each response, of which the loss may leave some out, [B].
+    """
+    ids = batch["completion_ids"]
+    places = torch.arange(ids.size(1), device=ids.device)
+    within = places < torch.tensor(lengths, device=ids.device)[:, None]
+    return _without_results(within, batch)
+
+
+def _without_results(mask: torch.Tensor, batch: dict[str, Any]) -> torch.Tensor:
+    return mask & batch["tool_mask"].bool() if "tool_mask" in batch else mask

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -35,7 +35,7 @@ from toolrest.engines.trl.checks import (
     check_whole_groups,
 )
 from toolrest.engines.trl.config import ResTConfig, chosen_scheme, own_settings
-from toolrest.engines.trl.generation import Generation
+from toolrest.engines.trl.generation import Generation, counted_tokens, sampled_tokens
 from toolrest.engines.trl.measuring import Recording
 from toolrest.engines.trl.prefix.trainer import Scored
 from toolrest.engines.trl.ranks import weigh_together
@@ -182,10 +182,10 @@ class ResTTrainer(ActingTrainer):
             output = super()._generate_and_score_completions(inputs)
         if generation.unscored is not None:
             output["advantages"] = output["advantages"].masked_fill(generation.unscored, 0.0)
-        mask = _counted(output)
+        mask = counted_tokens(output)
         sampled = mask
         if self.config.mask_truncated_completions:
-            sampled = _sampled(output, generation.lengths)
+            sampled = sampled_tokens(output, generation.lengths)
         regions = label_tokens(
             output["completion_ids"],
             sampled,
@@ -275,7 +275,7 @@ class ResTTrainer(ActingTrainer):
         with self._record() as forward:
             loss = super()._compute_loss(model, inputs)
         assert forward.scored is not None
-        mask, regions = _counted(inputs), inputs["regions"]
+        mask, regions = counted_tokens(inputs), inputs["regions"]
         self._logged += self._measure(forward.scored, regions, mask)
         self._logged_entropy += self._measure_also(forward.scored, regions, mask)
         if self._has_turns:
@@ -333,20 +333,6 @@ class ResTTrainer(ActingTrainer):
         self.start.from_dict(state.get("start"))
         if self.signal is not None:
             self.signal.from_dict(state.get("signal"))
-
-
-def _sampled(batch: dict[str, Any], lengths: Sequence[int]) -> torch.Tensor:
-    """The tokens that the policy sampled, in rows of so many, bool, [B, T]."""
-    ids = batch["completion_ids"]
-    places = torch.arange(ids.size(1), device=ids.device)
-    mask = places < torch.tensor(lengths, device=ids.device)[:, None]
-    return mask & batch["tool_mask"].bool() if "tool_mask" in batch else mask
-
-
-def _counted(batch: dict[str, Any]) -> torch.Tensor:
-    """The tokens that the loss counts, bool, [B, T]."""
-    mask = batch["completion_mask"].bool()
-    return mask & batch["tool_mask"].bool() if "tool_mask" in batch else mask
 
 
 __all__ = ["ResTConfig", "ResTTrainer", "RolloutBatch"]
