@@ -105,10 +105,13 @@ class ChatPolicy:
 
     def prompt(self, dialogue: Dialogue) -> Prompt:
         """The dialogue as the policy's prompts are worded."""
-        if self.single:
+        said, style = self.wording, self.wording.asked
+        if style is None:
             return _world(dialogue)
-        said = self.wording
-        return word(dialogue, said.style, self.dialect, said.thoughts, think=said.think)
+        if said.listed:
+            system = {"role": "system", "content": _listing(dialogue)}
+            dialogue = replace(dialogue, tools=(), begins=(system,))
+        return word(dialogue, style, self.dialect, said.thoughts, think=said.think)
 
     def inspect(self, said: Said, scheme: Scheme) -> Inspection:
         """The regions and weights of a reply, at the end of the curriculum, from the entropies of
@@ -197,10 +200,17 @@ def load_chat_policy(target: Target, wording: Wording) -> ChatPolicy:
 
 def _world(dialogue: Dialogue) -> Prompt:
     """As the embedded tasks are worded: one request."""
-    system = tools_text((tool.name, tool.description, _types(tool)) for tool in dialogue.tools)
     asked = [turn.text for turn in dialogue.turns if isinstance(turn, UserTurn)]
-    messages = [{"role": "system", "content": system}, {"role": "user", "content": asked[-1]}]
+    messages = [
+        {"role": "system", "content": _listing(dialogue)},
+        {"role": "user", "content": asked[-1]},
+    ]
     return Prompt(messages)
+
+
+def _listing(dialogue: Dialogue) -> str:
+    """The system message that lists a dialogue's tools as the embedded world does."""
+    return tools_text((tool.name, tool.description, _types(tool)) for tool in dialogue.tools)
 
 
 def _types(tool: Tool) -> dict[str, str]:
