@@ -28,7 +28,9 @@ from toolrest.world.chain_demonstrations import demonstrate_chain
 from toolrest.world.chain_steps import chain_dialogue, chain_steps
 from toolrest.world.chain_tasks import make_chain
 from toolrest.world.chains import chain_rows
+from toolrest.world.sets import world_samples
 from toolrest.world.tasks import PARAMETERS, TYPES, Split, make_samples, make_task
+from toolrest.world.thought_tasks import make_thought_task
 
 CALL = ToolCall("get_news", {"city": "Oslo"})
 DIALOGUE = Dialogue(
@@ -162,6 +164,25 @@ def test_a_policy_of_the_embedded_tasks_is_prompted_as_they_are(
     loaded = load_chat_policy(target, chat_wording(target))
     for number, sample in enumerate(make_samples(Split.HELDOUT, 3)):
         task = make_task(Split.HELDOUT, 0, number)
+        made = loaded.prompt(Dialogue(known_tools(task.tools), (UserTurn(task.query),)))
+        assert render_chat(made, loaded.tokenizer) == render_prompt(sample, tokenizer)
+
+
+@pytest.mark.parametrize("sentences", [None, 0, 3])
+def test_a_policy_of_tasks_with_a_thought_is_asked_for_its_idle_sentences(
+    policy, tmp_path, sentences
+):
+    said = {"policy": str(policy)}
+    said |= {"data": {"world": {"tasks": "thoughts", "idle_sentences": sentences}}}
+    fitted, tokenizer, taken = run_of(Recipe.model_validate(said), tmp_path)
+    export_policy(taken, tmp_path / "out", adapter=False, dtype="float32")
+    target = find_target(str(tmp_path / "out"))
+    assert read_wording(tmp_path / "out") == wording_of(fitted)
+    loaded = load_chat_policy(target, chat_wording(target))
+    knobs = fitted.data.world.knobs
+    assert knobs is not None
+    for number, sample in enumerate(world_samples(Split.HELDOUT, 3, 0, knobs)):
+        task = make_thought_task(Split.HELDOUT, 0, number, knobs)
         made = loaded.prompt(Dialogue(known_tools(task.tools), (UserTurn(task.query),)))
         assert render_chat(made, loaded.tokenizer) == render_prompt(sample, tokenizer)
 

@@ -27,6 +27,7 @@ from toolrest.report.inspect import token_entropies
 from toolrest.report.inspection import Inspection, Response, inspect_response
 from toolrest.rollout.draw import Draw
 from toolrest.world.tasks import tools_text
+from toolrest.world.thought_tasks import with_idle
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -107,7 +108,7 @@ class ChatPolicy:
         """The dialogue as the policy's prompts are worded."""
         said, style = self.wording, self.wording.asked
         if style is None:
-            return _world(dialogue)
+            return _world(dialogue, said.idle_sentences)
         if said.listed:
             system = {"role": "system", "content": _listing(dialogue)}
             dialogue = replace(dialogue, tools=(), begins=(system,))
@@ -198,13 +199,17 @@ def load_chat_policy(target: Target, wording: Wording) -> ChatPolicy:
     return ChatPolicy(model, tokenizer, speech, wording, target)
 
 
-def _world(dialogue: Dialogue) -> Prompt:
-    """As the embedded tasks are worded: one request."""
+def _world(dialogue: Dialogue, idle: int | None) -> Prompt:
+    """As the embedded tasks are worded: one request.
+
+    Args:
+        idle: how many sentences that decide nothing it asks for; None: it does not say.
+    """
+    system = _listing(dialogue)
+    if idle is not None:
+        system = with_idle(system, idle)
     asked = [turn.text for turn in dialogue.turns if isinstance(turn, UserTurn)]
-    messages = [
-        {"role": "system", "content": _listing(dialogue)},
-        {"role": "user", "content": asked[-1]},
-    ]
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": asked[-1]}]
     return Prompt(messages)
 
 

@@ -34,6 +34,10 @@ class Wording:
     """Most tokens of a reply in training."""
     thoughts: Thoughts = "placeholder"
     """What a prompt keeps of the thoughts of earlier actions."""
+    idle_sentences: int | None = None
+    """How many sentences a prompt of the embedded tasks asks for that decide nothing; None: it does
+    not say.
+    """
 
     @property
     def single(self) -> bool:
@@ -62,12 +66,13 @@ def wording_of(recipe: Recipe) -> Wording:
     """
     rendering, source = recipe.rendering, recipe.environment.source
     limit = recipe.rollout.max_response_tokens
-    style = rendering.style
+    style, idle = rendering.style, None
     if source is None and not recipe.sources:
-        style = WORLD
+        style, knobs = WORLD, recipe.data.world.knobs
+        idle = None if knobs is None else knobs.idle_sentences
     elif source == "world" and (recipe.acts or not recipe.sources):
         style = CHAINS
-    return Wording(recipe.dialect, style, rendering.think, limit, rendering.thoughts)
+    return Wording(recipe.dialect, style, rendering.think, limit, rendering.thoughts, idle)
 
 
 def write_wording(folder: Path, wording: Wording) -> None:
@@ -89,6 +94,8 @@ def read_wording(folder: Path) -> Wording | None:
             raise TypeError("think or max_tokens is of another kind")
         if wording.max_tokens < 1:
             raise ValueError("max_tokens is below 1")
+        if not isinstance(wording.idle_sentences, int | None):
+            raise TypeError("idle_sentences is of another kind")
         check_name("thoughts", str(wording.thoughts), get_args(Thoughts))
         get_dialect(str(wording.dialect))
         known = (*style_names(), WORLD, CHAINS)
