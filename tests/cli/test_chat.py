@@ -120,7 +120,7 @@ def test_what_is_wrong_is_one_line(arguments, words):
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        (("--system", "Be short."), "trained on single requests"),
+        (("--system", "Be short."), "the embedded world's tasks"),
         *((("--checkpoint", which), "no run's folder") for which in ("best", "3")),
         (("--tool-seconds", "3"), "--tools"),
         *((("--tool-seconds", each, "--tools", "tools.py"), "seconds") for each in ("inf", "nan")),

@@ -10,6 +10,10 @@ from typer.testing import CliRunner
 
 import toolrest
 from toolrest.cli.main import app
+from toolrest.engines.common.run_rows import run_samples
+from toolrest.policy.fitting import fit_recipe
+from toolrest.policy.tokenizer import load_tokenizer
+from toolrest.recipe import load_recipe
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +81,35 @@ def test_files_are_named_without_a_recipe_and_in_another_dialect():
     assert "row 0.0" not in shown
     words = "data m.jsonl: row 1: messages is not a list of objects"
     assert words in run("data", "show", "m.jsonl", "dialect=hermes", "--row", 1, code=2)
+
+
+@pytest.mark.parametrize("named", ["recipe", "policy=", "--policy"])
+def test_rows_are_worded_as_the_run_of_the_embedded_policy_words_them(named):
+    lines("m.jsonl", [MESSAGES] * 4)
+    said = ["data.path=m.jsonl", "dialect=hermes"]
+    Path("recipe.yaml").write_text("dialect: hermes\ndata: {path: m.jsonl}\n")
+    recipe = load_recipe(None, [*said, "rollout.prompts_per_step=2", "evaluation.samples=0"])
+    tokenizer = load_tokenizer(recipe)
+    recipe, _ = fit_recipe(recipe, tokenizer)
+    trained = run_samples(recipe, tokenizer).train[0]
+    words = {
+        "recipe": ["recipe.yaml"],
+        "policy=": ["m.jsonl", "dialect=hermes", "policy=embedded"],
+        "--policy": ["m.jsonl", "dialect=hermes", "--policy", "embedded"],
+    }[named]
+    shown = run("data", "show", *words, "--row", "0.0")
+    assert "You can call tools. Each is described" in trained.prompt[0]["content"]
+    for message in trained.prompt:
+        assert message["content"] in shown
+    assert "no policy is named" not in shown
+
+
+def test_where_no_policy_is_named_it_is_said_that_one_would_word_the_rows():
+    lines("m.jsonl", [MESSAGES])
+    for words, said in (((), 1), (("data.prompt=plain",), 0), (("data.prompt=template",), 0)):
+        shown = run("data", "show", "m.jsonl", "dialect=hermes", *words)
+        assert shown.count("note: no policy is named") == said
+    assert "note: " not in run("data", "show", "m.jsonl")
 
 
 @pytest.mark.slow

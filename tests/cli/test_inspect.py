@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
+from tiny_policies import write_policy
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
@@ -14,6 +15,7 @@ from toolrest.core.dialects import get_dialect
 from toolrest.core.regions import Region, label_tokens
 from toolrest.core.vocabulary import Vocabulary
 from toolrest.core.weights import RegionEntropy, TokenBatch, get_scheme
+from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.recipe import Recipe, dump_recipe
 from toolrest.report.inspection import UNFINISHED
 
@@ -231,28 +233,58 @@ def test_a_character_of_several_tokens_is_shown_once_in_its_regions_colour(embed
 
 
 @pytest.mark.parametrize(
-    ("ended", "recorded", "in_a_run", "cut"),
+    ("ended", "recorded", "where", "cut"),
     [
-        (True, None, True, False),
-        (False, None, True, True),
-        (False, None, False, False),  # of a file it is not known what was sampled
-        (True, True, False, True),
-        (True, False, True, False),
+        (True, None, "run", False),
+        (False, None, "run", True),
+        (False, None, "run's file", True),
+        (False, None, "file", False),  # of another file it is not known what was sampled
+        (True, True, "file", True),
+        (True, False, "run", False),
     ],
 )
-def test_a_response_that_was_cut_is_said_to_be(embedded_tokenizer, ended, recorded, in_a_run, cut):
+def test_a_response_that_was_cut_is_said_to_be(embedded_tokenizer, ended, recorded, where, cut):
     folder = a_run()
     ids = embedded_tokenizer(TEXT)["input_ids"] + [embedded_tokenizer.eos_token_id] * ended
     row = {"step": 2, "response": TEXT, "ids": ids} | (
         {} if recorded is None else {"cut": recorded}
     )
     path = folder / "rollouts" / "step-000002.jsonl"
-    path.write_text(json.dumps(row) + "\n")
-    output = run(folder if in_a_run else path, *GIVEN, "--html", "i.html")
+    for each in (path, Path("x.jsonl")):
+        each.write_text(json.dumps(row) + "\n")
+    source = {"run": folder, "run's file": path, "file": "x.jsonl"}[where]
+    output = run(source, *GIVEN, "--html", "i.html")
     page = Path("i.html").read_text()
     assert "parse status ok" in output and "Parse status: ok" in page
     for shown in (output, page):
         assert ("ok, but cut at the length limit" in shown) == cut
+
+
+HERMES = '<tool_call>\n{"name": "f", "arguments": {"x": %s}}\n</tool_call>'
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+@pytest.mark.parametrize("within", [".", "runs/a/rollouts"])
+def test_a_file_of_a_run_is_looked_at_as_the_run_is(recorded, within, tmp_path, monkeypatch):
+    """By its policy's tokenizer, its dialect, its reward and its scheme, wherever one stands."""
+    policy = write_policy(tmp_path / "tiny", "qwen3")
+    values = {"policy": str(policy), "dialect": "hermes", "data": {"path": "rows.jsonl"}}
+    values |= {"reward": {"lenient_types": True}, "weighting": {"scheme": "uniform"}}
+    folder = Path("runs/a")
+    (folder / "rollouts").mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(dump_recipe(Recipe.model_validate(values)))
+    text = HERMES % '"5"'
+    ids = load_tokenizer(Recipe(policy=str(policy)))(text)["input_ids"]
+    row = {"step": 2, "response": text, "ids": ids, "ground_truth": HERMES % "5"}
+    row |= {"opening": "", "prompt": "q", "reward": {"total": 4.0}}
+    if recorded:
+        row |= {"regions": ["format"] * len(ids), "weights": [1.0] * len(ids)}
+    path = folder / "rollouts" / "step-000002.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    of_run = run(folder)
+    monkeypatch.chdir(within)
+    of_file = run("step-000002.jsonl" if within != "." else path)
+    assert of_file == of_run and "exact match: yes" in of_file
 
 
 @pytest.mark.parametrize("schedule", ["constant", "rest"])

@@ -9,6 +9,11 @@ from typer.testing import CliRunner
 
 from toolrest.cli import plan_rows
 from toolrest.cli.main import app
+from toolrest.engines.verl.hydra import shell_command
+from toolrest.engines.verl.overrides import run_paths, verl_command
+from toolrest.policy.fitting import fit_recipe
+from toolrest.policy.tokenizer import load_tokenizer
+from toolrest.recipe import load_recipe
 
 TOOL = {
     "type": "function",
@@ -124,6 +129,38 @@ def test_a_policy_whose_template_writes_no_calls_may_not_know_them(tmp_path_fact
         assert found.exit_code == 0, found.output
         assert (hint in found.stdout) == hinted, words
         assert ("hint" in found.stdout) == hinted, words
+
+
+@pytest.mark.parametrize("template", ["smollm2", "qwen3"])
+@pytest.mark.parametrize(
+    "more",
+    [(), ("data.prompt=plain",), ("data.think=true",), ("environment.source=play.py:Play",)],
+    ids=str,
+)
+def test_verls_command_is_that_of_the_run(tmp_path_factory, template, more):
+    """Of the recipe fitted to the policy's chat template, as the run fits it."""
+    write(*rows(40))
+    Path("play.py").write_text("class Play:\n    def reset(self): return 'hi'\n    reward = 0.0\n")
+    policy = write_policy(tmp_path_factory.mktemp("verl"), template)
+    said = [f"policy={policy}", "dialect=hermes", "engine=verl", "data.path=rows.jsonl", *more]
+    recipe = load_recipe(None, said)
+    recipe, notes = fit_recipe(recipe, load_tokenizer(recipe))
+    paths = run_paths(Path("runs/x"), evaluated=True)
+    words = shell_command(*verl_command(recipe, "x", paths))
+    found = CliRunner().invoke(app, ["train", *said, "name=x", "--dry-run"])
+    assert found.exit_code == 0, found.output
+    assert found.stdout.endswith(f"{words}\n")
+    assert [line[8:] for line in found.stdout.splitlines() if line.startswith("# note: ")] == notes
+
+
+def test_verls_command_of_a_policy_elsewhere_says_what_was_not_looked_at(monkeypatch):
+    monkeypatch.setattr("toolrest.io.hub.why_unreachable", lambda: "there is no network")
+    words = ("policy=some/body", "engine=verl", "--dry-run")
+    found = train(*words, "dialect=hermes")
+    assert found.exit_code == 0, found.output
+    assert "chat template, by which the run words its prompts, was not looked at" in found.stderr
+    assert "verl.trainer.main_ppo" in found.stdout
+    assert train(*words, "dialect=auto").exit_code == 2
 
 
 TOOLS = '''

@@ -1,5 +1,6 @@
 """An exported folder is prompted as its run was, by chat and by evaluations, token by token."""
 
+import random
 from itertools import product
 from pathlib import Path
 
@@ -20,9 +21,16 @@ from toolrest.export.find import Taken
 from toolrest.export.write import export_policy
 from toolrest.policy.fitting import fit_recipe
 from toolrest.policy.tokenizer import load_tokenizer
+from toolrest.policy.wording import Wording, read_wording, wording_of, write_wording
 from toolrest.recipe import Data, Recipe
 from toolrest.runs.folder import RunFolder
+from toolrest.world.chain_demonstrations import demonstrate_chain
+from toolrest.world.chain_steps import chain_dialogue, chain_steps
+from toolrest.world.chain_tasks import make_chain
+from toolrest.world.chains import chain_rows
+from toolrest.world.sets import world_samples
 from toolrest.world.tasks import PARAMETERS, TYPES, Split, make_samples, make_task
+from toolrest.world.thought_tasks import make_thought_task
 
 CALL = ToolCall("get_news", {"city": "Oslo"})
 DIALOGUE = Dialogue(
@@ -67,6 +75,30 @@ FEW = [
 
 def test_every_setting_of_data_is_varied_or_known_to_leave_prompts_alone():
     assert set(Data.model_fields) == VARIED.keys() | NOT_IN_A_PROMPT
+
+
+def known_tools(tools):
+    """The world's tools as a user of chat gives them."""
+    kinds = {"int": "integer"}
+    return tuple(
+        Tool(
+            tool.name,
+            tool.describe(),
+            {
+                "properties": {
+                    p: {"type": kinds.get(TYPES[PARAMETERS[p]], TYPES[PARAMETERS[p]])}
+                    for p in tool.parameters
+                }
+            },
+        )
+        for tool in tools
+    )
+
+
+def demonstrated(row):
+    """The right trajectory of a chain that its steps are of."""
+    rng = random.Random(f"chain demonstrations/{row['split']}/{row['seed']}/{row['index']}")
+    return demonstrate_chain(row, rng)
 
 
 @pytest.fixture(scope="module")
@@ -132,19 +164,83 @@ def test_a_policy_of_the_embedded_tasks_is_prompted_as_they_are(
     loaded = load_chat_policy(target, chat_wording(target))
     for number, sample in enumerate(make_samples(Split.HELDOUT, 3)):
         task = make_task(Split.HELDOUT, 0, number)
-        kinds = {"int": "integer"}
-        tools = tuple(
-            Tool(
-                tool.name,
-                tool.describe(),
-                {
-                    "properties": {
-                        p: {"type": kinds.get(TYPES[PARAMETERS[p]], TYPES[PARAMETERS[p]])}
-                        for p in tool.parameters
-                    }
-                },
-            )
-            for tool in task.tools
-        )
-        made = loaded.prompt(Dialogue(tools, (UserTurn(task.query),)))
+        made = loaded.prompt(Dialogue(known_tools(task.tools), (UserTurn(task.query),)))
         assert render_chat(made, loaded.tokenizer) == render_prompt(sample, tokenizer)
+
+
+@pytest.mark.parametrize("sentences", [None, 0, 3])
+def test_a_policy_of_tasks_with_a_thought_is_asked_for_its_idle_sentences(
+    policy, tmp_path, sentences
+):
+    said = {"policy": str(policy)}
+    said |= {"data": {"world": {"tasks": "thoughts", "idle_sentences": sentences}}}
+    fitted, tokenizer, taken = run_of(Recipe.model_validate(said), tmp_path)
+    export_policy(taken, tmp_path / "out", adapter=False, dtype="float32")
+    target = find_target(str(tmp_path / "out"))
+    assert read_wording(tmp_path / "out") == wording_of(fitted)
+    loaded = load_chat_policy(target, chat_wording(target))
+    knobs = fitted.data.world.knobs
+    assert knobs is not None
+    for number, sample in enumerate(world_samples(Split.HELDOUT, 3, 0, knobs)):
+        task = make_thought_task(Split.HELDOUT, 0, number, knobs)
+        made = loaded.prompt(Dialogue(known_tools(task.tools), (UserTurn(task.query),)))
+        assert render_chat(made, loaded.tokenizer) == render_prompt(sample, tokenizer)
+
+
+@pytest.mark.parametrize("train", ["steps", "trajectories"])
+def test_a_policy_of_the_embedded_chains_is_prompted_as_they_are(policy, tmp_path, train):
+    """Each turn after what was said, and benchmarks in the same plain words."""
+    said = {"policy": str(policy), "environment": {"source": "world", "train": train}}
+    recipe = Recipe.model_validate(said)
+    fitted, tokenizer, taken = run_of(recipe, tmp_path)
+    export_policy(taken, tmp_path / "out", adapter=False, dtype="float32")
+    target = find_target(str(tmp_path / "out"))
+    assert read_wording(tmp_path / "out") == wording_of(fitted)
+    loaded = load_chat_policy(target, chat_wording(target))
+    rows, found = chain_rows(Split.TRAIN, 3), 0
+    samples = chain_steps(rows, fitted.rendering)
+    for row in rows:
+        chain = make_chain(Split.TRAIN, 0, row["index"])
+        shown = chain_dialogue(demonstrated(row)).turns
+        for at, turn in enumerate(shown):
+            if not isinstance(turn, Action):
+                continue
+            turns = (UserTurn(chain.request), *shown[:at])
+            made = loaded.prompt(Dialogue(known_tools(chain.tools), turns))
+            expected = render_prompt(samples[found], tokenizer)
+            assert render_chat(made, loaded.tokenizer) == expected
+            found += 1
+    assert found == len(samples) > len(rows) and not loaded.single
+    options = Options(benchmark="bfcl")
+    assert dialect_and_style(target, options) == ("rlla", "plain")
+    assert asks_for_thought(target, options, "plain")
+
+
+WORDED = {
+    "single tasks": ({}, "world"),
+    "chains": ({"environment": {"source": "world"}}, "chains"),
+    "steps of dialogues beside chains": (
+        {"environment": {"source": "world", "train": "steps"}, "data": {"path": "rows.jsonl"}},
+        "plain",
+    ),
+    "an environment of one's own": ({"environment": {"source": "play.py:Play"}}, "plain"),
+    "BFCL's dialogues": ({"environment": {"source": "bfcl"}}, "plain"),
+    "rows of one's own": ({"data": {"path": "rows.jsonl"}}, "rlla"),
+}
+
+
+@pytest.mark.parametrize(("said", "style"), WORDED.values(), ids=WORDED)
+def test_the_wording_is_that_of_what_is_trained_on(said, style):
+    recipe = Recipe.model_validate(said)
+    fitted, _ = fit_recipe(recipe, load_tokenizer(recipe))
+    found = wording_of(fitted)
+    assert (found.style, found.single) == (style, style == "world")
+    known = fitted.rendering
+    assert (found.dialect, found.think, found.thoughts) == ("rlla", known.think, known.thoughts)
+
+
+@pytest.mark.parametrize("style", ["world", "chains", "template", "plain", "rlla"])
+def test_a_wording_is_read_as_it_was_written(tmp_path, style):
+    wording = Wording("hermes", style, True, 7, "all")
+    write_wording(tmp_path, wording)
+    assert read_wording(tmp_path) == wording

@@ -10,13 +10,17 @@ import yaml
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
+from toolrest.data.prompts import render_prompt
+from toolrest.engines.common.run_rows import run_samples
 from toolrest.errors import InputError
 from toolrest.estimate.needs import Device
 from toolrest.estimate.settings import KEYS
 from toolrest.policy import sizing
+from toolrest.policy.fitting import fit_recipe
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.recipe import (
     Recipe,
+    changed,
     dump_recipe,
     load_recipe,
     override,
@@ -182,6 +186,32 @@ def test_rows_are_counted_evenly(policy, monkeypatch):
     assert last.replies == (len(tokenizer(shown, add_special_tokens=False)["input_ids"]) + 1,)
     bare = [sizing.Sample(s.prompt, s.ground_truth, "x", "y") for s in samples[:3]]
     assert not sizing.count_tokens(bare, tokenizer, recipe).thoughts
+
+
+MADE = {
+    "single tasks": (),
+    "tasks with a thought": ("data.world.tasks=thoughts", "data.world.idle_sentences=4"),
+    "steps of chains": ("environment.source=world", "environment.train=steps"),
+}
+
+
+@pytest.mark.parametrize("words", MADE.values(), ids=MADE)
+def test_the_rows_that_are_counted_are_of_those_that_are_trained_on(policy, words):
+    """So that next to none of the rows that are made is too long."""
+    recipe = load_recipe(None, [f"policy={policy}", *words, "evaluation.samples=0"])
+    if recipe.environment.source is not None:
+        recipe = changed(recipe, {"environment.rows": 100})
+    tokenizer = load_tokenizer(recipe)
+    recipe, _ = fit_recipe(recipe, tokenizer)
+    found = sizing.count_recipe(recipe, tokenizer)
+    samples = run_samples(changed(recipe, {"data.max_prompt_tokens": 4096}), tokenizer).train
+    trained = [render_prompt(sample, tokenizer) for sample in samples[:1000]]
+    assert len(found.prompts) == 256
+    assert set(found.prompts) <= set(map(len, trained))
+    sized, _ = sizing.size_recipe(recipe, tokenizer)
+    longer = [each for each in trained if len(each) > sized.data.max_prompt_tokens]
+    assert len(longer) <= len(trained) / 100
+    assert run_samples(sized, tokenizer).left_out <= len(samples) / 100
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from toolrest.core.weights import Product, Rest, Scheme, Stare, get_scheme
 from toolrest.engines.trl.card import _name
 from toolrest.recipe import Recipe
 from toolrest.runs.card_of_run import base_licence, settings_text
+from toolrest.runs.example_prompt import example_prompt
 from toolrest.runs.model_card import (
     ModelCard,
     Results,
@@ -18,6 +19,8 @@ from toolrest.runs.model_card import (
     plain,
     render_card,
 )
+from toolrest.world.chain_tasks import make_chain
+from toolrest.world.tasks import Split
 
 HOSTILE = "a|b`c`\n## d <b> [e](f) ````"
 
@@ -128,3 +131,21 @@ def test_of_a_policy_on_the_hub_the_hub_is_asked(monkeypatch, known):
 def test_settings_name_files_and_no_folders_of_the_machine():
     text = settings_text({"policy": "/home/me/x", "data": {"sources": [{"path": "/a/b.json"}]}})
     assert yaml.safe_load(text) == {"policy": "x", "data": {"sources": [{"path": "b.json"}]}}
+
+
+OWN = {"environment": {"source": "play.py:Play"}, "data": {"prompt": "plain"}}
+SHOWN = {
+    "single tasks": ({}, "one request. It is a small policy", "You can use these tools"),
+    "of another policy": ({"policy": "a/b"}, "and one request.", "You can use these tools"),
+    "chains": ({"environment": {"source": "world"}}, "on chains of calls", "You can use these"),
+    "an environment": (OWN, "in plain words", "You can call tools. Each is described"),
+}
+
+
+@pytest.mark.parametrize(("said", "words", "system"), SHOWN.values(), ids=SHOWN)
+def test_the_example_is_worded_as_what_was_trained_on(said, words, system):
+    prompt, told = example_prompt(Recipe.model_validate(said))
+    assert words in told and prompt.messages[0]["content"].startswith(system)
+    assert ("small policy" in told) == ("policy" not in said and said is not OWN)
+    chain = list(make_chain(Split.HELDOUT, 0, 0).messages)
+    assert (prompt.messages == chain) == ("chains" in told)

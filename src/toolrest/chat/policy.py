@@ -27,6 +27,7 @@ from toolrest.report.inspect import token_entropies
 from toolrest.report.inspection import Inspection, Response, inspect_response
 from toolrest.rollout.draw import Draw
 from toolrest.world.tasks import tools_text
+from toolrest.world.thought_tasks import with_idle
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -105,10 +106,13 @@ class ChatPolicy:
 
     def prompt(self, dialogue: Dialogue) -> Prompt:
         """The dialogue as the policy's prompts are worded."""
-        if self.single:
-            return _world(dialogue)
-        said = self.wording
-        return word(dialogue, said.style, self.dialect, said.thoughts, think=said.think)
+        said, style = self.wording, self.wording.asked
+        if style is None:
+            return _world(dialogue, said.idle_sentences)
+        if said.listed:
+            system = {"role": "system", "content": _listing(dialogue)}
+            dialogue = replace(dialogue, tools=(), begins=(system,))
+        return word(dialogue, style, self.dialect, said.thoughts, think=said.think)
 
     def inspect(self, said: Said, scheme: Scheme) -> Inspection:
         """The regions and weights of a reply, at the end of the curriculum, from the entropies of
@@ -195,12 +199,23 @@ def load_chat_policy(target: Target, wording: Wording) -> ChatPolicy:
     return ChatPolicy(model, tokenizer, speech, wording, target)
 
 
-def _world(dialogue: Dialogue) -> Prompt:
-    """As the embedded tasks are worded: one request."""
-    system = tools_text((tool.name, tool.description, _types(tool)) for tool in dialogue.tools)
+def _world(dialogue: Dialogue, idle: int | None) -> Prompt:
+    """As the embedded tasks are worded: one request.
+
+    Args:
+        idle: how many sentences that decide nothing it asks for; None: it does not say.
+    """
+    system = _listing(dialogue)
+    if idle is not None:
+        system = with_idle(system, idle)
     asked = [turn.text for turn in dialogue.turns if isinstance(turn, UserTurn)]
     messages = [{"role": "system", "content": system}, {"role": "user", "content": asked[-1]}]
     return Prompt(messages)
+
+
+def _listing(dialogue: Dialogue) -> str:
+    """The system message that lists a dialogue's tools as the embedded world does."""
+    return tools_text((tool.name, tool.description, _types(tool)) for tool in dialogue.tools)
 
 
 def _types(tool: Tool) -> dict[str, str]:

@@ -76,10 +76,10 @@ def chat(
             )
         scheme = chat_scheme(target) if weights else None
         wording = chat_wording(target, dialect, max_tokens)
-        if system is not None and wording.single:
+        if system is not None and wording.listed:
             raise InputError(
-                "--system: this policy was trained on single requests of the embedded tasks, whose "
-                "prompts have no instructions; leave it out"
+                "--system: this policy was trained on the embedded world's tasks, whose prompts "
+                "have no instructions; leave it out"
             )
         loaded = load_chat_policy(target, wording)
         view = TerminalView(None if scheme is None else lambda said: loaded.inspect(said, scheme))

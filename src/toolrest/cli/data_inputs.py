@@ -71,25 +71,36 @@ def read_inputs(
     for source in sources:
         check_reachable(source)
     calm_hub()
-    recipe, tokenizer = _fitted(recipe, policy)
+    named = bool(recipes) or any(text.startswith("policy=") for text in overrides)
+    recipe, tokenizer = _fitted(recipe, policy, named=named)
     return recipe, sources, recipe.rendering, tokenizer
 
 
 def _fitted(
-    recipe: "Recipe", policy: str | None
+    recipe: "Recipe", policy: str | None, *, named: bool
 ) -> "tuple[Recipe, PreTrainedTokenizerBase | None]":
-    """(recipe fitted to the policy's chat template as training does, its tokenizer or None)."""
+    """(recipe fitted to the policy's chat template as training does, its tokenizer or None).
+
+    Args:
+        policy: that of `--policy`.
+        named: whether a recipe or `policy=` says which policy is trained, be it the embedded one.
+    """
     from toolrest.core.dialects import AUTO
     from toolrest.errors import InputError
     from toolrest.policy.fitting import fit_recipe
     from toolrest.policy.tokenizer import load_tokenizer
-    from toolrest.recipe import EMBEDDED
 
     if policy is not None:
         recipe = recipe.model_copy(update={"policy": policy})
-    elif recipe.policy == EMBEDDED:
+    elif not named:
         if recipe.dialect == AUTO:
             raise InputError("dialect=auto is what a policy's chat template writes; give --policy")
+        if recipe.data.prompt is None and recipe.rendering.style == "template":
+            say(
+                "note: no policy is named, so tools are left to its chat template; training lists "
+                "them in plain words where that lists none (--policy)",
+                err=True,
+            )
         return recipe, None
     try:
         tokenizer = load_tokenizer(recipe)

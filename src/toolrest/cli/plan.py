@@ -40,18 +40,12 @@ def print_plan(
     Raises:
         InputError: it could not be.
     """
-    from toolrest.core.dialects import AUTO
     from toolrest.doctor.preflight import NEW, Place, preflight
     from toolrest.recipe import dump_recipe
 
     place = NEW if run is None else Place(run.path, run=run)
     if recipe.engine.name != "verl":
         preflight(recipe, name=recipe.name if run is None else None, place=place)
-    if recipe.dialect == AUTO and recipe.engine.name == "verl":
-        from toolrest.policy.fitting import fit_recipe
-        from toolrest.policy.tokenizer import load_tokenizer
-
-        recipe, _ = fit_recipe(recipe, load_tokenizer(recipe))
     if recipe.engine.name == "verl":
         _print_verl_command(recipe, path, place)
         return
@@ -168,6 +162,31 @@ def _ahead(recipe: "Recipe") -> tuple["Recipe", dict[str, str], list[str], int |
     return recipe, reasons, [each for each in said if each is not None], heldout
 
 
+def _fitted(recipe: "Recipe") -> tuple["Recipe", list[str], str | None]:
+    """(recipe fitted to the policy's chat template as the run fits it, what to know of it, why it
+    is as it was where the policy is on another machine).
+
+    Raises:
+        InputError: the template is not here and dialect=auto asks for it, or it does not do.
+    """
+    from toolrest.cli.work import quiet_libraries
+    from toolrest.core.dialects import AUTO
+    from toolrest.io.hub import calm_hub
+    from toolrest.policy.fitting import fit_recipe
+    from toolrest.policy.tokenizer import load_tokenizer
+
+    quiet_libraries()
+    calm_hub()
+    try:
+        tokenizer = load_tokenizer(recipe)
+    except InputError as error:
+        if recipe.dialect == AUTO:
+            raise
+        unseen = "the policy's chat template, by which the run words its prompts, was not looked at"
+        return recipe, [], f"{unseen}: {error}"
+    return *fit_recipe(recipe, tokenizer), None
+
+
 def _print_verl_command(recipe: "Recipe", path: Path | None, place: "Place") -> None:
     from toolrest.engines.verl.checks import verl_notes
     from toolrest.engines.verl.hydra import shell_command
@@ -177,6 +196,7 @@ def _print_verl_command(recipe: "Recipe", path: Path | None, place: "Place") -> 
     from toolrest.runs.folder import RUNS
 
     refuse_epochs(recipe, "--dry-run with engine=verl")
+    recipe, notes, unseen = _fitted(recipe)
     run = place.run
     name = recipe.name or default_name(recipe, path) if run is None else run.path.name
     folder = RUNS / name if run is None else run.path
@@ -188,9 +208,9 @@ def _print_verl_command(recipe: "Recipe", path: Path | None, place: "Place") -> 
         f"{recipe.rollout.group_size} responses, {recipe.max_steps} optimiser steps; "
         f"`toolrest train` writes the rows to {paths.train.parent} before it runs this"
     )
-    for note in verl_notes(recipe):
+    for note in (*notes, *verl_notes(recipe)):
         say(f"# note: {note}")
-    for line in not_here(recipe, place):
+    for line in (*([unseen] if unseen else ()), *not_here(recipe, place)):
         say(line, err=True)
     say(shell_command(environment, command))
 

@@ -24,7 +24,7 @@ from toolrest.io.files import sha256_of
 from toolrest.io.redaction import redacted
 from toolrest.policy.fitting import usual_style
 from toolrest.policy.weights import load_config
-from toolrest.policy.wording import WORLD, Wording
+from toolrest.policy.wording import Wording
 from toolrest.recipe import Recipe
 from toolrest.runs.origins import UNKNOWN, policy_fingerprint
 from toolrest.runs.reproducibility import device
@@ -74,7 +74,7 @@ def dialect_and_style(target: Target, options: Options) -> tuple[str, str]:
         )
     style = options.prompt
     if style is None and trained is not None and trained.dialect == named:
-        style = None if trained.style == WORLD else trained.style
+        style = trained.asked
     if style is None and tokenizer is not None:
         style = usual_style(get_dialect(named), tokenizer)[0]
     elif style is None:  # a server's template is not seen from here

@@ -174,8 +174,18 @@ def count_tokens(
 
 
 def _some_samples(recipe: Recipe) -> list[Sample]:
-    """The first samples of the recipe's data without bad rows, which training reports."""
+    """The first samples of the recipe's data without bad rows, which training reports; without
+    data, some of what is made.
+    """
     sources = recipe.sources
+    if not sources and recipe.environment.source is not None:
+        # single steps that nobody gave: those of the embedded chains
+        from toolrest.world.chain_steps import chain_steps
+        from toolrest.world.chains import chain_rows
+        from toolrest.world.tasks import Split
+
+        chains = chain_rows(Split.TRAIN, recipe.environment.rows, recipe.seed)
+        return chain_steps(_spread(chains), recipe.rendering)
     if not sources:
         from toolrest.world.sets import demonstrated_world
         from toolrest.world.tasks import Split

@@ -72,13 +72,11 @@ def look(subject: Subject) -> Inspection | Conversation:
     """
     if (subject.source is None) == (subject.text is None):
         raise InputError("name a run, a rollouts file or a file with a response, or give --text")
-    run = RunFolder(subject.source) if subject.source is not None else None
+    run = None if subject.source is None else _run_of(subject.source)
     trust_remote_code = subject.trust_remote_code
     recipe = Recipe(trust_remote_code=trust_remote_code)
-    if run is not None and run.recipe.is_file():
+    if run is not None:
         recipe = load_run_recipe(run.recipe, [], trusted=trust_remote_code)
-    else:
-        run = None
     record, note = _record(subject, run, recipe.steps_per_generation)
     place = Place(subject.source, subject.row, None if run is None else recipe)
     if "episode" in record:
@@ -136,6 +134,16 @@ def look(subject: Subject) -> Inspection | Conversation:
         return told(inspect_response(response, scheme, region_entropy, progress))
     except ValueError as error:
         raise InputError(str(error)) from error
+
+
+def _run_of(source: Path) -> RunFolder | None:
+    """The run that a folder is, or that a file of rollouts lies in; None: it is of none."""
+    run = RunFolder(source)
+    if source.is_file():
+        run = RunFolder(source.resolve().parent.parent)
+        if source.resolve().parent != run.rollouts:
+            return None
+    return run if run.recipe.is_file() else None
 
 
 def _conversation(subject: Subject, record: dict[str, Any], note: str | None) -> Conversation:
@@ -197,7 +205,7 @@ def _record(
         return {"response": subject.text}, None
     assert subject.source is not None
     path, note = subject.source, None
-    if run is not None:
+    if run is not None and not path.is_file():
         path, note = rollouts_of(run, subject.step, each)
     if path.is_dir():
         raise InputError(f"{path}: neither a run nor a file: {no_run(path)}")

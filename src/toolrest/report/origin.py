@@ -20,7 +20,7 @@ class Place:
     row: int
     """Which of the file's."""
     recipe: Recipe | None
-    """The run's; None: it is of no run."""
+    """The run's, of a file in its folder too; None: it is of no run."""
 
 
 def facts_of(
@@ -33,7 +33,8 @@ def facts_of(
     """
     recipe, found = place.recipe, []
     if place.source is not None:
-        found.append(("file" if recipe is None else "run", str(place.source)))
+        of_run = recipe is not None and place.source.suffix != ".jsonl"
+        found.append(("run" if of_run else "file", str(place.source)))
     if "steps_done" in record or "step" in record:
         found.append(("step", str(steps_before(record) + 1)))
     if recipe is not None or (place.source is not None and place.source.suffix == ".jsonl"):

@@ -10,6 +10,7 @@ from toolrest.core.dialects import get_dialect
 from toolrest.data.dialogue import Dialogue, Tool, UserTurn
 from toolrest.data.prompts import sample_prompt, takes_system, without_system
 from toolrest.data.wording import Prompt, word
+from toolrest.policy.wording import wording_of
 from toolrest.recipe import EMBEDDED, Recipe
 from toolrest.runs.model_card import Prompting, code
 
@@ -37,6 +38,14 @@ _WORDS = {
     "template": "Its chat template lists the tools; give them as JSON schemas.",
     "plain": "It was trained with the tools listed in plain words in the system message.",
 }
+_TASKS = (
+    "It was trained on tasks like the one below: the tools in the system message, and one request."
+)
+_CHAINS = (
+    "It was trained on chains of calls like the one that begins below: the tools in the system "
+    "message, a request, and after each call a message with its result."
+)
+_SMALL = " It is a small policy of a made-up world and knows no other words."
 _CODE = """\
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -104,15 +113,19 @@ def example_prompt(recipe: Recipe) -> tuple[Prompt, str]:
     """(a prompt as the run words its own, what wording that is). Rows of a run are not shown: they
     may be private.
     """
-    if recipe.policy == EMBEDDED and recipe.data.path is None and not recipe.data.sources:
+    wording = wording_of(recipe)
+    small = _SMALL if recipe.policy == EMBEDDED else ""
+    if wording.single:
         from toolrest.world.sets import world_samples
         from toolrest.world.tasks import Split
 
         (sample,) = world_samples(Split.HELDOUT, 1, 0, recipe.data.world.knobs)
-        return sample_prompt(sample), (
-            "It was trained on tasks like the one below: the tools in the system message, and one "
-            "request. It is a small policy of a made-up world and knows no other words."
-        )
+        return sample_prompt(sample), f"{_TASKS}{small}"
+    if wording.listed:
+        from toolrest.world.chain_tasks import make_chain
+        from toolrest.world.tasks import Split
+
+        return Prompt(list(make_chain(Split.HELDOUT, 0, 0).messages)), f"{_CHAINS}{small}"
     style = recipe.rendering.style
     dialogue = Dialogue((_TOOL,), (UserTurn(_QUESTION),))
     think = bool(recipe.data.think)

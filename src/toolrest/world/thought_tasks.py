@@ -99,6 +99,13 @@ class Asked:
         return ToolCall(self.tool.name, {slot.parameter: slot.value for slot in self.slots})
 
 
+def with_idle(listed: str, sentences: int) -> str:
+    """A system message that lists tools, and how many sentences are to be thought that decide
+    nothing.
+    """
+    return f"{listed}\nIdle sentences: {sentences}"
+
+
 @dataclass(frozen=True)
 class ThoughtTask:
     """One prompt and what a right answer to it is."""
@@ -118,7 +125,7 @@ class ThoughtTask:
 
     @property
     def system(self) -> str:
-        return f"{listing(self.tools)}\nIdle sentences: {self.idle_sentences}"
+        return with_idle(listing(self.tools), self.idle_sentences)
 
     def sample(self, identity: str) -> Sample:
         """The task as a training sample in the RLLA dialect."""
