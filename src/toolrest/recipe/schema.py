@@ -47,8 +47,8 @@ class Recipe(Section):
     """Seeds the data order and the sampling."""
     method: Literal["rl", "sft", "tsft", "rsft"] = "rl"
     """rl: reinforcement learning, after the warm start if there is one. sft, tsft, rsft: supervised
-    learning alone, with the steps, batch size and learning rate of `warm_start`; then `max_steps` and
-    the like play no part, which a note says."""
+    learning alone, with the steps, batch size and learning rate of `warm_start`; then `max_steps`
+    and the like play no part, which a note says."""
     policy: str = EMBEDDED
     """`embedded`, a folder with a Hugging Face checkpoint, or a hub name."""
     trust_remote_code: bool = False
