@@ -22,8 +22,10 @@ _HEAD = """# Every key of a recipe
 
 A recipe is a YAML file of these keys, all of which may be left out; `toolrest train` takes them as
 `KEY=VALUE`, too. An unknown key is an error that names the nearest known one, and what an engine
-cannot do is refused by name. `toolrest train --dry-run` prints the whole recipe. This page is
-written by `python scripts/recipe_reference.py` from the texts in `src/toolrest/recipe`.
+cannot do is refused by name. What is said and plays no part, such as `lora.alpha` without adapters,
+is told in a note as a run begins, and by `toolrest train --dry-run`, which prints the whole recipe.
+This page is written by `python scripts/recipe_reference.py` from the texts in
+`src/toolrest/recipe`.
 """
 _LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 

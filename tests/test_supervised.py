@@ -1,12 +1,15 @@
 """Supervised steps are written, shown, kept over a resumption, and read where they are missing."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 from jobs import make_job
 from rich.console import Console
+from transformers import TrainerCallback
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 from typer.testing import CliRunner
 
 from toolrest.cli.main import app
@@ -60,6 +63,32 @@ def test_each_step_is_written_and_told_anew_and_forwards_of_part_learn_the_same(
     assert split_told[0][1]["loss"] == pytest.approx(rows[0]["loss"], rel=1e-4)
     for name, value in whole.items():
         assert (value - split[name]).abs().max() < 2e-5, name
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_metrics_of_supervised_learning_alone_go_where_report_to_says(alone, monkeypatch):
+    """A warm start's do not: the steps of reinforcement learning would be counted from 1 again."""
+    logged = []
+
+    class Reporter(TrainerCallback):
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            place = os.environ["TENSORBOARD_LOGGING_DIR"]
+            logged.append((state.global_step, logs, args.project, args.run_name, place))
+
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+    monkeypatch.setitem(INTEGRATION_TO_CALLBACK, "tensorboard", Reporter)
+    method = {"method": "rsft"} if alone else {}
+    recipe = parse_recipe({"report_to": "tensorboard", "warm_start": WARM}, "x")
+    recipe = recipe.model_copy(update=method)  # as the engine has it
+    Path("out").mkdir()
+    job = make_job(recipe, Path("out"), load_tokenizer(recipe), [])
+    warm_start_with_trl(job, load_policy(recipe), demonstrated_samples(Split.TRAIN, 16, 0))
+    assert "TENSORBOARD_LOGGING_DIR" not in os.environ
+    steps = [step for step, logs, *_ in logged if "loss" in logs]
+    assert steps == ([1, 2, 3] if alone else [])
+    assert {tuple(rest) for _, _, *rest in logged} == (
+        {("toolrest", "out", "out/tensorboard")} if alone else set()
+    )
 
 
 def test_a_step_in_one_line():

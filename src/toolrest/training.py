@@ -26,6 +26,7 @@ from toolrest.policy.fitting import fit_recipe
 from toolrest.policy.sizing import count_tokens, is_sized, refuse_memory, say_time, size_recipe
 from toolrest.policy.tokenizer import load_tokenizer
 from toolrest.recipe import Recipe, dump_recipe
+from toolrest.recipe.unused import unused_note
 from toolrest.runs.environment import begin_run
 from toolrest.runs.folder import RunFolder
 from toolrest.runs.taught import find_taught_rows
@@ -62,7 +63,8 @@ def run_training(
     """
     started = time.monotonic()
     engine = _ENGINES[recipe.engine.name]
-    notes = engine.check(recipe, run)
+    unused = unused_note(recipe)
+    notes = [*([] if unused is None else [unused]), *engine.check(recipe, run)]
     tokenizer = load_tokenizer(recipe)
     recipe, fitted = fit_recipe(recipe, tokenizer)
     rows = None if recipe.acts else _read(recipe, tokenizer, view, ranks)

@@ -42,16 +42,18 @@ def print_plan(
     """
     from toolrest.doctor.preflight import NEW, Place, preflight
     from toolrest.recipe import dump_recipe
+    from toolrest.recipe.unused import unused_note
 
+    unused = unused_note(recipe)
     place = NEW if run is None else Place(run.path, run=run)
     if recipe.engine.name != "verl":
         preflight(recipe, name=recipe.name if run is None else None, place=place)
     if recipe.engine.name == "verl":
-        _print_verl_command(recipe, path, place)
+        _print_verl_command(recipe, path, place, unused)
         return
     recipe, reasons, ahead, heldout = _ahead(recipe)
     say(dump_recipe(recipe, reasons).rstrip("\n"))
-    for line in ahead:
+    for line in ahead if unused is None else (unused, *ahead):
         say(f"# {line}")
     sources = ", ".join(source.path for source in recipe.data.sources)
     made = "the embedded world's tasks"
@@ -187,7 +189,9 @@ def _fitted(recipe: "Recipe") -> tuple["Recipe", list[str], str | None]:
     return *fit_recipe(recipe, tokenizer), None
 
 
-def _print_verl_command(recipe: "Recipe", path: Path | None, place: "Place") -> None:
+def _print_verl_command(
+    recipe: "Recipe", path: Path | None, place: "Place", unused: str | None
+) -> None:
     from toolrest.engines.verl.checks import verl_notes
     from toolrest.engines.verl.hydra import shell_command
     from toolrest.engines.verl.launch import last_step
@@ -208,6 +212,8 @@ def _print_verl_command(recipe: "Recipe", path: Path | None, place: "Place") -> 
         f"{recipe.rollout.group_size} responses, {recipe.max_steps} optimiser steps; "
         f"`toolrest train` writes the rows to {paths.train.parent} before it runs this"
     )
+    if unused is not None:
+        say(f"# {unused}")
     for note in (*notes, *verl_notes(recipe)):
         say(f"# note: {note}")
     for line in (*([unseen] if unseen else ()), *not_here(recipe, place)):

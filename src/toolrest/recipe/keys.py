@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 from toolrest.recipe.schema import Recipe
 
 
 def says(recipe: Recipe, key: str) -> bool:
-    """Whether a recipe says a key of a section, such as `rollout.group_size`, rather than leaving
+    """Whether a recipe says a key, such as `max_steps` or `rollout.group_size`, rather than leaving
     it to the schema; one that was dumped whole says all of them.
     """
-    section, _, name = key.partition(".")
-    return name in getattr(recipe, section).model_fields_set
+    *sections, name = key.split(".")
+    return name in reduce(getattr, sections, recipe).model_fields_set
 
 
 def value_of(recipe: Recipe, key: str) -> Any:

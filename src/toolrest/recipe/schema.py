@@ -47,7 +47,8 @@ class Recipe(Section):
     """Seeds the data order and the sampling."""
     method: Literal["rl", "sft", "tsft", "rsft"] = "rl"
     """rl: reinforcement learning, after the warm start if there is one. sft, tsft, rsft: supervised
-    learning alone, with the steps, batch size and learning rate of `warm_start`."""
+    learning alone, with the steps, batch size and learning rate of `warm_start`; then `max_steps`
+    and the like play no part, which a note says."""
     policy: str = EMBEDDED
     """`embedded`, a folder with a Hugging Face checkpoint, or a hub name."""
     trust_remote_code: bool = False
@@ -65,7 +66,8 @@ class Recipe(Section):
     """How many checkpoints a run keeps, the newest; while one is written there is one more.
     None: all of them."""
     report_to: list[Literal["tensorboard", "wandb", "trackio"]] = Field(default_factory=list)
-    """Where TRL sends metrics besides the run's own files; each needs its package."""
+    """Where TRL sends metrics besides the run's own files, but for those of a warm start; each
+    needs its package."""
 
     @field_validator("report_to", mode="before")
     @classmethod

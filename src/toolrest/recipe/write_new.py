@@ -141,7 +141,7 @@ def _top(answers: Answers) -> Iterator[Line]:
     else:
         steps = Recipe().max_steps if answers.policy == EMBEDDED else _STEPS
         yield "max_steps", steps, "optimiser steps; rows / prompts_per_step are about an epoch"
-    yield "save_steps", Recipe().save_steps, "steps between checkpoints"
+        yield "save_steps", Recipe().save_steps, "steps between checkpoints"
     yield "seed", 0, "of the order of the data and of what is sampled"
 
 

@@ -206,6 +206,22 @@ def test_metrics_go_to_each_reporter(tmp_path, more):
         assert json.loads((run / "summary.json").read_text())["steps"] == 4
 
 
+@needs_extras
+@pytest.mark.slow
+def test_metrics_of_supervised_learning_alone_go_to_each_reporter(tmp_path):
+    words = ("warm_start.steps=2", "warm_start.batch_size=2", "evaluation.samples=0", "--quiet")
+    reporters = "report_to=tensorboard,wandb,trackio"
+    started(tmp_path, "train", "method=sft", "name=r", reporters, *words)
+    run = tmp_path / "runs" / "r"
+    logged = b"".join(file.read_bytes() for file in (run / "tensorboard").iterdir())
+    offline = [file.read_bytes() for file in tmp_path.glob("wandb/offline-run-*/*.wandb")]
+    kept = [file.read_bytes() for file in (tmp_path / "trackio").glob("toolrest*.db")]
+    assert len(offline) == 1 and len(kept) == 1
+    for name in (b"train/loss", b"train/mean_token_accuracy"):
+        assert name in logged and name in offline[0], name
+    assert b"mean_token_accuracy" in kept[0]
+
+
 @pytest.mark.slow
 def test_a_run_s_length_in_passes_over_its_rows(tmp_path, monkeypatch):
     from typer.testing import CliRunner

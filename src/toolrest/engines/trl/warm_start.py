@@ -19,6 +19,7 @@ from toolrest.data.sample import Sample
 from toolrest.engines.common.job import Job
 from toolrest.engines.trl.parted import loaded
 from toolrest.engines.trl.progress import Progress
+from toolrest.engines.trl.reporting import PROJECT, reporting
 from toolrest.engines.trl.settings import check_precision, lora_config, uses_bfloat16
 from toolrest.engines.trl.sft import RegionSFTTrainer, region_scales
 from toolrest.errors import InputError
@@ -50,7 +51,8 @@ def warm_start_with_trl(job: Job, policy: Policy, samples: Sequence[Sample]) -> 
     start, whole or not at all. Adapters are merged before.
 
     Each step's metrics are shown and written anew: loss, tokens so far, learning rate, gradient
-    norm, and TRL's others.
+    norm, and TRL's others. Where no reinforcement learning follows, whose steps would be counted
+    from 1 again, they also go where `report_to` says.
 
     Args:
         policy: a model, or what loads it in parts.
@@ -61,7 +63,8 @@ def warm_start_with_trl(job: Job, policy: Policy, samples: Sequence[Sample]) -> 
     """
     recipe, ranks, tokenizer = job.recipe, job.ranks, job.tokenizer
     out = job.run.warm_start
-    metrics = job.run.warm_metrics if recipe.method == "rl" else job.run.metrics
+    alone = recipe.method != "rl"
+    metrics = job.run.metrics if alone else job.run.warm_metrics
     warm = recipe.warm_start
     if warm.batch_size % ranks.count:
         raise InputError(
@@ -84,7 +87,7 @@ def warm_start_with_trl(job: Job, policy: Policy, samples: Sequence[Sample]) -> 
     share = warm.batch_size // ranks.count
     micro = math.gcd(share, recipe.responses_per_forward)
     gpu = torch.cuda.is_available()
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, reporting(job.run):
         args = SFTConfig(
             output_dir=scratch,
             max_steps=warm.steps,
@@ -99,7 +102,9 @@ def warm_start_with_trl(job: Job, policy: Policy, samples: Sequence[Sample]) -> 
             seed=recipe.seed,
             save_strategy="no",
             logging_steps=1,
-            report_to="none",
+            report_to=(list(recipe.report_to) if alone else []) or "none",
+            project=PROJECT,
+            run_name=job.run.path.resolve().name,
             disable_tqdm=True,
             use_cpu=not gpu,
             bf16=uses_bfloat16(recipe),
