@@ -7,7 +7,9 @@ from tiny_policies import write_policy
 
 from toolrest.data.decompose import Rendering
 from toolrest.data.prepare import prepare
-from toolrest.data.sources import Source
+from toolrest.data.prepared import settings_of
+from toolrest.data.rows import BadRow
+from toolrest.data.sources import Read, Source, bad_row
 from toolrest.engines.common.run_rows import load_samples
 from toolrest.errors import InputError
 from toolrest.policy.fitting import fit_recipe
@@ -79,10 +81,12 @@ def test_rows_that_were_worded_otherwise_are_refused(tmp_path, made, wanted, sai
     assert kept == [sample.worded for sample in samples(tmp_path / "x.jsonl", made)]
     with pytest.raises(InputError) as refused:
         samples(output, wanted)
+    whole = " ".join(settings_of(wanted))
+    assert set(again.split()) - {"data.thoughts=placeholder"} <= set(whole.split())
     assert str(refused.value) == (
         f"data out.parquet: prepared with {said}, and this run would word its rows with {again}; "
         "prepare the rows that it was made of again, with toolrest data prepare "
-        f"dialect={made.dialect} {again}, {mend}"
+        f"{whole}, {mend}"
     )
 
 
@@ -159,6 +163,18 @@ def test_files_of_before_are_read_where_their_prompts_list_the_tools(tmp_path):
     plain = Rendering("hermes", "plain", think=False)
     output = without_wording(prepared(tmp_path, THOUGHTFUL, plain))
     assert samples(output, HERMES) == samples(tmp_path / "x.jsonl", plain)
+
+
+def test_the_settings_of_a_wording_are_all_that_it_takes_to_prepare_it_again():
+    for rendering in RENDERINGS:
+        told = load_recipe(None, ["data.path=r.jsonl", *settings_of(rendering)])
+        assert told.rendering == rendering
+    unsettled = Rendering("hermes", "template", think=False, open=("style", "think"))
+    assert settings_of(unsettled) == ["dialect=hermes"]
+    read = Read(0, [], bad=BadRow("no"))
+    assert "r.jsonl dialect=hermes --policy p --output" in bad_row("r.jsonl", read, unsettled, "p")
+    assert "r.jsonl --policy p --output" in bad_row("r.jsonl", read, None, "p")
+    assert "--policy" not in bad_row("r.jsonl", read, RENDERINGS[0], "p")
 
 
 @pytest.mark.parametrize("wording", ["[]", "3", "{", '{"tone": "kind"}', '"plain"', "x" * 999])

@@ -52,7 +52,7 @@ def prepared_sample(row: dict[str, Any], rendering: Rendering, name: str, number
         if message.get("content") is not None:
             field(message, "content", str, "prompt's ")
     tools, names = loaded(row.get("tools"), "tools"), loaded(row.get("true_names"), "true_names")
-    worded = _worded(row, tools)
+    worded = row_wording(row)
     _check_wording(worded or {}, rendering, name)
     extra = row.get("extra_info")
     extra = extra if isinstance(extra, dict) else {}
@@ -80,7 +80,7 @@ def prepared_sample(row: dict[str, Any], rendering: Rendering, name: str, number
     )
 
 
-def _worded(row: dict[str, Any], tools: Any) -> dict[str, Any] | None:
+def row_wording(row: dict[str, Any]) -> dict[str, Any] | None:
     """The settings that a row was worded by, as far as it tells; see `Sample.worded`.
 
     Raises:
@@ -88,10 +88,24 @@ def _worded(row: dict[str, Any], tools: Any) -> dict[str, Any] | None:
     """
     found = loaded(row.get("wording"), "wording")
     if found is None:  # a file of before this was kept: tools stand apart in one wording alone
-        return {"style": "template"} if tools else None
+        return {"style": "template"} if loaded(row.get("tools"), "tools") else None
     if not isinstance(found, dict) or not found.keys() <= _KEYS.keys():
         raise BadRow(f"wording is {short(found)}, which names none of {', '.join(_KEYS)}")
     return found
+
+
+def settings_of(rendering: Rendering) -> list[str]:
+    """The settings, as `KEY=VALUE`, that `toolrest data prepare` has to be given to word so; what
+    is open, or as usual whatever the dialect, is left out.
+    """
+    usual = Rendering()
+    told = {
+        key: getattr(rendering, key)
+        for key in _KEYS
+        if key not in rendering.open
+        and (key in ("style", "think") or getattr(rendering, key) != getattr(usual, key))
+    }
+    return [f"dialect={rendering.dialect}", *_written(told).split()]
 
 
 def _check_wording(worded: dict[str, Any], rendering: Rendering, name: str) -> None:
@@ -115,7 +129,7 @@ def _check_wording(worded: dict[str, Any], rendering: Rendering, name: str) -> N
     raise InputError(
         f"data {name}: prepared with {_written(others)}, and this run would word its rows with "
         f"{wanted}; prepare the rows that it was made of again, with toolrest data prepare "
-        f"dialect={rendering.dialect} {wanted}, or{where} set {_written(others)}"
+        f"{' '.join(settings_of(rendering))}, or{where} set {_written(others)}"
     )
 
 
