@@ -298,3 +298,23 @@ def test_two_rewards_of_a_response_are_told_apart(schedule):
     for shown in (output, Path("i.html").read_text()):
         assert "4.00 = format" in shown
         assert (words in shown) == (trained in shown) == (schedule == "rest")
+
+
+@pytest.mark.parametrize(
+    ("listed", "value", "total"), [(False, "5", "4.00"), (True, "'5'", "2.00")]
+)
+@pytest.mark.parametrize("written", [list, json.dumps])
+def test_values_are_read_by_the_types_that_the_row_s_tools_declare(listed, value, total, written):
+    """By hand: as texts 5.0 and 5 differ, so 2 of 3 parts are right: 1 - 3 + 6 * 2 / 3."""
+    folder = a_run(dialect="qwen_xml", data={"path": "rows.jsonl"})
+    text = "<tool_call>\n<function=f>\n<parameter=x>\n5\n</parameter>\n</function>\n</tool_call>"
+    schema = {"type": "object", "properties": {"x": {"type": "string"}}}
+    row = {"step": 2, "response": text, "ground_truth": text.replace("5", "5.0")}
+    if listed:
+        row["tools"] = written(
+            [{"type": "function", "function": {"name": "f", "parameters": schema}}]
+        )
+    (folder / "rollouts" / "step-000002.jsonl").write_text(json.dumps(row) + "\n")
+    shown = run(folder)
+    assert f"reward       {total}" in shown
+    assert re.search(rf"x['\"]?[:=] ?{value.replace(chr(39), '.')}\D", shown), shown

@@ -333,6 +333,16 @@ def test_a_broken_row_is_told_with_the_command_that_leaves_it_out(policies):
     assert load_recipe(Path("recipe.yaml"), []).dialect == "hermes"
 
 
+@pytest.mark.parametrize("think", ["true", "false"])
+def test_prepared_rows_settle_whether_replies_have_a_thought(policies, think):
+    words = ("--policy", policies["smollm2"], "dialect=hermes", f"data.think={think}")
+    prepare = ("data", "prepare", rows(), *words, "--output", "rows.parquet")
+    made_of = CliRunner().invoke(app, prepare)
+    assert made_of.exit_code == 0, made_of.output
+    recipe, _ = made("--policy", policies["smollm2"], "--data", "rows.parquet", "--gpus", "0")
+    assert recipe.data.think is (think == "true")
+
+
 def answering(monkeypatch, error=None):
     """The hub can be reached, and answers so; gives what it was asked for."""
     asked = []

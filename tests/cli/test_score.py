@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 
 from toolrest.cli.errors import one_line_errors
 from toolrest.cli.main import app
+from toolrest.core.dialects import ToolCall, get_dialect
+from toolrest.engines.common.reward import ToolReward
 
 TRUTH = '<tool_call>\n{"name": "f", "parameters": {"x": 1, "y": 2}}\n</tool_call>'
 HALF = '<tool_call>\n{"name": "f", "parameters": {"x": 1, "y": 3}}\n</tool_call>'
@@ -229,3 +231,66 @@ def test_each_way_of_decoding_has_one_heading_and_one_cell(tmp_path, decodings):
     first = shown[0].partition("n = ")[2]
     assert sum(int(part.split()[0]) for part in first.split(", ")) == len(rows)
     assert ("without decoding" in first) is ("" in names and len(names) > 1)
+
+
+@pytest.mark.parametrize("dialect", ["hermes", "qwen_xml"])
+def test_a_thought_that_the_prompt_has_begun_belongs_to_the_response(tmp_path, dialect):
+    """As in training: a call before the thought ends is format 0 of 1, so 3 of 4."""
+    call = get_dialect(dialect).render(
+        thought=None, calls=[ToolCall("f", {"x": "a"})], response=None
+    )
+    rows = [
+        {"response": text, "ground_truth": call, "opening": opening}
+        for text, opening in (
+            (call, "<think>\n"),
+            (f"a\n</think>\n{call}", "<think>\n"),
+            (call, ""),
+        )
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert score(path, "--dialect", dialect, "--output", tmp_path / "out.jsonl").exit_code == 0
+    kept = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    reward = ToolReward(dialect, "constant")
+    assert [row["total"] for row in kept] == [3, 4, 4]
+    for row, each in zip(rows, kept, strict=True):
+        told = reward.score(row["response"], row["ground_truth"], prompt=row["opening"])
+        assert told.total == each["total"]
+
+
+TYPED = [
+    {
+        "type": "function",
+        "function": {
+            "name": "f",
+            "parameters": {"type": "object", "properties": {"x": {"type": "string"}}},
+        },
+    }
+]
+XML = "<tool_call>\n<function=f>\n<parameter=x>\n{}\n</parameter>\n</function>\n</tool_call>"
+
+
+@pytest.mark.parametrize(
+    ("tools", "total"), [(TYPED, 2), (json.dumps(TYPED), 2), (None, 4), ([], 4), ([3], 4), (3, 4)]
+)
+def test_values_are_read_by_the_types_that_the_tools_declare(tmp_path, tools, total):
+    """By hand: as texts 5.0 and 5 differ, so 2 of 3 parts are right: 1 - 3 + 6 * 2 / 3."""
+    path = tmp_path / "rows.jsonl"
+    row = {"response": XML.format("5.0"), "ground_truth": XML.format("5"), "tools": tools}
+    path.write_text(json.dumps(row) + "\n")
+    assert means(score(path, "--dialect", "qwen_xml"))["reward"] == total
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"opening": 3}, "row 0: its `opening` is a number"),
+        ({"tools": "["}, "row 0: a row's tools"),
+    ],
+)
+def test_what_a_row_was_asked_with_is_checked(tmp_path, more, message):
+    path = tmp_path / "rows.jsonl"
+    row = {"response": XML.format("5"), "ground_truth": XML.format("5")} | more
+    path.write_text(json.dumps(row) + "\n")
+    result = score(path, "--dialect", "qwen_xml")
+    assert result.exit_code == 2 and message in " ".join(result.output.split())

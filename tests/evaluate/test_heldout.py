@@ -1,9 +1,15 @@
+import copy
+import json
+
 import pytest
 import torch
 
 from toolrest.data.prompts import render_prompt
+from toolrest.data.sample import Sample
+from toolrest.engines.common.recipe_reward import recipe_reward
 from toolrest.evaluate.generation import Decoding, generate
 from toolrest.evaluate.heldout import evaluate_heldout
+from toolrest.evaluate.score_file import score_file
 from toolrest.recipe import load_recipe
 from toolrest.rollout.draw import Draw
 from toolrest.world.tasks import Split, make_samples
@@ -65,6 +71,31 @@ def test_the_results_are_the_means_of_the_rows(embedded_model, embedded_tokenize
         assert exact == sum(row["exact"] for row in mine) / 6
         assert reward == sum(row["total"] for row in mine) / 6
         assert all(-3 <= row["total"] <= 4 for row in mine)
+
+
+def test_the_rows_can_be_scored_again(embedded_model, embedded_tokenizer, tmp_path):
+    """They have what they were scored by: what the prompt had begun, and typed tools."""
+    recipe = load_recipe(
+        None, ["rollout.max_response_tokens=20", "dialect=qwen_xml", "data.path=r.jsonl"]
+    )
+    tool = {"name": "f", "parameters": {"properties": {"x": {"type": "string"}}}}
+    call = "<tool_call>\n<function=f>\n<parameter=x>\n5\n</parameter>\n</function>\n</tool_call>"
+    asked = {"role": "user", "content": "5?"}
+    begun = {"role": "assistant", "content": "<think>\n"}
+    samples = [
+        Sample((asked,), call, "s", "0", declared=(tool,)),
+        Sample((asked, begun), call, "s", "1"),
+    ]
+    tokenizer = copy.deepcopy(embedded_tokenizer)
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    _, rows = evaluate_heldout(embedded_model, tokenizer, samples, recipe, lambda done: None)
+    assert [row.get("tools") for row in rows] == [[tool], None] * 2
+    assert [row.get("opening") for row in rows] == [None, "<think>\n"] * 2
+    path, output = tmp_path / "after.jsonl", tmp_path / "again.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    score_file(path, recipe_reward(recipe, "constant"), output)
+    again = [json.loads(line)["total"] for line in output.read_text().splitlines()]
+    assert again == [row["reward"]["total"] for row in rows]
 
 
 @pytest.mark.parametrize("sampler", ["shared_prefix", "generate"])

@@ -154,6 +154,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "reward_model": {"ground_truth": REPLY, "style": "rule"},
         "extra_info": {"index": 0, "identity": "0", "group": "g"},
         "dialect": "rlla",
+        "wording": '{"think": true}',
         "tools": json.dumps([TOOL]),
         "messages": json.dumps([{"role": "user", "content": "q"}]),
         "true_names": '{"w": "v"}',
@@ -312,7 +313,7 @@ def every_place(folder: Path, step: int = 1) -> int:
         put(row, place, value)
         for row in ROWS.values()
         for place in places(row)
-        if place and place != ("dialect",)  # another one is refused as a whole
+        if place not in ((), ("dialect",), ("wording",))  # others are refused as a whole
         for value in VALUES[::step]
     ]
     for name, row in ROWS.items():

@@ -100,7 +100,7 @@ def _make(given: Given) -> None:
     policy = found.name
     data = None if given.data == NO_DATA else given.data
     check_free(_written(Answers(policy=policy, data=data, name=given.name), out)[1].name)
-    rows = given.rows if asked else None if data is None else look_at_data(data)
+    rows = given.rows if asked else None if data is None else look_at_data(data, policy)
     answers, notes = _answers(given, policy, rows, out)
     if found.note is not None and not asked:
         notes.insert(0, found.note)

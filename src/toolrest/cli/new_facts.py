@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from toolrest.core.dialects import AUTO
 from toolrest.data.formats import detect_format
 from toolrest.data.prepared import KEYS as PREPARED
+from toolrest.data.prepared import row_wording
 from toolrest.data.rows import BadRow, Row, files_in, find_file, iterate_rows
 from toolrest.data.sample import Sample
 from toolrest.data.sources import Source, read_rows
@@ -59,8 +61,11 @@ class Rows:
         return f"{count} of {kind} {', '.join(self.formats)}"
 
 
-def look_at_data(given: str) -> Rows:
+def look_at_data(given: str, policy: str) -> Rows:
     """Look at the first rows of a file, of the only file in a folder, or of a data set on the hub.
+
+    Args:
+        policy: that they are for.
 
     Raises:
         InputError: it cannot be read, holds no rows, or is of no known format.
@@ -77,7 +82,8 @@ def look_at_data(given: str) -> Rows:
     for _, row in first:
         kinds.update(_format(row))
     if not kinds.keys() & set(_IN_DIALECT):
-        usable_rows(source, Recipe(dialect=_PLAIN), first)
+        plain = Recipe(dialect=_PLAIN).model_copy(update={"policy": policy})
+        usable_rows(source, plain, first)
     formats = tuple(name for name, _ in kinds.most_common())
     return Rows(path, len(first), len(rows) > _LOOKED, formats, first)
 
@@ -185,16 +191,30 @@ def _think(recipe: Recipe, rows: Rows) -> bool | None:
     if unknown and set(rows.formats) & set(_IN_DIALECT):
         return None
     tried = recipe.model_copy(update={"dialect": _PLAIN}) if unknown else recipe
-    shown = {think: _demonstrated(tried, rows, think) for think in (True, False)}
+    kept = _prepared_think(rows)
+    choices = (True, False) if kept is None else (kept,)
+    shown = {think: _demonstrated(tried, rows, think) for think in choices}
     supervised = recipe.method != "rl" or recipe.warm_start.method != "none"
     if supervised and not any(shown.values()):
         raise InputError(
             f"data {rows.path}: no row has a demonstration, which supervised learning needs; "
             "take data with whole replies, or method rl without a warm start"
         )
+    if kept is not None:
+        return kept
     if shown[True] >= 0.5:
         return True
     return False if supervised else recipe.data.think
+
+
+def _prepared_think(rows: Rows) -> bool | None:
+    """As prepared rows have it, which are worded already; None: there are none that tell."""
+    for _, row in rows.first:
+        if not isinstance(row, BadRow) and row.keys() >= PREPARED:
+            with suppress(BadRow):
+                think = (row_wording(row) or {}).get("think")
+                return think if isinstance(think, bool) else None
+    return None
 
 
 def _demonstrated(recipe: Recipe, rows: Rows, think: bool) -> float:

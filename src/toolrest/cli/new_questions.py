@@ -4,6 +4,7 @@ import itertools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -47,7 +48,9 @@ def ask_all(given: Given) -> None:
     policy: Policy = _ask(question, "embedded", _told_policy)
     given.looked_at, given.policy = policy, policy.name
     default = NO_DATA if given.policy == "embedded" else None
-    given.data, given.rows = _ask("Data (a file of rows, or none)", default, _told_data)
+    given.data, given.rows = _ask(
+        "Data (a file of rows, or none)", default, partial(_told_data, policy.name)
+    )
     given.method = _ask("Method (rl or sft)", "rl", _method)
     if given.method == "rl" and given.policy != "embedded":
         given.warm_start = typer.confirm("Supervised learning first?", default=False)
@@ -113,12 +116,12 @@ def _told_policy(text: str) -> Policy:
     return found
 
 
-def _told_data(text: str) -> "tuple[str, Rows | None]":
+def _told_data(policy: str, text: str) -> "tuple[str, Rows | None]":
     if text == NO_DATA:
         return text, None
     from toolrest.cli.new_facts import look_at_data
 
-    rows = look_at_data(text)
+    rows = look_at_data(text, policy)
     say(str(rows))
     return text, rows
 

@@ -15,7 +15,11 @@ _UNNAMED = "without decoding"
 
 def score(
     rollouts: Annotated[
-        Path, typer.Argument(help="JSONL with `response` and `ground_truth` in every row.")
+        Path,
+        typer.Argument(
+            help="JSONL with `response` and `ground_truth` in every row, and where they are known "
+            "`opening` (what the prompt has written of the reply) and `tools`."
+        ),
     ],
     reward: Annotated[
         list[str] | None,

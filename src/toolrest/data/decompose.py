@@ -34,6 +34,10 @@ class Rendering:
     """Whether a right reply has a thought: the ground truth then has an empty one."""
     thought_sentences: int | None = None
     """How many sentences of a demonstration's thought are kept, from its start; None: all."""
+    open: tuple[str, ...] = ()
+    """Those of the settings above that stand in for what a policy's chat template settles, where
+    none was looked at: rows that were prepared with others are taken.
+    """
 
     @property
     def writer(self) -> Dialect:
@@ -86,10 +90,28 @@ def to_samples(record: Record, rendering: Rendering, source: str, identity: str)
                 true_names=record.true_names,
                 declared=declared,
                 group=f"{source}:{identity}",
+                worded=_worded(record, known, action, rendering),
                 row=row,
             )
         )
     return made
+
+
+def _worded(
+    record: Record, known: Dialogue, action: Action, rendering: Rendering
+) -> dict[str, Any]:
+    """The settings that a sample follows from; with others of any of them it may be another."""
+    found: dict[str, Any] = {"think": rendering.think}
+    if record.prompt is None or not record.as_it_is:
+        found["style"] = rendering.style
+        own = record.prompt is not None and rendering.style == "rlla"
+        earlier = [turn for turn in known.turns if isinstance(turn, Action)]
+        told = earlier if rendering.style == "rlla" else [each for each in earlier if each.thought]
+        if told and not own:
+            found["thoughts"] = rendering.thoughts
+    if rendering.think and action.thought is not None:
+        found["thought_sentences"] = rendering.thought_sentences
+    return found
 
 
 def _prompt(record: Record, known: Dialogue, rendering: Rendering) -> tuple[tuple, tuple | None]:

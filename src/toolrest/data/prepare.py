@@ -52,8 +52,9 @@ def prepare(
 ) -> dict[str, Any]:
     """Write the samples of all sources to one file, atomically; return the manifest.
 
-    The columns are those of RLLA's parquet, which verl reads too, and `dialect`, `tools`,
-    `messages` (JSON, where a prompt holds calls) and `demonstration`.
+    The columns are those of RLLA's parquet, which verl reads too, and `dialect`, `wording` (JSON,
+    see `Sample.worded`), `tools`, `messages` (JSON, where a prompt holds calls) and
+    `demonstration`.
 
     Args:
         on_sample: called with the number of samples now and then.
@@ -100,7 +101,7 @@ def prepare(
                     "drop": sorted(drop),
                     "max_prompt_tokens": limits.max_prompt_tokens,
                     "made_by": dict(options.made_by),
-                    "rendering": asdict(rendering),
+                    "rendering": _rendering(rendering),
                     "sources": [
                         _described(source, counts[number], skipped[number])
                         for number, source in enumerate(sources)
@@ -127,6 +128,13 @@ def _put_in_place(part: Path, output: Path, manifest: dict[str, Any]) -> None:
     manifest_path(output).unlink(missing_ok=True)
     part.replace(output)
     write_json(manifest_path(output), manifest)
+
+
+def _rendering(rendering: Rendering) -> dict[str, Any]:
+    """How prompts are written; what is open is settled in a file."""
+    made = asdict(rendering)
+    del made["open"]
+    return made
 
 
 def _described(source: Source, samples: int, skipped: Skipped) -> dict[str, Any]:
@@ -187,6 +195,7 @@ def _write(
                 ),
             ),
             ("dialect", pa.string()),
+            ("wording", pa.string()),
             ("tools", pa.string()),
             ("messages", pa.string()),
             ("true_names", pa.string()),
@@ -223,6 +232,7 @@ def _row(sample: Sample, dialect: str, index: int) -> dict[str, Any]:
         "reward_model": {"ground_truth": sample.ground_truth, "style": "rule"},
         "extra_info": {"index": index, "identity": sample.identity, "group": sample.group},
         "dialect": dialect,
+        "wording": None if sample.worded is None else _json(sample.worded),
         "tools": None if sample.tools is None else _json(sample.tools),
         "messages": None if plain else _json(sample.prompt),
         "true_names": None if sample.true_names is None else _json(sample.true_names),

@@ -32,5 +32,9 @@ class Sample:
     """What the `reset` of an environment is given; None: there is no environment."""
     truths: tuple[str, ...] = ()
     """Of an environment's row: a right reply at each step of its dialogue, where that is known."""
+    worded: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    """Those settings of `Rendering` that it follows from, by their names, which a prepared file
+    keeps; None: not known, as of samples that were stored (`toolrest.data.stored`).
+    """
     row: str = field(default="", compare=False)
     """Which row of the file that it was read from, from 0, and which of its samples: `3.1`."""

@@ -17,7 +17,7 @@ from toolrest.data.decompose import Rendering, to_samples
 from toolrest.data.formats import Format, check_named, detect_format, format_names, get_format
 from toolrest.data.masking import masked
 from toolrest.data.prepared import KEYS as PREPARED
-from toolrest.data.prepared import prepared_sample
+from toolrest.data.prepared import prepared_sample, settings_of
 from toolrest.data.record import Record
 from toolrest.data.rows import BadRow, Row, iterate_rows
 from toolrest.data.sample import Sample
@@ -122,15 +122,18 @@ def _drawn(samples: Iterable[Sample], count: int, rng: random.Random) -> Iterato
         yield sample
 
 
-def bad_row(path: str, read: Read, dialect: str | None) -> str:
+def bad_row(path: str, read: Read, rendering: Rendering | None, policy: str | None = None) -> str:
     """What is said of a row that cannot be used, with the command that leaves such rows out.
 
     Args:
         path: of its source.
         read: the row.
-        dialect: the recipe's; None: it is not settled yet.
+        rendering: the recipe's; None: its dialect is not settled yet.
+        policy: whose chat template settles what is not; None: not known.
     """
-    written = [] if dialect is None else [f"dialect={dialect}"]
+    written = [] if rendering is None else settings_of(rendering)
+    if policy is not None and (rendering is None or rendering.open):
+        written += ["--policy", policy]
     prepare = shlex.join(
         ["toolrest", "data", "prepare", path, *written, "--output", "rows.parquet"]
     )
@@ -142,7 +145,7 @@ def _all_samples(
 ) -> Iterator[Sample]:
     for read in read_rows(source, rendering, seed):
         if read.bad is not None and skipped is None:
-            raise InputError(bad_row(source.path, read, rendering.dialect))
+            raise InputError(bad_row(source.path, read, rendering))
         if read.bad is not None:
             assert skipped is not None
             skipped.add(str(read.number), str(read.bad))

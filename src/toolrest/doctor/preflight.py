@@ -195,8 +195,8 @@ def usable_rows(
     reads = first_rows(source, recipe, rows)
     for read in reads:
         if read.bad is not None:
-            dialect = None if recipe.dialect == AUTO else recipe.dialect
-            raise InputError(bad_row(source.path, read, dialect))
+            rendering = None if recipe.dialect == AUTO else recipe.rendering
+            raise InputError(bad_row(source.path, read, rendering, recipe.policy))
     return reads
 
 

@@ -53,7 +53,9 @@ def evaluate_heldout(
 
     Returns:
         The result, and one row a response: the sample's identity, its question, the text,
-        the breakdown, and `cut` where it was cut at the length limit.
+        the breakdown, `cut` where it was cut at the length limit, and what it was scored by
+        beside its ground truth: what the prompt had written of the reply, and, for a dialect that
+        reads values by them, the tools.
     """
     reward = recipe_reward(recipe, "constant")
     speech = read_speech(tokenizer, reward.dialect, model.generation_config)
@@ -99,7 +101,11 @@ def evaluate_heldout(
                 "reward": asdict(score),
             }
             | ({} if ids and ids[-1] in speech.stop_ids else {"cut": True})
-            for sample, ids, text, score in zip(samples, responses, texts, scores, strict=True)
+            | ({"opening": opening} if opening else {})
+            | ({"tools": list(sample.declared)} if sample.declared else {})
+            for sample, ids, text, score, opening in zip(
+                samples, responses, texts, scores, openings, strict=True
+            )
         ]
     result = HeldOutResult(
         *means["sampled"], *means["greedy"], format=formats["sampled"], n=len(samples)

@@ -23,7 +23,8 @@ def score_file(
 
     Args:
         rollouts: JSONL with `response` and `ground_truth`, strings, in every row, and for `ast`
-            `possible_answer` where there is one.
+            `possible_answer` where there is one; `opening`, what the prompt has written of the
+            reply, and `tools`, which some dialects read values by, where they are known.
         output: receives one JSON object a row: its number from 0, blank lines not counted, its
             identity where it has one, and the breakdown.
 
@@ -118,8 +119,17 @@ def _score(row: dict[str, Any], reward: ToolReward, where: str) -> RewardBreakdo
     possible = row.get("possible_answer")
     if possible is not None and not isinstance(possible, str):
         possible = json.dumps(possible)
+    opening = row.get("opening")
+    if opening is not None and not isinstance(opening, str):
+        raise InputError(f"{where}: its `opening` is {kind_of(opening)}, not a text")
     try:
-        return reward.score(row["response"], row["ground_truth"], possible_answer=possible)
+        return reward.score(
+            row["response"],
+            row["ground_truth"],
+            possible_answer=possible,
+            prompt=opening or None,
+            tools=row.get("tools"),
+        )
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
 

@@ -163,6 +163,7 @@ class Recipe(Section):
         from toolrest.data.decompose import Rendering
 
         rlla = self.dialect == "rlla"
+        asked = {"style": self.data.prompt, "think": self.data.think}
         return Rendering(
             dialect=self.dialect,
             style=self.data.prompt or ("rlla" if rlla else "template"),
@@ -170,6 +171,7 @@ class Recipe(Section):
             thoughts="all" if self.environment.source else self.data.thoughts,
             think=rlla if self.data.think is None else self.data.think,
             thought_sentences=self.data.thought_sentences,
+            open=tuple(name for name, said in asked.items() if said is None),
         )
 
     @property

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from toolrest.core.dialects import AUTO, get_dialect
+from toolrest.core.dialects.types import declared
 from toolrest.core.regions import Region
+from toolrest.core.rewards.truth import read_tools
 from toolrest.core.weights import RegionEntropy, get_scheme
 from toolrest.engines.common.recipe_reward import recipe_reward
 from toolrest.errors import InputError, short_list, unknown_name
@@ -102,7 +104,9 @@ def look(subject: Subject) -> Inspection | Conversation:
     truth = subject.truth or record.get("ground_truth")
     scorer = recipe_reward(recipe, "constant", opening)
     names = {index: str(token) for index, token in tokenizer.added_tokens_decoder.items()}
-    response = Response(ids, speech, entropies, truth, opening, scorer, names)
+    tools = record.get("tools")
+    known = read_tools(tools) if isinstance(tools, str) else declared(tools)
+    response = Response(ids, speech, entropies, truth, opening, scorer, names, known)
     told = partial(
         replace,
         trained=None if run is None or subject.truth else _trained(record, recipe),

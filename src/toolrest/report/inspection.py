@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from toolrest.core.dialects import Reply
+from toolrest.core.dialects.types import Tools
 from toolrest.core.regions import Region, label_tokens
 from toolrest.core.rewards.score import RewardBreakdown
 from toolrest.core.weights import RegionEntropy, Scheme, TokenBatch
@@ -86,6 +87,8 @@ class Response:
     """What scores it against the ground truth; it knows the same opening."""
     names: Mapping[int, str] = field(default_factory=dict)
     """What the vocabulary calls tokens that may stand for no text, by id."""
+    tools: Tools = None
+    """Those that could be called, where they are known and the dialect reads values by them."""
 
     def label(self, scaffolding: Region) -> tuple[torch.Tensor, torch.Tensor]:
         """The tokens' regions and a mask of all of them, [1, T] each.
@@ -148,6 +151,6 @@ def inspect_recorded(
     text = vocabulary.text(ids)
     reward = None
     if response.truth is not None:
-        reward = response.scorer.score(text, response.truth)
-    reply = dialect.parse(text, opening=opening)
+        reward = response.scorer.score(text, response.truth, tools=response.tools)
+    reply = dialect.parse(text, response.tools, opening=opening)
     return Inspection(tokens, reply, reward, truth=response.truth)

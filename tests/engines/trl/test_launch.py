@@ -3,11 +3,18 @@
 import json
 
 import pytest
+import torch
 from jobs import make_job
 
-from toolrest.engines.trl.launch import train_with_trl, trl_config
+from toolrest.core.dialects import ToolCall, get_dialect
+from toolrest.engines.common.asked import asked_by
+from toolrest.engines.common.batch import RolloutBatch
+from toolrest.engines.common.recipe_reward import recipe_reward
+from toolrest.engines.common.reward import ToolReward
+from toolrest.engines.trl.launch import _rollout_writer, train_with_trl, trl_config
 from toolrest.engines.trl.settings import uses_bfloat16
 from toolrest.errors import InputError
+from toolrest.evaluate.score_file import score_file
 from toolrest.policy.weights import load_policy
 from toolrest.recipe import Recipe, load_recipe
 from toolrest.world.tasks import Split, make_samples
@@ -128,3 +135,57 @@ def test_mini_batches_train_on_one_generation(tmp_path, embedded_tokenizer):
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert all(line["grad_norm"] >= 0 for line in lines)
     assert len(list(run.rollouts.glob("step-*.jsonl"))) == 2
+
+
+CALL = "<tool_call>\n<function=f>\n<parameter=x>\n{}\n</parameter>\n</function>\n</tool_call>"
+SCHEMA = {"type": "object", "properties": {"x": {"type": "string"}}}
+TYPED = [{"type": "function", "function": {"name": "f", "parameters": SCHEMA}}]
+
+
+@pytest.mark.parametrize("dialect", ["qwen_xml", "hermes"])
+@pytest.mark.parametrize("opening", ["", "<think>\n"])
+def test_saved_rollouts_are_scored_again_as_they_were_in_training(
+    tmp_path, embedded_tokenizer, embedded_model, dialect, opening
+):
+    """Their records have what the dialect reads values by, and what the prompt had written."""
+    recipe = load_recipe(None, [f"dialect={dialect}", "data.path=r.jsonl", "rollout.group_size=2"])
+    job = make_job(recipe, tmp_path, embedded_tokenizer, [])
+    truth = CALL.format("5") if dialect == "qwen_xml" else render(dialect, "5")
+    said = [truth.replace("5", "5.0"), f"a\n</think>\n{truth}"]
+    row = {"prompt": [], "ground_truth": truth, "identity": "0"}
+    if dialect == "qwen_xml":
+        row["tools"] = json.dumps(TYPED)
+    ids = [embedded_tokenizer(text, add_special_tokens=False)["input_ids"] for text in said]
+    shape = (2, max(map(len, ids)))
+    mask = torch.zeros(shape, dtype=torch.bool)
+    padded = torch.zeros(shape, dtype=torch.int64)
+    for number, each in enumerate(ids):
+        padded[number, : len(each)] = torch.tensor(each)
+        mask[number, : len(each)] = True
+    asked = [asked_by(row, opening)] * 2
+    found = recipe_reward(recipe, "constant").score_batch(said, asked)
+    zeros = torch.zeros(shape)
+    write = _rollout_writer(job, embedded_model)
+    assert write is not None
+    write(
+        RolloutBatch(
+            *(0, [row, row], padded, mask, mask, zeros.long(), zeros, torch.zeros(2), None, found),
+            openings=[opening] * 2,
+        )
+    )
+    (path,) = job.run.rollouts.glob("*.jsonl")
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [record["response"] for record in records] == said
+    assert [record.get("tools") for record in records] == [
+        TYPED if dialect == "qwen_xml" else None
+    ] * 2
+    output = tmp_path / "again.jsonl"
+    score_file(path, ToolReward(dialect, "constant"), output)
+    again = [json.loads(line)["total"] for line in output.read_text().splitlines()]
+    assert again == [each.total for each in found]
+    assert len(set(again)) == 2
+
+
+def render(dialect, value):
+    call = ToolCall("f", {"x": value})
+    return get_dialect(dialect).render(thought=None, calls=[call], response=None)

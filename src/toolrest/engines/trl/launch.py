@@ -326,6 +326,8 @@ def _rollout_writer(job: Job, model: PreTrainedModel) -> Callable[[RolloutBatch]
                     "ids": trajectory.ids,
                     "sampled": [int(each) for each in trajectory.sampled],
                 }
+            if dialect.reads_types and batch.inputs[row].get("tools"):
+                record["tools"] = json.loads(batch.inputs[row]["tools"])
             if row % recipe.rollout.group_size == 0:
                 record["prompt"] = _prompt_text(batch, row, tokenizer)
             lines.append(json.dumps(record, ensure_ascii=False) + "\n")
