@@ -225,6 +225,12 @@ class ToolReward:
     def counts_correctness(self, asked: Asked) -> bool:
         """Whether the correctness of a row's replies counts: it does not where no call is due and
         calls are not punished.
+
+        Args:
+            asked: what the row's replies are scored by.
+
+        Raises:
+            InputError: a ground truth cannot be read.
         """
         if self.rules.punish_over_calls:
             return True
