@@ -61,6 +61,7 @@ def measured_policies(
     if run is None:
         recipe = load_recipe(path, overrides)
         _check_begun(recipe)
+        _check_adapters(recipe)
         return recipe, [(recipe.policy, None)]
     folder = RunFolder(run)
     if not folder.recipe.is_file():
@@ -70,6 +71,7 @@ def measured_policies(
     if path is not None:
         raise InputError(f"{path}: with --run the recipe is the run's own")
     recipe = kept_recipe(load_run_recipe(folder.recipe, overrides, trusted=False), folder.recipe)
+    _check_adapters(recipe)
     _check_unchanged(recipe, folder)
     whole = folder.whole_checkpoints().items()
     kept = [(f"step {step}", each) for step, each in whole if _is_policy(each)]
@@ -93,22 +95,23 @@ def _check_begun(recipe: "Recipe") -> None:
         )
 
 
+def _check_adapters(recipe: "Recipe") -> None:
+    from toolrest.recipe.extras import EXTRAS, check_extra
+
+    if recipe.lora.rank:
+        check_extra(EXTRAS["lora"], f"lora.rank={recipe.lora.rank}")
+
+
 def trained_parameters(model: "PreTrainedModel", recipe: "Recipe") -> "list[Parameter]":
     """Those that gradients are of: all, or of fresh adapters B alone.
 
     At the start B = 0, so the gradient of A is 0, and the policy is the one without adapters.
-
-    Raises:
-        InputError: adapters are asked for, and peft is not installed.
     """
     if recipe.lora.rank:
         import torch
+        from peft import inject_adapter_in_model
 
         from toolrest.engines.trl.settings import lora_config
-        from toolrest.recipe.extras import EXTRAS, check_extra
-
-        check_extra(EXTRAS["lora"], f"lora.rank={recipe.lora.rank}")
-        from peft import inject_adapter_in_model
 
         torch.manual_seed(recipe.seed)
         inject_adapter_in_model(lora_config(recipe), model)

@@ -223,8 +223,7 @@ class ToolReward:
         return found
 
     def counts_correctness(self, asked: Asked) -> bool:
-        """Whether the correctness of a row's replies counts: it does not where no call is due and
-        calls are not punished.
+        """Whether the correctness of a row's replies counts: where a call is due, or punished.
 
         Args:
             asked: what the row's replies are scored by.
@@ -232,9 +231,8 @@ class ToolReward:
         Raises:
             InputError: a ground truth cannot be read.
         """
-        if self.rules.punish_over_calls:
-            return True
-        return any(each.calls for each in self._owed(asked, self._tools(asked.tools), ""))
+        owed = self._owed(asked, self._tools(asked.tools), "")
+        return self.rules.punish_over_calls or any(each.calls for each in owed)
 
     def _owed(self, asked: Asked, tools: Declared | None, again: str) -> list[Scan]:
         """The right replies of a row, one a step.
